@@ -32,7 +32,7 @@ def report(browser: Browser, page: Path, request: pytest.FixtureRequest) -> Iter
     tab = context.new_page()
     tab.on("console", lambda message: noted.append(message.text))
     tab.on("pageerror", lambda error: noted.append(str(error)))
-    tab.on("request", lambda asked: noted.append(asked.url) if asked.url != address else None)
+    tab.on("request", lambda requests: noted.append(requests.url) if requests.url != address else None)
     tab.on("dialog", lambda dialog: noted.append(dialog.message))
     tab.goto(address)
     yield tab

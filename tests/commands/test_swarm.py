@@ -59,15 +59,15 @@ def configured(run: Run) -> None:
 def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """A fake Swarm with a deployed stack, at the addresses of the config."""
     monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
-    made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
-    made.install(monkeypatch)
-    survey = survey_production(made.target().hosts)
-    plan = plan_stack(SECTION, made.target(), survey, tmp_path / "none")
-    ready = prepare_stack(plan, SECTION, made.target(), survey, lambda _: None)
+    fake_swarm = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
+    fake_swarm.install(monkeypatch)
+    survey = survey_production(fake_swarm.target().hosts)
+    plan = plan_stack(SECTION, fake_swarm.target(), survey, tmp_path / "none")
+    ready = prepare_stack(plan, SECTION, fake_swarm.target(), survey, lambda _: None)
     send_stack(Store(Path("store")), survey.swarm, ready)
     save_verified_stack(Store(Path("store")), ready)
-    made.changes.clear()
-    return made
+    fake_swarm.changes.clear()
+    return fake_swarm
 
 
 # ---- usage errors -------------------------------------------------------------------------------------------------
@@ -225,15 +225,15 @@ def test_status_in_json_is_one_value_also_with_an_unreachable_machine(run: Run, 
 
     ended = run("status", "--json")
 
-    found = json.loads(ended.out)
-    assert set(found) == {"artifacts", "machines", "services"}
-    assert "ssh login to production2 failed" in found["machines"][1]["state"]
+    result = json.loads(ended.out)
+    assert set(result) == {"artifacts", "machines", "services"}
+    assert "ssh login to production2 failed" in result["machines"][1]["state"]
     assert (ended.code, ended.error) == (1, "not ok: production2")
 
 
 def test_status_names_what_failed_and_exits_with_1(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.never_started.add("stargaze_worker")
-    monkeypatch.setattr(operations, "inspect_node", lambda one, *_: NodeStatus(one.name, "a" * 64, (), "503 {}"))
+    monkeypatch.setattr(operations, "inspect_node", lambda item, *_: NodeStatus(item.name, "a" * 64, (), "503 {}"))
 
     ended = run("status")
 
@@ -297,14 +297,14 @@ def test_a_dry_run_prints_the_planned_changes(run: Run, fake: FakeSwarm, monkeyp
 def test_a_deploy_prints_release_and_machines(
     run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
-    done = DeployResult(MADE, "image:1", ("production1", "production2"), changed, 2.0)
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **given: asked.append(given) or done)
+    completed = DeployResult(MADE, "image:1", ("production1", "production2"), changed, 2.0)
+    requests: list[dict[str, Any]] = []
+    monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **given: requests.append(given) or completed)
 
     ended = run("deploy", "aaaa", "--force", "a new policy")
 
     assert ended.out == f"release {'a' * 12} {word} production1, production2 (2.0 s)\n"
-    assert (asked[0]["digest"], asked[0]["force_reason"]) == ("aaaa", "a new policy")
+    assert (requests[0]["digest"], requests[0]["force_reason"]) == ("aaaa", "a new policy")
     assert json.loads(run("deploy", "--json").out)["release"]["digest"] == "a" * 64
 
 
@@ -329,17 +329,19 @@ def test_a_failed_deploy_prints_what_serves_now(run: Run, fake: FakeSwarm, monke
 @pytest.fixture
 def recorded_drill(fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A drill without faults: every expectation holds except that of the broker."""
-    asked: list[Any] = []
+    requests: list[Any] = []
     counts = {"sent": 9, "answered": 9, "job_failed": 0, "refused": 0, "failed": 0, "slowest": 0.5, "reasons": {}}
 
     def run(
         context: drill.DrillContext, addresses: Any, faults: Any, rate: float, notify: Any
     ) -> list[drill.DrillResult]:
-        asked.extend([context, addresses, rate])
-        return [drill.evaluate_fault(one, {**counts, "lost": int(one.name == "broker")}, 4.0, "") for one in faults]
+        requests.extend([context, addresses, rate])
+        return [
+            drill.evaluate_fault(fault, {**counts, "lost": int(fault.name == "broker")}, 4.0, "") for fault in faults
+        ]
 
     monkeypatch.setattr(drill, "run_drill", run)
-    return asked
+    return requests
 
 
 def test_a_drill_exits_with_0_if_every_expectation_held(run: Run, recorded_drill: list[Any]) -> None:

@@ -99,8 +99,10 @@ class ReleaseStore:
         """Push as a user would and return the hook's output, line by line."""
         refspecs = [f"{'+' if force else ''}{commit}:{ref}" for ref in refs or (git.BRANCH,)]
         argv = ["git", f"--git-dir={self.clone.path}", "push", str(self.repository.path), *refspecs]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return [line.removeprefix("remote:").strip() for line in done.stderr.splitlines() if line.startswith("remote:")]
+        completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return [
+            line.removeprefix("remote:").strip() for line in completed.stderr.splitlines() if line.startswith("remote:")
+        ]
 
     def set_policy(self, **values: object) -> None:
         """Change the policy of the hooks."""

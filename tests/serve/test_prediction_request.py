@@ -49,9 +49,9 @@ def test_a_job_past_its_deadline_is_reported_failed(job: PredictionJob, status: 
     """The filesystem queue loses the message of a worker that dies."""
     late = NOW + timedelta(seconds=71)
 
-    found = job_from_result(job.id, status, job.to_json(), now=late, time_limit=30.0)
+    result = job_from_result(job.id, status, job.to_json(), now=late, time_limit=30.0)
 
-    assert (found.state, found.error and found.error["message"]) == ("failed", "no worker answered in time")
+    assert (result.state, result.error and result.error["message"]) == ("failed", "no worker answered in time")
 
 
 def test_an_answer_stays_valid_after_the_deadline(job: PredictionJob) -> None:
@@ -78,12 +78,12 @@ class WorkerLostError(Exception):
     ],
 )
 def test_a_failure_of_celery_becomes_an_error_message(status: str, stored: object, reason: str) -> None:
-    found = job_from_result("x", status, stored, now=NOW, time_limit=30.0)
+    result = job_from_result("x", status, stored, now=NOW, time_limit=30.0)
 
-    assert found.state == "failed"
-    assert found.error is not None
-    assert reason in found.error["message"]
-    assert found.error["hint"]
+    assert result.state == "failed"
+    assert result.error is not None
+    assert reason in result.error["message"]
+    assert result.error["hint"]
 
 
 def test_the_error_of_a_malformed_message_survives_the_store() -> None:

@@ -122,12 +122,12 @@ def lookup(bundle: Bundle, url: str, clock: ManualClock) -> GithubLookup:
 def test_an_unknown_name_is_requested_from_github(lookup: GithubLookup, fake_github: FakeGithub) -> None:
     fake_github.replies["/repos/new/thing"] = 200, {}, ROW
 
-    found = lookup.find(["new/thing"], NOW)
+    result = lookup.find(["new/thing"], NOW)
 
-    row = found.frame.iloc[found.rows["new/thing"]]
+    row = result.frame.iloc[result.rows["new/thing"]]
     assert (row["full_name"], row["stars"], row["forks"]) == ("new/thing", 42, 5)
-    assert found.source == {"new/thing": "github"}
-    assert found.notes == {"new/thing": []}
+    assert result.source == {"new/thing": "github"}
+    assert result.notes == {"new/thing": []}
 
 
 def test_without_a_token_known_names_cost_no_request(
@@ -135,9 +135,9 @@ def test_without_a_token_known_names_cost_no_request(
 ) -> None:
     name = bundle.known["full_name"].iloc[3]
 
-    found = lookup.find([name], NOW)
+    result = lookup.find([name], NOW)
 
-    assert (found.source[name.lower()], fake_github.requests) == ("known", [])
+    assert (result.source[name.lower()], fake_github.requests) == ("known", [])
 
 
 def test_a_renamed_repository_has_a_note(lookup: GithubLookup, fake_github: FakeGithub) -> None:
@@ -242,11 +242,11 @@ def test_a_github_that_never_answers_does_not_block(bundle: Bundle) -> None:
         )
         started = time.monotonic()
 
-        found = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
+        result = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
 
     assert time.monotonic() - started < 8
-    assert set(found.errors) == {"a/one", "a/two"}
-    assert len(found.rows) == 1
+    assert set(result.errors) == {"a/one", "a/two"}
+    assert len(result.rows) == 1
 
 
 def graphql_reply(body: dict[str, Any]) -> Any:
@@ -282,11 +282,13 @@ def test_with_a_token_all_names_take_three_requests(
     fake_github.graphql = graphql_reply
     lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
 
-    found = lookup.find(["new/thing", "x/gone", "x/secret"], NOW)
+    result = lookup.find(["new/thing", "x/gone", "x/secret"], NOW)
 
-    row = found.frame.iloc[found.rows["new/thing"]]
+    row = result.frame.iloc[result.rows["new/thing"]]
     assert (row["stars"], row["releases"], len(fake_github.requests)) == (42, 4, 3)
-    assert found.errors["x/secret"]["message"].partition(":")[2] == found.errors["x/gone"]["message"].partition(":")[2]
+    assert (
+        result.errors["x/secret"]["message"].partition(":")[2] == result.errors["x/gone"]["message"].partition(":")[2]
+    )
 
 
 def test_missing_counts_are_filled_from_the_bundle(
@@ -305,9 +307,9 @@ def test_missing_counts_are_filled_from_the_bundle(
     fake_github.graphql = incomplete
     lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
 
-    found = lookup.find([known["full_name"]], NOW)
+    result = lookup.find([known["full_name"]], NOW)
 
-    got = found.frame.iloc[found.rows[known["full_name"].lower()]]
+    got = result.frame.iloc[result.rows[known["full_name"].lower()]]
     assert got["stars"] == 77
     assert got["contributors"] == known["contributors"]
-    assert "counts that GitHub did not return" in found.notes[known["full_name"].lower()][0]
+    assert "counts that GitHub did not return" in result.notes[known["full_name"].lower()][0]

@@ -48,12 +48,12 @@ def test_spread_indices_are_even(count: int) -> None:
 def test_names_are_not_case_sensitive(tmp_path: Path) -> None:
     path = _write(tmp_path, one_history("Own/Name", list(range(10, 210))), one_history("own/other", [1, 2]))
 
-    found = StarHistories(Store(tmp_path), str(path)).find("oWn/nAME", NOW)
+    result = StarHistories(Store(tmp_path), str(path)).find("oWn/nAME", NOW)
 
-    assert len(found["history"]["dates"]) == len(found["history"]["stars"]) == MAX_POINTS
-    assert (found["history"]["dates"][0], found["history"]["stars"][0]) == ("2022-01-03", 10)
-    assert found["history"]["stars"][-1] == 209
-    assert found["forecast"] is None
+    assert len(result["history"]["dates"]) == len(result["history"]["stars"]) == MAX_POINTS
+    assert (result["history"]["dates"][0], result["history"]["stars"][0]) == ("2022-01-03", 10)
+    assert result["history"]["stars"][-1] == 209
+    assert result["forecast"] is None
 
 
 def test_weekly_counts_of_fetch_are_added_up(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_weekly_counts_of_fetch_are_added_up(tmp_path: Path) -> None:
         Store(tmp_path).star_history
     )
 
-    found = StarHistories(Store(tmp_path)).find("a/b", NOW)
+    result = StarHistories(Store(tmp_path)).find("a/b", NOW)
 
-    assert found["history"] == {"dates": ["2024-01-08", "2024-01-15", "2024-01-22"], "stars": [5, 7, 8]}
+    assert result["history"] == {"dates": ["2024-01-08", "2024-01-15", "2024-01-22"], "stars": [5, 7, 8]}
 
 
 def test_missing_files_and_unknown_names_have_no_history(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_a_damaged_growth_bundle_gives_no_forecast(tmp_path: Path) -> None:
     store.bundles.mkdir()
     store.latest_growth.write_text("0" * 64)
 
-    found = StarHistories(store, str(path)).find("a/b", NOW)
+    result = StarHistories(store, str(path)).find("a/b", NOW)
 
-    assert (found["history"]["stars"], found["forecast"]) == ([1, 2], None)
+    assert (result["history"]["stars"], result["forecast"]) == ([1, 2], None)
 
 
 @pytest.mark.thorough
@@ -116,14 +116,14 @@ def test_the_newest_growth_bundle_continues_the_history(tmp_path: Path) -> None:
     own = table[table["full_name"] == name]
 
     star_histories = StarHistories(store, str(path))
-    found = star_histories.find(name, NOW)
+    result = star_histories.find(name, NOW)
 
     points = forecast(load_newest_growth_bundle(store), own)
-    assert [(item["days"], item["stars"], item["low"], item["high"]) for item in found["forecast"]] == [
+    assert [(item["days"], item["stars"], item["low"], item["high"]) for item in result["forecast"]] == [
         (point.days, point.stars, point.low, point.high) for point in points
     ]
     last = own["date"].iloc[-1]
-    assert found["forecast"][0]["date"] == (last + pd.Timedelta(days=30)).date().isoformat()
+    assert result["forecast"][0]["date"] == (last + pd.Timedelta(days=30)).date().isoformat()
     assert star_histories.find("new/short", NOW)["forecast"] is None
     assert star_histories.find("new/short", NOW)["history"]["stars"] == [1, 2, 3]
 

@@ -32,13 +32,13 @@ def neighbors_of(bundle: Bundle, index: LeafIndex, row: int) -> list[dict[str, o
 
 @given(row=st.integers(0, 1999))
 def test_five_other_repositories_are_listed_most_similar_first(bundle: Bundle, index: LeafIndex, row: int) -> None:
-    found = neighbors_of(bundle, index, row)
+    result = neighbors_of(bundle, index, row)
 
-    similarity = [item["similarity"] for item in found]
-    assert len(found) == 5
+    similarity = [item["similarity"] for item in result]
+    assert len(result) == 5
     assert similarity == sorted(similarity, reverse=True)  # type: ignore[type-var]
     assert all(0 < value <= 1 for value in similarity)  # type: ignore[operator]
-    assert bundle.known["full_name"].iloc[row] not in {item["full_name"] for item in found}
+    assert bundle.known["full_name"].iloc[row] not in {item["full_name"] for item in result}
 
 
 @given(pair=st.tuples(st.integers(0, 1999), st.integers(0, 1999)))
@@ -59,19 +59,19 @@ def test_similarity_equals_the_counted_share(bundle: Bundle, index: LeafIndex) -
     share = (leaves == leaves[7]).mean(axis=1)
     share[7] = -1.0
 
-    found = neighbors_of(bundle, index, 7)
+    result = neighbors_of(bundle, index, 7)
 
-    assert [item["similarity"] for item in found] == pytest.approx(np.sort(share)[::-1][:5].round(3).tolist())
+    assert [item["similarity"] for item in result] == pytest.approx(np.sort(share)[::-1][:5].round(3).tolist())
     stars = bundle.known.set_index("full_name")["stars"]
-    assert [item["stars"] for item in found] == [stars[item["full_name"]] for item in found]
+    assert [item["stars"] for item in result] == [stars[item["full_name"]] for item in result]
 
 
 def test_the_repository_itself_is_left_out_in_any_spelling(bundle: Bundle, index: LeafIndex) -> None:
     name = str(bundle.known["full_name"].iloc[7])
 
-    found = index.nearest(bundle.known_features[[7]], "all", [name.upper()])[0]
+    result = index.nearest(bundle.known_features[[7]], "all", [name.upper()])[0]
 
-    assert name not in {item["full_name"] for item in found}
+    assert name not in {item["full_name"] for item in result}
 
 
 def test_many_rows_give_the_same_result_as_single_rows(bundle: Bundle, index: LeafIndex) -> None:
@@ -85,6 +85,6 @@ def test_many_rows_give_the_same_result_as_single_rows(bundle: Bundle, index: Le
 def test_a_copy_has_similarity_one(bundle: Bundle, index: LeafIndex) -> None:
     copy = bundle.known.iloc[[7]].assign(full_name="another/name")
 
-    found = index.nearest(bundle.features(pd.DataFrame(copy)), "all", ["another/name"])[0]
+    result = index.nearest(bundle.features(pd.DataFrame(copy)), "all", ["another/name"])[0]
 
-    assert found[0]["similarity"] == 1.0
+    assert result[0]["similarity"] == 1.0

@@ -41,10 +41,10 @@ def find_outside(bundle: Bundle, ranges: TrainingRanges, **fields: Any) -> list[
 
 
 def test_extreme_values_are_out_of_range(bundle: Bundle, ranges: TrainingRanges) -> None:
-    found = find_outside(bundle, ranges, forks=4e6, contributors=1e8, size_kb=1e9, language="Klingon")
+    result = find_outside(bundle, ranges, forks=4e6, contributors=1e8, size_kb=1e9, language="Klingon")
 
-    assert {item["label"] for item in found} >= {"forks", "contributors", "size of the git repository"}
-    assert {"label": "primary language", "value": "Klingon", "low": "", "high": ""} in found
+    assert {item["label"] for item in result} >= {"forks", "contributors", "size of the git repository"}
+    assert {"label": "primary language", "value": "Klingon", "low": "", "high": ""} in result
 
 
 def test_training_repositories_are_in_range(bundle: Bundle, ranges: TrainingRanges, training: np.ndarray) -> None:
@@ -78,7 +78,7 @@ def test_categories_are_not_case_sensitive(bundle: Bundle, ranges: TrainingRange
 
 
 def test_the_value_farthest_outside_is_listed_first(bundle: Bundle, ranges: TrainingRanges) -> None:
-    found = find_outside(bundle, ranges, forks=4.9e6, contributors=float(bundle.known["contributors"].max()) + 1)
+    result = find_outside(bundle, ranges, forks=4.9e6, contributors=float(bundle.known["contributors"].max()) + 1)
 
-    assert [item["label"] for item in found] == ["forks", "contributors"]
-    assert len(found) <= MAX_LISTED
+    assert [item["label"] for item in result] == ["forks", "contributors"]
+    assert len(result) <= MAX_LISTED

@@ -77,10 +77,10 @@ def test_impossible_values_are_rejected(typed: dict[str, Any], reason: str) -> N
 
 
 def test_the_hint_suggests_a_similar_field() -> None:
-    with pytest.raises(BadDataError) as caught:
+    with pytest.raises(BadDataError) as excinfo:
         parse_what_if({"readme_lenght": "3"}, NOW)
 
-    assert caught.value.hint == "Did you mean readme_length?"
+    assert excinfo.value.hint == "Did you mean readme_length?"
 
 
 @pytest.mark.thorough

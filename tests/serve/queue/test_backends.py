@@ -133,8 +133,8 @@ def test_identical_requests_get_the_same_job(queue: CeleryPredictionQueue, worke
 
     assert queue.submit(PredictionRequest(("same/one",))).id == first.id
     assert queue.submit(PredictionRequest(("same/other",))).id != first.id
-    assert (found := queue.find(PredictionRequest(("same/one",)))) is not None
-    assert found.id == first.id
+    assert (result := queue.find(PredictionRequest(("same/one",)))) is not None
+    assert result.id == first.id
     worker()
     assert wait_for_end(queue, first).state == "done"
     assert queue.submit(PredictionRequest(("same/one",))).state == "done"

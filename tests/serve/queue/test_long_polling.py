@@ -94,7 +94,7 @@ def test_an_error_of_the_queue_reaches_all_and_the_next_wait_polls_again(
     queue.closed = False
     finish(queue, jobs[0])
 
-    found = poller.wait(jobs[0], 30.0)
+    result = poller.wait(jobs[0], 30.0)
 
-    assert found is not None
-    assert found.state == "failed"
+    assert result is not None
+    assert result.state == "failed"

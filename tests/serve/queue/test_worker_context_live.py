@@ -138,14 +138,14 @@ def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, t
     old = next(iter(world.people.renamed))
     world.people.here[9] = False
     with running(world) as url:
-        found = create_lookup(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
+        result = create_lookup(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
 
-    assert stars(found, name.lower()) == world.people.stars[3]
-    assert set(found.source.values()) == {"github"}
-    assert found.notes[old] == [f"was renamed: you entered {old}"]
-    assert found.errors.keys() == {world.people.name(9).lower()}
-    assert "deleted or renamed, or is private" in found.errors[world.people.name(9).lower()]["message"]
-    assert TYPE_HINT in found.errors[world.people.name(9).lower()]["hint"]
+    assert stars(result, name.lower()) == world.people.stars[3]
+    assert set(result.source.values()) == {"github"}
+    assert result.notes[old] == [f"was renamed: you entered {old}"]
+    assert result.errors.keys() == {world.people.name(9).lower()}
+    assert "deleted or renamed, or is private" in result.errors[world.people.name(9).lower()]["message"]
+    assert TYPE_HINT in result.errors[world.people.name(9).lower()]["hint"]
     assert world.counts.requests <= 4
 
 
@@ -165,10 +165,10 @@ def test_an_unusual_repository_has_a_note(
 ) -> None:
     github.body |= values
 
-    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert (found.errors, found.notes["own/name"]) == ({}, notes)
-    assert stars(found, "own/name") == 500
+    assert (result.errors, result.notes["own/name"]) == ({}, notes)
+    assert stars(result, "own/name") == 500
 
 
 @pytest.mark.parametrize(
@@ -186,19 +186,19 @@ def test_an_inaccessible_repository_is_an_error(
 ) -> None:
     github.status, github.body = status, body
 
-    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert found.rows == {}
-    assert words in found.errors["own/name"]["message"]
-    assert TYPE_HINT in found.errors["own/name"]["hint"]
+    assert result.rows == {}
+    assert words in result.errors["own/name"]["message"]
+    assert TYPE_HINT in result.errors["own/name"]["hint"]
 
 
 def test_homepage_and_license_are_parsed_as_by_fetch(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     github.body |= {"homepage": "https://name.example", "license": {"key": "mit", "name": "MIT License"}}
 
-    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert found.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
+    assert result.frame[["has_homepage", "license"]].iloc[0].tolist() == [1.0, "mit"]
 
 
 def test_a_private_repository_is_an_error_even_if_the_token_can_read_it(
@@ -207,19 +207,19 @@ def test_a_private_repository_is_an_error_even_if_the_token_can_read_it(
     node = {"id": "R_7", "databaseId": 7, "nameWithOwner": "own/name", "stargazerCount": 5, "isPrivate": True}
     github.body = {"data": {"r0": node}}
 
-    found = create_lookup(bundle, github.url, store, "good").find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store, "good").find(["own/name"], NOW)
 
-    assert found.rows == {}
-    assert "or is private" in found.errors["own/name"]["message"]
+    assert result.rows == {}
+    assert "or is private" in result.errors["own/name"]["message"]
     assert len(github.requests) == 1
 
 
 def test_without_a_token_a_known_repository_costs_no_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     name = str(bundle.known["full_name"].iloc[0])
 
-    found = create_lookup(bundle, github.url, store).find([name], NOW)
+    result = create_lookup(bundle, github.url, store).find([name], NOW)
 
-    assert (found.source, github.requests) == ({name.lower(): "known"}, [])
+    assert (result.source, github.requests) == ({name.lower(): "known"}, [])
 
 
 def test_values_that_github_lacks_come_from_the_known_record_with_its_date(
@@ -228,11 +228,11 @@ def test_values_that_github_lacks_come_from_the_known_record_with_its_date(
     known = bundle.known[bundle.known["contributors"].notna() & bundle.known["fetched_at"].notna()].iloc[0]
     github.body["full_name"] = known["full_name"]
 
-    found = create_lookup(bundle, github.url, store).find(["old/name-of-it"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["old/name-of-it"], NOW)
 
-    row = found.frame.iloc[found.rows["old/name-of-it"]]
+    row = result.frame.iloc[result.rows["old/name-of-it"]]
     assert (row["stars"], row["contributors"]) == (500, known["contributors"])
-    assert found.notes["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
+    assert result.notes["old/name-of-it"][-1].endswith(f"are of {known['fetched_at'].date()}")
 
 
 @pytest.mark.parametrize("token", ["good", ""])
@@ -246,26 +246,26 @@ def test_a_rate_limit_is_an_immediate_error_with_its_end(
     clock = Clock()
     lookup = create_lookup(bundle, github.url, store, token, clock)
 
-    found = lookup.find(["own/name", known], NOW)
+    result = lookup.find(["own/name", known], NOW)
     clock.ahead = 120.0
     lookup.find(["own/name"], NOW)
 
     assert len(github.requests) == 1
-    assert "rate limited by GitHub until " in found.errors["own/name"]["message"]
-    assert found.errors["own/name"]["hint"] == TYPE_HINT
-    assert found.source[known.lower()] == "known"
+    assert "rate limited by GitHub until " in result.errors["own/name"]["message"]
+    assert result.errors["own/name"]["hint"] == TYPE_HINT
+    assert result.source[known.lower()] == "known"
     if token:
-        assert "rate limited by GitHub until " in found.notes[known.lower()][-1]
-        assert "these are the figures of" in found.notes[known.lower()][-1]
+        assert "rate limited by GitHub until " in result.notes[known.lower()][-1]
+        assert "these are the figures of" in result.notes[known.lower()][-1]
 
 
 def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     github.status, github.body = 429, {"message": "You have exceeded a secondary rate limit."}
     github.headers = {"retry-after": "90"}
 
-    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert "rate limited by GitHub until " in found.errors["own/name"]["message"]
+    assert "rate limited by GitHub until " in result.errors["own/name"]["message"]
 
 
 def test_an_unreachable_github_is_detected_in_seconds(
@@ -275,11 +275,11 @@ def test_an_unreachable_github_is_detected_in_seconds(
     lookup = create_lookup(bundle, closed, store, clock=clock)
 
     before = time.monotonic()
-    found = lookup.find(["own/name", "own/other"], NOW)
+    result = lookup.find(["own/name", "own/other"], NOW)
 
     assert time.monotonic() - before < 2.0
-    assert all("GitHub cannot be reached at the moment" in error["message"] for error in found.errors.values())
-    assert {error["hint"] for error in found.errors.values()} == {TYPE_HINT}
+    assert all("GitHub cannot be reached at the moment" in error["message"] for error in result.errors.values())
+    assert {error["hint"] for error in result.errors.values()} == {TYPE_HINT}
 
 
 def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -303,13 +303,13 @@ def test_an_unresponsive_github_delays_only_one_batch(bundle: Bundle, store: Sto
     lookup = create_lookup(bundle, silent, store, token)
 
     before = time.monotonic()
-    found = lookup.find(["own/name", "own/other", known], NOW)
+    result = lookup.find(["own/name", "own/other", known], NOW)
     first = time.monotonic() - before
     lookup.find(["own/name", "own/more"], NOW)
 
     assert first < 7.0
     assert time.monotonic() - before - first < 1.0
-    assert found.source == {known.lower(): "known"}
+    assert result.source == {known.lower(): "known"}
 
 
 @pytest.mark.real  # it waits for seconds
@@ -319,11 +319,11 @@ def test_a_slow_github_is_requested_only_within_the_time_of_a_batch(
     github.pause = 2.0
 
     before = time.monotonic()
-    found = create_lookup(bundle, github.url, store).find([f"own/name{number}" for number in range(9)], NOW)
+    result = create_lookup(bundle, github.url, store).find([f"own/name{number}" for number in range(9)], NOW)
 
     assert time.monotonic() - before < 7.0
-    assert len(found.rows) == 2
-    assert len(found.errors) == 7
+    assert len(result.rows) == 2
+    assert len(result.errors) == 7
 
 
 def test_a_cached_repository_is_revalidated_later_by_its_etag(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -334,18 +334,18 @@ def test_a_cached_repository_is_revalidated_later_by_its_etag(bundle: Bundle, st
     lookup.find(["Own/Name"], NOW)
     assert len(github.requests) == 1
     clock.ahead = 601.0
-    found = lookup.find(["own/name"], NOW)
+    result = lookup.find(["own/name"], NOW)
 
     assert [etag for _, etag in github.requests] == ["", '"e1"']
-    assert stars(found, "own/name") == 500
+    assert stars(result, "own/name") == 500
 
 
 def test_workers_share_the_cache(bundle: Bundle, store: Store, github: FakeGithub) -> None:
     create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    found = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
+    result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert (len(github.requests), stars(found, "own/name")) == (1, 500)
+    assert (len(github.requests), stars(result, "own/name")) == (1, 500)
 
 
 def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -354,10 +354,10 @@ def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, stor
     lookup.find(["own/name"], NOW)
     github.status, github.body, clock.ahead = 502, {}, 601.0
 
-    found = lookup.find(["own/name"], NOW)
+    result = lookup.find(["own/name"], NOW)
 
-    assert stars(found, "own/name") == 500
-    assert found.notes["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
+    assert stars(result, "own/name") == 500
+    assert result.notes["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
 
 
 def test_a_broken_cache_file_costs_only_a_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:

@@ -306,10 +306,10 @@ def test_an_unrelated_history_is_refused(shared_store: ReleaseStore) -> None:
 
 
 def test_a_merge_is_refused(shared_store: ReleaseStore) -> None:
-    one = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 1")))
+    item = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 1")))
     two = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 2")))
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    merge = shared_store.raw_git(*identity, "commit-tree", f"{one}^{{tree}}", "-p", one, "-p", two, "-m", "merge")
+    merge = shared_store.raw_git(*identity, "commit-tree", f"{item}^{{tree}}", "-p", item, "-p", two, "-m", "merge")
 
     assert_refused(shared_store, "the push contains a merge", lambda: shared_store.push(merge))
 
@@ -413,10 +413,10 @@ def test_a_node_without_a_program_refuses_and_names_it(
     environment = hook_environment() | {"PATH": str(programs)}
     environment["GIT_OBJECT_DIRECTORY"] = str(release_store.clone.path / "objects")
 
-    done = run_hook("pre-receive", release_store, f"{'0' * 40} {commit} {git.BRANCH}\n", environment)
+    completed = run_hook("pre-receive", release_store, f"{'0' * 40} {commit} {git.BRANCH}\n", environment)
 
-    assert done.stderr == f"refused: {missing} is not installed (apt install git openssh-client)\n"
-    assert done.returncode == 1
+    assert completed.stderr == f"refused: {missing} is not installed (apt install git openssh-client)\n"
+    assert completed.returncode == 1
 
 
 def run_hook(
@@ -502,9 +502,9 @@ def test_the_link_is_switched_in_one_rename(release_store: ReleaseStore, monkeyp
 
     def recording_replace(path: Path, goal: Path) -> Path:
         contents.append((release_store.store.current / "model.txt").read_text())
-        done = rename(path, goal)
+        completed = rename(path, goal)
         contents.append((release_store.store.current / "model.txt").read_text())
-        return done
+        return completed
 
     release_store.set_policy(max_installed=1)
     crashed = release_store.commit(release_store.release_files(release_store.add_bundle("good 2")))
@@ -550,8 +550,8 @@ HISTORIES = [
 def test_active_releases_are_derived_from_the_history(line: str, expected: str) -> None:
     """A rollback removes the releases above its bundle; a rollback to a removed one puts it on top."""
     draft = Release("", "", "", "who", "when", None, {})
-    words = [step.split() for step in line.split(", ")]
-    history = [replace(draft, kind=kind, digest=digest) for kind, digest in reversed(words)]
+    argv = [step.split() for step in line.split(", ")]
+    history = [replace(draft, kind=kind, digest=digest) for kind, digest in reversed(argv)]
 
     assert "".join(release.digest for release in active_releases(history)) == expected
 

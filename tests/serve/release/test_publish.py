@@ -38,10 +38,10 @@ pytestmark = pytest.mark.real
 
 def test_a_deployed_bundle_is_installed(release_store: ReleaseStore) -> None:
     """The link's target has the same bytes as the bundle."""
-    done = release_store.deploy("good")
+    completed = release_store.deploy("good")
 
-    assert done.changed
-    assert installed_digest(release_store.store) == done.digest
+    assert completed.changed
+    assert installed_digest(release_store.store) == completed.digest
     assert (release_store.store.current / "model.txt").read_text() == "good"
 
 
@@ -74,10 +74,14 @@ def test_the_record_has_author_bundle_and_time(release_store: ReleaseStore) -> N
 
 
 def test_installed_json_names_the_release(release_store: ReleaseStore) -> None:
-    done = release_store.deploy("good")
+    completed = release_store.deploy("good")
     installed = json.loads((release_store.store.serving / "installed.json").read_text())
 
-    assert (installed["commit"], installed["digest"], installed["author"]) == (done.commit, done.digest, "a tester")
+    assert (installed["commit"], installed["digest"], installed["author"]) == (
+        completed.commit,
+        completed.digest,
+        "a tester",
+    )
 
 
 def test_the_default_author_is_the_git_user_and_the_account(
@@ -95,10 +99,10 @@ def test_the_default_author_is_the_git_user_and_the_account(
 
 
 def test_deploying_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
-    done = release_store.deploy("good")
+    completed = release_store.deploy("good")
     before = release_store.state()
 
-    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
+    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=completed.digest)
 
     assert not again.changed
     assert release_store.state() == before
@@ -149,10 +153,10 @@ def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
 
 
 def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
-    done = release_store.deploy("good")
+    completed = release_store.deploy("good")
 
     assert not rollback_release(
-        release_store.section, release_store.store, now=release_store.now, to=done.digest
+        release_store.section, release_store.store, now=release_store.now, to=completed.digest
     ).changed
 
 
@@ -190,16 +194,16 @@ def test_a_repository_of_another_version_is_an_error_that_says_what_to_remove(re
     release_store.raw_git(f"--git-dir={release_store.repository.path}", "update-ref", git.BRANCH, commit)
 
     for call in (publish_release, rollback_release):
-        with pytest.raises(BadDataError, match=f"release {commit[:12]} was written by another version") as caught:
+        with pytest.raises(BadDataError, match=f"release {commit[:12]} was written by another version") as excinfo:
             call(release_store.section, release_store.store, now=release_store.now)
-        assert "remove releases.git" in caught.value.hint
+        assert "remove releases.git" in excinfo.value.hint
 
 
 def test_deploy_before_tune_names_the_command(release_store: ReleaseStore, tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError) as caught:
+    with pytest.raises(MissingInputError) as excinfo:
         publish_release(DeploySection(), Store(tmp_path / "new"), now=release_store.now)
 
-    assert caught.value.hint == "stargaze tune"
+    assert excinfo.value.hint == "stargaze tune"
 
 
 @pytest.mark.parametrize("digest", ["feed", "../../etc", "", "*"])
@@ -285,14 +289,14 @@ def test_a_bundle_above_the_size_limit_is_refused(release_store: ReleaseStore, m
 )
 def test_deploying_again_repairs_the_installation_after_a_crash(release_store: ReleaseStore, lost: str) -> None:
     """The branch was updated, but the installation was interrupted."""
-    done = release_store.deploy("good")
-    path = release_store.store.serving / lost.format(digest=done.digest)
+    completed = release_store.deploy("good")
+    path = release_store.store.serving / lost.format(digest=completed.digest)
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
-    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=done.digest)
+    again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=completed.digest)
 
     assert again.changed
-    assert installed_digest(release_store.store) == done.digest
+    assert installed_digest(release_store.store) == completed.digest
     assert (release_store.store.current / "model.txt").read_text() == "good"
     assert (release_store.store.serving / "installed.json").exists()
 
@@ -354,10 +358,10 @@ def test_a_branch_lock_of_a_killed_push_is_named(release_store: ReleaseStore) ->
     lock = release_store.store.releases / "refs" / "heads" / "main.lock"
     lock.touch()
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         release_store.deploy("good 2")
-    assert str(lock) in caught.value.message
-    assert f"rm {lock}" in caught.value.hint
+    assert str(lock) in excinfo.value.message
+    assert f"rm {lock}" in excinfo.value.hint
 
 
 def test_the_key_is_created_once_and_readable_by_its_owner_only(release_store: ReleaseStore) -> None:
@@ -391,9 +395,9 @@ def test_a_key_that_others_can_read_is_an_error(release_store: ReleaseStore) -> 
     release_store.add_bundle("good")
     release_store.key.chmod(0o644)
 
-    with pytest.raises(CredentialsError) as caught:
+    with pytest.raises(CredentialsError) as excinfo:
         publish_release(DeploySection(signing_key=str(release_store.key)), release_store.store, now=release_store.now)
-    assert caught.value.hint == f"chmod 600 {release_store.key}"
+    assert excinfo.value.hint == f"chmod 600 {release_store.key}"
 
 
 def test_a_key_with_a_passphrase_fails_without_a_prompt(release_store: ReleaseStore, tmp_path: Path) -> None:
@@ -417,9 +421,9 @@ def test_a_missing_program_is_named(
     release_store.add_bundle("good")
     monkeypatch.setenv("PATH", str(programs))
 
-    with pytest.raises(ExternalError, match=f"{missing} is not installed") as caught:
+    with pytest.raises(ExternalError, match=f"{missing} is not installed") as excinfo:
         publish_release(release_store.section, release_store.store, now=release_store.now)
-    assert caught.value.hint == "apt install git openssh-client"
+    assert excinfo.value.hint == "apt install git openssh-client"
 
 
 def test_the_users_git_config_changes_nothing(
@@ -430,10 +434,10 @@ def test_the_users_git_config_changes_nothing(
     config.write_text("[core]\n\thooksPath = /nowhere\n\tautocrlf = true\n[gpg]\n\tformat = openpgp\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", "/nowhere")
-    done = release_store.deploy("good\r\n")
+    completed = release_store.deploy("good\r\n")
 
     assert (release_store.store.current / "model.txt").read_bytes() == b"good\r\n"
-    assert installed_digest(release_store.store) == done.digest
+    assert installed_digest(release_store.store) == completed.digest
 
 
 def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore) -> None:
@@ -463,9 +467,9 @@ def test_importing_the_hook_imports_no_model_library() -> None:
     """It runs at every push and must start quickly; only the process that loads the model needs them."""
     heavy = {"pandas", "numpy", "sklearn", "lightgbm", "pyarrow", "stargaze.bundle.star_bundle"}
     code = "import sys, stargaze.serve.release.git_hooks; print(*sys.modules, sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    completed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
-    assert heavy & set(done.stdout.split()) == set()
+    assert heavy & set(completed.stdout.split()) == set()
 
 
 # ---- the quality gate -----------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_an_unreadable_champion_is_an_error_that_names_force(bundle_folder: Path
     shutil.copytree(bundle_folder, broken)
     (broken / "bundle.json").write_text("{}")
 
-    with pytest.raises(DifferenceFoundError, match="cannot be compared with broken, which is in production") as caught:
+    with pytest.raises(DifferenceFoundError, match="cannot be compared with broken, which is in production") as excinfo:
         check_quality(bundle_folder, broken, store)
 
-    assert "--force" in caught.value.hint
+    assert "--force" in excinfo.value.hint

@@ -58,10 +58,10 @@ def test_a_changed_link_is_reloaded(link: Path) -> None:
 
 
 def test_before_the_first_release_the_error_names_deploy(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError) as caught:
+    with pytest.raises(MissingInputError) as excinfo:
         HotReloaded(tmp_path / "current", str).get()
 
-    assert caught.value.hint == "stargaze deploy"
+    assert excinfo.value.hint == "stargaze deploy"
 
 
 def test_an_invalid_bundle_is_never_returned(link: Path) -> None:

@@ -30,8 +30,8 @@ observe_error("ExternalError")
 
 def run_process(code: str, folder: Path | None) -> str:
     environ = {**os.environ, METRICS_FOLDER_VARIABLE: str(folder) if folder else ""}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    return done.stdout
+    completed = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    return completed.stdout
 
 
 def scrape(port: int) -> str:

@@ -29,10 +29,10 @@ def test_the_clients_request_id_reaches_the_worker(page: FlaskClient, queue: Fak
 
 @pytest.mark.parametrize("sent", ["", "short", "x" * 65, 'a"b"c"d"e', "eight of them "])
 def test_an_invalid_request_id_is_replaced(page: FlaskClient, sent: str) -> None:
-    found = page.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+    result = page.get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
-    assert found != sent
-    assert REQUEST_ID.fullmatch(found)
+    assert result != sent
+    assert REQUEST_ID.fullmatch(result)
 
 
 def test_a_request_is_one_line_without_the_visitors_data(page: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,7 +71,7 @@ def test_every_response_has_a_valid_request_id(sent: str) -> None:
     web = Flask("stargaze.serve")
     log_requests(web)
 
-    found = web.test_client().get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
+    result = web.test_client().get("/", headers={"X-Request-ID": sent}).headers["X-Request-ID"]
 
-    assert REQUEST_ID.fullmatch(found)
-    assert (found == sent.strip()) == bool(REQUEST_ID.fullmatch(sent.strip()))
+    assert REQUEST_ID.fullmatch(result)
+    assert (result == sent.strip()) == bool(REQUEST_ID.fullmatch(sent.strip()))

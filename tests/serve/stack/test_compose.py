@@ -157,12 +157,12 @@ def test_two_nodes_have_one_broker_and_three_a_cluster() -> None:
 
     assert [name for name in services_with() if name.startswith("broker")] == ["broker"]
     assert list(brokers) == ["broker1", "broker2", "broker3"]
-    assert [one["deploy"]["placement"]["constraints"] for one in brokers.values()] == [
+    assert [broker["deploy"]["placement"]["constraints"] for broker in brokers.values()] == [
         ["node.hostname == production1"],
         ["node.hostname == production2"],
         ["node.hostname == production3"],
     ]
-    assert all(one["networks"]["inside"]["aliases"] == ["broker"] for one in brokers.values())
+    assert all(broker["networks"]["inside"]["aliases"] == ["broker"] for broker in brokers.values())
     assert "cluster_formation.classic_config.nodes.3 = rabbit@broker3" in text
     assert "stargaze_cookie" in three["secrets"]
 
@@ -171,7 +171,7 @@ def test_each_config_is_valid_for_its_service() -> None:
     rendered = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True, prometheus=True)))
     texts = {name.split("_")[1]: text for name, text in rendered["x-configs"].items()}
     read_by = {
-        name: [(one["source"].split("_")[1], one["target"]) for one in service["configs"]]
+        name: [(item["source"].split("_")[1], item["target"]) for item in service["configs"]]
         for name, service in rendered["services"].items()
         if "configs" in service
     }
@@ -184,8 +184,8 @@ def test_each_config_is_valid_for_its_service() -> None:
     assert texts.keys() == {"broker", "flower", "prometheus"}
     assert compile(texts["flower"], "flower", "exec")
     assert all(" = " in line for line in texts["broker"].splitlines())
-    asked = {one["job_name"]: one for one in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
-    assert asked["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
+    requests = {item["job_name"]: item for item in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
+    assert requests["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
 
 
 def test_backing_services_may_have_older_secrets_during_a_rotation() -> None:
@@ -220,28 +220,28 @@ def test_flower_reads_the_password_from_its_file_only(tmp_path: Path, monkeypatc
 
 def test_equal_specs_render_equal_stacks() -> None:
     other = dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", worker_replicas=3))
-    one, two = render_stack(SPEC), render_stack(other)
+    item, two = render_stack(SPEC), render_stack(other)
 
-    assert encode_stack(render_stack(SPEC)) == encode_stack(one)
-    assert stack_digest(one) != stack_digest(two)
-    assert one["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
-    assert json.loads(encode_stack(one)) == one
+    assert encode_stack(render_stack(SPEC)) == encode_stack(item)
+    assert stack_digest(item) != stack_digest(two)
+    assert item["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
+    assert json.loads(encode_stack(item)) == item
 
 
 def test_other_content_of_the_same_image_name_replaces_web_and_worker() -> None:
-    one, two = (render_stack(dataclasses.replace(SPEC, image_content=content))["services"] for content in ("aa", "bb"))
+    item, two = (render_stack(dataclasses.replace(SPEC, image_content=content))["services"] for content in ("aa", "bb"))
 
-    assert [one[name]["labels"][CONTENT_LABEL] for name in APP_SERVICES] == ["aa", "aa"]
-    assert {name for name in one if one[name]["labels"][SERVICE_LABEL] != two[name]["labels"][SERVICE_LABEL]} == set(
+    assert [item[name]["labels"][CONTENT_LABEL] for name in APP_SERVICES] == ["aa", "aa"]
+    assert {name for name in item if item[name]["labels"][SERVICE_LABEL] != two[name]["labels"][SERVICE_LABEL]} == set(
         APP_SERVICES
     )
-    assert {name for name in one if CONTENT_LABEL in one[name]["labels"]} == set(APP_SERVICES)
+    assert {name for name in item if CONTENT_LABEL in item[name]["labels"]} == set(APP_SERVICES)
 
 
 def test_the_number_of_replicas_changes_no_container() -> None:
-    one, two = services_with(worker_replicas=2)["worker"], services_with(worker_replicas=3)["worker"]
+    item, two = services_with(worker_replicas=2)["worker"], services_with(worker_replicas=3)["worker"]
 
-    assert one["labels"] == two["labels"]
+    assert item["labels"] == two["labels"]
 
 
 def test_each_config_has_the_text_of_its_service() -> None:
@@ -253,6 +253,6 @@ def test_each_config_has_the_text_of_its_service() -> None:
         return str(texts.pop(config["source"]))
 
     assert read_by("broker").startswith("vm_memory_high_watermark.absolute")
-    asked, _ = json.loads(read_by("prometheus"))["scrape_configs"]
-    assert asked["job_name"] == "rabbitmq"
+    requests, _ = json.loads(read_by("prometheus"))["scrape_configs"]
+    assert requests["job_name"] == "rabbitmq"
     assert texts == {}

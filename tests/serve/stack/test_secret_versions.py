@@ -14,23 +14,23 @@ def secret_names(*versions: int) -> list[str]:
 
 
 def test_a_version_is_complete_and_differs_from_others() -> None:
-    one, two = secret_versions.generate_secrets(1), secret_versions.generate_secrets(2)
+    item, two = secret_versions.generate_secrets(1), secret_versions.generate_secrets(2)
 
-    assert sorted(one) == sorted(secret_names(1))
-    assert not set(one.values()) & set(two.values())
+    assert sorted(item) == sorted(secret_names(1))
+    assert not set(item.values()) & set(two.values())
 
 
 def test_broker_and_results_have_the_passwords_of_web() -> None:
-    made = secret_versions.generate_secrets(3)
-    password = made["stargaze_results_3"]
+    result = secret_versions.generate_secrets(3)
+    password = result["stargaze_results_3"]
 
-    assert f"default_pass = {made['stargaze_broker_3'].decode()}\n".encode() in made["stargaze_broker_conf_3"]
-    assert b"default_user = stargaze_3\n" in made["stargaze_broker_conf_3"]
+    assert f"default_pass = {result['stargaze_broker_3'].decode()}\n".encode() in result["stargaze_broker_conf_3"]
+    assert b"default_user = stargaze_3\n" in result["stargaze_broker_conf_3"]
     assert (
         f"user stargaze_3 on #{hashlib.sha256(password).hexdigest()} ~* &* +@all\n".encode()
-        in made["stargaze_results_conf_3"]
+        in result["stargaze_results_conf_3"]
     )
-    assert password not in made["stargaze_results_conf_3"]
+    assert password not in result["stargaze_results_conf_3"]
 
 
 def test_an_incomplete_version_is_never_used() -> None:

@@ -11,11 +11,11 @@ from stargaze.serve.supervisor.supervise import listen, url_of
 def test_a_port_in_use_is_an_error_with_a_hint() -> None:
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(UsageError) as excinfo:
             listen("127.0.0.1", port)
 
-    assert caught.value.message == f"port {port} on 127.0.0.1 is in use"
-    assert "stargaze serve --port" in caught.value.hint
+    assert excinfo.value.message == f"port {port} on 127.0.0.1 is in use"
+    assert "stargaze serve --port" in excinfo.value.hint
 
 
 def test_port_0_takes_a_free_port() -> None:
@@ -30,7 +30,7 @@ def test_the_url_of_any_address_is_loopback() -> None:
 
 @pytest.mark.parametrize("host", ["no such host", "192.0.2.1", "::1"])
 def test_an_unavailable_address_is_an_error_with_a_hint(host: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         listen(host, 0)
 
-    assert "127.0.0.1" in caught.value.hint
+    assert "127.0.0.1" in excinfo.value.hint

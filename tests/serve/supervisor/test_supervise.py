@@ -109,10 +109,10 @@ def test_a_new_release_is_used_without_a_restart(site: tuple[str, Store], sample
 
 
 def test_without_a_release_the_error_names_deploy(store: Store) -> None:
-    with pytest.raises(MissingInputError) as caught, serving(SECTION, store):
+    with pytest.raises(MissingInputError) as excinfo, serving(SECTION, store):
         pass
 
-    assert caught.value.hint == "stargaze deploy"
+    assert excinfo.value.hint == "stargaze deploy"
 
 
 def test_an_invalid_bundle_is_not_served(released: Store, tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: St
             signal.SIGKILL,
         )
 
-    with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as caught:
+    with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as excinfo:
         serve(SECTION, released, announce=kill_the_worker)
 
-    assert "worker: " in caught.value.message
-    assert str(log_folder(released)) in caught.value.hint
+    assert "worker: " in excinfo.value.message
+    assert str(log_folder(released)) in excinfo.value.hint
     wait_for(lambda: not any(is_alive(pid) for pid in started))
 
 

@@ -107,7 +107,7 @@ class FakeSwarm:
     def over_ssh(self, program: str, *words: str, stdin: bytes = b"", **_: Any) -> Completed:
         """Answer like sshd of a machine."""
         address, line = words[-2].rpartition("@")[2], words[-1]
-        name = next(one.name for one in self.machines if one.address == address)
+        name = next(item.name for item in self.machines if item.address == address)
         if name in self.unreachable:
             return subprocess.CompletedProcess(program, SSH_FAILED, b"", f"ssh: {address}: No route to host\n".encode())
         command = shlex.split(line)[2:] if line.startswith("sudo -n ") else shlex.split(line)
@@ -158,15 +158,15 @@ class FakeSwarm:
             case ["secret" | "config" as kind, "create", what, "-"]:
                 held[kind][what] = stdin
             case ["config", "rm", *names]:
-                self.configs = {one: self.configs[one] for one in self.configs.keys() - names}
+                self.configs = {item: self.configs[item] for item in self.configs.keys() - names}
             case ["ps" | "image" | "pull", *_]:
                 return self._images(name, command[1:])
             case ["secret", "rm", *names]:
-                self.secrets = {one: self.secrets[one] for one in self.secrets.keys() - names}
+                self.secrets = {item: self.secrets[item] for item in self.secrets.keys() - names}
             case ["stack", "deploy", *_]:
                 self._deploy(json.loads(stdin))
             case ["service", "scale", "--detach", *wanted]:
-                self._scale(dict(one.split("=") for one in wanted))
+                self._scale(dict(item.split("=") for item in wanted))
             case _:
                 pytest.fail(f"unexpected command: {line}")
         return 0, "", ""
@@ -175,7 +175,9 @@ class FakeSwarm:
         held = self.images.setdefault(name, set())
         match words:
             case ["ps", "--all", *_]:
-                running = (one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for one in self.services.values())
+                running = (
+                    service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for service in self.services.values()
+                )
                 return 0, "\n".join([*running, *self.ended_images]), ""
             case ["image", "ls", *_]:
                 return 0, "\n".join(held), ""
@@ -213,13 +215,13 @@ class FakeSwarm:
             rotate_secrets.ADD_BROKER_USER: "add a user",
             rotate_secrets.DELETE_OTHER_USERS: "delete all users but",
         }.get(" ".join(words[2:3]), words[-1])
-        told = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
-        self.changes.append(told)
-        self.stdin.append((told, stdin))
+        reported = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
+        self.changes.append(reported)
+        self.stdin.append((reported, stdin))
         return (1, "", f"a first line\n{self.failures[what]}\n") if what in self.failures else (0, "", "")
 
     def _survey(self, name: str) -> str:
-        number = [one.name for one in self.machines].index(name)
+        number = [item.name for item in self.machines].index(name)
         info = {
             "Name": f"host{number + 1}",
             "Swarm": {"NodeID": f"n{number}", "ControlAvailable": number < self.managers},
@@ -236,10 +238,10 @@ class FakeSwarm:
             {
                 "ID": f"n{number}",
                 "Description": {"Hostname": f"host{number + 1}"},
-                "Status": {"State": "down" if one.name in self.unreachable else "ready"},
+                "Status": {"State": "down" if item.name in self.unreachable else "ready"},
                 "Spec": {"Availability": "active", "Labels": {"stargaze.role": "production"}},
             }
-            for number, one in enumerate(self.machines)
+            for number, item in enumerate(self.machines)
         ]
         tasks = [task for name, service in self.services.items() for task in self._tasks(name, service, nodes)]
         return "\n".join(map(json.dumps, (nodes, list(self.services.values()), tasks)))
@@ -249,20 +251,20 @@ class FakeSwarm:
         replicated = service["Spec"]["Mode"].get("Replicated")
         number = 0 if name in self.never_started else replicated["Replicas"] if replicated else len(ready)
         common = {"ServiceID": service["ID"], "Spec": service["Spec"]["TaskTemplate"]}
-        found = [
-            {**common, "NodeID": ready[one % len(ready)], "DesiredState": "running", "Status": _status("running")}
-            for one in range(number)
+        result = [
+            {**common, "NodeID": ready[item % len(ready)], "DesiredState": "running", "Status": _status("running")}
+            for item in range(number)
         ]
         if name in self.task_errors:
             broken = {"DesiredState": "shutdown", "Status": _status("failed", self.task_errors[name])}
-            found.append({**common, "NodeID": ready[0], **broken})
-        return found
+            result.append({**common, "NodeID": ready[0], **broken})
+        return result
 
     def _inspect(self, name: str, image: str, *_: str) -> str:
         digest = self.installed.get(name, "")
         lines = [f"bundles/{digest}"]
-        for service, one in self.services.items():
-            runs = one["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+        for service, item in self.services.items():
+            runs = item["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
             ours = service.removeprefix(f"{STACK_NAME}_") in ("web", "worker")
             serves = [self.stale_bundles.get(name, digest) if service.endswith("worker") else digest] if ours else []
             lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(serves)}")

@@ -58,7 +58,7 @@ class Deployer:
 
     def accept(self, repository: git.Repository, commit: str, to: str, **_: Any) -> git.PushResult:
         """Answer a push like the release repository of a machine."""
-        name = next(one.name for one in self.swarm.machines if f"@{one.address}/" in to)
+        name = next(item.name for item in self.swarm.machines if f"@{item.address}/" in to)
         self.swarm.changes.append(f"{name}: accept a release")
         if name in self.rejections:
             return git.PushResult(False, self.rejections[name])
@@ -66,20 +66,20 @@ class Deployer:
         if tip and not git.is_ancestor(repository, tip, commit):
             return git.PushResult(False, "! [remote rejected] main (not a fast-forward)")
         self.swarm.release_commits[name], self.swarm.repositories[name] = commit, repository.path
-        (entry,) = [one for one in git.list_tree(repository, commit) if one.name == "release.json"]
+        (entry,) = [item for item in git.list_tree(repository, commit) if item.name == "release.json"]
         digest = json.loads(git.read_objects(repository, [entry.object])[0])["digest"]
         self.swarm.installed[name] = self.swarm.releases[commit] = digest
         return git.PushResult(True, "")
 
     def production_state(self) -> dict[str, Any]:
         """Return everything that a failed deploy must restore."""
-        services = {name: {**one, "UpdateStatus": None} for name, one in self.swarm.services.items()}
+        services = {name: {**item, "UpdateStatus": None} for name, item in self.swarm.services.items()}
         return {"services": services, "installed": dict(self.swarm.installed), "stack": load_verified_stack(self.store)}
 
     @property
     def record(self) -> list[tuple[str, str]]:
         """Return kind and bundle of every release, newest first."""
-        return [(one.kind, one.digest) for one in list_releases(self.store)]
+        return [(list_releas.kind, list_releas.digest) for list_releas in list_releases(self.store)]
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def create_deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
     made = Deployer(release_store, FakeSwarm())
     made.swarm.install(monkeypatch)
     push = git.push
-    monkeypatch.setattr(git, "push", lambda *words, **way: (made.accept if way else push)(*words, **way))
+    monkeypatch.setattr(git, "push", lambda *argv, **way: (made.accept if way else push)(*argv, **way))
     return made
 
 
@@ -118,7 +118,7 @@ def steps(done: list[str]) -> list[str]:
 
 
 def test_image_and_secrets_come_before_the_release_and_services_last(deployer: Deployer) -> None:
-    done = deployer.deploy()
+    completed = deployer.deploy()
 
     assert steps(deployer.swarm.changes) == [
         "trust",
@@ -128,36 +128,35 @@ def test_image_and_secrets_come_before_the_release_and_services_last(deployer: D
         "accept a release",
         "stack deploy",
     ]
-    assert (done.changed, done.machines, done.image) == (True, BOTH, deployer.swarm.services["stargaze_web"]["Spec"][
-        "TaskTemplate"
-    ]["ContainerSpec"]["Image"])  # fmt: skip
-    assert deployer.swarm.installed == dict.fromkeys(BOTH, done.release.digest)
+    web = deployer.swarm.services["stargaze_web"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert (completed.changed, completed.machines, completed.image) == (True, BOTH, web["Image"])
+    assert deployer.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
     assert load_verified_stack(deployer.store) is not None
 
 
 def test_deploying_the_same_again_does_nothing(deployed: Deployer) -> None:
     before = deployed.production_state()
 
-    done = deployed.deploy("good 1")
+    completed = deployed.deploy("good 1")
 
-    assert not done.changed
+    assert not completed.changed
     assert deployed.swarm.changes == deployed.notes == []
     assert deployed.production_state() == before
 
 
 def test_a_new_model_changes_no_service(deployed: Deployer) -> None:
-    done = deployed.deploy("good 2")
+    completed = deployed.deploy("good 2")
 
     assert sorted(deployed.swarm.changes) == [f"{name}: accept a release" for name in BOTH]
-    assert done.changed
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, done.release.digest)
+    assert completed.changed
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
 
 def test_a_new_config_changes_services_and_pushes_no_release(deployed: Deployer) -> None:
-    done = deployed.deploy("good 1", section=dataclasses.replace(deployed.section, worker_replicas=3))
+    completed = deployed.deploy("good 1", section=dataclasses.replace(deployed.section, worker_replicas=3))
 
     assert steps(deployed.swarm.changes) == ["stack deploy"]
-    assert done.changed
+    assert completed.changed
     assert deployed.swarm.services["stargaze_worker"]["Spec"]["Mode"] == {"Replicated": {"Replicas": 3}}
 
 
@@ -181,10 +180,10 @@ def test_a_machine_with_the_release_but_without_its_bundle_installs_it_again(dep
     digest = deployed.swarm.installed["production2"]
     deployed.swarm.installed["production2"] = ""
 
-    done = deployed.deploy("good 1")
+    completed = deployed.deploy("good 1")
 
     assert deployed.swarm.changes == ["production2: reinstall"]
-    assert done.changed
+    assert completed.changed
     assert deployed.swarm.installed["production2"] == digest
 
 
@@ -216,10 +215,10 @@ def test_a_bundle_that_fails_the_quality_gate_is_not_built_unless_forced(deploye
     assert seen == [(deployed.release_store.add_bundle("good 2"), first)] * 2
     assert deployed.swarm.changes == []
 
-    done = deployed.deploy("good 2", gate=gate, force_reason="a new policy")
+    completed = deployed.deploy("good 2", gate=gate, force_reason="a new policy")
 
     assert list_releases(deployed.store)[0].force_reason == "a new policy"
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, done.release.digest)
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
 
 def test_a_modified_bundle_is_not_deployed(deployed: Deployer) -> None:
@@ -249,14 +248,14 @@ def test_failing_services_restore_release_and_services(deployed: Deployer) -> No
     before, first = deployed.production_state(), deployed.swarm.installed["production1"]
     deployed.swarm.unhealthy["web"] = "task: unhealthy"
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         deployed.deploy("good 2", section=dataclasses.replace(deployed.section, web_memory=0.05, worker_replicas=9))
 
     second = deployed.record[1][1]
-    assert caught.value.message.startswith(f"release {second[:12]} does not serve: web: ")
-    assert "task: unhealthy" in caught.value.message
-    assert caught.value.message.endswith(f"; release {first[:12]} serves as before")
-    assert caught.value.hint == "stargaze logs web"
+    assert excinfo.value.message.startswith(f"release {second[:12]} does not serve: web: ")
+    assert "task: unhealthy" in excinfo.value.message
+    assert excinfo.value.message.endswith(f"; release {first[:12]} serves as before")
+    assert excinfo.value.hint == "stargaze logs web"
     assert deployed.production_state() == before
     assert deployed.record == [("rollback", first), ("deploy", second), ("deploy", first)]
 
@@ -283,13 +282,13 @@ def test_a_release_that_one_machine_rejects_is_rolled_back_on_the_others(deploye
 
     with pytest.raises(
         ExternalError, match=r"production2: the release was refused: .* not signed by an allowed"
-    ) as caught:
+    ) as excinfo:
         swarm_deploy.deploy(
             deployed.section, deployed.store, deployed.swarm.target(), now=deployed.release_store.now, notify=accept_again,
             digest=deployed.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
-    assert caught.value.message.endswith(f"release {first[:12]} serves as before")
+    assert excinfo.value.message.endswith(f"release {first[:12]} serves as before")
     assert "stack deploy" not in steps(deployed.swarm.changes)
     assert deployed.production_state() == before
 
@@ -371,16 +370,16 @@ def test_a_machine_that_becomes_unreachable_does_not_keep_others_from_being_rest
         if "restoring" in line:
             deployed.swarm.unreachable.add("production2")
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         swarm_deploy.deploy(
             deployed.section, deployed.store, deployed.swarm.target(),
             now=deployed.release_store.now, notify=lose, digest=deployed.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
     assert f"release {first[:12]} serves as before on production1; ssh login to production2 failed" in (
-        caught.value.message
+        excinfo.value.message
     )
-    assert caught.value.hint == f"when it is back: stargaze deploy {first[:12]}"
+    assert excinfo.value.hint == f"when it is back: stargaze deploy {first[:12]}"
     assert deployed.swarm.installed["production1"] == first
     deployed.rejections.clear()
     deployed.swarm.unreachable.clear()
@@ -406,17 +405,17 @@ def test_a_failed_restore_is_reported_with_both_reasons(deployed: Deployer) -> N
         if "restoring" in line:
             deployed.swarm.unreachable.add("production1")
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         swarm_deploy.deploy(
             dataclasses.replace(deployed.section, web_memory=0.05), deployed.store, deployed.swarm.target(),
             now=deployed.release_store.now, notify=lose, digest=deployed.release_store.add_bundle("good 2"),
         )  # fmt: skip
 
-    assert "unhealthy" in caught.value.message
+    assert "unhealthy" in excinfo.value.message
     assert (
-        "restoring failed too: no Swarm manager is reachable: ssh login to production1 failed" in caught.value.message
+        "restoring failed too: no Swarm manager is reachable: ssh login to production1 failed" in excinfo.value.message
     )
-    assert caught.value.hint == "stargaze status"
+    assert excinfo.value.hint == "stargaze status"
 
 
 # ---- rollback -------------------------------------------------------------------------------------------------------
@@ -427,9 +426,9 @@ def test_a_rollback_restores_the_previous_release_and_keeps_the_services(deploye
     second = deployed.deploy("good 2").release.digest
     deployed.swarm.changes.clear()
 
-    done = deployed.rollback()
+    completed = deployed.rollback()
 
-    assert (done.changed, done.release.kind, done.release.digest) == (True, "rollback", first)
+    assert (completed.changed, completed.release.kind, completed.release.digest) == (True, "rollback", first)
     assert steps(deployed.swarm.changes) == ["accept a release"]
     assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
     assert deployed.rollback(second[:12]).release.digest == second
@@ -454,10 +453,10 @@ def test_a_rollback_reaches_available_machines_and_reports_the_others(deployed: 
     second = deployed.deploy("good 2").release.digest
     deployed.swarm.unreachable.add("production2")
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         deployed.rollback()
 
-    assert caught.value.message.startswith(
+    assert excinfo.value.message.startswith(
         f"release {first[:12]} serves again on production1; ssh login to production2 failed"
     )
     assert deployed.swarm.installed == {"production1": first, "production2": second}
@@ -500,9 +499,9 @@ def test_a_rollback_to_models_with_more_packages_transfers_their_image_first(dep
     deployed.swarm.images["production2"].remove(large)
     deployed.swarm.changes.clear()
 
-    done = deployed.rollback()
+    completed = deployed.rollback()
 
-    assert small != large == done.image
+    assert small != large == completed.image
     assert steps(deployed.swarm.changes) == ["here:", "pull", "accept a release", "stack deploy"]
     assert deployed.swarm.installed == dict.fromkeys(BOTH, wants)
     assert (load_verified_stack(deployed.store) or {})["services"]["web"]["image"] == large

@@ -89,8 +89,8 @@ def commands(fake: Path) -> list[str]:
 
 def programs(fake: Path, skip: int = 0) -> list[str]:
     """Return the first word of each docker command; ``save`` and ``load`` are one pipeline and start in any order."""
-    words = " ".join(line.split()[0] for line in commands(fake)[skip:])
-    return words.replace("load save", "save load").split()
+    argv = " ".join(line.split()[0] for line in commands(fake)[skip:])
+    return argv.replace("load save", "save load").split()
 
 
 def content(holds: str = "layers") -> str:
@@ -127,13 +127,13 @@ def ensure(
 def test_the_survey_of_a_node(fake: Path) -> None:
     (fake / "held").write_text("stargaze-serve:1=layers\n")
 
-    found = survey_node(MACHINE)
+    result = survey_node(MACHINE)
 
-    assert (found.hostname, found.node_id, found.is_manager) == ("host1", "n1", True)
-    assert found.images == {"redis:7", "stargaze-serve:1"}
-    assert found.image_contents == {"stargaze-serve:1": content()}
-    assert (found.release_commit, found.installed_digest, found.allowed_signers) == ("", "", ())
-    assert found.as_node().addresses == ("production1", "10.20.0.13")
+    assert (result.hostname, result.node_id, result.is_manager) == ("host1", "n1", True)
+    assert result.images == {"redis:7", "stargaze-serve:1"}
+    assert result.image_contents == {"stargaze-serve:1": content()}
+    assert (result.release_commit, result.installed_digest, result.allowed_signers) == ("", "", ())
+    assert result.as_node().addresses == ("production1", "10.20.0.13")
 
 
 @pytest.mark.parametrize(
@@ -182,14 +182,18 @@ def test_the_inspection_of_a_node_returns_containers_and_page(fake: Path, page: 
     (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
     (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
 
-    found = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HERE, "image:1", page.server_port)
 
-    assert found.containers == (
+    assert result.containers == (
         Container("web", True, ["aa"]),
         Container("worker", False, None),
         Container("broker", False, []),
     )
-    assert (found.name, found.installed_digest, found.page_response) == ("production1", "", '200 {"status": "ready"}')
+    assert (result.name, result.installed_digest, result.page_response) == (
+        "production1",
+        "",
+        '200 {"status": "ready"}',
+    )
 
 
 @pytest.mark.parametrize(("sent", "as_sent"), [("layers", True), ("what the builder made", False)])
@@ -198,9 +202,9 @@ def test_a_container_is_compared_with_the_labeled_content(fake: Path, page: Page
     (fake / "running").write_text("c1 stargaze_web\n")
     (fake / "sent").write_text(f"{content(sent)}\n")
 
-    found = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HERE, "image:1", page.server_port)
 
-    assert found.containers == (Container("web", as_sent, ["aa"]),)
+    assert result.containers == (Container("web", as_sent, ["aa"]),)
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -208,10 +212,10 @@ def test_a_foreign_page_is_reported_in_one_line(fake: Path, page: Page, status: 
     (fake / "running").write_text("")
     page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
 
-    found = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HERE, "image:1", page.server_port)
 
-    assert (found.containers, found.page_response) == ((), f"{status} <html> <h1>It works!</h1> </html>")
-    assert "production1: its page " in node_mismatches(found, "a" * 64)[-1]
+    assert (result.containers, result.page_response) == ((), f"{status} <html> <h1>It works!</h1> </html>")
+    assert "production1: its page " in node_mismatches(result, "a" * 64)[-1]
 
 
 def test_a_closed_port_is_an_empty_response(fake: Path, page: Page) -> None:
@@ -276,9 +280,9 @@ def test_a_node_with_other_content_gets_the_image_of_the_builder(fake: Path, bun
     name = image_name(section, recipe, bundle)
     (fake / "held").write_text(f"{name}=layers\n")
 
-    found = ensure(section, recipe, [node(name, holds="something else")], bundle)
+    result = ensure(section, recipe, [node(name, holds="something else")], bundle)
 
-    assert found == (name, content())
+    assert result == (name, content())
     assert programs(fake) == ["image", "save", "load"]
 
 

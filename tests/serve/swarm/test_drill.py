@@ -52,11 +52,11 @@ def test_an_expectation_holds_if_no_request_failed_and_all_services_recovered(
 
 
 def test_faults_are_selected_by_name_and_all_by_default() -> None:
-    assert [one.name for one in select_faults("")] == list(FAULTS)
-    assert [one.name for one in select_faults(" broker, worker")] == ["broker", "worker"]
-    with pytest.raises(UsageError, match="brokre: no such fault") as caught:
+    assert [select_fault.name for select_fault in select_faults("")] == list(FAULTS)
+    assert [select_fault.name for select_fault in select_faults(" broker, worker")] == ["broker", "worker"]
+    with pytest.raises(UsageError, match="brokre: no such fault") as excinfo:
         select_faults("brokre")
-    assert caught.value.hint == "Did you mean broker?"
+    assert excinfo.value.hint == "Did you mean broker?"
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
@@ -67,12 +67,12 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The commands that machines get; only the second one has containers."""
     lines: list[str] = []
 
-    def ssh(program: str, *words: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
+    def ssh(program: str, *argv: str, **_: Any) -> subprocess.CompletedProcess[bytes]:
         lines.append(
-            f"{words[-2].rpartition('@')[2]}: {words[-1].removeprefix('sudo -n ').replace(drill._KILL_SCRIPT, '')}"
+            f"{argv[-2].rpartition('@')[2]}: {argv[-1].removeprefix('sudo -n ').replace(drill._KILL_SCRIPT, '')}"
         )
-        found = b"c1" if lines[-1].startswith("10.20.0.22") else b""
-        return subprocess.CompletedProcess(program, 0, found, b"")
+        result = b"c1" if lines[-1].startswith("10.20.0.22") else b""
+        return subprocess.CompletedProcess(program, 0, result, b"")
 
     monkeypatch.setattr("stargaze.system.ssh.run_program", ssh)
     monkeypatch.setattr(drill, "ENGINE_DOWNTIME", 0.0)
@@ -83,8 +83,8 @@ def context(store: Store, *managers: bool) -> DrillContext:
     """Return a drill of machines, each a manager or not."""
     fake = FakeSwarm(machines=tuple(machine(number) for number, _ in enumerate(managers, 1)))
     surveyed = [
-        NodeInfo(one, one.name, one.name, manages, frozenset(), "", "", ())
-        for one, manages in zip(fake.machines, managers, strict=True)
+        NodeInfo(item, item.name, item.name, manages, frozenset(), "", "", ())
+        for item, manages in zip(fake.machines, managers, strict=True)
     ]
     survey = Survey(surveyed, {}, Swarm(fake.machines[0]), SwarmState([], [], []))
     return DrillContext(DeploySection(), store, fake.target(), survey, [])
@@ -145,10 +145,10 @@ def test_a_failed_deploy_after_the_killed_one_reports_the_reason(
     monkeypatch.setattr(drill, "_released_digest", lambda _store: "a" * 64)
     command = ["sh", "-c", f"exec >&2; {script}"]
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         FAULTS["deploy"].inject(dataclasses.replace(context(store, True), deploy_argv=command))
 
-    assert caught.value.message == f"the deploy after the killed one failed: {why}"
+    assert excinfo.value.message == f"the deploy after the killed one failed: {why}"
 
 
 def test_a_deploy_that_repairs_the_killed_one_passes(
@@ -230,6 +230,6 @@ def test_a_load_generator_that_never_ends_is_killed_and_costs_no_other_result(
     faults = [dataclasses.replace(FAULTS["worker"], inject=fault(times)) for times in (1, 2)]
     results = drill.run_drill(context(store, True), ["10.20.0.21:80"], faults, 1.0, lambda _: None)
 
-    why = "worker: no running container; responses are missing after 0.1 s"
-    assert [(result.as_row()["state"], result.reason) for result in results] == [("FAILED", why)] * 2
+    reason = "worker: no running container; responses are missing after 0.1 s"
+    assert [(result.as_row()["state"], result.reason) for result in results] == [("FAILED", reason)] * 2
     assert not any(Path(f"/proc/{number}").exists() for number in here.read_text().split())

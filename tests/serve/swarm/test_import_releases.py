@@ -21,34 +21,34 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def deployed(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Deployer:
     """A store whose first release serves."""
-    made = create_deployer(release_store, monkeypatch)
-    made.deploy("good 1")
-    made.swarm.changes.clear()
-    return made
+    deployer = create_deployer(release_store, monkeypatch)
+    deployer.deploy("good 1")
+    deployer.swarm.changes.clear()
+    return deployer
 
 
 @pytest.fixture
 def other(deployed: Deployer, tmp_path: Path) -> Deployer:
     """Another store, which trusts the first one."""
-    made = Deployer(create_release_store(tmp_path / "other"), deployed.swarm)
-    allow_signer(deployed.release_store.key, made.store)
-    return made
+    deployer = Deployer(create_release_store(tmp_path / "other"), deployed.swarm)
+    allow_signer(deployed.release_store.key, deployer.store)
+    return deployer
 
 
 def test_releases_of_another_store_are_imported_before_a_deploy(deployed: Deployer, other: Deployer) -> None:
     seen: list[Any] = []
 
-    done = other.deploy("good 2", gate=lambda _, champion: seen.append(champion.name))
+    completed = other.deploy("good 2", gate=lambda _, champion: seen.append(champion.name))
 
     first = deployed.record[0][1]
     assert seen == [first]
-    assert [digest for _, digest in other.record] == [done.release.digest, first]
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, done.release.digest)
+    assert [digest for _, digest in other.record] == [completed.release.digest, first]
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
     allow_signer(other.release_store.key, deployed.store)
     third = deployed.deploy("good 3").release.digest
 
-    assert [digest for _, digest in deployed.record] == [third, done.release.digest, first]
+    assert [digest for _, digest in deployed.record] == [third, completed.release.digest, first]
     assert len(set(deployed.swarm.release_commits.values())) == 1
 
 
@@ -66,9 +66,9 @@ def test_a_rollback_returns_to_a_release_of_another_store(deployed: Deployer, ot
     first = deployed.record[0][1]
     second = deployed.deploy("good 2").release.digest
 
-    done = other.rollback()
+    completed = other.rollback()
 
-    assert done.release.digest == first
+    assert completed.release.digest == first
     assert [digest for _, digest in other.record] == [first, second, first]
 
 
@@ -87,11 +87,11 @@ def test_a_failed_deploy_of_another_store_is_restored(deployed: Deployer, other:
 def test_an_untrusted_signer_is_an_error_with_the_command_to_trust_it(deployed: Deployer, tmp_path: Path) -> None:
     stranger = Deployer(create_release_store(tmp_path / "stranger"), deployed.swarm)
 
-    with pytest.raises(CredentialsError) as caught:
+    with pytest.raises(CredentialsError) as excinfo:
         stranger.deploy("good 2")
 
-    assert caught.value.message == "production1 has a release whose signer is not trusted by this store"
-    assert caught.value.hint.endswith(f"/keys/allowed_signers >>{stranger.store.keys}/allowed_signers")
+    assert excinfo.value.message == "production1 has a release whose signer is not trusted by this store"
+    assert excinfo.value.hint.endswith(f"/keys/allowed_signers >>{stranger.store.keys}/allowed_signers")
     assert stranger.record == []
     assert "accept a release" not in " ".join(deployed.swarm.changes)
 
@@ -121,12 +121,21 @@ def test_many_releases_are_imported_in_several_pushes(
     other.release_store.set_policy(max_releases=2)
     pushed: list[str] = []
     push = git.push
-    monkeypatch.setattr(git, "push", lambda *words, **way: pushed.append(words[1]) or push(*words, **way))
+    monkeypatch.setattr(git, "push", lambda *argv, **way: pushed.append(argv[1]) or push(*argv, **way))
 
     other.rollback()
 
     assert len(other.record) == 7
-    assert len([commit for commit in pushed if commit in {one.commit for one in list_releases(deployed.store)}]) >= 3
+    assert (
+        len(
+            [
+                commit
+                for commit in pushed
+                if commit in {list_releas.commit for list_releas in list_releases(deployed.store)}
+            ]
+        )
+        >= 3
+    )
 
 
 def test_a_truncated_git_bundle_is_an_error_of_one_line(deployed: Deployer, other: Deployer) -> None:

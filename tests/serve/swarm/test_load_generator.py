@@ -102,20 +102,20 @@ def test_the_next_address_is_tried_if_one_does_not_respond(page: Page) -> None:
 
 
 def test_a_refused_request_is_tried_once_at_every_address(page: Page) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def away(_: str) -> Answer:
-        asked.append("away")
+        requests.append("away")
         return 503, {}
 
     generator = LoadGenerator([page(away), page(lambda _: (200, {"state": "done"}))], ["a/b"])
     both = LoadGenerator([page(away), page(away)], ["a/b"])
     generator.send()
-    asked.clear()
+    requests.clear()
     both.send()
 
     assert (generator.summary()["answered"], generator.summary()["refused"]) == (1, 0)
-    assert (both.summary()["refused"], asked) == (1, ["away", "away"])
+    assert (both.summary()["refused"], requests) == (1, ["away", "away"])
 
 
 def test_no_response_from_any_address_is_a_failure(page: Page) -> None:

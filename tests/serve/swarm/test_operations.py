@@ -108,15 +108,15 @@ def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeS
     """A fake Swarm with a deployed stack."""
     monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
-    made = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
-    made.install(monkeypatch)
-    survey = survey_production(made.target().hosts)
-    plan = plan_stack(SWARM, made.target(), survey, tmp_path)
-    ready = prepare_stack(plan, SWARM, made.target(), survey, lambda _: None)
+    fake_swarm = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))
+    fake_swarm.install(monkeypatch)
+    survey = survey_production(fake_swarm.target().hosts)
+    plan = plan_stack(SWARM, fake_swarm.target(), survey, tmp_path)
+    ready = prepare_stack(plan, SWARM, fake_swarm.target(), survey, lambda _: None)
     send_stack(store, survey.swarm, ready)
     save_verified_stack(store, ready)
-    made.changes.clear()
-    return made
+    fake_swarm.changes.clear()
+    return fake_swarm
 
 
 def test_the_status_of_a_healthy_production(fake: FakeSwarm, store: Store) -> None:
@@ -143,9 +143,9 @@ def test_a_service_that_somebody_else_changed_is_failed(fake: FakeSwarm, store: 
 
     _, services = operations.production_status(store, fake.target())
 
-    found = {row["service"]: (row["state"], row["reason"]) for row in services}
-    assert found["worker"] == ("failed", "the service does not exist")
-    assert found["web"][0] == "failed"
+    result = {row["service"]: (row["state"], row["reason"]) for row in services}
+    assert result["worker"] == ("failed", "the service does not exist")
+    assert result["web"][0] == "failed"
 
 
 def test_the_status_before_the_first_deploy_has_machines_and_no_services(fake: FakeSwarm, store: Store) -> None:
@@ -177,7 +177,7 @@ def test_a_machine_that_becomes_unreachable_during_the_status_is_a_row(
 
 def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        production, "survey_node", lambda one: dataclasses.replace(survey(MACHINES[0]), host=one, node_id="elsewhere")
+        production, "survey_node", lambda item: dataclasses.replace(survey(MACHINES[0]), host=item, node_id="elsewhere")
     )
 
     machines, _ = operations.production_status(store, fake.target())
@@ -197,7 +197,7 @@ def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, mon
 def test_the_status_shows_why_a_page_is_not_ready(
     fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch, page: str, said: str
 ) -> None:
-    monkeypatch.setattr(operations, "inspect_node", lambda one, *_: NodeStatus(one.name, "a" * 64, (), page))
+    monkeypatch.setattr(operations, "inspect_node", lambda item, *_: NodeStatus(item.name, "a" * 64, (), page))
 
     machines, _ = operations.production_status(store, fake.target())
 
@@ -236,7 +236,7 @@ def test_replicas_that_do_not_start_are_named_with_the_reason(fake: FakeSwarm) -
 def test_without_services_the_hint_of_a_log_is_deploy(fake: FakeSwarm) -> None:
     fake.services.clear()
 
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError) as excinfo:
         operations.service_log_argv(fake.target(), "web", lines=1, follow=False)
 
-    assert caught.value.hint == "nothing is deployed: stargaze deploy"
+    assert excinfo.value.hint == "nothing is deployed: stargaze deploy"

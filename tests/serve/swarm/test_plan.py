@@ -56,10 +56,10 @@ def reasons(changes: list[PlannedChange]) -> dict[str, str]:
 def test_the_first_deploy_creates_everything(deployer: Deployer) -> None:
     changes = plan(deployer, "good 1")
 
-    found = actions(changes)
-    assert found.pop("image registry.example/stargaze-serve") == "build"
-    assert {name for name, action in found.items() if action == "send"} == {"image rabbitmq", "image redis"}
-    assert {name for name, action in found.items() if action == "create"} == {
+    result = actions(changes)
+    assert result.pop("image registry.example/stargaze-serve") == "build"
+    assert {name for name, action in result.items() if action == "send"} == {"image rabbitmq", "image redis"}
+    assert {name for name, action in result.items() if action == "create"} == {
         "secrets", "release", *(f"service {name}" for name in ("web", "worker", "broker", "results")),
     }  # fmt: skip
     assert "missing on production1, production2" in {change.reason for change in changes}
@@ -83,9 +83,9 @@ def test_changed_settings_are_named_for_each_service(deployed: Deployer) -> None
     changes = plan(deployed, "good 1", web_memory=2.0, worker_replicas=3)
 
     assert actions(changes)["service web"] == actions(changes)["service worker"] == "update"
-    found = reasons(changes)
-    assert found["service web"] == "deploy.resources.limits.memory 1000000000 -> 2000000000"
-    assert found["service worker"] == "replicas 2 -> 3"
+    result = reasons(changes)
+    assert result["service web"] == "deploy.resources.limits.memory 1000000000 -> 2000000000"
+    assert result["service worker"] == "replicas 2 -> 3"
 
 
 def test_optional_services_are_created_and_deleted(deployed: Deployer) -> None:
@@ -101,10 +101,10 @@ def test_a_node_without_the_image_or_the_release_is_named(deployed: Deployer) ->
     deployed.swarm.images["production2"].remove(image)
     deployed.swarm.installed["production2"] = ""
 
-    found = reasons(plan(deployed, "good 1"))
+    result = reasons(plan(deployed, "good 1"))
 
-    assert found[f"image {image}"] == "missing on production2"
-    assert "missing on production2" in [reason for name, reason in found.items() if name.startswith("release")]
+    assert result[f"image {image}"] == "missing on production2"
+    assert "missing on production2" in [reason for name, reason in result.items() if name.startswith("release")]
 
 
 def test_releases_of_another_store_would_be_imported(deployed: Deployer) -> None:

@@ -23,9 +23,9 @@ THREE = tuple(machine(number) for number in (1, 2, 3))
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
-    made = FakeSwarm()
-    made.install(monkeypatch)
-    return made
+    fake_swarm = FakeSwarm()
+    fake_swarm.install(monkeypatch)
+    return fake_swarm
 
 
 @pytest.fixture
@@ -73,38 +73,38 @@ def test_a_deploy_requires_every_machine_and_a_manager(
     for name, value in changed.items():
         setattr(fake, name, value)
 
-    with pytest.raises(ExternalError, match=said) as caught:
+    with pytest.raises(ExternalError, match=said) as excinfo:
         ready(fake, bundle)
 
-    assert hint in caught.value.hint
+    assert hint in excinfo.value.hint
     assert fake.changes == []
 
 
 def test_before_the_first_deploy_no_image_is_in_use(fake: FakeSwarm, bundle: Path) -> None:
-    with pytest.raises(MissingInputError, match="nothing has been deployed to the Swarm") as caught:
+    with pytest.raises(MissingInputError, match="nothing has been deployed to the Swarm") as excinfo:
         image_in_use(Swarm(THREE[0]).read_state().services)
-    assert caught.value.hint == "stargaze deploy"
+    assert excinfo.value.hint == "stargaze deploy"
 
-    found = ready(fake, bundle)
-    run(fake, found)
+    result = ready(fake, bundle)
+    run(fake, result)
 
-    assert image_in_use(Swarm(THREE[0]).read_state().services) == found["services"]["web"]["image"]
+    assert image_in_use(Swarm(THREE[0]).read_state().services) == result["services"]["web"]["image"]
 
 
 def test_every_machine_gets_every_image(fake: FakeSwarm, bundle: Path) -> None:
-    found = ready(fake, bundle)
+    result = ready(fake, bundle)
 
-    mine = {found["services"]["web"]["image"], SECTION.broker_image, SECTION.results_image}
+    mine = {result["services"]["web"]["image"], SECTION.broker_image, SECTION.results_image}
     assert fake.images == {"production1": mine, "production2": mine}
-    assert {service["image"] for service in found["services"].values()} == mine
+    assert {service["image"] for service in result["services"].values()} == mine
 
 
 def test_optional_services_add_their_images(fake: FakeSwarm, bundle: Path) -> None:
-    found = ready(fake, bundle, dataclasses.replace(SECTION, flower=True, prometheus=True))
+    result = ready(fake, bundle, dataclasses.replace(SECTION, flower=True, prometheus=True))
 
     more = {SECTION.flower_image, SECTION.prometheus_image}
     assert more <= fake.images["production1"] & fake.images["production2"]
-    assert {"flower", "prometheus"} <= set(found["services"])
+    assert {"flower", "prometheus"} <= set(result["services"])
 
 
 def test_images_and_secrets_are_not_created_twice(fake: FakeSwarm, bundle: Path) -> None:
@@ -129,19 +129,19 @@ def test_an_image_is_transferred_only_where_it_is_missing(fake: FakeSwarm, bundl
 
 
 def test_secrets_are_created_once_and_passed_as_standard_input(fake: FakeSwarm, bundle: Path) -> None:
-    found = ready(fake, bundle)
+    result = ready(fake, bundle)
 
     assert set(fake.secrets) == {f"stargaze_{name}_1" for name in secret_versions.SECRET_NAMES}
-    assert set(found["secrets"]) <= set(fake.secrets)
+    assert set(result["secrets"]) <= set(fake.secrets)
     assert not [line for line in fake.changes for secret in fake.secrets.values() if secret.decode() in line]
 
 
 def test_incomplete_secrets_of_an_interrupted_deploy_are_not_used(fake: FakeSwarm, bundle: Path) -> None:
     fake.secrets["stargaze_broker_1"] = b"half"
 
-    found = ready(fake, bundle)
+    result = ready(fake, bundle)
 
-    assert versions(found) == {"2"}
+    assert versions(result) == {"2"}
     assert fake.secrets["stargaze_broker_1"] == b"half"
 
 
@@ -170,11 +170,11 @@ def test_a_deploy_keeps_the_versions_of_an_interrupted_rotation(fake: FakeSwarm,
         held = fake.services[name]["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"]
         held[0]["SecretName"] = held[0]["SecretName"].replace("_2", "_1")
 
-    found = ready(fake, bundle)
+    result = ready(fake, bundle)
 
-    assert found["services"]["web"]["secrets"][0]["source"] == "stargaze_broker_2"
-    assert found["services"]["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
-    assert found["services"]["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
+    assert result["services"]["web"]["secrets"][0]["source"] == "stargaze_broker_2"
+    assert result["services"]["broker"]["secrets"][0]["source"] == "stargaze_broker_conf_1"
+    assert result["services"]["results"]["secrets"][0]["source"] == "stargaze_results_conf_1"
 
 
 @pytest.mark.parametrize(("machines", "brokers"), [(THREE[:1], 0), (THREE[:2], 0), (THREE, 1)])
@@ -191,9 +191,9 @@ def test_a_broker_cluster_has_one_cookie(
 
 
 def test_the_stack_has_the_settings_of_the_config(fake: FakeSwarm, bundle: Path) -> None:
-    found = ready(fake, bundle, dataclasses.replace(SECTION, worker_replicas=5))
+    result = ready(fake, bundle, dataclasses.replace(SECTION, worker_replicas=5))
     other = ready(fake, bundle)
 
-    assert found["services"]["worker"]["deploy"]["replicas"] == 5
-    assert found["services"]["web"]["ports"][0]["published"] == 80
-    assert found != other
+    assert result["services"]["worker"]["deploy"]["replicas"] == 5
+    assert result["services"]["web"]["ports"][0]["published"] == 80
+    assert result != other

@@ -58,9 +58,9 @@ def test_configs_of_kept_stacks_and_other_configs_are_kept() -> None:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
-    made = FakeSwarm()
-    made.install(monkeypatch)
-    return made
+    fake_swarm = FakeSwarm()
+    fake_swarm.install(monkeypatch)
+    return fake_swarm
 
 
 def spec(number: int) -> StackSpec:
@@ -78,7 +78,7 @@ def used(fake: FakeSwarm, store: Store) -> FakeSwarm:
         os.utime(sent_stacks(store)[0], (number, number))
         save_verified_stack(store, stack)
     every = {f"stargaze-serve:{number}" for number in range(1, 6)}
-    fake.images = {one.name: {*every, "redis:7"} for one in fake.machines}
+    fake.images = {machine.name: {*every, "redis:7"} for machine in fake.machines}
     fake.built = set(every)
     return fake
 
@@ -88,15 +88,15 @@ def left(fake: FakeSwarm) -> list[set[str]]:
 
 
 def test_prune_deletes_from_nodes_builder_swarm_and_store(used: FakeSwarm, store: Store) -> None:
-    said: list[str] = []
+    messages: list[str] = []
 
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), said.append)
+    prune_deployments(store, used.target(), Swarm(used.machines[0]), messages.append)
 
     newest = {f"stargaze-serve:{number}" for number in (3, 4, 5)}
     assert left(used) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
     assert set(used.configs) == {name for number in (3, 4, 5) for name in render_stack(spec(number))["configs"]}
     assert [path.stat().st_mtime for path in sent_stacks(store)] == [5, 4, 3]
-    assert said == []
+    assert messages == []
 
 
 def test_a_second_prune_does_nothing(used: FakeSwarm, store: Store) -> None:
@@ -118,11 +118,11 @@ def test_the_image_of_an_ended_container_is_kept(used: FakeSwarm, store: Store) 
 
 def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used: FakeSwarm, store: Store) -> None:
     used.failures = {"image rm": "Error response from daemon: conflict"}
-    said: list[str] = []
+    messages: list[str] = []
 
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), said.append)
+    prune_deployments(store, used.target(), Swarm(used.machines[0]), messages.append)
 
-    assert sorted(said) == [
+    assert sorted(messages) == [
         f"note: old images cannot be deleted: production{number}: docker image rm failed: "
         "Error response from daemon: conflict"
         for number in (1, 2)
@@ -131,6 +131,6 @@ def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used: FakeSwarm, st
 
 
 def test_prune_before_the_first_deploy_does_nothing(fake: FakeSwarm, store: Store) -> None:
-    fake.unreachable = {one.name for one in fake.machines}
+    fake.unreachable = {machine.name for machine in fake.machines}
 
     prune_deployments(store, fake.target(), Swarm(fake.machines[0]), pytest.fail)

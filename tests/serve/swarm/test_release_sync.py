@@ -45,7 +45,7 @@ def machines(release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.Mo
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FAKE", str(tmp_path))
-    found = []
+    result = []
     for name in ("one", "two"):
         store = Store(tmp_path / name)
         allow_signer(release_store.key, store)
@@ -53,8 +53,8 @@ def machines(release_store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.Mo
         rules = store.releases / POLICY_FILE
         verify = [sys.executable, "-S", "-c", LOADER]
         rules.write_text(json.dumps(json.loads(rules.read_text()) | {"verify_command": verify, "load_timeout": 20.0}))
-        found.append(surveyed_node(name, tmp_path))
-    return found
+        result.append(surveyed_node(name, tmp_path))
+    return result
 
 
 def surveyed_node(name: str, folder: Path) -> NodeInfo:
@@ -72,31 +72,31 @@ def installed(folder: Path) -> list[str | None]:
 def test_a_release_is_installed_on_every_machine_and_pushed_once(
     release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
-    made = release_store.deploy("good")
+    result = release_store.deploy("good")
 
-    assert release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
-    assert installed(tmp_path) == [made.digest] * 2
+    assert release_sync.push_release(release_store.section, release_store.store, machines, result.digest)
+    assert installed(tmp_path) == [result.digest] * 2
     again = [surveyed_node(name, tmp_path) for name in ("one", "two")]
-    assert not release_sync.push_release(release_store.section, release_store.store, again, made.digest)
+    assert not release_sync.push_release(release_store.section, release_store.store, again, result.digest)
 
 
 def test_a_machine_that_rejects_a_release_is_named_with_its_reason(
     release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
 ) -> None:
-    made = release_store.deploy("good")
+    result = release_store.deploy("good")
     allowed_signers_file(Store(tmp_path / "two")).write_text("")
 
     with pytest.raises(ExternalError, match=r"two: the release was refused: .* is not signed by an allowed signer"):
-        release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
-    assert installed(tmp_path) == [made.digest, None]
+        release_sync.push_release(release_store.section, release_store.store, machines, result.digest)
+    assert installed(tmp_path) == [result.digest, None]
 
 
 def test_an_unreachable_machine_is_named(release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path) -> None:
-    made = release_store.deploy("good")
+    result = release_store.deploy("good")
     (tmp_path / "two").rename(tmp_path / "gone")
 
     with pytest.raises(ExternalError, match=r"two: .*No route to host"):
-        release_sync.push_release(release_store.section, release_store.store, machines, made.digest)
+        release_sync.push_release(release_store.section, release_store.store, machines, result.digest)
 
 
 @pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
@@ -106,11 +106,11 @@ def test_a_missing_signing_key_is_added_to_a_machine(
     signers = allowed_signers_file(Store(tmp_path / "two"))
     line = signers.read_text()
     signers.write_text(there)
-    said: list[str] = []
+    messages: list[str] = []
 
     for _ in range(2):
         known = [surveyed_node(name, tmp_path) for name in ("one", "two")]
-        release_sync.trust_signing_key(release_store.section, release_store.store, known, said.append)
+        release_sync.trust_signing_key(release_store.section, release_store.store, known, messages.append)
 
     assert signers.read_text() == (f"{OTHER}{line}" if there else line)
-    assert said == ["adding our signing key to two"]
+    assert messages == ["adding our signing key to two"]

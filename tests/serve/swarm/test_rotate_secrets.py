@@ -32,10 +32,10 @@ def fake(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeS
     """A fake Swarm with a deployed stack and secrets of version 1."""
     monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     store.root.mkdir()
-    made = FakeSwarm()
-    made.install(monkeypatch)
-    deploy(made, store, tmp_path)
-    return made
+    fake_swarm = FakeSwarm()
+    fake_swarm.install(monkeypatch)
+    deploy(fake_swarm, store, tmp_path)
+    return fake_swarm
 
 
 def deploy(fake: FakeSwarm, store: Store, bundle: Path) -> None:
@@ -82,8 +82,8 @@ def test_web_and_workers_change_before_broker_and_results(fake: FakeSwarm, store
 
     sent = [json.loads(stdin) for line, stdin in fake.stdin if line == STACK_DEPLOY]
     assert [
-        (one["services"][name]["secrets"][0]["source"], one["services"][behind]["secrets"][0]["source"])
-        for one in sent
+        (item["services"][name]["secrets"][0]["source"], item["services"][behind]["secrets"][0]["source"])
+        for item in sent
         for name, behind in (("web", "broker"), ("worker", "results"))
     ] == [
         ("stargaze_broker_2", "stargaze_broker_conf_1"),
@@ -105,10 +105,10 @@ def test_a_rotation_keeps_the_running_image(fake: FakeSwarm, store: Store) -> No
 def test_broker_and_results_get_the_secrets_that_are_used_later(fake: FakeSwarm, store: Store) -> None:
     rotate(fake, store)
 
-    told = {line.partition(": ")[2]: stdin for line, stdin in fake.stdin}
-    assert told["stargaze_broker: add a user stargaze_2"] == fake.secrets["stargaze_broker_2"]
+    reported = {line.partition(": ")[2]: stdin for line, stdin in fake.stdin}
+    assert reported["stargaze_broker: add a user stargaze_2"] == fake.secrets["stargaze_broker_2"]
     digest = hashlib.sha256(fake.secrets["stargaze_results_2"]).hexdigest()
-    assert json.loads(told["stargaze_web: stargaze.serve.supervisor.redis_user"]) == {
+    assert json.loads(reported["stargaze_web: stargaze.serve.supervisor.redis_user"]) == {
         "user": "stargaze_2",
         "digest": digest,
     }
@@ -166,13 +166,13 @@ def test_a_rotation_before_the_first_deploy_creates_nothing(fake: FakeSwarm, sto
 
 
 def test_services_without_our_secrets_are_not_changed(fake: FakeSwarm, store: Store) -> None:
-    for one in fake.services.values():
-        one["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"] = None
+    for service in fake.services.values():
+        service["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"] = None
 
-    with pytest.raises(MissingInputError, match="no secrets are in use") as caught:
+    with pytest.raises(MissingInputError, match="no secrets are in use") as excinfo:
         rotate(fake, store)
 
-    assert caught.value.hint == "stargaze deploy"
+    assert excinfo.value.hint == "stargaze deploy"
     assert fake.changes == []
 
 
@@ -188,10 +188,10 @@ def test_a_failed_new_user_ends_the_rotation_before_any_service_changes(
 ) -> None:
     fake.failures[what] = "the node is down"
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         rotate(fake, store)
 
-    assert (caught.value.message, caught.value.hint) == (said, hint)
+    assert (excinfo.value.message, excinfo.value.hint) == (said, hint)
     assert STACK_DEPLOY not in fake.changes
     assert (in_use(fake), held(fake)) == ((1, 1), {"1", "2"})
 
@@ -199,10 +199,10 @@ def test_a_failed_new_user_ends_the_rotation_before_any_service_changes(
 def test_a_broker_without_container_is_an_error(fake: FakeSwarm, store: Store) -> None:
     fake.runs_on["stargaze_broker"] = "nowhere"
 
-    with pytest.raises(ExternalError, match=r"^broker: no running container") as caught:
+    with pytest.raises(ExternalError, match=r"^broker: no running container") as excinfo:
         rotate(fake, store)
 
-    assert caught.value.hint == "stargaze status"
+    assert excinfo.value.hint == "stargaze status"
     assert STACK_DEPLOY not in fake.changes
 
 
@@ -242,7 +242,7 @@ def test_a_broker_that_was_rolled_back_alone_restarts_with_the_newer_secrets(
 
     assert in_use(fake) == (2, 2)
     behind = [fake.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
-    assert [one["ContainerSpec"]["Secrets"][0]["SecretName"] for one in behind] == [
+    assert [item["ContainerSpec"]["Secrets"][0]["SecretName"] for item in behind] == [
         "stargaze_broker_conf_2",
         "stargaze_results_conf_2",
     ]
@@ -269,7 +269,7 @@ def test_a_restarted_result_store_gets_the_current_user_before_the_next_rotation
     assert rotate(fake, store) == 3
 
     sent = [json.loads(stdin)["services"] for line, stdin in fake.stdin if line == STACK_DEPLOY]
-    assert [[one[name]["secrets"][0]["source"] for name in ("web", "results")] for one in sent] == [
+    assert [[item[name]["secrets"][0]["source"] for name in ("web", "results")] for item in sent] == [
         ["stargaze_broker_2", "stargaze_results_conf_2"],
         ["stargaze_broker_3", "stargaze_results_conf_2"],
         ["stargaze_broker_3", "stargaze_results_conf_3"],

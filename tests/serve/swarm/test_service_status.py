@@ -71,16 +71,20 @@ def task(
 
 
 def web(services: list[Any], tasks: list[Any], stack: dict[str, Any] | None = STACK) -> ServiceStatus:
-    return next(one for one in service_status(SwarmState(SWARM_NODES, services, tasks), stack) if one.name == "web")
+    return next(
+        service_statu
+        for service_statu in service_status(SwarmState(SWARM_NODES, services, tasks), stack)
+        if service_statu.name == "web"
+    )
 
 
 def test_one_web_task_per_node_is_ok() -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
-    found = web([service("web")], tasks)
+    result = web([service("web")], tasks)
 
-    assert (found.state, found.running, found.desired) == ("ok", 2, 2)
-    assert found.nodes == ("production1", "production2")
+    assert (result.state, result.running, result.desired) == ("ok", 2, 2)
+    assert result.nodes == ("production1", "production2")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +113,10 @@ def test_a_rollback_by_swarm_is_failed_with_the_reason_of_the_task() -> None:
         task("web", "production1", "failed", desired="shutdown", why="task: non-zero exit (137): dockerexec: unhealthy")
     ]
 
-    found = web([service("web", OLD, UpdateStatus={"State": "rollback_completed"})], tasks)
+    result = web([service("web", OLD, UpdateStatus={"State": "rollback_completed"})], tasks)
 
-    assert found.state == "failed"
-    assert "unhealthy" in found.reason
+    assert result.state == "failed"
+    assert "unhealthy" in result.reason
 
 
 def test_an_earlier_rollback_does_not_matter() -> None:
@@ -125,16 +129,16 @@ def test_an_earlier_rollback_does_not_matter() -> None:
 def test_a_paused_update_is_failed_although_all_tasks_run(state: str) -> None:
     tasks = [task("web", "production1"), task("web", "production2")]
 
-    found = web([service("web", UpdateStatus={"State": state, "Message": "update paused due to failure"})], tasks)
+    result = web([service("web", UpdateStatus={"State": state, "Message": "update paused due to failure"})], tasks)
 
-    assert (found.state, found.reason) == ("failed", "update paused due to failure")
+    assert (result.state, result.reason) == ("failed", "update paused due to failure")
 
 
 def test_the_reason_is_that_of_the_newest_failed_task() -> None:
     def at(second: int, state: str, why: str) -> dict[str, Any]:
-        one = task("web", "production1", state, desired="shutdown", why=why)
-        one["Status"]["Timestamp"] = f"2026-01-01T00:00:0{second}Z"
-        return one
+        item = task("web", "production1", state, desired="shutdown", why=why)
+        item["Status"]["Timestamp"] = f"2026-01-01T00:00:0{second}Z"
+        return item
 
     tasks = [at(1, "failed", "the oldest"), at(4, "running", "none"), at(3, "shutdown", ""), at(2, "failed", "newer")]
 
@@ -144,14 +148,14 @@ def test_the_reason_is_that_of_the_newest_failed_task() -> None:
 def test_a_task_that_waits_for_resources_has_a_reason() -> None:
     waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
 
-    (found,) = [
-        one
-        for one in service_status(SwarmState(SWARM_NODES, [service("worker")], [waits]), None)
-        if one.name == "worker"
+    (result,) = [
+        service_statu
+        for service_statu in service_status(SwarmState(SWARM_NODES, [service("worker")], [waits]), None)
+        if service_statu.name == "worker"
     ]
 
-    assert (found.state, found.running, found.desired) == ("updating", 0, 2)
-    assert "no suitable node" in found.reason
+    assert (result.state, result.running, result.desired) == ("updating", 0, 2)
+    assert "no suitable node" in result.reason
 
 
 def test_unavailable_nodes_are_not_counted() -> None:
@@ -160,8 +164,8 @@ def test_unavailable_nodes_are_not_counted() -> None:
     drained[1]["Spec"] = {**SWARM_NODES[1]["Spec"], "Availability": "drain"}
 
     for nodes in (down, drained):
-        (found,) = service_status(SwarmState(nodes, [service("web")], [task("web", "production1")]), None)
-        assert (found.state, found.running, found.desired) == ("ok", 1, 1)
+        (result,) = service_status(SwarmState(nodes, [service("web")], [task("web", "production1")]), None)
+        assert (result.state, result.running, result.desired) == ("ok", 1, 1)
 
 
 def test_tasks_of_a_lost_node_are_not_counted() -> None:
@@ -173,9 +177,9 @@ def test_tasks_of_a_lost_node_are_not_counted() -> None:
         task("worker", "production2", desired="shutdown"),
     ]
 
-    found = service_status(SwarmState([SWARM_NODES[0], lost], [service("worker")], tasks), STACK)
+    result = service_status(SwarmState([SWARM_NODES[0], lost], [service("worker")], tasks), STACK)
 
-    assert [(one.state, one.running) for one in found if one.name == "worker"] == [("ok", 2)]
+    assert [(item.state, item.running) for item in result if item.name == "worker"] == [("ok", 2)]
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_paused"])
@@ -192,7 +196,9 @@ def test_an_additional_service_has_no_status_and_requires_a_deploy() -> None:
     services = [*(service(name) for name in STACK["services"]), {**service("web"), "ID": "old"}]
     services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
 
-    assert [one.name for one in service_status(SwarmState(SWARM_NODES, services, []), STACK)] == list(STACK["services"])
+    assert [
+        service_statu.name for service_statu in service_status(SwarmState(SWARM_NODES, services, []), STACK)
+    ] == list(STACK["services"])
     assert not stack_is_deployed(services, STACK)
 
 

@@ -71,8 +71,8 @@ def test_running_services_are_returned_without_a_message(polls: Callable[..., No
 
 def test_waiting_is_reported_when_the_counts_change(polls: Callable[..., None]) -> None:
     notes: list[str] = []
-    none, one, both = web(0, "updating"), web(1, "updating"), web(2, "ok")
-    polls([none, broker("updating")], [none, broker("updating")], [one, broker()], [one, broker()], [both, broker()])
+    none, item, both = web(0, "updating"), web(1, "updating"), web(2, "ok")
+    polls([none, broker("updating")], [none, broker("updating")], [item, broker()], [item, broker()], [both, broker()])
 
     assert await_services(SECTION, SWARM, None, notes.append) == [both, broker()]
     assert notes == ["waiting for web 0 of 2, broker 0 of 1", "waiting for web 1 of 2"]
@@ -81,22 +81,22 @@ def test_waiting_is_reported_when_the_counts_change(polls: Callable[..., None]) 
 def test_a_failed_service_ends_the_wait_at_once(polls: Callable[..., None], clock: Clock) -> None:
     polls([web(1, "updating"), broker("failed", "no such image")])
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         await_services(SECTION, SWARM, None, lambda _: None)
 
-    assert caught.value.message == "broker: 0 of 1 run: no such image"
-    assert caught.value.hint == "stargaze logs broker"
+    assert excinfo.value.message == "broker: 0 of 1 run: no such image"
+    assert excinfo.value.hint == "stargaze logs broker"
     assert clock.now == 0.0
 
 
 def test_the_timeout_error_names_every_updating_service(polls: Callable[..., None], clock: Clock) -> None:
     polls([web(1, "updating", "unhealthy"), broker("updating"), ServiceStatus("results", 1, 1, "", "ok")])
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         await_services(SECTION, SWARM, None, lambda _: None)
 
-    assert caught.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
-    assert caught.value.hint == "stargaze logs web"
+    assert excinfo.value.message == "web: 1 of 2 run: unhealthy; broker: 0 of 1 run"
+    assert excinfo.value.hint == "stargaze logs web"
     assert 300 < clock.now <= 302
 
 
@@ -107,37 +107,37 @@ def seen(name: str, serves: str = DIGEST) -> NodeStatus:
 
 def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers reload one after the other."""
-    asked: list[tuple[str, str, int]] = []
+    requests: list[tuple[str, str, int]] = []
 
     def inspect(host: object, image: str, port: int) -> NodeStatus:
         name = host.name  # type: ignore[attr-defined]
-        asked.append((name, image, port))
-        return seen(name, DIGEST if len(asked) > 4 or name == "production1" else "b" * 64)
+        requests.append((name, image, port))
+        return seen(name, DIGEST if len(requests) > 4 or name == "production1" else "b" * 64)
 
     monkeypatch.setattr(production, "inspect_node", inspect)
 
     await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
-    assert sorted(asked) == [(one.name, "image:1", 80) for one in MACHINES for _ in range(3)]
+    assert sorted(requests) == [(item.name, "image:1", 80) for item in MACHINES for _ in range(3)]
 
 
 def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        production, "inspect_node", lambda one, *_: seen(one.name, "b" * 64 if one.name == "production2" else DIGEST)
+        production, "inspect_node", lambda item, *_: seen(item.name, "b" * 64 if item.name == "production2" else DIGEST)
     )
 
-    with pytest.raises(ExternalError) as caught:
+    with pytest.raises(ExternalError) as excinfo:
         await_serving(SECTION, MACHINES, "image:1", 80, DIGEST)
 
-    assert caught.value.message == f"production2: a worker container serves {'b' * 12}"
-    assert caught.value.hint == "stargaze status"
+    assert excinfo.value.message == f"production2: a worker container serves {'b' * 12}"
+    assert excinfo.value.hint == "stargaze status"
 
 
 @pytest.mark.parametrize(("timeout", "limit"), [(300, 62), (10, 12)])
 def test_serving_is_awaited_for_a_minute_at_most(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, timeout: int, limit: int
 ) -> None:
-    monkeypatch.setattr(production, "inspect_node", lambda one, *_: seen(one.name, "b" * 64))
+    monkeypatch.setattr(production, "inspect_node", lambda item, *_: seen(item.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
         await_serving(DeploySection(timeout=timeout), MACHINES, "image:1", 80, DIGEST)

@@ -14,7 +14,7 @@ def test_an_unreachable_server_is_an_error_with_a_hint() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    with pytest.raises(ExternalError, match="cannot be reached") as caught:
+    with pytest.raises(ExternalError, match="cannot be reached") as excinfo:
         request_predictions(url, ["a/b"])
 
-    assert caught.value.hint == "stargaze serve"
+    assert excinfo.value.hint == "stargaze serve"

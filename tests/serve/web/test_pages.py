@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def token(page: FlaskClient, path: str = "/") -> str:
-    found = re.search(r'name="token" value="([^"]+)"', page.get(path).text)
-    assert found
-    return found[1]
+    result = re.search(r'name="token" value="([^"]+)"', page.get(path).text)
+    assert result
+    return result[1]
 
 
 def send(page: FlaskClient, text: str) -> TestResponse:

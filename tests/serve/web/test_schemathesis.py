@@ -105,11 +105,11 @@ def test_schemathesis_finds_no_difference(released: Store, queue: FakePrediction
         command += [f"--max-examples={EXAMPLES}", f"--seed={SEED}", "--no-shrink", "--generation-database=none"]
         command += ["--continue-on-failure", "--no-color"]
         environ = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT, check=False, cwd=tmp_path, env=environ
         )
 
-    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
-    found = re.search(r"([\d,]+) generated", done.stdout)
-    assert found
-    assert int(found[1].replace(",", "")) > 300
+    assert completed.returncode == 0, completed.stdout[-8_000:] + completed.stderr[-2_000:]
+    result = re.search(r"([\d,]+) generated", completed.stdout)
+    assert result
+    assert int(result[1].replace(",", "")) > 300

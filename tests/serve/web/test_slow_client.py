@@ -14,8 +14,7 @@ import requests
 
 from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import to_environment
-from stargaze.serve.supervisor import supervise as processes
-from stargaze.serve.supervisor.supervise import listen, url_of
+from stargaze.serve.supervisor.supervise import _start_web, listen, prepare_store, url_of
 from stargaze.store import Store
 
 pytestmark = pytest.mark.real
@@ -30,10 +29,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
     store = Store(tmp_path_factory.mktemp("site"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    processes.prepare_store(store)
+    prepare_store(store)
     section = ServeSection(port=0, web_processes=1)
     with listen("127.0.0.1", 0) as listener:
-        child = processes._start_web(section, store, to_environment(section, store), listener)
+        child = _start_web(section, store, to_environment(section, store), listener)
         try:
             wait_for_answer(url_of(listener))
             yield url_of(listener), listener.getsockname()[1]
