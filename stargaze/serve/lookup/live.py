@@ -192,15 +192,15 @@ class BundledRepositories:
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look names up; the error of an unknown name suggests similar names."""
         spellings = {name.lower(): name for name in names}
-        places = self.bundle.row_by_name
-        found = [name for name in spellings if name in places]
+        rows = self.bundle.row_by_name
+        found = [name for name in spellings if name in rows]
         return LookupResult(
-            self.bundle.known.iloc[[places[name] for name in found]],
+            self.bundle.known.iloc[[rows[name] for name in found]],
             {name: row for row, name in enumerate(found)},
             dict.fromkeys(found, "known"),
             errors={
                 name: error_details(unknown_repositories([spelling], self.bundle.known))
                 for name, spelling in spellings.items()
-                if name not in places
+                if name not in rows
             },
         )

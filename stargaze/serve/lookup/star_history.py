@@ -67,8 +67,8 @@ class HistoryTable:
         rows = self.rows.get(full_name.lower())
         if rows is None:
             return None
-        own = self.frame.iloc[rows].astype({"stars": "float64"})
-        return own.drop_duplicates("date", keep="last").assign(full_name=full_name)
+        history = self.frame.iloc[rows].astype({"stars": "float64"})
+        return history.drop_duplicates("date", keep="last").assign(full_name=full_name)
 
 
 class StarHistories:
@@ -86,9 +86,9 @@ class StarHistories:
         """Return ``history`` and ``forecast`` of one repository, each None if there is none."""
         self._reload(now)
         key = full_name.lower()
-        own = None if self._table is None or key in self._cache else self._table.history(full_name)
-        if own is not None:
-            self._cache[key] = {"history": to_curve(own), "forecast": self._forecast(own)}
+        history = None if self._table is None or key in self._cache else self._table.history(full_name)
+        if history is not None:
+            self._cache[key] = {"history": to_curve(history), "forecast": self._forecast(history)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return self._cache.get(key, NO_HISTORY)
@@ -105,25 +105,25 @@ class StarHistories:
         self._version = version
         self._cache.clear()
 
-    def _forecast(self, own: pd.DataFrame) -> list[dict[str, Any]] | None:
+    def _forecast(self, history: pd.DataFrame) -> list[dict[str, Any]] | None:
         if self._bundle is None:
             return None
         try:
-            points = forecast(self._bundle, own)
+            points = forecast(self._bundle, history)
         except StargazeError:  # too short since its last break
             return None
-        last = own["date"].iloc[-1]
+        last = history["date"].iloc[-1]
         return [
             {**vars(point), "date": (last + timedelta(days=point.days)).date().isoformat()} for point in points
         ] or None
 
 
-def to_curve(own: pd.DataFrame) -> dict[str, list[Any]]:
+def to_curve(history: pd.DataFrame) -> dict[str, list[Any]]:
     """Return days and star counts of one repository, few enough for a chart."""
-    few = own.iloc[spread_indices(len(own))]
+    points = history.iloc[spread_indices(len(history))]
     return {
-        "dates": [day.date().isoformat() for day in few["date"]],
-        "stars": [round(count) for count in few["stars"].tolist()],
+        "dates": [day.date().isoformat() for day in points["date"]],
+        "stars": [round(count) for count in points["stars"].tolist()],
     }
 
 

@@ -71,8 +71,8 @@ class PredictionBatch:
     @cached_property
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
-        own = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
-        known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(own)}
+        bundled = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
+        known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(bundled)}
         others = [row for row in range(len(self._table)) if row not in known]
         features = np.empty((len(self._table), len(self.bundle.columns)), dtype="float32")
         if known:
@@ -137,7 +137,10 @@ def _by_policy(
     groups: dict[str, list[int]] = {}
     for row in rows:
         groups.setdefault(policies[row], []).append(row)
-    return {row: value for policy, own in groups.items() for row, value in zip(own, compute(own, policy), strict=True)}
+    results: dict[int, Any] = {}
+    for policy, group in groups.items():
+        results |= zip(group, compute(group, policy), strict=True)
+    return results
 
 
 def _predict_what_ifs(

@@ -61,13 +61,13 @@ def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *,
     lower = history["full_name"].str.lower()
     rows = []
     for name in unique:
-        own = history[lower == name.lower()]
-        if own.empty:
+        own_history = history[lower == name.lower()]
+        if own_history.empty:
             hint = did_you_mean(
                 name, history["full_name"].unique(), f"stargaze fetch --name {name} --star-history {name}"
             )
             raise UnknownRepositoryError(f"{name} is not in {path}", hint=hint)
-        last = own.iloc[-1]
+        last = own_history.iloc[-1]
         rows += [
             {
                 "repository": last["full_name"],
@@ -78,6 +78,6 @@ def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *,
                 "low": point.low,
                 "high": point.high,
             }
-            for point in forecast(bundle, own)
+            for point in forecast(bundle, own_history)
         ]
     return rows

@@ -52,12 +52,12 @@ class TrainingRanges:
 
         ``features`` are all columns of the bundle, ``policy`` is that of the predictions, ``records`` hold the categories.
         """
-        own = self.for_policy(policy)
-        values = features[:, own.columns]
+        ranges = self.for_policy(policy)
+        values = features[:, ranges.columns]
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            excess = np.maximum(own.low - values, values - own.high)
-            distance = np.where(excess > 0, excess / (own.high - own.low), 0.0)
-        return [_list_outside(own, *row) for row in zip(distance, records, values, strict=True)]
+            excess = np.maximum(ranges.low - values, values - ranges.high)
+            distance = np.where(excess > 0, excess / (ranges.high - ranges.low), 0.0)
+        return [_list_outside(ranges, *row) for row in zip(distance, records, values, strict=True)]
 
     def _compute(self, policy: str) -> Range:
         bundle = self._bundle
@@ -82,20 +82,20 @@ class TrainingRanges:
 
 
 def _list_outside(
-    own: Range, distance: np.ndarray, record: Mapping[str, Any], values: np.ndarray
+    ranges: Range, distance: np.ndarray, record: Mapping[str, Any], values: np.ndarray
 ) -> list[dict[str, str]]:
     unseen = [
         {"label": feature_label(name), "value": str(record[name]), "low": "", "high": ""}
-        for name, seen in own.categories.items()
+        for name, seen in ranges.categories.items()
         if record.get(name) is not None and str(record[name]).casefold() not in seen
     ]
     farthest = [i for i in np.argsort(-distance, kind="stable").tolist() if distance[i] > 0]
     numbers = [
         {
-            "label": feature_label(own.names[i]),
-            "value": format_value(own.names[i], float(values[i])),
-            "low": format_value(own.names[i], float(own.low[i])),
-            "high": format_value(own.names[i], float(own.high[i])),
+            "label": feature_label(ranges.names[i]),
+            "value": format_value(ranges.names[i], float(values[i])),
+            "low": format_value(ranges.names[i], float(ranges.low[i])),
+            "high": format_value(ranges.names[i], float(ranges.high[i])),
         }
         for i in farthest[:MAX_LISTED]
     ]

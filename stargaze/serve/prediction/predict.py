@@ -132,7 +132,7 @@ def explain(
     explained = [explanation_policy(bundle, policy) for policy in policies]
     explanations = [Explanation()] * len(explained)
     for policy in dict.fromkeys(explained):
-        rows = [row for row, own in enumerate(explained) if own == policy]
+        rows = [row for row, row_policy in enumerate(explained) if row_policy == policy]
         inputs = bundle.select_inputs(features[rows], policy)
         added = contributions(bundle, inputs, policy)
         names = bundle.meta["features"][policy]

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -34,13 +35,9 @@ from stargaze.store import Store
 
 SUBMIT_TIMEOUT = 3 * TIMEOUT
 """The longest time between reserving and queuing a job [s]: to connect, to publish, to get the confirmation."""
+utc_now = partial(datetime.now, UTC)
 POLL_INTERVAL = 0.02
 """Between two checks whether a reserved job was queued [s]."""
-
-
-def utc_now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
 
 
 class CeleryPredictionQueue:

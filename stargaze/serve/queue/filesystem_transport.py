@@ -23,9 +23,8 @@ class Channel(filesystem.Channel):
         folder = Path(self.data_folder_out)
         # Sorted by the time of day; kombu's names sort by the time since boot, so old messages could come last.
         name = f"{time.time_ns():020d}_{uuid.uuid4()}.{queue}.msg"
-        temporary = (
-            folder / f".unfinished.{name}"
-        )  # kombu takes a message only if its queue's name follows the first dot
+        # kombu takes a message only if its queue's name follows the first dot
+        temporary = folder / f".unfinished.{name}"
         try:
             temporary.write_text(dumps(payload), encoding="utf-8")  # type: ignore[no-untyped-call]  # kombu's
             temporary.rename(folder / name)

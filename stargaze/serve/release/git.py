@@ -68,8 +68,8 @@ def branch_tip(repository: Repository) -> str | None:
 
 def object_info(repository: Repository, name: str) -> tuple[str, str, int] | None:
     """Return (object, type, size [byte]) without reading the object; None if it does not exist."""
-    words = _git(repository, "cat-file", "--batch-check", stdin=f"{name}\n".encode()).decode().split()
-    return (words[0], words[1], int(words[2])) if len(words) == 3 else None
+    fields = _git(repository, "cat-file", "--batch-check", stdin=f"{name}\n".encode()).decode().split()
+    return (fields[0], fields[1], int(fields[2])) if len(fields) == 3 else None
 
 
 def list_commits(
@@ -95,14 +95,14 @@ def list_tree(repository: Repository, tree: str) -> list[TreeEntry]:
 def read_objects(repository: Repository, blobs: Sequence[str]) -> list[bytes]:
     """Return the content of each object; the caller has checked the sizes before."""
     data = _git(repository, "cat-file", "--batch", stdin="".join(f"{blob}\n" for blob in blobs).encode())
-    contents, at = [], 0
+    contents, offset = [], 0
     for blob in blobs:
-        end = data.index(b"\n", at)
-        head = data[at:end].split()
+        end = data.index(b"\n", offset)
+        head = data[offset:end].split()
         if len(head) != 3:
             raise ExternalError(f"{repository.path}: {blob} is missing", hint="git fsck lists what else is missing")
         contents.append(data[end + 1 : end + 1 + int(head[2])])
-        at = end + 2 + int(head[2])
+        offset = end + 2 + int(head[2])
     return contents
 
 

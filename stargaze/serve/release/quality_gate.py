@@ -76,8 +76,8 @@ def compare_predictors(challenger: Bundle, champion: Bundle, repositories: pd.Da
         held_out = held_out[assign_folds(held_out["full_name"], predictor.split) == TEST]
     owners = held_out["full_name"].str.lower().str.replace(r"/.*", "", regex=True)
     if owners.nunique() < MIN_OWNERS:
-        few = f"{len(held_out)} repositories of {owners.nunique()} owners"
-        raise DifferenceFoundError(f"only {few} were held out by both", hint="stargaze fetch")
+        sample = f"{len(held_out)} repositories of {owners.nunique()} owners"
+        raise DifferenceFoundError(f"only {sample} were held out by both", hint="stargaze fetch")
     held_out = held_out.reset_index(drop=True)
     truth = np.log1p(held_out["stars"].to_numpy(dtype="float64"))
     new, old = challenger.estimate(held_out).predicted, champion.estimate(held_out).predicted

@@ -168,10 +168,10 @@ def signer_line(key: Path) -> str:
     public = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
     # The public file suffices for a key with a passphrase.
     text = public.read_text(encoding="utf-8") if public.is_file() else public_key(key)
-    words = text.split()
-    if len(words) < 2:
+    parts = text.split()
+    if len(parts) < 2:
         raise CredentialsError(f"{public}: is not an ssh public key", hint=f"ssh-keygen -y -f {key} > {public}")
-    return f'{PRINCIPAL} namespaces="git" {words[0]} {words[1]}'
+    return f'{PRINCIPAL} namespaces="git" {parts[0]} {parts[1]}'
 
 
 class RefusedError(ExternalError):

@@ -31,9 +31,9 @@ class HotReloaded(Generic[Loaded]):
         self._closed = threading.Event()
 
     def get(self) -> Loaded:
-        """Return the object of the current folder; with background reload, the object that was loaded last.
+        """Return the object of the current folder, or with background reload the one that was loaded last.
 
-        Raises MissingInputError if there is no release, and whatever ``load`` raises: no invalid bundle is ever returned.
+        MissingInputError if there is no release; an error of ``load`` is raised: no invalid bundle is ever returned.
         """
         current = self._current
         return current[1] if current and self._thread else self._reload()

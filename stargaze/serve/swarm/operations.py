@@ -9,7 +9,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import load_verified_stack
-from stargaze.serve.swarm.docker import NodeInfo, NodeStatus, inspect_node
+from stargaze.serve.swarm.docker import NodeInfo, inspect_node
 from stargaze.serve.swarm.production import ProductionTarget, await_services, image_in_use, survey_production
 from stargaze.serve.swarm.service_status import ServiceStatus, page_value, service_status
 from stargaze.store import Store
@@ -84,7 +84,7 @@ def _machine_row(
     if isinstance(result, StargazeError):
         return _error_row(host, result)
     try:
-        page = _page_state(inspect_node(host, image, port))
+        code, _, body = inspect_node(host, image, port).page_response.partition(" ")
     except StargazeError as error:
         return _error_row(host, error)
     node = swarm_nodes.get(result.node_id)
@@ -92,16 +92,12 @@ def _machine_row(
     if node and node["Spec"]["Availability"] != "active":
         state = str(node["Spec"]["Availability"])
     role = "manager" if result.is_manager else "worker"
+    page = "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
     return {"machine": host.name, "role": role, "state": state, "release": result.installed_digest[:12], "page": page}
 
 
 def _error_row(host: SshHost, error: StargazeError) -> dict[str, Any]:
     return {"machine": host.name, "role": "?", "state": error.message, "release": "?", "page": "?"}
-
-
-def _page_state(status: NodeStatus) -> str:
-    code, _, body = status.page_response.partition(" ")
-    return "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
 
 
 def _service_row(service: ServiceStatus) -> dict[str, Any]:

@@ -77,18 +77,18 @@ def trust_signing_key(section: DeploySection, store: Store, nodes: Sequence[Node
 
 
 def _import(repository: ReleaseRepository, node: NodeInfo, nodes: Sequence[NodeInfo], notify: Notify) -> None:
-    own = git.branch_tip(repository.bare)
+    tip = git.branch_tip(repository.bare)
     with scratch_folder(repository.store.root.resolve()) as folder:
         scratch = git.with_alternates(repository.bare, folder)
-        export = ("sh", "-c", EXPORT_SCRIPT, "sh", own or NO_COMMIT)
+        export = ("sh", "-c", EXPORT_SCRIPT, "sh", tip or NO_COMMIT)
         git.unbundle(scratch, node.host.run(*export, root=True, seconds=git.PUSH_TIMEOUT))
-        if own and not git.is_ancestor(scratch, own, node.release_commit):
-            if any(other.release_commit == own for other in nodes):
+        if tip and not git.is_ancestor(scratch, tip, node.release_commit):
+            if any(other.release_commit == tip for other in nodes):
                 raise ExternalError(f"{node.host.name} has another release than the others", hint="stargaze status")
-            archive = git.archive_branch(repository.bare, own)
+            archive = git.archive_branch(repository.bare, tip)
             notify(f"releases of this store that production lacks are archived as {archive}")
-            own = None
-        for commit in _push_steps(scratch, own, node.release_commit, repository.policy.max_releases):
+            tip = None
+        for commit in _push_steps(scratch, tip, node.release_commit, repository.policy.max_releases):
             pushed = git.push(scratch, commit, str(repository.bare.path))
             if not pushed.accepted:
                 raise _import_error(pushed.output, repository, node)
@@ -103,10 +103,10 @@ def _push_steps(scratch: git.Repository, old: str | None, new: str, max_releases
 def _import_error(output: str, repository: ReleaseRepository, node: NodeInfo) -> ExternalError | CredentialsError:
     name = node.host.name
     if "not signed by an allowed signer" in output:
-        theirs, ours = f"{RELEASE_HOME}/keys/allowed_signers", repository.policy.allowed_signers
+        remote, local = f"{RELEASE_HOME}/keys/allowed_signers", repository.policy.allowed_signers
         return CredentialsError(
             f"{name} has a release whose signer is not trusted by this store",
-            hint=f"to trust the signers of {name}: stargaze infra ssh {name} -- sudo cat {theirs} >>{ours}",
+            hint=f"to trust the signers of {name}: stargaze infra ssh {name} -- sudo cat {remote} >>{local}",
         )
     refused = explain_push_failure(output, repository.section)
     return ExternalError(f"{name}: {refused.message}", hint=refused.hint)

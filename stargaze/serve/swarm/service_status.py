@@ -79,23 +79,23 @@ def replica_counts(services: Sequence[Json]) -> dict[str, int]:
 
 def node_mismatches(status: NodeStatus, digest: str) -> list[str]:
     """Return the differences between a node and a release: installed bundle, containers, page."""
-    found = []
+    mismatches = []
     if status.installed_digest != digest:
-        found.append(f"{status.installed_digest[:12] or 'no release'} is installed")
+        mismatches.append(f"{status.installed_digest[:12] or 'no release'} is installed")
     for container in status.containers:
         if container.service in ("web", "worker"):
             if not container.has_expected_image:
-                found.append(f"a {container.service} container has another image")
+                mismatches.append(f"a {container.service} container has another image")
             if not container.bundles or set(container.bundles) != {digest}:
                 others = ", ".join(sorted({bundle[:12] for bundle in container.bundles or ()})) or "no bundle yet"
-                found.append(f"a {container.service} container serves {others}")
+                mismatches.append(f"a {container.service} container serves {others}")
     code, _, body = status.page_response.partition(" ")
     if code != "200":
         message = f": {page_value(body, 'error', 'message', default=body[:100])}" if body else ""
-        found.append(f"its page returns {code or 'no response'}{message}")
+        mismatches.append(f"its page returns {code or 'no response'}{message}")
     elif page_value(body, "bundle", default="") != digest:
-        found.append("its page shows another release")
-    return [f"{status.name}: {mismatch}" for mismatch in found]
+        mismatches.append("its page shows another release")
+    return [f"{status.name}: {mismatch}" for mismatch in mismatches]
 
 
 def page_value(body: str, *keys: str, default: str) -> str:
@@ -118,19 +118,14 @@ def _status(
         return ServiceStatus(name, 0, 1, "", "failed", "the service does not exist")
     template = service["Spec"]["TaskTemplate"]
     label = stack["services"][name]["labels"][SERVICE_LABEL] if stack else _label(template)
-    own = [task for task in tasks if task["ServiceID"] == service["ID"]]
-    alive = [
-        task for task in own if task["DesiredState"] in ("running", "ready") or task["Status"]["State"] == "running"
-    ]
-    current = [
-        task
-        for task in alive
-        if task["Status"]["State"] == "running" and task["DesiredState"] == "running" and _label(task["Spec"]) == label
-    ]
+    tasks = [task for task in tasks if task["ServiceID"] == service["ID"]]
+    running = [task for task in tasks if task["Status"]["State"] == "running"]
+    alive = [task for task in tasks if task["DesiredState"] in ("running", "ready") or task in running]
+    current = [task for task in running if task["DesiredState"] == "running" and _label(task["Spec"]) == label]
     replicas = _replicas(service)
     desired = available_nodes if replicas is None else replicas
     update = service.get("UpdateStatus") or {}
-    reason = _failure_reason(own)
+    reason = _failure_reason(tasks)
     if stack and _label(template) != label:
         state = "failed"
         reason = f"Swarm rolled back to the previous definition: {reason or update.get('Message', 'it was unhealthy')}"

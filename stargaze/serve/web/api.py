@@ -92,8 +92,8 @@ def preferred_wait(prefer: str) -> float:
     >>> preferred_wait("respond-async, wait=5"), preferred_wait("wait=600"), preferred_wait("wait=x")
     (5.0, 10.0, 0.0)
     """
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)
-    return min(float(found[1]), MAX_WAIT) if found else 0.0
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)
+    return min(float(match[1]), MAX_WAIT) if match else 0.0
 
 
 def _idempotency_key() -> str:
