@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from stargaze.formatting import format_percent
@@ -66,7 +66,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         return None
     days = [date.fromisoformat(day) for day in history["dates"]]
     stars = [float(value) for value in history["stars"]]
-    points = [(days[-1] + timedelta(days=int(point["days"])), point) for point in forecast]
+    points = [(date.fromisoformat(point["date"]), point) for point in forecast]
     last = points[-1][0] if points else days[-1]
     values = [*stars, *(float(point[name]) for _, point in points for name in ("low", "high", "stars"))]
     x = _linear_map(days[0].toordinal(), last.toordinal(), 0.0, WIDTH)
