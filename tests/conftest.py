@@ -1,6 +1,4 @@
-"""What several rooms' tests need: a small real bundle, made from the shipped sample as ``tune`` makes a large one,
-and made-up repositories, for tests that need many and know why each is as it is.
-"""
+"""Shared fixtures: a small real bundle of the shipped sample, and synthetic repositories whose stars depend on their values."""
 
 from __future__ import annotations
 
@@ -35,8 +33,8 @@ from tests.isolation import check_isolation, check_patches, disposition, reset_s
 from tests.serve.fake_queue import FakePredictionQueue
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
-"""Of each property: fewer in the inner loop, which shall take less than a minute."""
-settings.register_profile("busy", deadline=None, max_examples=EXAMPLES)  # a busy machine is no fault of the code
+"""Examples per property: fewer outside of CI, where the tests should take less than a minute."""
+settings.register_profile("busy", deadline=None, max_examples=EXAMPLES)  # a busy machine exceeds any deadline
 settings.load_profile("busy")
 
 reset_signals()
@@ -48,7 +46,7 @@ FEATURES = {
 }
 PROTOTYPE = {"full_name": "a/b", "language": "JavaScript", "contributors": 2.0, "forks": 12.0}
 ROWS = 2_000
-"""Enough for a model that knows many forks from few, few enough to be fitted in a second."""
+"""Enough rows for a useful model, few enough to fit it in a second."""
 
 
 @pytest.fixture(scope="session")
@@ -88,19 +86,19 @@ COLLECTED = pd.Timestamp("2025-06-01", tz="UTC")
 
 @pytest.fixture(scope="session")
 def plausible() -> Callable[..., pd.DataFrame]:
-    """Make n repositories by a seed; keyword arguments replace columns."""
+    """Return a function that makes n repositories from a seed; keyword arguments replace columns."""
     return _plausible
 
 
 @pytest.fixture(scope="session")
 def small_disk() -> Callable[[int], contextlib.AbstractContextManager[None]]:
-    """Let no file grow beyond some bytes inside a block, for real."""
+    """Return a context manager that limits the size of every file [byte]."""
     return _small_disk
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """Exit code, stdout and stderr of a command."""
 
     code: int
     out: str
@@ -108,7 +106,7 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """Return the one line that says what is wrong, after looking at the form of all of it."""
+        """Return the error line, after a check of the form of stderr."""
         assert "Traceback" not in self.err
         lines = [line for line in self.err.splitlines() if not re.match(r"[a-z-]+: +\d+% ", line)]
         assert [line.partition(":")[0] for line in lines] == ["error", "hint"], self.err
@@ -117,13 +115,13 @@ class Ended:
 
     @property
     def hint(self) -> str:
-        """Return what to type."""
+        """Return the hint."""
         return self.err.splitlines()[-1].removeprefix("hint:").strip()
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Type a command in an empty folder; the store is ``store`` in it."""
+    """Return a function that runs a command in an empty folder; its store is ``store``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
 
@@ -138,13 +136,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def queue(bundle_folder: Path) -> FakePredictionQueue:
-    """A queue whose jobs are answered from the small bundle."""
+    """A queue whose jobs are answered with the small bundle."""
     return FakePredictionQueue(Bundle.load(bundle_folder))
 
 
 @pytest.fixture
 def page(released: Store, queue: FakePredictionQueue) -> Any:
-    """A browser without JavaScript, in front of the whole app."""
+    """A client without JavaScript for the whole app."""
     from stargaze.serve.web.app import make_web
 
     return make_web(ServeSection(), released, queue, lambda: NOW).test_client()
@@ -208,15 +206,15 @@ def _predicted(
     models: dict[str, Ensemble], spreads: dict[str, Any], policy: str, vocabularies: dict[str, list[str]]
 ) -> list[float]:
     inputs = build_matrix(schema.conform(pd.DataFrame([PROTOTYPE])), FEATURES[policy], vocabularies).to_numpy()
-    said = [float(model.predict(inputs)[0]) for model in models[policy].models]
+    outputs = [float(model.predict(inputs)[0]) for model in models[policy].models]
     if policy in spreads:
-        told = append_prediction(inputs, np.maximum(models[policy].predict(inputs), 0.0))
-        said.append(float(spreads[policy].predict(told)[0]))
-    return said
+        error_inputs = append_prediction(inputs, np.maximum(models[policy].predict(inputs), 0.0))
+        outputs.append(float(spreads[policy].predict(error_inputs)[0]))
+    return outputs
 
 
 def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
-    """Let what people do follow a popularity that nobody sees, each with noise of its own."""
+    """Return repositories whose counts follow a hidden popularity, each with its own noise."""
     random = np.random.default_rng([seed, 2025])  # not the stream of the seed alone, which the code under test may use
     wiki, organization = random.integers(0, 2, n), random.integers(0, 2, n)
     fame = 1.0 + random.normal(0.0, 1.0, n) + 1.5 * wiki + organization

@@ -88,10 +88,10 @@ def convert_malformed(folder: Path, hint: str) -> Iterator[None]:
 
 def check_kind(meta: Any, kind: str, folder: Path) -> None:
     """Raise BadBundleError for a bundle of another kind; the default kind is "stars"."""
-    found = meta.get("kind", "stars") if isinstance(meta, dict) else "stars"
-    if found != kind:
+    actual = meta.get("kind", "stars") if isinstance(meta, dict) else "stars"
+    if actual != kind:
         raise BadBundleError(
-            f"{folder}: is a bundle of kind {str(found)[:20]!r}, but one of kind {kind!r} is needed",
+            f"{folder}: is a bundle of kind {str(actual)[:20]!r}, but one of kind {kind!r} is needed",
             hint=f'stargaze tune with tuning.target = "{kind}" writes one',
         )
 

@@ -190,7 +190,7 @@ class Bundle:
             pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
-        """Compute the inputs of a policy's models; missing values are replaced as :class:`AnswerPolicy` says."""
+        """Compute the inputs of a policy's models; missing values are replaced by the typical ones of :class:`AnswerPolicy`."""
         names = self.meta["features"][policy]
         learned = self.encoder.transform(repositories) if needs_encoder(names) else None
         inputs = build_matrix(repositories, names, self.meta["vocabularies"], learned)

@@ -274,7 +274,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "catboost",
-            "boosted trees that ask one question a level",
+            "boosted trees with one split per level",
             partial(_build_categorical, "extra_estimators.CategoricalCatBoost"),
             {"learning_rate": 0.06, "iterations": 400, "depth": 6, "l2_leaf_reg": 3.0, "rsm": 0.7},
             {

@@ -34,10 +34,10 @@ class Refitted:
 
 @dataclass(frozen=True)
 class PolicyRows:
-    """The arrays of one policy: ``inside`` the training rows, ``whole`` all rows, and the row numbers of each split."""
+    """The arrays of one policy for the training rows and for all rows, and the row numbers of each set."""
 
-    inside: Arrays
-    whole: Arrays
+    training_arrays: Arrays
+    arrays: Arrays
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
@@ -45,9 +45,9 @@ class PolicyRows:
     @classmethod
     def of(cls, table: Dataset, feature_set: FeatureSet, policy: str) -> PolicyRows:
         """Return the arrays of a data set."""
-        whole = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
-        inside = policy_arrays(table, feature_set, policy)
-        return cls(inside, whole, table.training, table.validation, table.test)
+        arrays = policy_arrays(table, feature_set, policy, np.arange(len(table.target)))
+        training_arrays = policy_arrays(table, feature_set, policy)
+        return cls(training_arrays, arrays, table.training, table.validation, table.test)
 
 
 def refit(
@@ -61,12 +61,13 @@ def refit(
     """
     policy_rows = [PolicyRows.of(table, feature_set, policy) for policy in policies]
     predictions = parallel_map(
-        out_of_fold, [(candidate, rows.inside) for rows in policy_rows for candidate in candidates]
+        out_of_fold, [(candidate, rows.training_arrays) for rows in policy_rows for candidate in candidates]
     )
     starts = range(0, len(predictions), len(candidates))
     by_policy = [predictions[start : start + len(candidates)] for start in starts]
     refitted = parallel_map(
-        _refit_policy, [(rows, candidates, out, coverage) for rows, out in zip(policy_rows, by_policy, strict=True)]
+        _refit_policy,
+        [(rows, candidates, predicted, coverage) for rows, predicted in zip(policy_rows, by_policy, strict=True)],
     )
     return dict(zip(policies, refitted, strict=True))
 
@@ -74,13 +75,13 @@ def refit(
 def _refit_policy(
     rows: PolicyRows, candidates: Sequence[Candidate], predictions: Sequence[np.ndarray], coverage: float
 ) -> Refitted:
-    candidates, ordered = _best_first(candidates, np.column_stack(predictions), rows.inside.target)
+    candidates, ordered = _best_first(candidates, np.column_stack(predictions), rows.training_arrays.target)
     fitted, models = _fit_ensemble(candidates, ordered, rows)
     chosen = np.flatnonzero(fitted.weights).tolist()
     model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen))
-    out = np.maximum(ordered @ fitted.weights, 0.0)
-    calibrated = _calibrate(model, out, rows, coverage, candidates[0].seed)
-    scores = _test_scores(model, calibrated, rows) | _fold_scores(out, rows.inside)
+    predicted = np.maximum(ordered @ fitted.weights, 0.0)
+    calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed)
+    scores = _test_scores(model, calibrated, rows) | _fold_scores(predicted, rows.training_arrays)
     scores |= {
         "members": len(chosen),
         "ensemble_gain": round(fitted.gain, 5),
@@ -106,40 +107,42 @@ def _fit_ensemble(
     sizes: dict[int, int] = {}
     allowed = list(range(len(candidates)))
     while True:
-        found = fit_weights(predictions[:, allowed], rows.inside.target, rows.inside.folds)
+        fitted = fit_weights(predictions[:, allowed], rows.training_arrays.target, rows.training_arrays.folds)
         weights = np.zeros(len(candidates))
-        weights[allowed] = found.weights
+        weights[allowed] = fitted.weights
         chosen = np.flatnonzero(weights).tolist()
         for index in set(chosen) - set(models):
             candidate = candidates[index]
-            models[index] = fit(candidate.family, candidate.parameters, rows.whole, rows.training, candidate.seed)
+            models[index] = fit(candidate.family, candidate.parameters, rows.arrays, rows.training, candidate.seed)
             sizes[index] = len(serialize_model(models[index])[1])
         if len(chosen) == 1 or sum(sizes[index] for index in chosen) <= MAX_BYTES:
-            return replace(found, weights=weights), models
+            return replace(fitted, weights=weights), models
         allowed.remove(max((index for index in chosen if index), key=lambda index: sizes[index]))
 
 
-def _calibrate(model: Ensemble, out: np.ndarray, rows: PolicyRows, coverage: float, seed: int) -> CalibratedIntervals:
+def _calibrate(
+    model: Ensemble, predicted: np.ndarray, rows: PolicyRows, coverage: float, seed: int
+) -> CalibratedIntervals:
     """Calibrate on out-of-fold predictions of the training rows and on the validation rows."""
-    inside, whole, held = rows.inside, rows.whole, rows.validation
+    training, arrays, validation = rows.training_arrays, rows.arrays, rows.validation
     return calibrate_on(
-        np.vstack([inside.inputs, whole.inputs[held]]),
-        np.concatenate([out, np.maximum(model.predict(whole.inputs[held]), 0.0)]),
-        np.concatenate([inside.target, whole.target[held]]),
-        np.concatenate([inside.folds, np.full(len(held), VALIDATION_FOLD)]),
-        inside.categories,
+        np.vstack([training.inputs, arrays.inputs[validation]]),
+        np.concatenate([predicted, np.maximum(model.predict(arrays.inputs[validation]), 0.0)]),
+        np.concatenate([training.target, arrays.target[validation]]),
+        np.concatenate([training.folds, np.full(len(validation), VALIDATION_FOLD)]),
+        training.categories,
         coverage,
         seed,
     )
 
 
 def _test_scores(model: Ensemble, calibrated: CalibratedIntervals, rows: PolicyRows) -> dict[str, Any]:
-    whole, test = rows.whole, rows.test
-    predicted = np.maximum(model.predict(whole.inputs[test]), 0.0)
-    stars = np.round(np.expm1(whole.target[test]))
-    low, high = calibrated.bounds(whole.inputs[test], predicted)
+    arrays, test = rows.arrays, rows.test
+    predicted = np.maximum(model.predict(arrays.inputs[test]), 0.0)
+    stars = np.round(np.expm1(arrays.target[test]))
+    low, high = calibrated.bounds(arrays.inputs[test], predicted)
     width = np.log1p(high) - np.log1p(low)
-    test_scores = scores(np.expm1(whole.target[test]), np.expm1(predicted)) | {
+    test_scores = scores(np.expm1(arrays.target[test]), np.expm1(predicted)) | {
         "coverage": float(np.mean((low <= stars) & (stars <= high))),
         "width": float(width.mean()),
         "median_width": float(np.median(width)),
@@ -149,7 +152,7 @@ def _test_scores(model: Ensemble, calibrated: CalibratedIntervals, rows: PolicyR
     }
 
 
-def _fold_scores(out: np.ndarray, inside: Arrays) -> dict[str, float]:
-    squared = (out - inside.target) ** 2
-    folds = [float(np.sqrt(squared[inside.folds == fold].mean())) for fold in np.unique(inside.folds)]
+def _fold_scores(predicted: np.ndarray, training: Arrays) -> dict[str, float]:
+    squared = (predicted - training.target) ** 2
+    folds = [float(np.sqrt(squared[training.folds == fold].mean())) for fold in np.unique(training.folds)]
     return {"cv_rmsle": round(float(np.mean(folds)), 5), "cv_spread": round(float(np.std(folds, ddof=1)), 5)}
