@@ -50,9 +50,9 @@ def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSecti
 
     assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
-    whole = forecast(bundle, own)
+    full_forecast = forecast(bundle, own)
     assert [(row["forecast"], row["low"], row["high"]) for row in rows[:2]] == [
-        (point.stars, point.low, point.high) for point in whole
+        (point.stars, point.low, point.high) for point in full_forecast
     ]
     assert rows[0]["stars"] == own["stars"].iloc[-1]
     assert rows[0]["last_day"] == own["date"].iloc[-1].date().isoformat()

@@ -45,12 +45,12 @@ def test_all_waiting_requests_share_one_poll(queue: FakePredictionQueue, jobs: l
     counting = CountingQueue(queue)
     poller = LongPoller(counting)  # type: ignore[arg-type]
     with ThreadPoolExecutor(len(jobs)) as pool:
-        waits = [pool.submit(poller.wait, job, 30.0) for job in jobs]
+        futures = [pool.submit(poller.wait, job, 30.0) for job in jobs]
         wait_for(lambda: len(jobs) in counting.polls)
         for job in jobs:
             finish(queue, job)
 
-        finished = [wait.result() for wait in waits]
+        finished = [wait.result() for wait in futures]
 
     assert [job.id for job in finished if job and job.state == "failed"] == [job.id for job in jobs]
     wait_for(lambda: not any(thread.name == "long-polling" for thread in threading.enumerate()))
@@ -69,7 +69,7 @@ def test_a_job_that_disappears_is_none(queue: FakePredictionQueue, jobs: list[Pr
 def test_a_request_above_the_limit_returns_at_once(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:
     poller = LongPoller(queue, max_waiting=2)
     with ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(poller.wait, job, 30.0) for job in jobs[:2]]
+        futures = [pool.submit(poller.wait, job, 30.0) for job in jobs[:2]]
         wait_for(lambda: len(poller._waiting) == 2)
         started = time.monotonic()
 
@@ -78,7 +78,7 @@ def test_a_request_above_the_limit_returns_at_once(queue: FakePredictionQueue, j
         assert time.monotonic() - started < 20
         for job in jobs[:2]:
             finish(queue, job)
-        assert all(wait.result() for wait in waits)
+        assert all(wait.result() for wait in futures)
     assert poller.wait(jobs[3], 0.02) == jobs[3]
 
 

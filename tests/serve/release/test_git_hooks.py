@@ -307,9 +307,11 @@ def test_an_unrelated_history_is_refused(shared_store: ReleaseStore) -> None:
 
 def test_a_merge_is_refused(shared_store: ReleaseStore) -> None:
     item = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 1")))
-    two = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 2")))
+    second_commit = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good 2")))
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    merge = shared_store.raw_git(*identity, "commit-tree", f"{item}^{{tree}}", "-p", item, "-p", two, "-m", "merge")
+    merge = shared_store.raw_git(
+        *identity, "commit-tree", f"{item}^{{tree}}", "-p", item, "-p", second_commit, "-m", "merge"
+    )
 
     assert_refused(shared_store, "the push contains a merge", lambda: shared_store.push(merge))
 

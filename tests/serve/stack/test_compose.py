@@ -184,8 +184,8 @@ def test_each_config_is_valid_for_its_service() -> None:
     assert texts.keys() == {"broker", "flower", "prometheus"}
     assert compile(texts["flower"], "flower", "exec")
     assert all(" = " in line for line in texts["broker"].splitlines())
-    requests = {item["job_name"]: item for item in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
-    assert requests["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
+    jobs = {item["job_name"]: item for item in yaml.safe_load(texts["prometheus"])["scrape_configs"]}
+    assert jobs["rabbitmq"]["dns_sd_configs"] == [{"names": ["tasks.broker"], "type": "A", "port": 15692}]
 
 
 def test_backing_services_may_have_older_secrets_during_a_rotation() -> None:
@@ -220,28 +220,30 @@ def test_flower_reads_the_password_from_its_file_only(tmp_path: Path, monkeypatc
 
 def test_equal_specs_render_equal_stacks() -> None:
     other = dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", worker_replicas=3))
-    item, two = render_stack(SPEC), render_stack(other)
+    first, second = render_stack(SPEC), render_stack(other)
 
-    assert encode_stack(render_stack(SPEC)) == encode_stack(item)
-    assert stack_digest(item) != stack_digest(two)
-    assert item["services"]["web"]["labels"] == two["services"]["web"]["labels"]  # which is not rolled
-    assert json.loads(encode_stack(item)) == item
+    assert encode_stack(render_stack(SPEC)) == encode_stack(first)
+    assert stack_digest(first) != stack_digest(second)
+    assert first["services"]["web"]["labels"] == second["services"]["web"]["labels"]  # which is not rolled
+    assert json.loads(encode_stack(first)) == first
 
 
 def test_other_content_of_the_same_image_name_replaces_web_and_worker() -> None:
-    item, two = (render_stack(dataclasses.replace(SPEC, image_content=content))["services"] for content in ("aa", "bb"))
-
-    assert [item[name]["labels"][CONTENT_LABEL] for name in APP_SERVICES] == ["aa", "aa"]
-    assert {name for name in item if item[name]["labels"][SERVICE_LABEL] != two[name]["labels"][SERVICE_LABEL]} == set(
-        APP_SERVICES
+    first, second = (
+        render_stack(dataclasses.replace(SPEC, image_content=content))["services"] for content in ("aa", "bb")
     )
-    assert {name for name in item if CONTENT_LABEL in item[name]["labels"]} == set(APP_SERVICES)
+
+    assert [first[name]["labels"][CONTENT_LABEL] for name in APP_SERVICES] == ["aa", "aa"]
+    assert {
+        name for name in first if first[name]["labels"][SERVICE_LABEL] != second[name]["labels"][SERVICE_LABEL]
+    } == set(APP_SERVICES)
+    assert {name for name in first if CONTENT_LABEL in first[name]["labels"]} == set(APP_SERVICES)
 
 
 def test_the_number_of_replicas_changes_no_container() -> None:
-    item, two = services_with(worker_replicas=2)["worker"], services_with(worker_replicas=3)["worker"]
+    first, second = services_with(worker_replicas=2)["worker"], services_with(worker_replicas=3)["worker"]
 
-    assert item["labels"] == two["labels"]
+    assert first["labels"] == second["labels"]
 
 
 def test_each_config_has_the_text_of_its_service() -> None:
@@ -253,6 +255,6 @@ def test_each_config_has_the_text_of_its_service() -> None:
         return str(texts.pop(config["source"]))
 
     assert read_by("broker").startswith("vm_memory_high_watermark.absolute")
-    requests, _ = json.loads(read_by("prometheus"))["scrape_configs"]
-    assert requests["job_name"] == "rabbitmq"
+    job, _ = json.loads(read_by("prometheus"))["scrape_configs"]
+    assert job["job_name"] == "rabbitmq"
     assert texts == {}

@@ -14,10 +14,10 @@ def secret_names(*versions: int) -> list[str]:
 
 
 def test_a_version_is_complete_and_differs_from_others() -> None:
-    item, two = secret_versions.generate_secrets(1), secret_versions.generate_secrets(2)
+    first, second = secret_versions.generate_secrets(1), secret_versions.generate_secrets(2)
 
-    assert sorted(item) == sorted(secret_names(1))
-    assert not set(item.values()) & set(two.values())
+    assert sorted(first) == sorted(secret_names(1))
+    assert not set(first.values()) & set(second.values())
 
 
 def test_broker_and_results_have_the_passwords_of_web() -> None:
@@ -58,7 +58,7 @@ def test_versions_in_use_are_read_from_the_services() -> None:
 def test_mixed_versions_are_the_older_for_web_and_the_newer_for_backing_services(turned: bool) -> None:
     """As after a partial rollback by Swarm."""
     pages = [service("stargaze_broker_1"), service("stargaze_broker_2"), service("stargaze_broker_conf_1")]
-    behind = [service("stargaze_broker_2"), service("stargaze_broker_conf_1"), service("stargaze_results_conf_2")]
+    services = [service("stargaze_broker_2"), service("stargaze_broker_conf_1"), service("stargaze_results_conf_2")]
 
     assert secret_versions.versions_in_use(pages[::-1] if turned else pages) == (1, 1)
-    assert secret_versions.versions_in_use(behind[::-1] if turned else behind) == (2, 2)
+    assert secret_versions.versions_in_use(services[::-1] if turned else services) == (2, 2)

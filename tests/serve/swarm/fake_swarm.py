@@ -89,24 +89,24 @@ class FakeSwarm:
         monkeypatch.setattr("stargaze.system.docker.run_program", self.engine)
         monkeypatch.setattr("stargaze.system.docker.shutil", copy_module(shutil, which=lambda program: program))
 
-    def engine(self, program: str, *words: str, **_: Any) -> Completed:
+    def engine(self, program: str, *argv: str, **_: Any) -> Completed:
         """Answer like this machine's engine, which has no image at first and can build any."""
-        if words[:2] == ("image", "inspect"):
-            has = words[-1] in self.built
+        if argv[:2] == ("image", "inspect"):
+            has = argv[-1] in self.built
             return subprocess.CompletedProcess(program, int(not has), CONTENT if has else b"", b"")
-        if words[0] == "ps" or words[:2] == ("image", "ls"):
+        if argv[0] == "ps" or argv[:2] == ("image", "ls"):
             return subprocess.CompletedProcess(
-                program, 0, "\n".join(self.built if words[0] == "image" else ()).encode(), b""
+                program, 0, "\n".join(self.built if argv[0] == "image" else ()).encode(), b""
             )
-        if words[:2] == ("image", "rm"):
-            self.built -= set(words[2:])
-        self.built |= {word.removeprefix("--tag=") for word in words if word.startswith("--tag=")}
-        self.changes.append(f"here: {words[0]}")
+        if argv[:2] == ("image", "rm"):
+            self.built -= set(argv[2:])
+        self.built |= {word.removeprefix("--tag=") for word in argv if word.startswith("--tag=")}
+        self.changes.append(f"here: {argv[0]}")
         return subprocess.CompletedProcess(program, 0, b"", b"")
 
-    def over_ssh(self, program: str, *words: str, stdin: bytes = b"", **_: Any) -> Completed:
+    def over_ssh(self, program: str, *argv: str, stdin: bytes = b"", **_: Any) -> Completed:
         """Answer like sshd of a machine."""
-        address, line = words[-2].rpartition("@")[2], words[-1]
+        address, line = argv[-2].rpartition("@")[2], argv[-1]
         name = next(item.name for item in self.machines if item.address == address)
         if name in self.unreachable:
             return subprocess.CompletedProcess(program, SSH_FAILED, b"", f"ssh: {address}: No route to host\n".encode())
@@ -151,12 +151,12 @@ class FakeSwarm:
             self.changes.append(line if command[1] != "pull" else f"{name}: {line}")
         if stdin:
             self.stdin.append((line, stdin))
-        held = {"secret": self.secrets, "config": self.configs}
+        stored = {"secret": self.secrets, "config": self.configs}
         match command[1:]:
             case ["secret" | "config" as kind, "ls", *_]:
-                return 0, "\n".join(held[kind]), ""
+                return 0, "\n".join(stored[kind]), ""
             case ["secret" | "config" as kind, "create", what, "-"]:
-                held[kind][what] = stdin
+                stored[kind][what] = stdin
             case ["config", "rm", *names]:
                 self.configs = {item: self.configs[item] for item in self.configs.keys() - names}
             case ["ps" | "image" | "pull", *_]:
@@ -171,24 +171,24 @@ class FakeSwarm:
                 pytest.fail(f"unexpected command: {line}")
         return 0, "", ""
 
-    def _images(self, name: str, words: list[str]) -> tuple[int, str, str]:
-        held = self.images.setdefault(name, set())
-        match words:
+    def _images(self, name: str, argv: list[str]) -> tuple[int, str, str]:
+        stored = self.images.setdefault(name, set())
+        match argv:
             case ["ps", "--all", *_]:
                 running = (
                     service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"] for service in self.services.values()
                 )
                 return 0, "\n".join([*running, *self.ended_images]), ""
             case ["image", "ls", *_]:
-                return 0, "\n".join(held), ""
+                return 0, "\n".join(stored), ""
             case ["image", "rm", *names]:
                 if "image rm" in self.failures:
                     return 1, "", self.failures["image rm"]
-                held -= set(names)
+                stored -= set(names)
             case ["pull", "--quiet", image]:
-                held.add(image)
+                stored.add(image)
             case _:
-                pytest.fail(f"unexpected command: docker {' '.join(words)}")
+                pytest.fail(f"unexpected command: docker {' '.join(argv)}")
         return 0, "", ""
 
     def _scale(self, wanted: Mapping[str, str]) -> None:
@@ -208,17 +208,17 @@ class FakeSwarm:
                 self.never_started |= set() if before else {name}
         self.services = wanted
 
-    def _exec(self, name: str, service: str, words: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
+    def _exec(self, name: str, service: str, argv: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
         if self.runs_on.get(service, name) != name or service not in self.services:
             return rotate_secrets.NO_CONTAINER, "", ""
-        what = {
+        action = {
             rotate_secrets.ADD_BROKER_USER: "add a user",
             rotate_secrets.DELETE_OTHER_USERS: "delete all users but",
-        }.get(" ".join(words[2:3]), words[-1])
-        reported = f"{name}: {service}: {what} {words[-1] if len(words) > 3 else ''}".strip()
+        }.get(" ".join(argv[2:3]), argv[-1])
+        reported = f"{name}: {service}: {action} {argv[-1] if len(argv) > 3 else ''}".strip()
         self.changes.append(reported)
         self.stdin.append((reported, stdin))
-        return (1, "", f"a first line\n{self.failures[what]}\n") if what in self.failures else (0, "", "")
+        return (1, "", f"a first line\n{self.failures[action]}\n") if action in self.failures else (0, "", "")
 
     def _survey(self, name: str) -> str:
         number = [item.name for item in self.machines].index(name)
@@ -227,10 +227,10 @@ class FakeSwarm:
             "Swarm": {"NodeID": f"n{number}", "ControlAvailable": number < self.managers},
         }
         digest = self.installed.get(name, "")
-        serves = f"bundles/{digest}" if digest else ""
+        bundles = f"bundles/{digest}" if digest else ""
         images, content = self.images.get(name, ()), hashlib.sha256(CONTENT.strip()).hexdigest()[:CONTENT_DIGEST_LENGTH]
-        ours = (f"{image}={content}" for image in images if f"{STACK_NAME}-serve" in image)
-        lines = [json.dumps(info), "\t".join(images), "\t".join(ours), self.release_commits.get(name, ""), serves]
+        contents = (f"{image}={content}" for image in images if f"{STACK_NAME}-serve" in image)
+        lines = [json.dumps(info), "\t".join(images), "\t".join(contents), self.release_commits.get(name, ""), bundles]
         return "\n".join([*lines, *self.signers.get(name, ()), ""])
 
     def _state(self, _name: str) -> str:
@@ -265,9 +265,9 @@ class FakeSwarm:
         lines = [f"bundles/{digest}"]
         for service, item in self.services.items():
             runs = item["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
-            ours = service.removeprefix(f"{STACK_NAME}_") in ("web", "worker")
-            serves = [self.stale_bundles.get(name, digest) if service.endswith("worker") else digest] if ours else []
-            lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(serves)}")
+            is_app = service.removeprefix(f"{STACK_NAME}_") in ("web", "worker")
+            bundles = [self.stale_bundles.get(name, digest) if service.endswith("worker") else digest] if is_app else []
+            lines.append(f"{service} {'yes' if runs == image else 'no'} {json.dumps(bundles)}")
         return "\n".join([*lines, f'page 200 {{"status": "ready", "bundle": "{digest}"}}', ""])
 
 

@@ -53,8 +53,8 @@ class Deployer:
 
     def rollback(self, to: str | None = None, section: DeploySection | None = None) -> DeployResult:
         """Roll back."""
-        where = (section or self.section, self.store, self.swarm.target())
-        return swarm_deploy.rollback(*where, now=self.release_store.now, notify=self.notes.append, to=to)
+        arguments = (section or self.section, self.store, self.swarm.target())
+        return swarm_deploy.rollback(*arguments, now=self.release_store.now, notify=self.notes.append, to=to)
 
     def accept(self, repository: git.Repository, commit: str, to: str, **_: Any) -> git.PushResult:
         """Answer a push like the release repository of a machine."""
@@ -91,11 +91,11 @@ def deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> De
 def create_deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> Deployer:
     """Return a store that deploys to a fake Swarm."""
     monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
-    made = Deployer(release_store, FakeSwarm())
-    made.swarm.install(monkeypatch)
+    deployer = Deployer(release_store, FakeSwarm())
+    deployer.swarm.install(monkeypatch)
     push = git.push
-    monkeypatch.setattr(git, "push", lambda *argv, **way: (made.accept if way else push)(*argv, **way))
-    return made
+    monkeypatch.setattr(git, "push", lambda *argv, **options: (deployer.accept if options else push)(*argv, **options))
+    return deployer
 
 
 @pytest.fixture
@@ -342,8 +342,8 @@ def test_an_interrupted_release_is_not_a_rollback_target(deployed: Deployer, mon
         deployed.deploy("good 3", section=dataclasses.replace(deployed.section, web_memory=0.05))
 
     assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
-    stands = read_previous_state(deployed.store, list(deployed.swarm.services.values()))
-    assert stands.release == list_releases(deployed.store)[0]
+    state = read_previous_state(deployed.store, list(deployed.swarm.services.values()))
+    assert state.release == list_releases(deployed.store)[0]
 
 
 def test_a_release_that_another_store_deployed_meanwhile_is_not_reverted(deployed: Deployer) -> None:
@@ -468,8 +468,8 @@ def test_a_rollback_reaches_available_machines_and_reports_the_others(deployed: 
 
 
 def test_a_failed_rollback_to_another_image_restores_the_stack(deployed: Deployer) -> None:
-    wants = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    deployed.deploy(digest=wants)
+    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    deployed.deploy(digest=digest)
     deployed.deploy("good 3")
     before = deployed.production_state()
     deployed.swarm.stale_bundles["production1"] = before["installed"]["production1"]
@@ -481,8 +481,8 @@ def test_a_failed_rollback_to_another_image_restores_the_stack(deployed: Deploye
 
 
 def test_a_rollback_to_another_image_requires_every_machine(deployed: Deployer) -> None:
-    wants = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    deployed.deploy(digest=wants)
+    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    deployed.deploy(digest=digest)
     third = deployed.deploy("good 3").release.digest
     deployed.swarm.unreachable.add("production2")
 
@@ -493,8 +493,8 @@ def test_a_rollback_to_another_image_requires_every_machine(deployed: Deployer) 
 
 
 def test_a_rollback_to_models_with_more_packages_transfers_their_image_first(deployed: Deployer) -> None:
-    wants = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    large = deployed.deploy(digest=wants).image
+    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    large = deployed.deploy(digest=digest).image
     small = deployed.deploy("good 3").image
     deployed.swarm.images["production2"].remove(large)
     deployed.swarm.changes.clear()
@@ -503,7 +503,7 @@ def test_a_rollback_to_models_with_more_packages_transfers_their_image_first(dep
 
     assert small != large == completed.image
     assert steps(deployed.swarm.changes) == ["here:", "pull", "accept a release", "stack deploy"]
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, wants)
+    assert deployed.swarm.installed == dict.fromkeys(BOTH, digest)
     assert (load_verified_stack(deployed.store) or {})["services"]["web"]["image"] == large
 
 

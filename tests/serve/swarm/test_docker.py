@@ -318,11 +318,11 @@ def test_public_images_are_transferred_from_the_builder_or_pulled(fake: Path) ->
 
 
 def test_a_bundle_without_scikit_learn_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
-    small, whole = image_files(bundle)["requirements.lock"].decode(), find_recipe(LOCK_FILE).read_text()
+    reduced, full = image_files(bundle)["requirements.lock"].decode(), find_recipe(LOCK_FILE).read_text()
     (bundle / "model-all-1.skops").touch()
 
-    assert image_files(bundle)["requirements.lock"].decode() == whole
-    assert all(f"\n{name}==" in whole and f"\n{name}==" not in small for name in SKOPS_PACKAGES)
-    assert small.count("==") + 7 == whole.count("==")  # scipy has two, by the version of Python
+    assert image_files(bundle)["requirements.lock"].decode() == full
+    assert all(f"\n{name}==" in full and f"\n{name}==" not in reduced for name in SKOPS_PACKAGES)
+    assert reduced.count("==") + 7 == full.count("==")  # scipy has two, by the version of Python
     assert image_fits("registry.example/stargaze-serve-skops:1", bundle)
     assert not image_fits("stargaze-serve:1", bundle)

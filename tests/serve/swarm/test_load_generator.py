@@ -80,8 +80,8 @@ def test_every_outcome_of_a_request_is_counted(page: Page, first: Answer, then: 
 
 def test_a_job_that_never_finishes_is_lost(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_generator, "TIMEOUT", 0.3)
-    waits = {"state": "waiting", "url": "/t"}
-    generator = LoadGenerator([page(lambda method: (202, waits) if method == "POST" else (200, waits))], ["a/b"])
+    waiting = {"state": "waiting", "url": "/t"}
+    generator = LoadGenerator([page(lambda method: (202, waiting) if method == "POST" else (200, waiting))], ["a/b"])
 
     generator.send()
 

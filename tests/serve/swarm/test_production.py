@@ -167,8 +167,8 @@ def test_a_deploy_keeps_the_versions_of_an_interrupted_rotation(fake: FakeSwarm,
     before = Swarm(THREE[0]).read_state().services
     assert secret_versions.versions_in_use(before) == (2, 2)
     for name in ("stargaze_broker", "stargaze_results"):
-        held = fake.services[name]["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"]
-        held[0]["SecretName"] = held[0]["SecretName"].replace("_2", "_1")
+        secrets = fake.services[name]["Spec"]["TaskTemplate"]["ContainerSpec"]["Secrets"]
+        secrets[0]["SecretName"] = secrets[0]["SecretName"].replace("_2", "_1")
 
     result = ready(fake, bundle)
 

@@ -50,10 +50,10 @@ def test_other_images_and_images_in_use_are_kept(image: str) -> None:
 
 
 def test_configs_of_kept_stacks_and_other_configs_are_kept() -> None:
-    ours = [f"stargaze_broker_0000000{number}" for number in range(6)]
-    stacks = [of(1, ours[5]), *(of(1, name) for name in reversed(ours))]
+    configs = [f"stargaze_broker_0000000{number}" for number in range(6)]
+    stacks = [of(1, configs[5]), *(of(1, name) for name in reversed(configs))]
 
-    assert stale_configs([*ours, "somebody_broker_00000000", "stargaze_broker"], stacks) == ours[:3]
+    assert stale_configs([*configs, "somebody_broker_00000000", "stargaze_broker"], stacks) == configs[:3]
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def used(fake: FakeSwarm, store: Store) -> FakeSwarm:
         send_stack(store, Swarm(fake.machines[0]), stack)
         os.utime(sent_stacks(store)[0], (number, number))
         save_verified_stack(store, stack)
-    every = {f"stargaze-serve:{number}" for number in range(1, 6)}
-    fake.images = {machine.name: {*every, "redis:7"} for machine in fake.machines}
-    fake.built = set(every)
+    images = {f"stargaze-serve:{number}" for number in range(1, 6)}
+    fake.images = {machine.name: {*images, "redis:7"} for machine in fake.machines}
+    fake.built = set(images)
     return fake
 
 

@@ -82,9 +82,9 @@ def test_web_and_workers_change_before_broker_and_results(fake: FakeSwarm, store
 
     sent = [json.loads(stdin) for line, stdin in fake.stdin if line == STACK_DEPLOY]
     assert [
-        (item["services"][name]["secrets"][0]["source"], item["services"][behind]["secrets"][0]["source"])
+        (item["services"][name]["secrets"][0]["source"], item["services"][backing]["secrets"][0]["source"])
         for item in sent
-        for name, behind in (("web", "broker"), ("worker", "results"))
+        for name, backing in (("web", "broker"), ("worker", "results"))
     ] == [
         ("stargaze_broker_2", "stargaze_broker_conf_1"),
         ("stargaze_broker_2", "stargaze_results_conf_1"),
@@ -241,8 +241,8 @@ def test_a_broker_that_was_rolled_back_alone_restarts_with_the_newer_secrets(
     deploy(fake, store, tmp_path)
 
     assert in_use(fake) == (2, 2)
-    behind = [fake.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
-    assert [item["ContainerSpec"]["Secrets"][0]["SecretName"] for item in behind] == [
+    templates = [fake.services[f"stargaze_{name}"]["Spec"]["TaskTemplate"] for name in ("broker", "results")]
+    assert [item["ContainerSpec"]["Secrets"][0]["SecretName"] for item in templates] == [
         "stargaze_broker_conf_2",
         "stargaze_results_conf_2",
     ]

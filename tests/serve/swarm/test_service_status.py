@@ -39,13 +39,13 @@ SWARM_NODES = [
 
 
 def service(name: str, stack: dict[str, Any] = STACK, **more: Any) -> dict[str, Any]:
-    given = stack["services"][name]
-    replicas = given["deploy"].get("replicas")
+    definition = stack["services"][name]
+    replicas = definition["deploy"].get("replicas")
     return {
         "ID": name,
         "Spec": {
             "Name": f"stargaze_{name}",
-            "Labels": {STACK_LABEL: given["deploy"]["labels"][STACK_LABEL]},
+            "Labels": {STACK_LABEL: definition["deploy"]["labels"][STACK_LABEL]},
             "TaskTemplate": template(name, stack),
             "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
         },
@@ -54,8 +54,10 @@ def service(name: str, stack: dict[str, Any] = STACK, **more: Any) -> dict[str, 
 
 
 def template(name: str, stack: dict[str, Any] = STACK) -> dict[str, Any]:
-    given = stack["services"][name]
-    return {"ContainerSpec": {"Image": given["image"], "Labels": {SERVICE_LABEL: given["labels"][SERVICE_LABEL]}}}
+    definition = stack["services"][name]
+    return {
+        "ContainerSpec": {"Image": definition["image"], "Labels": {SERVICE_LABEL: definition["labels"][SERVICE_LABEL]}}
+    }
 
 
 def task(
@@ -170,14 +172,14 @@ def test_unavailable_nodes_are_not_counted() -> None:
 
 def test_tasks_of_a_lost_node_are_not_counted() -> None:
     """Swarm shows their last known state."""
-    lost = {**SWARM_NODES[1], "Status": {"State": "down"}}
+    lost_node = {**SWARM_NODES[1], "Status": {"State": "down"}}
     tasks = [
         task("worker", "production1"),
         task("worker", "production1"),
         task("worker", "production2", desired="shutdown"),
     ]
 
-    result = service_status(SwarmState([SWARM_NODES[0], lost], [service("worker")], tasks), STACK)
+    result = service_status(SwarmState([SWARM_NODES[0], lost_node], [service("worker")], tasks), STACK)
 
     assert [(item.state, item.running) for item in result if item.name == "worker"] == [("ok", 2)]
 

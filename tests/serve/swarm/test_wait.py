@@ -36,19 +36,21 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(production, "time", made)
+    fake_clock = Clock()
+    monkeypatch.setattr(production, "time", fake_clock)
     monkeypatch.setattr(Swarm, "read_state", lambda _: SwarmState([], [], []))
-    return made
+    return fake_clock
 
 
 @pytest.fixture
 def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set the services of each poll; the last ones are repeated."""
 
-    def let(*looks: list[ServiceStatus]) -> None:
-        left = list(looks)
-        monkeypatch.setattr(production, "service_status", lambda *_: left.pop(0) if len(left) > 1 else left[0])
+    def let(*statuses: list[ServiceStatus]) -> None:
+        remaining = list(statuses)
+        monkeypatch.setattr(
+            production, "service_status", lambda *_: remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        )
 
     return let
 
