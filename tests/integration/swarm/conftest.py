@@ -108,7 +108,7 @@ class Workspace:
 
     def run(self, *words: str, code: int | None = 0, **variables: str) -> CommandResult:
         """Run a command as a user does, and compare its exit code."""
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "stargaze", *words],
             cwd=self.folder,
             env={**os.environ, "NO_COLOR": "1", **variables},
@@ -118,8 +118,8 @@ class Workspace:
             check=False,
             timeout=900,
         )
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return CommandResult(done.returncode, done.stdout, done.stderr)
+        assert code is None or completed.returncode == code, completed.stdout + completed.stderr
+        return CommandResult(completed.returncode, completed.stdout, completed.stderr)
 
     @property
     def manager(self) -> Host:
@@ -133,8 +133,8 @@ class Workspace:
     def tasks(self) -> set[str]:
         """Return the ids of all running tasks: a service that was updated has new ones."""
         names = self.manager.run("docker", "stack", "services", "--quiet", "stargaze").stdout.split()
-        words = ["docker", "service", "ps", "--quiet", "--filter=desired-state=running", *names]
-        return set(self.manager.run(*words).stdout.split())
+        argv = ["docker", "service", "ps", "--quiet", "--filter=desired-state=running", *names]
+        return set(self.manager.run(*argv).stdout.split())
 
 
 def served_bundle(address: str) -> str:
@@ -151,8 +151,8 @@ def served_bundle(address: str) -> str:
 def images() -> None:
     """Build the images of RabbitMQ and Redis from Debian packages: the lab reaches no registry."""
     for name, folder in (("rabbitmq:3.13-management", "rabbitmq"), ("redis:7", "redis")):
-        found = subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False)
-        if found.returncode:
+        result = subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False)
+        if result.returncode:
             subprocess.run(
                 ["docker", "build", "--quiet", "--network=host", f"--tag={name}", IMAGES / folder], check=True
             )

@@ -53,9 +53,9 @@ def test_one_command_starts_page_and_workers_on_both_hosts(deployed: Workspace) 
 def test_a_second_deploy_changes_nothing_and_takes_less_than_ten_seconds(deployed: Workspace) -> None:
     before, began = deployed.tasks(), time.monotonic()
 
-    done = deployed.run("deploy", deployed.a[:12])
+    completed = deployed.run("deploy", deployed.a[:12])
 
-    assert "nothing to do" in done.out
+    assert "nothing to do" in completed.out
     assert deployed.tasks() == before
     assert time.monotonic() - began < 10
 
@@ -83,11 +83,11 @@ def test_containers_run_without_privileges_on_a_read_only_root(deployed: Workspa
     containers = json.loads(deployed.manager.run("docker", "inspect", *ids).stdout)
 
     assert len(containers) >= 3
-    for one in containers:
-        assert one["HostConfig"]["ReadonlyRootfs"], one["Name"]
-        assert one["HostConfig"]["CapDrop"] == ["ALL"], one["Name"]
-        assert one["HostConfig"]["Memory"] > 0, one["Name"]
-        assert one["Config"]["User"] not in ("", "root", "0"), one["Name"]
+    for container in containers:
+        assert container["HostConfig"]["ReadonlyRootfs"], container["Name"]
+        assert container["HostConfig"]["CapDrop"] == ["ALL"], container["Name"]
+        assert container["HostConfig"]["Memory"] > 0, container["Name"]
+        assert container["Config"]["User"] not in ("", "root", "0"), container["Name"]
 
 
 def test_the_image_is_small_and_has_no_compiler(deployed: Workspace) -> None:
@@ -95,10 +95,10 @@ def test_the_image_is_small_and_has_no_compiler(deployed: Workspace) -> None:
     image = "docker inspect --format '{{.Image}}' $(" + web + ")"
     size = deployed.manager.run("sh", "-c", "docker image inspect --format '{{.Size}}' $(" + image + ")").stdout
     tools = "docker exec $(" + web + ") sh -c 'command -v python gcc g++ cc make'"
-    found = deployed.manager.run("sh", "-c", tools + "; true").stdout.split()
+    result = deployed.manager.run("sh", "-c", tools + "; true").stdout.split()
 
     assert int(size) < 450e6
-    assert found == ["/opt/stargaze/bin/python"]
+    assert result == ["/opt/stargaze/bin/python"]
 
 
 def test_a_new_bundle_is_served_within_seconds_without_restarts_or_failed_requests(
@@ -106,14 +106,14 @@ def test_a_new_bundle_is_served_within_seconds_without_restarts_or_failed_reques
 ) -> None:
     before, began = deployed.tasks(), time.monotonic()
 
-    done = deployed.run("deploy", deployed.b[:12], "--json").json
+    completed = deployed.run("deploy", deployed.b[:12], "--json").json
 
     took = time.monotonic() - began
     assert deployed.served_bundles() == everywhere(deployed.b)
     assert deployed.tasks() == before
     counts = load.end()
     assert all_answered(counts), counts
-    assert done["release"]["digest"] == deployed.b
+    assert completed["release"]["digest"] == deployed.b
     assert took < 30, took
 
 
@@ -142,10 +142,10 @@ def test_a_bundle_with_wrong_predictions_is_rejected_and_production_does_not_cha
 ) -> None:
     before = deployed.tasks()
 
-    done = deployed.run("deploy", deployed.bad[:12], code=None)
+    completed = deployed.run("deploy", deployed.bad[:12], code=None)
 
-    assert done.code == 5
-    assert "for the prototype row" in done.err
+    assert completed.code == 5
+    assert "for the prototype row" in completed.err
     assert deployed.served_bundles() == everywhere(deployed.a)
     assert deployed.tasks() == before
     counts = load.end()
@@ -160,9 +160,9 @@ def test_an_unsigned_push_is_rejected_by_the_host_itself(deployed: Workspace, lo
     environment = {**os.environ, **identity, "GIT_SSH_COMMAND": shlex.join(ssh), "GIT_CONFIG_GLOBAL": os.devnull}
     url = f"ssh://git@{ADDRESSES['production2']}/srv/stargaze/releases.git"
 
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
+    def git(*argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["git", "-C", tmp_path, *words], env=environment, capture_output=True, text=True, check=False
+            ["git", "-C", tmp_path, *argv], env=environment, capture_output=True, text=True, check=False
         )
 
     assert git("clone", "--quiet", url, "clone").returncode == 0
@@ -201,11 +201,11 @@ def test_services_that_do_not_become_ready_are_rolled_back_and_the_command_fails
     """A page with too little memory never becomes ready, although the command of Docker succeeds."""
     before = deployed.run("status", "--json").json["services"]
 
-    done = deployed.run("deploy", deployed.b[:12], code=None, STARGAZE_DEPLOY_WEB_MEMORY="0.05")
+    completed = deployed.run("deploy", deployed.b[:12], code=None, STARGAZE_DEPLOY_WEB_MEMORY="0.05")
 
-    assert done.code == 5, done.err
-    assert "web" in done.err
-    assert f"release {deployed.a[:12]} serves as before" in done.err
+    assert completed.code == 5, completed.err
+    assert "web" in completed.err
+    assert f"release {deployed.a[:12]} serves as before" in completed.err
     counts = load.end()
     assert all_answered(counts), counts
     assert deployed.served_bundles() == everywhere(deployed.a)

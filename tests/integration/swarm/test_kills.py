@@ -64,11 +64,11 @@ def test_the_drill_finds_that_every_expectation_holds(deployed: Workspace) -> No
     """It kills a worker, a page process, the queue and a deploy, and stops an engine, all under load."""
     rejected = deployed.run("drill", "another", code=2)
 
-    done = deployed.run("drill", "stargaze", "--json")
+    completed = deployed.run("drill", "stargaze", "--json")
 
     assert "this cluster is named stargaze, not another" in rejected.err
-    assert [row["fault"] for row in done.json] == ["worker", "web", "broker", "node", "deploy"]
-    assert all(row["passed"] for row in done.json), done.json
-    assert all(row["counts"]["answered"] > 0 for row in done.json)
+    assert [row["fault"] for row in completed.json] == ["worker", "web", "broker", "node", "deploy"]
+    assert all(row["passed"] for row in completed.json), completed.json
+    assert all(row["counts"]["answered"] > 0 for row in completed.json)
     assert is_ok(deployed)
     assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)
