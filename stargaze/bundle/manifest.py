@@ -13,6 +13,9 @@ from typing import Any
 from stargaze.errors import StargazeError
 
 FORMAT = 1
+STAR_FORMAT = 3
+"""Format of the description of a star bundle."""
+STAR_HINT = "stargaze tune writes one for this version"
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 MAX_FILES = 32
 MAX_BYTES = 1_000_000_000

@@ -22,6 +22,8 @@ from stargaze.bundle import skops_model
 from stargaze.bundle.manifest import (
     DESCRIPTION,
     MALFORMED,
+    STAR_FORMAT,
+    STAR_HINT,
     BadBundleError,
     check_file_names,
     convert_malformed,
@@ -36,9 +38,7 @@ from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
 from stargaze.features.matrix import CATALOG, build_matrix
 
-FORMAT = 3
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
-HINT = "stargaze tune writes one for this version"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
 BATCH_ROWS = 2_000
@@ -89,15 +89,15 @@ class Bundle:
 
         Raise BadBundleError if a file was changed, or the bundle has another kind, format or features.
         """
-        digest, meta, content = read_description(folder, "stars", FORMAT, HINT)
+        digest, meta, content = read_description(folder, "stars", STAR_FORMAT, STAR_HINT)
         bundle = cls(digest, meta, content)
-        with convert_malformed(folder, HINT):
+        with convert_malformed(folder, STAR_HINT):
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
-            check_file_names(bundle.file_names, content, folder, HINT)
+            check_file_names(bundle.file_names, content, folder, STAR_HINT)
             usable = bundle.is_complete()
         if not usable or unknown:
             parts = ", ".join(sorted(map(str, unknown))) or "format"
-            raise BadBundleError(f"{folder}: another version wrote this bundle: {parts}", hint=HINT)
+            raise BadBundleError(f"{folder}: another version wrote this bundle: {parts}", hint=STAR_HINT)
         return bundle
 
     def is_complete(self) -> bool:

@@ -14,7 +14,7 @@ import pandas as pd
 
 import stargaze
 from stargaze.bundle import growth_bundle, star_bundle
-from stargaze.bundle.manifest import DESCRIPTION, write_manifest
+from stargaze.bundle.manifest import DESCRIPTION, STAR_FORMAT, write_manifest
 from stargaze.bundle.serialization import serialize_model
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.system.files import atomic_write, scratch_folder
@@ -53,7 +53,7 @@ def write_bundle(
         for policy, ensemble in models.items()
     }
     spreads_meta = {policy: add_model(f"spread-{policy}", model) for policy, model in spreads.items()}
-    meta = {**meta, "format": star_bundle.FORMAT, "models": models_meta, "spreads": spreads_meta}
+    meta = {**meta, "format": STAR_FORMAT, "models": models_meta, "spreads": spreads_meta}
     return _write_folder(parent, meta, files, lambda folder: star_bundle.Bundle.load(folder).check_prototype())
 
 

@@ -114,13 +114,22 @@ class Dataset:
         return self._encodings[key]
 
 
-def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
-    """Read the repositories and assign the folds; raise MissingInputError if there are too few."""
+def read_repositories(store: Store) -> pd.DataFrame:
+    """Read the repositories; ExternalError if they are damaged, or another version with other columns wrote them."""
     path = store.require(store.repositories)
     try:
-        repositories = schema.conform(pd.read_parquet(path))
+        stored = pd.read_parquet(path)
+        repositories = schema.conform(stored)
     except (OSError, ValueError, TypeError) as error:
         raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch creates it again") from error
+    if set(stored) - set(repositories):
+        raise ExternalError(f"{path}: was written by another version", hint="stargaze fetch creates it again")
+    return repositories
+
+
+def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
+    """Read the repositories and assign the folds; raise MissingInputError if there are too few."""
+    path, repositories = store.repositories, read_repositories(store)
     is_usable = repositories["stars"].notna() & repositories["full_name"].notna()
     repositories = repositories[is_usable].reset_index(drop=True)
     folds = assign_folds(repositories["full_name"], section)

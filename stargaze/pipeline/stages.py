@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle.manifest import read_verified
+from stargaze.bundle.manifest import STAR_FORMAT, read_verified
 from stargaze.config import Config, GithubSection
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.store import Store
@@ -150,7 +150,6 @@ def _is_screened(config: Config, store: Store) -> bool:
 
 
 def _is_tuned(config: Config, store: Store) -> bool:
-    from stargaze.bundle.star_bundle import FORMAT
     from stargaze.features.dataset import read_feature_set
 
     tuning = config.tuning
@@ -158,7 +157,7 @@ def _is_tuned(config: Config, store: Store) -> bool:
         "estimate": tuning.estimate_policy,
         "explain": tuning.explanation_policy,
         "coverage": tuning.coverage,
-        "format": FORMAT,
+        "format": STAR_FORMAT,
     }
     try:
         _, files = read_verified(store.bundles / store.latest.read_text(encoding="utf-8").strip())

@@ -39,7 +39,7 @@ def _row(name: str, path: Path, stage: str, describe: Callable[[], str]) -> dict
     try:
         contents = describe()
     except StargazeError as error:
-        contents = error.message
+        contents = f"{error.message} ({error.hint})"
     except (OSError, ValueError, LookupError) as error:
         contents = " ".join(f"cannot be read: {error}".split())
     return {"artifact": name, "contents": contents, "created": created, "path": str(path)}

@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.bundle.manifest import write_manifest
-from stargaze.bundle.star_bundle import FORMAT
+from stargaze.bundle.manifest import STAR_FORMAT, write_manifest
 from stargaze.cli import EXAMPLES
 from stargaze.config import (
     POLICIES,
@@ -72,7 +71,7 @@ def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
     """Write a bundle without a model."""
     making = store.bundles / "making"
     making.mkdir()
-    (making / "bundle.json").write_text(json.dumps({"coverage": 0.9, "format": FORMAT, **meta}))
+    (making / "bundle.json").write_text(json.dumps({"coverage": 0.9, "format": STAR_FORMAT, **meta}))
     folder = making.rename(store.bundles / write_manifest(making))
     store.latest.write_text(folder.name)
     return folder
@@ -193,7 +192,7 @@ def test_a_bundle_that_this_version_would_not_read_is_made_anew(store: Store) ->
     digest = read_feature_set(store).digest
     meta = {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
 
-    write_bundle(store, meta | {"format": FORMAT - 1})
+    write_bundle(store, meta | {"format": STAR_FORMAT - 1})
 
     assert left(store)[0] == "tune"
 

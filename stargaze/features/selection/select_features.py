@@ -10,8 +10,7 @@ import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features import schema
-from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_repositories, write_feature_set
 from stargaze.features.extract import extract
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary
 from stargaze.features.selection.filters import apply_filters, rank_correlation
@@ -182,11 +181,7 @@ def _read_selection(store: Store) -> pd.DataFrame:
 def _missing_shares(store: Store) -> pd.Series:
     if not store.repositories.exists():
         return pd.Series(dtype="float64")
-    try:
-        repositories = schema.conform(pd.read_parquet(store.repositories))
-    except (OSError, ValueError, TypeError) as error:
-        raise ExternalError(f"{store.repositories}: cannot be read: {error}", hint="stargaze fetch") from error
-    return extract(repositories).isna().mean()
+    return extract(read_repositories(store)).isna().mean()
 
 
 def _verdict(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:

@@ -10,8 +10,7 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import DifferenceFoundError, StargazeError
-from stargaze.features import schema
-from stargaze.features.dataset import TEST, assign_folds
+from stargaze.features.dataset import TEST, assign_folds, read_repositories
 from stargaze.store import Store
 
 MAX_STANDARD_ERRORS = 2.0
@@ -110,6 +109,4 @@ def compare_predictions(
 
 
 def _read_repositories(store: Store, challenger: Bundle) -> pd.DataFrame:
-    if store.repositories.is_file():
-        return schema.conform(pd.read_parquet(store.repositories))
-    return challenger.known
+    return read_repositories(store) if store.repositories.is_file() else challenger.known

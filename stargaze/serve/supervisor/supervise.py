@@ -17,7 +17,7 @@ from pathlib import Path
 
 import requests
 
-from stargaze.bundle.manifest import verify_files
+from stargaze.bundle.manifest import STAR_FORMAT, STAR_HINT, read_description
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.queue.backends import queue_length
@@ -87,7 +87,7 @@ def serving(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOUR
 
 @contextlib.contextmanager
 def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterator[RunningServer]:
-    verify_files(current_bundle_folder(store.current))
+    read_description(current_bundle_folder(store.current), "stars", STAR_FORMAT, STAR_HINT)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(section.host, section.port))
         ready = prepare_store(store)
