@@ -82,7 +82,7 @@ servers: $(VENV)/.installed-dev
 	$(PYTEST) -m servers tests/serve/queue
 
 job: $(VENV)/.installed-dev
-	$(PYTEST) --numprocesses 2 --dist loadgroup -m job tests/test_job.py
+	$(PYTEST) --numprocesses 2 --dist loadfile -m job tests/job
 
 browser: $(VENV)/.installed-dev
 	sh tools/prepare.sh browser
@@ -94,13 +94,13 @@ WITH_ENGINE = trap 'sh tools/docker-engine.sh stop $(ENGINE)' EXIT; trap 'exit 1
 docker: $(VENV)/.installed-dev
 	$(WITH_ENGINE) $(PYTEST) -m docker tests/integration
 
-# One process: two that share the control plane were not seen to pass as a whole. One test boots the servers as hosts, which needs Debian and root.
+# Two processes of tests share the control plane. One test boots the servers as hosts, which needs Debian and root.
 openstack: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.labs.openstack install
 	trap 'exit 130' INT; trap 'exit 143' TERM; \
 		$(BIN)/python -m tests.labs.openstack status >/dev/null || { \
 			trap '$(BIN)/python -m tests.labs.openstack down' EXIT; $(BIN)/python -m tests.labs.openstack up; } && \
-		$(PYTEST) -m "openstack$(if $(filter 0,$(shell id -u)),, and not hosts)" tests/integration
+		$(PYTEST) --numprocesses 2 --dist worksteal -m "openstack$(if $(filter 0,$(shell id -u)),, and not hosts)" tests/integration
 
 hosts: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian

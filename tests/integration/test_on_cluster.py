@@ -130,7 +130,7 @@ def workspace(ray_cluster: Cluster, sample: pd.DataFrame, tmp_path: Path) -> Wor
 def test_tuning_on_the_cluster_shows_progress_and_finds_the_same_trials_as_locally(workspace: Workspace) -> None:
     result = workspace.run("tune", "--trials", "24", "--on", "cluster", "--json")
     assert result.code == 0, result.err
-    assert "tune:   0% looking at development" in result.err
+    assert "tune:   0% inspecting development" in result.err
     assert "trial 24 of 24, best " in result.err
     tuned = result.json
     found, bundle = workspace.trials(), Path(tuned["bundle"])
@@ -155,7 +155,7 @@ def test_ctrl_c_stops_the_job_and_downloads_the_finished_trials(workspace: Works
         _, err = process.communicate(timeout=TIMEOUT)
 
     assert (process.returncode, ray_status(workspace.cluster, job)) == (130, "STOPPED"), err
-    assert "hint:  stargaze tune --resume goes on" in err
+    assert "hint:  stargaze tune --resume continues" in err
     assert not (workspace.store.root / "job.json").exists()
     kept = [json.loads(line) for line in workspace.store.journal.read_text().splitlines()[1:]]
     assert len(kept) >= 5
@@ -204,7 +204,7 @@ def test_an_error_of_the_job_is_the_error_of_the_command(workspace: Workspace) -
 
     assert result.code == 5
     assert result.err.splitlines()[-2:] == [
-        "error: the leaderboard has no family that was fitted",
+        "error: the leaderboard has no family that succeeded",
         "hint:  stargaze screen",
     ]
     assert not (workspace.store.root / "job.json").exists()

@@ -183,7 +183,7 @@ def test_a_failed_image_build_reports_the_reason(workspace: Workspace, tmp_path:
     result = Workspace(broken, workspace.folder).screen("--families", "ridge")
 
     assert result.code == 5
-    assert "error: the image cannot be built:" in result.err
+    assert "error: the image build failed:" in result.err
     assert "it broke just here" in result.err
     assert "screening.base_image" in result.err
     assert remaining(workspace) == []

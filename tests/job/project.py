@@ -1,0 +1,152 @@
+"""A project in which the commands run as a user types them, and the processes that they start."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TAG = "STARGAZE_TEST_TAG"
+"""Environment variable by which the processes of a test are found."""
+LOOPBACK = {
+    "0100007F",  # 127.0.0.1
+    "0000000000000000FFFF00000100007F",  # the same, as IPv6 writes it
+    "00000000000000000000000001000000",  # ::1
+}
+AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
+"""Processes of Ray that compute nothing, and that notice after a minute that their Ray was killed."""
+TIMEOUT = 120.0
+"""Ray starts in 5 s on two idle cores, and in a minute on busy ones [s]."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a store, in which stargaze commands run as a user types them."""
+
+    folder: Path
+    tag: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    """Value of TAG in the environment of all processes that are started here, which finds them whatever their parent is."""
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def run(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command until it exits, and compare its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "stargaze", *words],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def run_json(self, *words: str) -> Any:
+        """Run a command and return the JSON that it prints."""
+        return json.loads(self.run(*words, "--json").stdout)
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command; at the end, kill every process that it left."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stargaze", *words],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.communicate()
+
+    def processes(self) -> list[int]:
+        """Return the pids of all processes that were started here and still run."""
+        tag = f"{TAG}={self.tag}".encode()
+        return [pid for pid in process_ids() if tag in read_process_file(pid, "environ").split(b"\0")]
+
+    def computing_processes(self) -> list[int]:
+        """Return the pids without those that only wait for a Ray that was killed."""
+        return [pid for pid in self.processes() if not read_process_file(pid, "cmdline").startswith(AGENTS)]
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Return the finished trials in the journal."""
+        path = self.store / "trials.jsonl"
+        lines = path.read_text().split("\n")[1:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def copy(self, folder: Path) -> Project:
+        """Copy the store to another folder."""
+        shutil.copytree(self.store, folder / "store", symlinks=True)
+        return Project(folder)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the commands."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
+        # One permutation instead of two, as in the demo, which saves twenty seconds.
+        return {**own, TAG: self.tag, "XDG_CONFIG_HOME": str(self.folder), "STARGAZE_FEATURES_IMPORTANCE_REPEATS": "1"}
+
+
+def process_ids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def read_process_file(pid: int, name: str) -> bytes:
+    """Return a file in /proc of a process; empty if the process has ended or belongs to another user."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def listen_addresses(pids: list[int]) -> set[str]:
+    """Return the addresses, as the kernel writes them, on which these processes listen."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            inodes |= {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
+                found.add(words[1].split(":")[0])
+    return found
+
+
+def wait(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait until a condition holds; fail after the timeout, or when the process has ended."""
+    limit = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < limit, f"not within {TIMEOUT:g} s"
+        assert process is None or process.poll() is None, "the command has ended"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The project after the whole pipeline, and the JSON that each command printed."""
+
+    project: Project
+    output: dict[str, Any]
+    quick: Project
+    """A copy whose leaderboard holds only families that are fitted in a moment; it is only copied, never changed."""

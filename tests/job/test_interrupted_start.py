@@ -1,0 +1,25 @@
+"""Ctrl-C while Ray starts."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.job.project import TIMEOUT, Project, read_process_file, wait
+
+pytestmark = pytest.mark.job
+
+
+def test_ctrl_c_while_ray_starts_ends_all_processes(quick: Project, tmp_path: Path) -> None:
+    project = quick.copy(tmp_path)
+
+    with project.started("tune", "--trials", "500") as process:
+        wait(lambda: any(b"gcs_server" in read_process_file(pid, "cmdline") for pid in project.processes()), process)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=TIMEOUT)
+        wait(lambda: not project.processes())
+
+    assert process.returncode == 130
+    assert "Traceback" not in stderr

@@ -1,0 +1,96 @@
+"""A tuning that is stopped by a signal, resumed, killed and resumed again."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.job.project import LOOPBACK, TIMEOUT, Pipeline, Project, listen_addresses, wait
+
+pytestmark = pytest.mark.job
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A tuning that was ended by a signal: its finished trials, exit code and output."""
+
+    project: Project
+    trials: list[dict[str, Any]]
+    code: int
+    stderr: str
+    addresses: set[str]
+
+
+def interrupt(project: Project, number: signal.Signals, trials: int, *words: str) -> Interrupted:
+    """Start a long tuning and send it a signal as soon as `trials` trials have finished."""
+    with project.started("tune", "--trials", "500", "--max-concurrent", "1", *words) as process:
+        wait(lambda: len(project.trials()) >= trials, process)
+        addresses = listen_addresses(project.processes())
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=TIMEOUT)
+        wait(lambda: not (project.computing_processes() if number == signal.SIGKILL else project.processes()))
+    return Interrupted(project, project.trials(), process.returncode, stderr, addresses)
+
+
+@pytest.fixture(scope="module")
+def stopped(quick: Project, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Press Ctrl-C after two trials, and wait until every process of the run has ended, including Ray."""
+    return interrupt(quick.copy(tmp_path_factory.mktemp("stopped")), signal.SIGINT, 2)
+
+
+@pytest.fixture(scope="module")
+def killed(stopped: Interrupted, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Resume the stopped tuning, kill it two trials later, and wait until no process computes."""
+    project = stopped.project.copy(tmp_path_factory.mktemp("killed"))
+    return interrupt(project, signal.SIGKILL, len(stopped.trials) + 2, "--resume")
+
+
+def test_ray_listens_on_loopback_only(stopped: Interrupted) -> None:
+    """Whoever reaches a port of Ray can run code on this machine (CVE-2023-48022)."""
+    assert stopped.addresses
+    assert stopped.addresses <= LOOPBACK
+
+
+def test_ctrl_c_exits_with_130_and_keeps_finished_trials(stopped: Interrupted) -> None:
+    assert stopped.code == 130
+    assert len(stopped.trials) >= 2
+    assert "interrupted" in stopped.stderr
+
+
+def test_ctrl_c_prints_no_traceback_and_no_warning_of_ray(stopped: Interrupted) -> None:
+    assert "Traceback" not in stopped.stderr
+    assert "ERROR" not in stopped.stderr
+    assert "Warning" not in stopped.stderr
+
+
+def test_a_stopped_tuning_does_not_change_the_served_bundle(job: Pipeline, stopped: Interrupted) -> None:
+    digest = (stopped.project.store / "serving" / "current").resolve().name
+
+    assert digest == job.output["deploy"]["digest"]
+
+
+def test_a_resumed_tuning_continues_after_the_last_trial_of_the_journal(
+    stopped: Interrupted, killed: Interrupted
+) -> None:
+    assert killed.code == -signal.SIGKILL
+    assert killed.trials[: len(stopped.trials)] == stopped.trials
+    assert len(killed.trials) >= len(stopped.trials) + 2
+
+
+def test_no_finished_trial_is_repeated_after_a_kill(killed: Interrupted) -> None:
+    """The journal holds four or more trials; one more is run, and each is in the table once."""
+    project, number = killed.project, len(killed.trials) + 1
+
+    tuned = project.run_json("tune", "--trials", str(number), "--resume")
+
+    table = pd.read_parquet(project.store / "trials.parquet")
+    tried = list(zip(table["family"], table["parameters"], strict=True))
+    before = [(trial["family"], json.dumps(trial["parameters"], sort_keys=True)) for trial in killed.trials]
+    assert tuned["trials"] == len(tried) == len(set(tried)) == number
+    assert set(before) <= set(tried)
+    assert not (project.store / "trials.jsonl").exists()

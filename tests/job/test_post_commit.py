@@ -1,0 +1,30 @@
+"""A commit is trained by the post-commit hook."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.job.project import Project, wait
+
+pytestmark = pytest.mark.job
+
+
+def test_a_commit_is_trained_in_the_background_and_not_released_if_it_is_worse(quick: Project, tmp_path: Path) -> None:
+    project = quick.copy(tmp_path)
+    before = (project.store / "serving" / "current").resolve()
+    (project.folder / "stargaze.toml").write_text("[tuning]\ntrials = 4\n")
+    git = ("git", "-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid")
+    subprocess.run([*git, "init", "--quiet"], cwd=project.folder, check=True)
+    project.run("hook", "install")
+
+    commit = [*git, "commit", "--quiet", "--allow-empty", "--message", "more trials"]
+    subprocess.run(commit, cwd=project.folder, env=project.environment(), check=True)
+    wait(lambda: (project.store / "commit.json").is_file() and not project.run_json("hook", "status")["running"])
+
+    outcome = project.run_json("hook", "status")
+    assert (outcome["succeeded"], "predicts worse than" in outcome["message"]) == (False, True), outcome
+    assert (project.store / "serving" / "current").resolve() == before
+    assert (project.store / "bundles" / "latest").read_text().strip() != before.name
