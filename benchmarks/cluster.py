@@ -37,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--rows", type=int, default=30_000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"load before: {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores", flush=True)
-    with tempfile.TemporaryDirectory() as folder, cluster() as there:
-        prepare(Path(folder), there, asked.rows)
-        alone = tuned(Path(folder), there, asked.trials)
-        there.start_worker()
-        both = tuned(Path(folder), there, asked.trials)
+    with tempfile.TemporaryDirectory() as folder, cluster() as nodes:
+        prepare(Path(folder), nodes, arguments.rows)
+        alone = run_tuning(Path(folder), nodes, arguments.trials)
+        nodes.start_worker()
+        both = run_tuning(Path(folder), nodes, arguments.trials)
     for nodes, found in ((1, alone), (2, both)):
         gain, pure = alone["took"] / found["took"], alone["search"] / found["search"]
         print(
@@ -54,9 +54,9 @@ def main() -> None:
     print("the same trials" if alone["found"] == both["found"] else "OTHER TRIALS")
 
 
-def prepare(folder: Path, there: Cluster, rows: int) -> None:
+def prepare(folder: Path, nodes: Cluster, rows: int) -> None:
     """Create a store with everything that tuning needs."""
-    (folder / "stargaze.toml").write_text(CONFIG + there.config, encoding="utf-8")
+    (folder / "stargaze.toml").write_text(CONFIG + nodes.config, encoding="utf-8")
     sample = pd.read_parquet(HERE.parent / "stargaze" / "data" / "sample.parquet")
     copies = [sample.assign(full_name=sample["full_name"] + "-" * copy) for copy in range(-(-rows // len(sample)))]
     whole = pd.concat(copies, ignore_index=True).head(rows)
@@ -64,14 +64,14 @@ def prepare(folder: Path, there: Cluster, rows: int) -> None:
     (folder / "store").mkdir()
     whole.to_parquet(folder / "store" / "repositories.parquet")
     for stage in ("select-features", "screen"):
-        typed(folder, there, stage)
+        run_command(folder, nodes, stage)
 
 
-def tuned(folder: Path, there: Cluster, trials: int) -> Found:
+def run_tuning(folder: Path, nodes: Cluster, trials: int) -> Found:
     """Tune on the cluster; return the time of the command and of the trials [s], and the trials."""
-    begun = time.perf_counter()
-    answer = json.loads(typed(folder, there, "tune", "--trials", str(trials), "--on", "cluster", "--json"))
-    took = time.perf_counter() - begun
+    start = time.perf_counter()
+    answer = json.loads(run_command(folder, nodes, "tune", "--trials", str(trials), "--on", "cluster", "--json"))
+    took = time.perf_counter() - start
     table = pd.read_parquet(folder / "store" / "trials.parquet")
     first = (table["at"] - table["seconds"]).min()
     return {
@@ -83,12 +83,12 @@ def tuned(folder: Path, there: Cluster, trials: int) -> Found:
     }
 
 
-def typed(folder: Path, there: Cluster, *words: str) -> str:
+def run_command(folder: Path, nodes: Cluster, *argv: str) -> str:
     """Run a stargaze command; return its output."""
     done = subprocess.run(
-        [sys.executable, "-m", "stargaze", *words],
+        [sys.executable, "-m", "stargaze", *argv],
         cwd=folder,
-        env=there.environment,
+        env=nodes.environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

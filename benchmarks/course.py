@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from judge import N_FOLDS, trained
+from evaluation import N_FOLDS, training_arrays
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
 
@@ -61,13 +61,13 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0, help="FLAML's time for each split, on all cores")
     parser.add_argument("--splits", type=int, default=N_SPLITS)
-    asked = parser.parse_args()
-    for file in asked.files:
+    arguments = parser.parse_args()
+    for file in arguments.files:
         example = next(path for path in sorted(EXAMPLES.glob("*.toml")) if path.stem in file.stem)
         repositories, raw, refused = _read(file, example)
         print(f"\n{file.name}: {len(repositories)} repositories; refused: {refused or 'nothing'}")
         print(f"  published on such data: {PUBLISHED.get(file.stem, 'nothing known')}")
-        rows = [_compare(repositories, raw, seed, asked.minutes) for seed in range(asked.splits)]
+        rows = [_compare(repositories, raw, seed, arguments.minutes) for seed in range(arguments.splits)]
         for name in rows[0]:
             mean = pd.DataFrame([row[name] for row in rows]).mean()
             print(f"  {name:14}" + "  ".join(f"{key} {value:9.4f}" for key, value in mean.items()))
@@ -136,8 +136,8 @@ def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed:
     target = np.log1p(repositories["stars"].to_numpy())
     side = np.full(len(target), TEST)
     side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
-    told = fit_out_of_fold(repositories, target, side, seed=seed, owners=True)
-    inputs, places, arrays = trained(repositories, target, "all", side, told)
+    encodings = fit_out_of_fold(repositories, target, side, seed=seed, owners=True)
+    inputs, places, arrays = training_arrays(repositories, target, "all", side, encodings)
     chosen = select_candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
     out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
     shares = fit_weights(out, arrays.target, arrays.folds).weights
@@ -162,8 +162,8 @@ def _flaml(
     """Search once on the stars and once on their logarithm; return the better result for each metric."""
     found = []
     scales: list[tuple[Callable[..., Any], Callable[..., Any]]] = [(np.log1p, np.expm1), (np.asarray, np.asarray)]
-    for there, back in scales:
-        model = automl(raw[train], there(stars[train]), budget / 2, seed=seed)
+    for scale, back in scales:
+        model = automl(raw[train], scale(stars[train]), budget / 2, seed=seed)
         found.append(_figures(stars[test], np.maximum(back(model.predict(raw[test])), 0.0)))
     return {key: (min if key.startswith("rms") else max)(one[key] for one in found) for key in found[0]}
 

@@ -21,18 +21,18 @@ bundle.estimate(bundle.known.head(1))
 app = FastAPI()
 
 
-class Asked(BaseModel):
+class PredictionBody(BaseModel):
     """The request body: names of known repositories."""
 
     repositories: list[str]
 
 
 @app.post("/predict")
-def predict(asked: Asked) -> list[dict[str, Any]]:
+def predict(body: PredictionBody) -> list[dict[str, Any]]:
     """Return prediction and interval of each repository."""
-    if not asked.repositories:
+    if not body.repositories:
         return []
-    found = bundle.estimate(look_up_repositories(asked.repositories, bundle.known))
+    found = bundle.estimate(look_up_repositories(body.repositories, bundle.known))
     return [
         {"stars": stars, "low": low, "high": high}
         for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)

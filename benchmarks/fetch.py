@@ -61,7 +61,7 @@ def main() -> None:
 def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
     """Gather all of a world; return it and the repositories an hour."""
     world = World(count, faults=MISHAPS)
-    begun = world.clock.now
+    start = world.clock.now
     with running(world) as url, tempfile.TemporaryDirectory() as folder:
         summary = fetch_from_github(
             GithubSection(stars=">=1", limit=0, api_url=url, graphql=rich),
@@ -71,7 +71,7 @@ def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
             lambda _what, _share: None,
             GithubOptions("good", clock=world.clock),  # the simulated GitHub knows this one
         )
-    return world, summary.repositories / (world.clock.now - begun) * 3600
+    return world, summary.repositories / (world.clock.now - start) * 3600
 
 
 def _wasted(world: World) -> str:
@@ -93,7 +93,7 @@ def _least_hours(world: World) -> float:
 def _loop() -> float:
     """Request search pages, then each group of fields of each repository; wait for the reset when rate limited."""
     world = World(LOOPED)
-    begun = world.clock.now
+    start = world.clock.now
     with running(world) as url, requests.Session() as session:
         session.headers["Authorization"] = "Bearer good"
 
@@ -108,7 +108,7 @@ def _loop() -> float:
             for item in ask("/search/repositories", q="stars:>1", sort="stars", per_page=100, page=page)["items"]:
                 for group in GROUPS:
                     ask(f"/repos/{item['full_name']}{group}", **({"per_page": 1} if group else {}))
-    return 1000 / (world.clock.now - begun) * 3600
+    return 1000 / (world.clock.now - start) * 3600
 
 
 def _memory(*, rich: bool) -> float:

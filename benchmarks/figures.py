@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from judge import dummy, judge, taught
+from evaluation import evaluate, fit_encodings, score_median
 
 from stargaze import config
 from stargaze.config import POLICIES
@@ -30,16 +30,16 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--by", choices=("owner", "repository"), default="owner")
-    asked = parser.parse_args()
-    section = config.load(asked.config).fetch
+    arguments = parser.parse_args()
+    section = config.load(arguments.config).fetch
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        summary = fetch_files(section, store, asked.files, datetime.now(UTC))
+        summary = fetch_files(section, store, arguments.files, datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
-    print(f"{summary.as_text().splitlines()[0]}; 5 folds by {asked.by}")
-    rows = {"dummy (median)": dummy(repositories)}
-    learned = taught(repositories, asked.by)
-    rows |= {policy: judge(repositories, policy, asked.by, learned) for policy in POLICIES}
+    print(f"{summary.as_text().splitlines()[0]}; 5 folds by {arguments.by}")
+    rows = {"dummy (median)": score_median(repositories)}
+    learned = fit_encodings(repositories, arguments.by)
+    rows |= {policy: evaluate(repositories, policy, arguments.by, learned) for policy in POLICIES}
     print(pd.DataFrame(rows).T.round(4).to_string())
 
 

@@ -58,10 +58,10 @@ def main() -> None:
         f"\nhistory of {arguments.weeks} weeks, trained until {arguments.train_until}; "
         "R² of log((later + 1) / (now + 1)), error of the stars gained"
     )
-    print(_shown(pd.DataFrame(evaluate_horizons(models, examples))))
+    print(_format_table(pd.DataFrame(evaluate_horizons(models, examples))))
     print("\nhow often the 90 % interval holds, and its width as a factor of growth, by stars and by expected error")
     print(
-        pd.DataFrame([row for days in examples for row in _covered(models[days], examples[days][1])])
+        pd.DataFrame([row for days in examples for row in _coverage(models[days], examples[days][1])])
         .round(3)
         .to_string(index=False)
     )
@@ -70,16 +70,16 @@ def main() -> None:
     )
     if outside := _outside():
         print(f"\n{arguments.subset} random test examples a horizon, beside {', '.join(outside)}")
-        rows = [row for days in examples for row in _beside(models[days], examples[days], outside, arguments.subset)]
-        print(_shown(pd.DataFrame(rows)))
+        rows = [row for days in examples for row in _compare(models[days], examples[days], outside, arguments.subset)]
+        print(_format_table(pd.DataFrame(rows)))
 
 
-def _shown(rows: pd.DataFrame) -> str:
+def _format_table(rows: pd.DataFrame) -> str:
     shown = rows.drop(columns="median_nat")
     return shown.round(3).astype("object").where(shown.notna(), "").to_string(index=False)
 
 
-def _covered(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
+def _coverage(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     """Return coverage and width by decade of stars and by quarter of the interval's width."""
     _, low, high = model.growth(test.origins, test.features)
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
@@ -100,7 +100,7 @@ def _covered(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     ]
 
 
-def _beside(
+def _compare(
     model: HorizonModel, examples: tuple[Examples, Examples], outside: dict[str, Outside], number: int
 ) -> list[dict[str, Any]]:
     train, test = examples

@@ -52,7 +52,7 @@ def main() -> None:
         "--playbook", type=Path, help="also run openstack.cloud's modules from this virtual environment"
     )
     parser.add_argument("--times", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     lab = Lab()
     was_up = bool(lab.programs())
     if not was_up:
@@ -61,18 +61,18 @@ def main() -> None:
     try:
         login = yaml.safe_load(lab.clouds.read_text(encoding="utf-8"))["clouds"]["lab-admin"]
         with log_in(login) as admin:
-            ways = {"stargaze infra up": ours, "openstacksdk, one call after the other": plainly}
-            if asked.playbook:
-                ways["openstack.cloud modules in a playbook"] = functools.partial(played, asked.playbook / "bin")
-            for turn in range(asked.times):
-                for name, way in ways.items():
-                    print(f"{turn + 1}: {name}: {measured(lab, admin, way)}", flush=True)
+            methods = {"stargaze infra up": with_stargaze, "openstacksdk, one call after the other": with_sdk}
+            if arguments.playbook:
+                methods["openstack.cloud modules in a playbook"] = functools.partial(played, arguments.playbook / "bin")
+            for turn in range(arguments.times):
+                for name, method in methods.items():
+                    print(f"{turn + 1}: {name}: {measured(lab, admin, method)}", flush=True)
     finally:
         if not was_up:
             lab.down()
 
 
-def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) -> str:
+def measured(lab: Lab, admin: Any, method: Callable[[Tenancy, Path, Faults], str]) -> str:
     """Create five machines in an empty project with one method; count its calls."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -81,15 +81,15 @@ def measured(lab: Lab, admin: Any, way: Callable[[Tenancy, Path, Faults], str]) 
     ):
         clouds = project.clouds(station)
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
-        begun = time.monotonic()
-        said = way(project, Path(folder), station)
-        took = time.monotonic() - begun
+        start = time.monotonic()
+        note = method(project, Path(folder), station)
+        took = time.monotonic() - start
         calls = [call for call in station.calls if call.service != "keystone"]
         changing = sum(call.method != "GET" for call in calls)
-        return f"{took:.1f} s, {len(calls)} calls, {changing} of them to change something{said}"
+        return f"{took:.1f} s, {len(calls)} calls, {changing} of them to change something{note}"
 
 
-def ours(_: Tenancy, folder: Path, __: Faults) -> str:
+def with_stargaze(_: Tenancy, folder: Path, __: Faults) -> str:
     """Do what ``stargaze infra up`` does."""
     times: dict[str, list[float]] = {}
     ups: list[float] = []
@@ -100,15 +100,15 @@ def ours(_: Tenancy, folder: Path, __: Faults) -> str:
         else:
             times.setdefault(row.partition(" ")[2], []).append(time.monotonic())
 
-    begun = time.monotonic()
+    start = time.monotonic()
     cloud, state_dir = connect(SECTION), open_state_dir(SECTION, Store(folder / "store"))
     todo = plan_up(SECTION, cloud, state_dir)
-    planned = time.monotonic() - begun
+    planned = time.monotonic() - start
     converge(SECTION, cloud, state_dir, todo, set_row)
     took = {key: ends[-1] - ends[0] for key, ends in times.items()}
     boots = max(ups) - max(ends[-1] for key, ends in times.items() if key.startswith("server "))
     chain = planned + longest(todo, took) + max(0.0, boots)
-    return f"; the longest chain is {chain:.1f} s, the whole {(time.monotonic() - begun) / chain:.2f} × that"
+    return f"; the longest chain is {chain:.1f} s, the whole {(time.monotonic() - start) / chain:.2f} × that"
 
 
 def longest(todo: Plan, took: dict[str, float]) -> float:
@@ -121,7 +121,7 @@ def longest(todo: Plan, took: dict[str, float]) -> float:
     return max(until(key) for key in needs)
 
 
-def plainly(project: Tenancy, _: Path, station: Faults) -> str:
+def with_sdk(project: Tenancy, _: Path, station: Faults) -> str:
     """Do the same with a script that waits for each call."""
     clouds = yaml.safe_load(project.clouds(station).read_text(encoding="utf-8"))["clouds"]
     cloud = project.connect(clouds["lab"])

@@ -53,14 +53,14 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 async def ask_page(connection: Connection, path: str, body: bytes) -> bool:
     """Send a prediction request and read its job until it has ended."""
     status, text = await connection.send("POST", path, body)
-    ticket = json.loads(text)
+    job = json.loads(text)
     limit, pause = time.perf_counter() + PATIENCE, FIRST_LOOK
-    while status < 300 and ticket["state"] in ("queued", "running") and time.perf_counter() < limit:
+    while status < 300 and job["state"] in ("queued", "running") and time.perf_counter() < limit:
         await asyncio.sleep(pause)
         pause = min(LONGEST, pause * GROWTH)
-        status, text = await connection.send("GET", ticket["url"])
-        ticket = json.loads(text)
-    return status < 300 and ticket["state"] == "done"
+        status, text = await connection.send("GET", job["url"])
+        job = json.loads(text)
+    return status < 300 and job["state"] == "done"
 
 
 async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
@@ -69,27 +69,27 @@ async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
     return status < 300
 
 
-async def run(asked: dict[str, Any]) -> dict[str, Any]:
+async def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """Send all bodies; each client takes the next one when it is free."""
-    parts = urlsplit(asked["url"])
-    ask = ask_page if asked["kind"] == "page" else ask_endpoint
-    todo = [json.dumps(body).encode() for body in reversed(asked["bodies"])]
+    parts = urlsplit(arguments["url"])
+    ask = ask_page if arguments["kind"] == "page" else ask_endpoint
+    todo = [json.dumps(body).encode() for body in reversed(arguments["bodies"])]
     latencies, lost = list[float](), 0
 
     async def client() -> None:
         nonlocal lost
         connection = Connection(parts.hostname or "", parts.port or 80)
         while todo:
-            body, begun = todo.pop(), time.perf_counter()
+            body, start = todo.pop(), time.perf_counter()
             try:
-                lost += not await ask(connection, asked["path"], body)
+                lost += not await ask(connection, arguments["path"], body)
             except OSError:
                 lost += 1
-            latencies.append(time.perf_counter() - begun)
+            latencies.append(time.perf_counter() - start)
 
-    begun = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(asked["clients"])))
-    return {"seconds": time.perf_counter() - begun, "latencies": latencies, "lost": lost}
+    start = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(arguments["clients"])))
+    return {"seconds": time.perf_counter() - start, "latencies": latencies, "lost": lost}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from judge import N_FOLDS, ROUNDS, outer_folds, taught, trained
+from evaluation import N_FOLDS, ROUNDS, fit_encodings, outer_folds, training_arrays
 from rivals import automl
 
 from stargaze import config
@@ -43,34 +43,41 @@ def main() -> None:
     parser.add_argument("--policy", choices=POLICIES, default="activity")
     parser.add_argument("--hours", type=float, default=1.0, help="FLAML's time over all folds")
     parser.add_argument("--cores", type=int, default=2, help="FLAML's cores")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        fetch_files(config.load(asked.config).fetch, store, asked.files, datetime.now(UTC))
+        fetch_files(config.load(arguments.config).fetch, store, arguments.files, datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
-    told = predictions(repositories, asked.policy, asked.by, 3600.0 * asked.hours / N_FOLDS, asked.cores)
+    encodings = predictions(
+        repositories, arguments.policy, arguments.by, 3600.0 * arguments.hours / N_FOLDS, arguments.cores
+    )
     stars = repositories["stars"].to_numpy()
-    rows = {name: scores(stars, np.expm1(predicted)) for name, predicted in told.items()}
-    print(f"{len(stars)} repositories, policy {asked.policy}, {N_FOLDS} folds by {asked.by}")
+    rows = {name: scores(stars, np.expm1(predicted)) for name, predicted in encodings.items()}
+    print(f"{len(stars)} repositories, policy {arguments.policy}, {N_FOLDS} folds by {arguments.by}")
     print(pd.DataFrame(rows).T.round(4).to_string())
     seeds = [rows[f"seed {seed}"]["r2"] for seed in range(N_SEEDS)]
     print(f"seeds: R² {np.mean(seeds):.4f} with a spread of {np.std(seeds, ddof=1):.4f}")
-    print(f"standard error of R² over repositories: {_error(stars, told['seed 0']):.4f}")
+    print(f"standard error of R² over repositories: {_error(stars, encodings['seed 0']):.4f}")
 
 
 def predictions(repositories: pd.DataFrame, policy: str, by: str, budget: float, cores: int) -> dict[str, np.ndarray]:
     """Return out-of-fold predictions of log1p(stars) by each method; FLAML has ``budget`` [s] per fold."""
     target = np.log1p(repositories["stars"].to_numpy())
-    told = {name: np.zeros(len(target)) for name in (*(f"seed {seed}" for seed in range(N_SEEDS)), "FLAML")}
-    for (train, test, side), learned in zip(outer_folds(repositories, by), taught(repositories, by), strict=True):
-        inputs, _, arrays = trained(repositories, target, policy, side, learned)
+    encodings = {name: np.zeros(len(target)) for name in (*(f"seed {seed}" for seed in range(N_SEEDS)), "FLAML")}
+    for (train, test, side), learned in zip(
+        outer_folds(repositories, by), fit_encodings(repositories, by), strict=True
+    ):
+        inputs, _, arrays = training_arrays(repositories, target, policy, side, learned)
         for seed in range(N_SEEDS):
             model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
-            told[f"seed {seed}"][test] = np.maximum(model.predict(inputs[test]), 0.0)
+            encodings[f"seed {seed}"][test] = np.maximum(model.predict(inputs[test]), 0.0)
         found = automl(_out_of_fold(arrays), arrays.target, budget, n_jobs=cores, estimator_list=FAMILIES_OF_FLAML)
         print(f"FLAML chose {found.best_estimator}: {found.best_config}", flush=True)
-        told["FLAML"][test] = np.maximum(found.predict(inputs[test]), 0.0)
-    return {**told, f"mean of {N_SEEDS} seeds": np.mean([told[f"seed {seed}"] for seed in range(N_SEEDS)], axis=0)}
+        encodings["FLAML"][test] = np.maximum(found.predict(inputs[test]), 0.0)
+    return {
+        **encodings,
+        f"mean of {N_SEEDS} seeds": np.mean([encodings[f"seed {seed}"] for seed in range(N_SEEDS)], axis=0),
+    }
 
 
 def _out_of_fold(arrays: Arrays) -> np.ndarray:

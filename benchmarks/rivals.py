@@ -33,13 +33,13 @@ def optuna_alone(arrays: Arrays, budget: float) -> Found:
     """Optuna's default sampler, two trials at a time, each on all folds, rounds by early stopping."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     grounds = ThreadGrounds(arrays)
-    study, begun = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0)), time.perf_counter()
+    study, start = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0)), time.perf_counter()
 
     def objective(trial: optuna.Trial) -> float:
         config = {"family": "lightgbm", "parameters": {name: _asked(trial, name) for name in SPACE}, "seed": 0}
         found = run_trial(config, grounds.mine())
         trial.set_user_attr("parameters", found["parameters"])
-        trial.set_user_attr("at", time.perf_counter() - begun)
+        trial.set_user_attr("at", time.perf_counter() - start)
         return float(found["rmsle"])
 
     study.optimize(objective, timeout=budget, n_jobs=CORES)
@@ -109,12 +109,12 @@ def halving(arrays: Arrays, budget: float) -> Found:
 
 def _drawn(arrays: Arrays, budget: float, search: Callable[[int], Any]) -> Found:
     """Measure the time per candidate with a few, then search with as many as the remaining time allows."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     search(2 * CORES).fit(arrays.inputs, arrays.target)
-    one = (time.perf_counter() - begun) / (2 * CORES)
-    number = max(2 * CORES, int((budget - (time.perf_counter() - begun)) / one))
+    one = (time.perf_counter() - start) / (2 * CORES)
+    number = max(2 * CORES, int((budget - (time.perf_counter() - start)) / one))
     best = dict(search(number).fit(arrays.inputs, arrays.target).best_params_)
-    return [(time.perf_counter() - begun, best)]  # it reports nothing before its end
+    return [(time.perf_counter() - start, best)]  # it reports nothing before its end
 
 
 def _how(arrays: Arrays) -> dict[str, Any]:

@@ -70,36 +70,36 @@ def main() -> None:
     parser.add_argument("--reasons", action="store_true", help="request factors and similar repositories too")
     parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "scaling", "soak"), default="all")
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
-    asked = parser.parse_args()
-    release = Store(asked.store).current.resolve(strict=True)
+    arguments = parser.parse_args()
+    release = Store(arguments.store).current.resolve(strict=True)
     names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
-    every = [{"repositories": [name], "explain": asked.reasons} for name in names.head(EACH * max(SCALED))]
+    every = [{"repositories": [name], "explain": arguments.reasons} for name in names.head(EACH * max(SCALED))]
     bodies = every[:N_QUESTIONS]
-    print(f"{len(bodies)} requests, bundle {release.name[:12]}, reasons: {asked.reasons}")
+    print(f"{len(bodies)} requests, bundle {release.name[:12]}, reasons: {arguments.reasons}")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:
         os.environ.update(running.environment)
-        for number in WORKERS if asked.only in ("all", "workers") else ():
+        for number in WORKERS if arguments.only in ("all", "workers") else ():
             with page(release, running, workers=number) as url:
                 done = load(url, "page", bodies, clients=50)
             print(
                 f"{number:3} workers: {done['seconds']:6.2f} s, lost {done['lost']} (the original: {ORIGINAL[number]} s)"
             )
         ours = {}
-        for clients in CLIENTS if asked.only in ("all", "clients", "rivals") else ():
+        for clients in CLIENTS if arguments.only in ("all", "clients", "rivals") else ():
             with page(release, running, workers=1) as url:
                 ours[clients] = load(url, "page", bodies, clients=clients)
-            print(f"page, 1 worker, {clients} clients: {told(ours[clients])}")
-        for rival, command in RIVALS.items() if asked.only in ("all", "rivals") else ():
+            print(f"page, 1 worker, {clients} clients: {encodings(ours[clients])}")
+        for rival, command in RIVALS.items() if arguments.only in ("all", "rivals") else ():
             for clients in CLIENTS:
                 with endpoint(command, release) as url:
                     found = load(url, "direct", bodies, clients=clients)
                 ratio = found["seconds"] / ours[clients]["seconds"]
-                print(f"{rival}, {clients} clients: {told(found)}; the page has {ratio:.2f} × its throughput")
-        if asked.only == "scaling":
+                print(f"{rival}, {clients} clients: {encodings(found)}; the page has {ratio:.2f} × its throughput")
+        if arguments.only == "scaling":
             scaling(release, running, every)
-        if asked.only == "soak":
+        if arguments.only == "soak":
             with page(release, running, workers=1) as url:
-                soak(url, bodies, asked.minutes)
+                soak(url, bodies, arguments.minutes)
 
 
 def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -> None:
@@ -111,15 +111,13 @@ def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -
         )
         alone = 0.0
         for workers in SCALED:
-            asked = bodies[: number_of(workers)]
+            arguments = bodies[: number_of(workers)]
             with page(release, running, workers=workers) as url:
-                done = load(url, "page", asked, clients=50)
-            rate = len(asked) / done["seconds"]
+                done = load(url, "page", arguments, clients=50)
+            rate = len(arguments) / done["seconds"]
             alone = alone or rate
             kept = rate / alone / min(workers, cores)
-            row = (
-                f"{workers:3} {len(asked):6} {done['seconds']:7.2f} {done['lost']:3} {rate / alone:6.2f} × {kept:6.0%}"
-            )
+            row = f"{workers:3} {len(arguments):6} {done['seconds']:7.2f} {done['lost']:3} {rate / alone:6.2f} × {kept:6.0%}"
             print(row, flush=True)
 
 
@@ -173,15 +171,15 @@ def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
 def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int) -> dict[str, Any]:
     """Send all requests from another process; return the wall time, latencies [s] and the number of lost requests."""
     path = "/api/v1/predictions" if kind == "page" else "/predict"
-    asked = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
+    arguments = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
     done = subprocess.run(
-        [sys.executable, str(HERE / "load.py")], input=json.dumps(asked), capture_output=True, text=True, check=True
+        [sys.executable, str(HERE / "load.py")], input=json.dumps(arguments), capture_output=True, text=True, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def told(done: dict[str, Any]) -> str:
+def encodings(done: dict[str, Any]) -> str:
     """Return throughput and latencies as text."""
     middle, high = np.percentile(done["latencies"], [50, 99])
     rate = len(done["latencies"]) / done["seconds"]
@@ -193,9 +191,9 @@ def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
     worker = next(
         one for one in psutil.Process().children(recursive=True) if "stargaze.serve.queue.worker" in one.cmdline()
     )
-    begun = time.monotonic()
+    start = time.monotonic()
     place = 0
-    while time.monotonic() - begun < 60 * minutes:
+    while time.monotonic() - start < 60 * minutes:
         minute = time.monotonic()
         chunk = [bodies[(place + number) % len(bodies)] for number in range(600)]
         place += len(chunk)
@@ -205,7 +203,7 @@ def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
         ]
         done = load(url, "page", typed, clients=4)
         held = [process.memory_info().rss / 1e6 for process in [worker, *worker.children(recursive=True)]]
-        at = (time.monotonic() - begun) / 60
+        at = (time.monotonic() - start) / 60
         print(f"{at:5.1f} min: " + ", ".join(f"{one:.0f} MB" for one in held) + f"; lost {done['lost']}", flush=True)
         time.sleep(max(0.0, 60 - (time.monotonic() - minute)))
 

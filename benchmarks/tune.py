@@ -44,17 +44,17 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=40)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--only", choices=("all", "cost", "rivals"), default="all")
-    asked = parser.parse_args()
-    arrays = made_up(asked.rows, asked.columns)
+    arguments = parser.parse_args()
+    arrays = made_up(arguments.rows, arguments.columns)
     memory = Memory()
     with memory.watched():
-        took, first, trials = tuned(arrays, OptunaSearcher([FAMILY], 0), asked.trials)
+        took, first, trials = tuned(arrays, OptunaSearcher([FAMILY], 0), arguments.trials)
     print(
         f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {memory.peak:.2f} GB, {_stops(trials)}"
     )
-    if asked.only != "rivals":
+    if arguments.only != "rivals":
         cost(arrays, trials, took)
-    if asked.only != "cost":
+    if arguments.only != "cost":
         beside_rivals(arrays, trials, took)
 
 
@@ -78,16 +78,16 @@ def made_up(rows: int, columns: int) -> Arrays:
 
 def tuned(arrays: Arrays, searcher: OptunaSearcher, n_trials: int) -> tuple[float, float, list[Trial]]:
     """Run trials through Ray; return the wall time [s], the start of the first trial [s], and the trials with their end times."""
-    begun, trials = time.perf_counter(), list[Trial]()
+    start, trials = time.perf_counter(), list[Trial]()
     run_trials(
         arrays,
         SearchSpec([FAMILY], 0, n_trials, 0.0, CORES),
-        lambda trial: trials.append({**trial, "at": time.perf_counter() - begun}),
+        lambda trial: trials.append({**trial, "at": time.perf_counter() - start}),
         lambda trial: print("failed:", trial),
         searcher,
     )
     first = min(trial["at"] - trial["seconds"] for trial in trials)
-    return time.perf_counter() - begun, first, trials
+    return time.perf_counter() - start, first, trials
 
 
 # ---- (a) gain of racing, overhead of Ray -------------------------------------------------------------------
@@ -124,19 +124,19 @@ class _Replay(OptunaSearcher):
 
 def plain_loop(arrays: Arrays, configurations: Sequence[dict[str, Any]]) -> tuple[float, list[Trial]]:
     """Do it as one would by hand: a process a core, folds binned once in each, one configuration after the other."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with ProcessPoolExecutor(CORES, initializer=_begin, initargs=(arrays,)) as pool:
         found = list(pool.map(_one, configurations))
-    return time.perf_counter() - begun, found
+    return time.perf_counter() - start, found
 
 
 def _begin(arrays: Arrays) -> None:
-    global ground  # noqa: PLW0603 - a process of the pool has no other place for what it keeps
-    ground = TrialData(arrays)
+    global trial_data  # noqa: PLW0603 - a process of the pool has no other place for what it keeps
+    trial_data = TrialData(arrays)
 
 
 def _one(configuration: dict[str, Any]) -> Trial:
-    return run_trial(configuration, ground)
+    return run_trial(configuration, trial_data)
 
 
 # ---- (b) beside other searches -------------------------------------------------------------------------------------
@@ -155,10 +155,10 @@ def beside_rivals(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
 
 
 def improvements(arrays: Arrays, found: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, float]]:
-    """Return when a search knew a better configuration [s] and the best score till then, all judged in the same way [nat]."""
+    """Return when a search knew a better configuration [s] and the best score till then, all evaluated in the same way [nat]."""
     path, least = list[tuple[float, float]](), float("inf")
     for at, parameters in found:
-        score = judged(arrays, parameters)
+        score = score_parameters(arrays, parameters)
         if score < least:
             least = score
             path.append((at, score))
@@ -183,7 +183,7 @@ def _said(path: Sequence[tuple[float, float]]) -> str:
     return ", ".join(f"{score:.5f} at {at:.0f} s" for at, score in path[-8:])
 
 
-def judged(arrays: Arrays, parameters: dict[str, Any]) -> float:
+def score_parameters(arrays: Arrays, parameters: dict[str, Any]) -> float:
     """Cross-validate a configuration with its own number of rounds; return the mean RMSLE over folds [nat]."""
     return float(np.mean([fold.rmsle for fold in cross_validate(FAMILIES[FAMILY], parameters, arrays, 0)]))
 

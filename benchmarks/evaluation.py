@@ -36,7 +36,7 @@ def parts(group: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
     return order[group] % n_parts
 
 
-def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[OutOfFoldEncodings]:
+def fit_encodings(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[OutOfFoldEncodings]:
     """Fit the encoders on the training part of each outer fold; use owners only if folds are by repository."""
     target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
     return [
@@ -45,7 +45,7 @@ def taught(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[OutOfFold
     ]
 
 
-def judge(
+def evaluate(
     repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[OutOfFoldEncodings], seed: int = 0
 ) -> dict[str, Any]:
     """Cross-validate LightGBM with default parameters under a policy; intervals are calibrated inside each training part.
@@ -55,8 +55,8 @@ def judge(
     target = np.log1p(repositories["stars"].to_numpy())
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-    for (train, test, side), told in zip(outer_folds(repositories, by, seed), learned, strict=True):
-        inputs, places, arrays = trained(repositories, target, policy, side, told)
+    for (train, test, side), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
+        inputs, places, arrays = training_arrays(repositories, target, policy, side, encodings)
         out = np.zeros(len(train))
         for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
             out[fold.rows] = fold.predicted
@@ -73,25 +73,25 @@ def _width(low: np.ndarray, high: np.ndarray) -> float:
     return float(np.median(np.log1p(high) - np.log1p(low)))
 
 
-def dummy(repositories: pd.DataFrame) -> dict[str, float]:
+def score_median(repositories: pd.DataFrame) -> dict[str, float]:
     """Score the median, the simplest baseline."""
     stars = repositories["stars"].to_numpy()
     return {**scores(stars, np.full(len(stars), np.median(stars))), "coverage": float("nan")}
 
 
-def trained(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, told: OutOfFoldEncodings
+def training_arrays(
+    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, encodings: OutOfFoldEncodings
 ) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
     """Return the inputs of all rows, the columns of the categories and the training arrays; select on training rows only."""
     train = np.flatnonzero(side >= 0)
     training = repositories.iloc[train]
-    names = [item.name for item in allowed_features(policy) if not item.learned or item.name in told.values]
+    names = [item.name for item in allowed_features(policy) if not item.learned or item.name in encodings.values]
     vocabularies = {name: build_vocabulary(training[name]) for name in names if CATALOG[name].kind == "category"}
-    inputs = build_matrix(repositories, names, vocabularies, told.values)
+    inputs = build_matrix(repositories, names, vocabularies, encodings.values)
     dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
     kept = [name for name in names if name not in dropped]
     known = [name for name in kept if CATALOG[name].learned]
-    without = told.by_excluded_fold[:, train][..., told.values.columns.get_indexer(pd.Index(known))]
+    without = encodings.by_excluded_fold[:, train][..., encodings.values.columns.get_indexer(pd.Index(known))]
     values, places = inputs[kept].to_numpy(), tuple(category_positions(kept))
     return (
         values,
