@@ -21,7 +21,7 @@ from stargaze.serve.web.request_parsing import source_fields
 
 MAX_SUGGESTIONS = 8
 """As many as fit below the field on a phone."""
-FEW = 100
+FEW_REPOSITORIES = 100
 """With fewer repositories a share is uncertain."""
 LIMITATIONS = (
     "Stars measure attention, not quality; bought stars are not detected.",
@@ -96,7 +96,7 @@ def model_card(view: BundleView) -> dict[str, Any]:
     return {
         "policies": [_policy_row(name, meta["scores"][name], meta) for name in order],
         "decades": [_decade_row(row) for row in decades],
-        "has_few": any(int(row["n"]) < FEW for row in decades),
+        "has_few": any(int(row["n"]) < FEW_REPOSITORIES for row in decades),
         "facts": _facts(view),
         "features": _feature_groups(meta),
         "limitations": LIMITATIONS,

@@ -33,10 +33,10 @@ MAX_AGE, MAX_AGE_PENDING = 3600, 5
 """How long a picture of a result, and of a pending job, may be cached [s]."""
 MAX_CACHED_CARDS = 256
 """Some 10 kB each."""
-SIZE = (1200, 630)
+CARD_SIZE = (1200, 630)
 """What sites that show social cards expect [pixels]."""
 PAPER, INK, QUIET, STAR, INTERVAL, LINE = "#faf8f4", "#1b2033", "#5d6377", "#c98307", "#f1d49a", "#dfdbd2"
-MARGIN = 90
+CARD_MARGIN = 90
 BADGE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {text}">'
     "<title>{label}: {text}</title>"
@@ -166,13 +166,13 @@ def render_badge(text: str, label: str = "expected stars", *, known: bool = True
 
 def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
     """Return a social card as PNG; ``prediction`` is None while the job is pending."""
-    image = Image.new("RGB", SIZE, PAPER)
+    image = Image.new("RGB", CARD_SIZE, PAPER)
     draw = ImageDraw.Draw(image)
-    _draw_star(draw, MARGIN + 18, 92, 24)
-    draw.text((MARGIN + 58, 92), "stargaze", INK, _font(34), anchor="lm")
-    draw.text((MARGIN, 190), _shorten_to_fit(draw, name, 52), INK, _font(52), anchor="lm")
+    _draw_star(draw, CARD_MARGIN + 18, 92, 24)
+    draw.text((CARD_MARGIN + 58, 92), "stargaze", INK, _font(34), anchor="lm")
+    draw.text((CARD_MARGIN, 190), _shorten_to_fit(draw, name, 52), INK, _font(52), anchor="lm")
     if prediction is None:
-        draw.text((MARGIN, 330), "Calculating…", QUIET, _font(40), anchor="lm")
+        draw.text((CARD_MARGIN, 330), "Calculating…", QUIET, _font(40), anchor="lm")
     else:
         _draw_prediction(draw, prediction)
     stream = io.BytesIO()
@@ -184,20 +184,20 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -
     views, ticks = prediction_views([prediction])
     view = views[0]
     text = f"{view.stars} stars"
-    draw.text((MARGIN, 300), text, STAR, _font(104), anchor="lm")
-    after = MARGIN + draw.textlength(text, _font(104)) + 28
-    if after < SIZE[0] - 330:
+    draw.text((CARD_MARGIN, 300), text, STAR, _font(104), anchor="lm")
+    after = CARD_MARGIN + draw.textlength(text, _font(104)) + 28
+    if after < CARD_SIZE[0] - 330:
         draw.text((after, 318), "expected", QUIET, _font(40), anchor="lm")
-    draw.text((MARGIN, 405), view.interval, INK, _font(30), anchor="lm")
-    width = SIZE[0] - 2 * MARGIN
+    draw.text((CARD_MARGIN, 405), view.interval, INK, _font(30), anchor="lm")
+    width = CARD_SIZE[0] - 2 * CARD_MARGIN
 
     def x_of(percent: str) -> float:
-        return MARGIN + width * float(percent.removesuffix("%")) / 100
+        return CARD_MARGIN + width * float(percent.removesuffix("%")) / 100
 
     y = 490
-    draw.line((MARGIN, y, MARGIN + width, y), LINE, 3)
+    draw.line((CARD_MARGIN, y, CARD_MARGIN + width, y), LINE, 3)
     left = x_of(view.low_at)
-    draw.rounded_rectangle((left, y - 14, left + max(6.0, x_of(view.width) - MARGIN), y + 14), 14, INTERVAL)
+    draw.rounded_rectangle((left, y - 14, left + max(6.0, x_of(view.width) - CARD_MARGIN), y + 14), 14, INTERVAL)
     for tick in ticks:
         draw.line((x_of(tick.at), y - 8, x_of(tick.at), y + 8), QUIET, 2)
         draw.text((x_of(tick.at), y + 40), tick.label, QUIET, _font(26), anchor="lm" if tick is ticks[0] else "mm")
@@ -208,7 +208,7 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -
     draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
     if view.comparison:
         sentence = f"On {view.date} it had {view.actual} stars, {view.comparison}"
-        draw.text((MARGIN, 580), sentence, QUIET, _font(28), anchor="lm")
+        draw.text((CARD_MARGIN, 580), sentence, QUIET, _font(28), anchor="lm")
 
 
 def _draw_star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:
@@ -220,7 +220,7 @@ def _draw_star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> 
 
 
 def _shorten_to_fit(draw: ImageDraw.ImageDraw, text: str, size: int) -> str:
-    most = SIZE[0] - 2 * MARGIN
+    most = CARD_SIZE[0] - 2 * CARD_MARGIN
     if draw.textlength(text, _font(size)) <= most:
         return text
     while text and draw.textlength(text + "…", _font(size)) > most:

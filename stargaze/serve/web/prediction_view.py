@@ -186,7 +186,7 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
         steps.append((level, level + math.log(factor)))
         level = steps[-1][1]
     steps.append((0.0, level))
-    low, high = _range(steps)
+    low, high = _axis_range(steps)
 
     def position(value: float) -> float:
         return 100 * (min(max(value, low), high) - low) / (high - low)
@@ -204,7 +204,7 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
     )
 
 
-def _range(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _axis_range(steps: Sequence[tuple[float, float]]) -> tuple[float, float]:
     levels = [level for step in steps[1:-1] for level in step]
     low, high = min(levels), max(levels)
     margin = max(0.08 * (high - low), 0.15)  # small factors must look small, and totals start at the edge
