@@ -1,4 +1,4 @@
-"""The store names the command that makes each artifact."""
+"""The store names the command that creates each artifact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARTIFACTS = (
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_a_missing_artifact_names_the_command_that_makes_it(tmp_path: Path, artifact: str) -> None:
+def test_a_missing_artifact_names_the_command_that_creates_it(tmp_path: Path, artifact: str) -> None:
     store = Store(tmp_path)
 
     with pytest.raises(MissingInputError, match="does not exist yet") as caught:
@@ -34,7 +34,7 @@ def test_a_missing_artifact_names_the_command_that_makes_it(tmp_path: Path, arti
     assert caught.value.exit_code == 3
 
 
-def test_an_artifact_that_exists_is_returned(tmp_path: Path) -> None:
+def test_an_existing_artifact_is_returned(tmp_path: Path) -> None:
     path = tmp_path / "features.json"
     path.touch()
 

@@ -39,7 +39,7 @@ def test_every_command_has_help_with_an_example_and_is_documented(run: Run, comm
 
 
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "hook remove"])
-def test_every_command_refuses_a_config_with_a_slip(run: Run, command: str) -> None:
+def test_every_command_rejects_an_unknown_key(run: Run, command: str) -> None:
     Path("stargaze.toml").write_text("[infra]\nprodution = 9\n")
 
     ended = run(*command.split(), *NEEDS.get(command, []))

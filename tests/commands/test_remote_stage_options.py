@@ -1,4 +1,4 @@
-"""Stages on the cluster as they are typed: a desk in memory stands in for the service, and what cannot be is one clear line."""
+"""Stages on the cluster by their options, with a job server in memory; invalid combinations are one clear line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ parameter1 = "debian@10.20.0.12"
 
 @pytest.fixture
 def place(run: Run) -> Store:
-    """A store with what every stage takes along; nobody here looks inside."""
+    """A store with the inputs of every stage; their contents do not matter."""
     Path("key").touch(0o600)
     store = Store(Path("store"))
     store.root.mkdir()
@@ -50,7 +50,7 @@ def cluster(place: Store) -> None:
 
 @pytest.fixture
 def remote(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RemoteSide:
-    """The head of that cluster: a desk in this process, whose jobs end at once."""
+    """The head node of that cluster: a job server in this process, whose jobs end at once."""
     monkeypatch.setattr("stargaze.infra.jobs.server.POLL_INTERVAL", 0.01)
     monkeypatch.setattr("stargaze.infra.jobs.server.STATUS_INTERVAL", 0.01)
     monkeypatch.setattr(job_client, "RETRY_PAUSES", (0.0,))

@@ -1,4 +1,4 @@
-"""One config: every key explained, every layer in its order, every mistake named with its path."""
+"""The config: descriptions of all keys, precedence of the layers, errors with the path of the key."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ UNITS |= {"weeks", "days", "machines", "CIDR", "replicas"}
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in an empty folder, with no user's file and nothing in the environment."""
+    """Run in an empty folder, without a user file and environment variables."""
     monkeypatch.chdir(tmp_path)
 
 
 def read(text: str | bytes = "", environ: dict[str, str] | None = None, **options: Any) -> Config:
-    """Load a project file of this text."""
+    """Load a project file with this text."""
     Path("c.toml").write_bytes(text.encode() if isinstance(text, str) else text)
     dotted = {name.replace("__", "."): value for name, value in options.items()}
     return load(Path("c.toml"), environ={"XDG_CONFIG_HOME": "user", **(environ or {})}, options=dotted)
 
 
 def refused(*arguments: Any, **options: Any) -> ConfigError:
-    """Return the error of a config that is refused."""
+    """Return the error for a config."""
     with pytest.raises(ConfigError) as caught:
         read(*arguments, **options)
     return caught.value
@@ -73,7 +73,7 @@ def refused(*arguments: Any, **options: Any) -> ConfigError:
 
 
 @pytest.mark.parametrize(("section", "item"), KEYS)
-def test_every_key_says_why_it_is_there(section: str, item: dataclasses.Field[Any]) -> None:
+def test_every_key_has_a_description(section: str, item: dataclasses.Field[Any]) -> None:
     why = item.metadata["description"]
 
     assert len(why) > 10
@@ -87,14 +87,14 @@ def test_every_number_has_a_lower_bound_and_a_known_unit(section: str, item: dat
     assert item.metadata["unit"] in UNITS | {""}
 
 
-def test_the_defaults_are_themselves_allowed() -> None:
+def test_the_defaults_are_valid() -> None:
     assert read(render()) == Config()
 
 
 # ---- the annotated file -------------------------------------------------------------------------------------------
 
 
-def test_the_annotated_file_holds_every_key_with_its_why() -> None:
+def test_the_annotated_file_contains_every_key_with_its_description() -> None:
     text = render()
 
     for section in tomllib.loads(text):
@@ -116,7 +116,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
     known=st.integers(0, 10**30),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-def test_what_is_rendered_is_read_back_the_same(
+def test_a_rendered_config_is_loaded_unchanged(
     store: str, files: list[str], columns: dict[str, str], test: float, limit: float, known: int
 ) -> None:
     """Quotes, control characters and DEL need care in TOML."""
@@ -135,7 +135,7 @@ def test_what_is_rendered_is_read_back_the_same(
 # ---- the layers ---------------------------------------------------------------------------------------------------
 
 
-def test_each_layer_is_stronger_than_the_one_before() -> None:
+def test_each_layer_overrides_the_previous_one() -> None:
     """Default < user file < project file < environment < option."""
     Path("user/stargaze").mkdir(parents=True)
     Path("user/stargaze/stargaze.toml").write_text(
@@ -152,21 +152,21 @@ def test_each_layer_is_stronger_than_the_one_before() -> None:
     assert found.coverage == Config().tuning.coverage
 
 
-def test_an_option_that_is_not_given_changes_nothing() -> None:
+def test_an_option_of_none_changes_nothing() -> None:
     assert read("[tuning]\ntrials = 3", tuning__trials=None).tuning.trials == 3
 
 
-def test_the_file_of_this_folder_is_read_without_being_named() -> None:
+def test_the_config_file_of_this_folder_is_the_default() -> None:
     Path("stargaze.toml").write_text("[serve]\nport = 1")
 
     assert load(environ={}).serve.port == 1
 
 
-def test_without_any_file_all_is_at_its_default() -> None:
+def test_without_a_file_all_keys_have_their_defaults() -> None:
     assert load(environ={"XDG_CONFIG_HOME": "user"}) == Config()
 
 
-def test_a_byte_order_mark_as_some_editors_write_it_is_no_mistake() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert read(b"\xef\xbb\xbf[serve]\nport = 1").serve.port == 1
 
 
@@ -183,19 +183,19 @@ def test_a_byte_order_mark_as_some_editors_write_it_is_no_mistake() -> None:
         ("STORE_PATH", "12", "12"),
     ],
 )
-def test_the_environment_is_read_as_the_type_of_its_key(name: str, text: str, value: object) -> None:
+def test_environment_variables_are_parsed_as_the_type_of_their_key(name: str, text: str, value: object) -> None:
     section, _, item = name.lower().partition("_")
 
     assert getattr(getattr(read("", {f"STARGAZE_{name}": text}), section), item) == value
 
 
-def test_a_whole_number_serves_where_a_share_is_wanted() -> None:
+def test_a_whole_number_is_accepted_as_a_float() -> None:
     found = read("[features]\nmax_missing = 1").features.max_missing
 
     assert (found, type(found)) == (1.0, float)
 
 
-# ---- mistakes -----------------------------------------------------------------------------------------------------
+# ---- errors -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_whole_number_serves_where_a_share_is_wanted() -> None:
         (b"PAR1\x00", "c.toml: not valid TOML", "stargaze init"),
     ],
 )
-def test_a_mistake_is_named_with_its_path_and_a_hint(text: str | bytes, message: str, hint: str) -> None:
+def test_an_error_has_the_path_of_the_key_and_a_hint(text: str | bytes, message: str, hint: str) -> None:
     error = refused(text)
 
     assert message in error.message
@@ -273,7 +273,7 @@ def test_a_mistake_is_named_with_its_path_and_a_hint(text: str | bytes, message:
         '"a\\nb" = 1',
     ],
 )
-def test_a_mistake_is_one_short_line_however_long_the_value(text: str) -> None:
+def test_an_error_is_one_short_line_for_a_long_value(text: str) -> None:
     error = refused(text)
 
     for line in (error.message, error.hint):
@@ -299,7 +299,7 @@ def test_a_mistake_is_one_short_line_however_long_the_value(text: str) -> None:
         ("FETCH_COLUMNS", "a=b,stars", "environment: fetch.columns should be a table", "CSV"),
     ],
 )
-def test_a_mistake_in_the_environment_is_named_too(name: str, text: str, message: str, hint: str) -> None:
+def test_an_error_names_the_environment_variable(name: str, text: str, message: str, hint: str) -> None:
     error = refused("", {f"STARGAZE_{name}": text})
 
     assert message in error.message
@@ -307,33 +307,33 @@ def test_a_mistake_in_the_environment_is_named_too(name: str, text: str, message
     assert len(error.message) < 300
 
 
-def test_a_renamed_key_names_its_successor() -> None:
+def test_a_renamed_key_is_an_error_with_the_new_key() -> None:
     error = refused("[infra]\npatience = 60")
 
     assert error.message == "c.toml: infra.patience was renamed to infra.timeout"
     assert error.hint == "write infra.timeout"
 
 
-def test_a_renamed_key_in_the_environment_names_its_successor() -> None:
+def test_a_renamed_environment_variable_is_an_error_with_the_new_one() -> None:
     error = refused("", {"STARGAZE_SERVE_FRESH": "60"})
 
     assert error.message == "environment: STARGAZE_SERVE_FRESH was renamed to STARGAZE_SERVE_CACHE_TTL"
     assert error.hint == "write STARGAZE_SERVE_CACHE_TTL"
 
 
-def test_every_renamed_key_leads_to_a_key_and_is_none_itself() -> None:
+def test_renamed_keys_map_old_keys_to_existing_ones() -> None:
     keys = {f"{section}.{name}" for section, values in dataclasses.asdict(Config()).items() for name in values}
 
     assert set(RENAMED_KEYS.values()) <= keys
     assert not set(RENAMED_KEYS) & keys
 
 
-def test_variables_of_other_programs_are_left_alone() -> None:
-    """A deployment may name things of its own; only what begins as one of our sections must be one of our keys."""
+def test_other_environment_variables_are_ignored() -> None:
+    """Only variables with the prefix of a section must be keys."""
     assert read("", {"STARGAZE_VERSION": "1", "STARGAZER_TUNING_TRAILS": "1"}) == Config()
 
 
-def test_a_config_file_that_is_asked_for_and_not_there_is_a_missing_input() -> None:
+def test_a_missing_config_file_is_a_missing_input() -> None:
     with pytest.raises(MissingInputError) as caught:
         load(Path("gone.toml"), environ={})
 
@@ -342,7 +342,7 @@ def test_a_config_file_that_is_asked_for_and_not_there_is_a_missing_input() -> N
 
 
 @pytest.mark.parametrize("path", [".", "x" * 5000, "c.toml/inside"])
-def test_a_path_that_is_no_file_is_refused(path: str) -> None:
+def test_a_path_that_is_not_a_file_is_rejected(path: str) -> None:
     Path("c.toml").touch()
 
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -350,18 +350,18 @@ def test_a_path_that_is_no_file_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("home", ["x" * 5000, "/dev/null", "a\0b"])
-def test_a_strange_home_of_configs_holds_no_config(home: str) -> None:
+def test_an_invalid_config_home_is_ignored(home: str) -> None:
     assert load(environ={"XDG_CONFIG_HOME": home}) == Config()
 
 
-def test_a_broken_user_file_is_named() -> None:
+def test_an_error_names_the_user_file() -> None:
     Path("user/stargaze").mkdir(parents=True)
     Path("user/stargaze/stargaze.toml").write_text("[tuning]\ntrails = 2")
 
     assert refused("").message.startswith("user/stargaze/stargaze.toml: tuning.trails")
 
 
-def test_an_unknown_option_is_a_mistake_of_the_program() -> None:
+def test_an_unknown_option_is_an_error() -> None:
     assert math.isfinite(read().features.test_size)
     with pytest.raises(ConfigError):
         read("", tuning__nothing=1)
@@ -370,15 +370,15 @@ def test_an_unknown_option_is_a_mistake_of_the_program() -> None:
 # ---- lists of numbers ---------------------------------------------------------------------------------------------
 
 
-def test_a_list_of_whole_numbers_is_read_from_the_file_and_the_environment() -> None:
+def test_a_list_of_integers_is_read_from_the_file_and_the_environment() -> None:
     assert read("[growth]\nhorizons = [7, 14]").growth.horizons == [7, 14]
     assert read(environ={"STARGAZE_GROWTH_HORIZONS": "7, 14"}).growth.horizons == [7, 14]
 
 
 @pytest.mark.parametrize("text", ['["30"]', "[1.5]", "[true]"])
-def test_what_is_no_whole_number_is_refused_in_a_list_of_such(text: str) -> None:
+def test_a_list_of_integers_rejects_other_values(text: str) -> None:
     assert "growth.horizons should hold whole numbers only [days]" in refused(f"[growth]\nhorizons = {text}").message
 
 
-def test_digits_in_a_list_of_names_stay_text() -> None:
+def test_digits_in_a_list_of_text_stay_text() -> None:
     assert read(environ={"STARGAZE_GITHUB_NAMES": "1, 2"}).github.names == ["1", "2"]

@@ -1,4 +1,4 @@
-"""What a commit sets off: a real git calls the hook, and no commit is forgotten while another's stages run."""
+"""The post-commit hook: git calls it, and a commit during a run starts another run afterwards."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def clock() -> datetime:
     return datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def test_a_commit_starts_the_stages_and_does_not_wait_for_them(folder: Path, store: Store) -> None:
-    """What the stages are is not this test's matter: a config with a slip ends them at once, in the log."""
+def test_a_commit_starts_the_stages_in_the_background(folder: Path, store: Store) -> None:
+    """An invalid config ends the stages at once; the error is in the log."""
     config = folder / "stargaze.toml"
     config.write_text("[tuning]\ntarget = 'growth'\n")
     install_hook(folder, store, config)
@@ -54,10 +54,10 @@ def test_a_commit_starts_the_stages_and_does_not_wait_for_them(folder: Path, sto
     wait_for(lambda: "error: " in run_files(store).log.read_text(), 60)
 
 
-def test_a_config_in_a_folder_of_the_repository_is_heeded(
+def test_a_config_in_a_subfolder_of_the_repository_is_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Git calls the hook where the repository begins: there is no config there, and paths in it mean other files."""
+    """Git calls the hook in the root of the repository, which has no config and where relative paths differ."""
     inner = folder / "a model"
     inner.mkdir()
     (inner / "stargaze.toml").write_text("[tuning]\ntarget = 'growth'\n")
@@ -76,7 +76,7 @@ def test_a_config_in_a_folder_of_the_repository_is_heeded(
     assert hook.read_text().endswith(f" --config '{inner / 'stargaze.toml'}'\n")
 
 
-def test_a_hook_of_somebody_else_stays(folder: Path, store: Store) -> None:
+def test_a_hook_of_another_program_stays(folder: Path, store: Store) -> None:
     path = folder / ".git" / "hooks" / "post-commit"
     path.parent.mkdir(exist_ok=True)
     path.write_text("#!/bin/sh\necho theirs\n")
@@ -90,7 +90,7 @@ def test_a_hook_of_somebody_else_stays(folder: Path, store: Store) -> None:
     assert "theirs" in path.read_text()
 
 
-def test_what_is_installed_twice_is_one_and_can_be_removed(folder: Path, store: Store) -> None:
+def test_the_hook_can_be_installed_twice_and_removed(folder: Path, store: Store) -> None:
     path = install_hook(folder, store, None)
     once = path.read_text()
 
@@ -99,12 +99,12 @@ def test_what_is_installed_twice_is_one_and_can_be_removed(folder: Path, store: 
     assert not path.exists()
 
 
-def test_no_hook_without_a_repository(tmp_path: Path, store: Store) -> None:
+def test_install_without_a_repository_is_an_error(tmp_path: Path, store: Store) -> None:
     with pytest.raises(UsageError, match="is not in a git repository"):
         install_hook(tmp_path, store, None)
 
 
-def test_a_commit_while_the_stages_run_has_them_run_once_more_and_never_beside(store: Store) -> None:
+def test_a_commit_during_a_run_starts_one_more_run_afterwards(store: Store) -> None:
     store.root.mkdir(parents=True)
     asked, go_on, at_once, rounds = run_files(store).request, threading.Event(), [0, 0], []
 
@@ -121,7 +121,7 @@ def test_a_commit_while_the_stages_run_has_them_run_once_more_and_never_beside(s
     wait_for(lambda: len(rounds) == 1, 30)
     for _ in range(3):
         asked.touch()
-        run_requested(store, stages, clock)  # answers at once
+        run_requested(store, stages, clock)  # returns at once
     go_on.set()
     first.join(30)
 
@@ -135,7 +135,7 @@ def test_a_commit_while_the_stages_run_has_them_run_once_more_and_never_beside(s
     }
 
 
-def test_how_it_ended_is_kept_and_raised(store: Store) -> None:
+def test_the_outcome_of_a_failed_run_is_recorded_and_raised(store: Store) -> None:
     def stages() -> None:
         raise DifferenceFoundError("predicts worse", hint="stargaze deploy --force")
 
@@ -149,7 +149,7 @@ def test_how_it_ended_is_kept_and_raised(store: Store) -> None:
 
 
 @pytest.mark.parametrize("raised", [KeyError("stars"), KeyboardInterrupt()], ids=lambda raised: type(raised).__name__)
-def test_what_no_stage_should_raise_is_kept_and_raised_too(store: Store, raised: BaseException) -> None:
+def test_an_unexpected_exception_is_recorded_and_raised(store: Store, raised: BaseException) -> None:
     def stages() -> None:
         raise raised
 
@@ -163,7 +163,7 @@ def test_what_no_stage_should_raise_is_kept_and_raised_too(store: Store, raised:
     assert ended["message"].startswith(f"{type(raised).__name__}: ")
 
 
-def test_a_commit_that_waits_has_its_turn_also_after_what_no_stage_should_raise(store: Store) -> None:
+def test_a_waiting_commit_runs_after_an_unexpected_exception(store: Store) -> None:
     rounds: list[int] = []
 
     def stages() -> None:
@@ -198,7 +198,7 @@ post_commit.run_requested(store, stages, lambda: datetime.now(UTC))
 
 
 @pytest.mark.parametrize("more", ["", "post_commit.request_run(store)"], ids=["alone", "while a commit waits"])
-def test_stages_that_were_killed_are_not_under_way(store: Store, more: str) -> None:
+def test_a_killed_run_is_not_reported_as_running(store: Store, more: str) -> None:
     script = SCRIPT.format(more=more)
     done = subprocess.run([sys.executable, "-c", script, store.root], capture_output=True, text=True, check=False)
 
@@ -210,8 +210,8 @@ def test_stages_that_were_killed_are_not_under_way(store: Store, more: str) -> N
     assert read_outcome(store)["message"] == ("released" if more else post_commit.KILLED)
 
 
-def test_another_process_that_has_the_number_of_one_that_was_killed_is_not_at_work(store: Store) -> None:
-    """As after the machine went down, where numbers begin anew."""
+def test_a_reused_process_id_is_not_reported_as_running(store: Store) -> None:
+    """As after a restart of the machine, where process ids start again."""
     post_commit.request_run(store)
     run_requested(store, lambda: None, clock)
     files = run_files(store)
@@ -226,7 +226,7 @@ def test_another_process_that_has_the_number_of_one_that_was_killed_is_not_at_wo
     assert not read_outcome(store)["running"]
 
 
-def test_before_the_first_commit_there_is_nothing_to_say(store: Store) -> None:
+def test_the_status_before_the_first_run_is_a_missing_input(store: Store) -> None:
     with pytest.raises(MissingInputError, match=r"commit\.json does not exist yet"):
         post_commit.read_outcome(store)
 

@@ -1,4 +1,4 @@
-"""``run`` does what is left, stage by stage, and ends at the page: for good, or for one question."""
+"""``run`` runs the unfinished stages, then serves the page, or sends one request with ``--once``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.waiting import wait_for
 
 
 class Page:
-    """A page that answers whatever is asked, and remembers it."""
+    """A fake page that records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -41,19 +41,19 @@ class Page:
         yield "http://127.0.0.1:1"
 
     def serve(self, _section: object, _store: Store, _sources: object, *, announce: Callable[[str], None]) -> int:
-        """Serve until Ctrl-C, which comes at once."""
+        """Return as after an immediate Ctrl-C."""
         announce("http://127.0.0.1:1")
         return 130
 
     def ask_once(self, _url: str, names: list[str]) -> list[dict[str, Any]]:
-        """Answer."""
+        """Return predictions."""
         self.asked += names
         return [{"full_name": name, "stars": 7.5, "low": 1, "high": 20, "actual": float("nan")} for name in names]
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Page:
-    """A page in place of gunicorn and Celery."""
+    """A fake page instead of gunicorn and Celery."""
     page = Page()
     monkeypatch.setattr("stargaze.serve.supervisor.supervise.serve", page.serve)
     monkeypatch.setattr("stargaze.serve.supervisor.supervise.serving", page.serving)
@@ -63,7 +63,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
 
 @pytest.fixture
 def store(tmp_path: Path, bundle_folder: Path) -> Store:
-    """A store whose release serves."""
+    """A store with an installed release."""
     store = Store(tmp_path)
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
@@ -79,7 +79,7 @@ def go(
     as_json: bool = False,
     **how: bool,
 ) -> int:
-    """Travel over these stages."""
+    """Replace the stages by these."""
     monkeypatch.setattr(pipeline, "build_stages", lambda *_arguments: todo)
     options = {"once": False, "again": False, **how}
     return run_pipeline(
@@ -88,7 +88,7 @@ def go(
 
 
 def stage(name: str, *, done: bool, did: list[str]) -> Stage:
-    """Make a stage that writes down that it was done."""
+    """Return a stage that records that it ran."""
 
     def act(report: Callable[[str, float], None]) -> str:
         did.append(name)
@@ -98,7 +98,7 @@ def stage(name: str, *, done: bool, did: list[str]) -> Stage:
     return Stage(name, lambda: done, act)
 
 
-def test_what_is_left_is_done_and_each_says_its_line(
+def test_unfinished_stages_run_and_print_one_line_each(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
     did: list[str] = []
@@ -112,7 +112,7 @@ def test_what_is_left_is_done_and_each_says_its_line(
     assert code == 130
 
 
-def test_again_does_all(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+def test_again_runs_all_stages(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
     did: list[str] = []
 
     go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=True, did=did)], again=True)
@@ -120,7 +120,7 @@ def test_again_does_all(monkeypatch: pytest.MonkeyPatch, store: Store, page: Pag
     assert did == ["a", "b"]
 
 
-def test_a_stage_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
+def test_a_failed_stage_ends_the_run(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
     did: list[str] = []
 
     def fail(_report: object) -> str:
@@ -132,9 +132,7 @@ def test_a_stage_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch, store:
     assert did == []
 
 
-def test_a_family_that_is_not_there_is_found_before_the_first_stage(
-    monkeypatch: pytest.MonkeyPatch, store: Store
-) -> None:
+def test_an_unknown_family_is_rejected_before_the_first_stage(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     did: list[str] = []
     config = Config(screening=ScreeningSection(families=["lightgmb"]))
 
@@ -144,10 +142,10 @@ def test_a_family_that_is_not_there_is_found_before_the_first_stage(
     assert did == []
 
 
-def test_once_asks_about_held_out_repositories_and_ends(
+def test_once_requests_predictions_of_held_out_repositories(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An answer about a repository that was learnt from would prove nothing."""
+    """A prediction of a training repository would show nothing."""
     code = go(monkeypatch, store, [], once=True)
 
     frame = Bundle.load(store.current).known.set_index("full_name", drop=False)
@@ -164,7 +162,7 @@ def test_once_asks_about_held_out_repositories_and_ends(
     assert err == "sent one request to http://127.0.0.1:1\n"
 
 
-def test_once_as_json_is_the_answers(
+def test_once_with_json_prints_the_predictions(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
     go(monkeypatch, store, [], once=True, as_json=True)
@@ -176,7 +174,7 @@ def test_once_as_json_is_the_answers(
 
 @pytest.mark.thorough
 def test_a_run_selects_the_same_features_whichever_command_ran_before(tmp_path: Path, sample: pd.DataFrame) -> None:
-    """A stage that is done already imports other modules than one that is not."""
+    """A skipped stage imports other modules than one that runs."""
     sample.head(400).to_parquet(tmp_path / "some.parquet")
 
     alone = selected(tmp_path / "alone", "run")
@@ -186,7 +184,7 @@ def test_a_run_selects_the_same_features_whichever_command_ran_before(tmp_path: 
 
 
 def selected(folder: Path, *commands: str) -> dict[str, Any]:
-    """Type commands in a folder of their own; return the feature set as soon as it is selected."""
+    """Run commands in a folder; return the feature set as soon as it is written."""
     folder.mkdir()
     (folder / "stargaze.toml").write_text(
         '[fetch]\nfiles = ["../some.parquet"]\n[features]\nfolds = 2\nimportance_repeats = 1\n'
@@ -196,6 +194,6 @@ def selected(folder: Path, *commands: str) -> dict[str, Any]:
         words = [sys.executable, "-m", "stargaze", command]
         with subprocess.Popen(words, cwd=folder, env={**os.environ, "XDG_CONFIG_HOME": str(folder)}) as process:
             wait_for(lambda process=process: process.poll() is not None or features.exists(), 300)
-            process.terminate()  # what comes after the selection takes minutes
+            process.terminate()  # the later stages take minutes
     found: dict[str, Any] = json.loads(features.read_text())
     return found

@@ -1,4 +1,4 @@
-"""A stage is done if its artifact fits the one before it and the config; what no longer fits is made anew."""
+"""A stage is done if its artifact fits its input and the config; otherwise it runs again."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Plausible = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def store(tmp_path: Path, made: Store) -> Store:
-    """A store of one's own in which every stage but ``deploy`` is done."""
+    """A store of this test in which every stage except ``deploy`` is done."""
     return Store(shutil.copytree(made.root, tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
-    """The artifacts of every stage but ``deploy``, as small as can be."""
+    """Minimal artifacts of every stage except ``deploy``."""
     store = Store(tmp_path_factory.mktemp("made") / "store")
     store.bundles.mkdir(parents=True)
     plausible(200).to_parquet(store.repositories)
@@ -78,7 +78,7 @@ def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
 
 
 def left(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[str]:
-    """Return the names of the stages that are to be done."""
+    """Return the names of the stages that must run."""
     todo = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return [stage.name for stage, must in plan_stages(todo, again=again) if must]
 
@@ -86,37 +86,37 @@ def left(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[
 ALL = ["fetch", "select-features", "screen", "tune", "deploy"]
 
 
-# ---- what is left to do -------------------------------------------------------------------------------------------
+# ---- which stages run ---------------------------------------------------------------------------------------------
 
 
-def test_every_stage_is_a_command_in_the_order_of_the_path() -> None:
+def test_every_stage_is_a_command_in_the_order_of_the_pipeline() -> None:
     names = [stage.name for stage in build_stages(CONFIG, Store(Path("gone")), lambda: datetime.now(UTC))]
 
     assert names == ALL
     assert [name for name in EXAMPLES if name in names] == names
 
 
-def test_in_an_empty_store_all_is_left(tmp_path: Path) -> None:
+def test_in_an_empty_store_all_stages_run(tmp_path: Path) -> None:
     assert left(Store(tmp_path)) == ALL
 
 
-def test_what_is_done_is_left_out(store: Store) -> None:
+def test_finished_stages_are_skipped(store: Store) -> None:
     assert left(store) == ["deploy"]
 
 
-def test_all_is_done_again_if_asked_for(store: Store) -> None:
+def test_again_runs_all_stages(store: Store) -> None:
     assert left(store, again=True) == ALL
 
 
-def test_a_bundle_that_serves_is_deployed(store: Store) -> None:
+def test_deploy_is_done_if_the_bundle_is_installed(store: Store) -> None:
     store.serving.mkdir()
     store.current.symlink_to((store.bundles / store.latest.read_text()).resolve())
 
     assert left(store) == []
 
 
-def test_from_the_first_stage_that_is_not_done_all_that_follow_are_done() -> None:
-    """A stage that looks done would be of what was before."""
+def test_all_stages_after_the_first_unfinished_one_run() -> None:
+    """A later artifact belongs to the earlier input."""
     asked: list[str] = []
 
     def stage(name: str, *, done: bool) -> Stage:
@@ -143,17 +143,17 @@ def test_from_the_first_stage_that_is_not_done_all_that_follow_are_done() -> Non
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "deploy"),
     ],
 )
-def test_another_config_does_anew_what_depends_on_it(store: Store, config: Config, first: str) -> None:
+def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config: Config, first: str) -> None:
     assert left(store, config)[0] == first
 
 
-def test_other_repositories_do_anew_all_that_follows(store: Store, plausible: Plausible) -> None:
+def test_changed_repositories_run_all_later_stages(store: Store, plausible: Plausible) -> None:
     plausible(200, seed=1).to_parquet(store.repositories)
 
     assert left(store) == ALL[1:]
 
 
-def test_another_feature_set_does_anew_all_that_follows(store: Store) -> None:
+def test_a_changed_feature_set_runs_all_later_stages(store: Store) -> None:
     found = read_feature_set(store)
     write_feature_set(store, dataclasses.replace(found, selected={policy: ["forks"] for policy in POLICIES}))
 
@@ -165,14 +165,14 @@ JUNK = [b"", b"{", b"[]", b"7", b'"x"', b"{}", b"\xff\xfe\x00", b"a,b\n1,2\n"]
 
 @pytest.mark.parametrize("content", JUNK)
 @pytest.mark.parametrize(("noun", "first"), [("features", "select-features"), ("leaderboard", "screen")])
-def test_a_broken_artifact_is_made_anew(store: Store, noun: str, first: str, content: bytes) -> None:
+def test_a_damaged_artifact_is_created_again(store: Store, noun: str, first: str, content: bytes) -> None:
     getattr(store, noun).write_bytes(content)
 
     assert left(store)[0] == first
 
 
 @pytest.mark.parametrize("content", JUNK)
-def test_a_bundle_that_is_not_what_its_manifest_says_is_made_anew(store: Store, content: bytes) -> None:
+def test_a_bundle_that_differs_from_its_manifest_is_created_again(store: Store, content: bytes) -> None:
     (store.bundles / store.latest.read_text() / "bundle.json").write_bytes(content)
 
     assert left(store)[0] == "tune"
@@ -181,14 +181,14 @@ def test_a_bundle_that_is_not_what_its_manifest_says_is_made_anew(store: Store, 
 @pytest.mark.parametrize(
     "meta", [{}, {"requested_trials": None}, {"requested_trials": "many"}, {"requested_trials": 9, "data": []}]
 )
-def test_a_bundle_of_another_version_is_made_anew(store: Store, meta: dict[str, Any]) -> None:
+def test_a_bundle_of_another_version_is_created_again(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
 
     assert left(store)[0] == "tune"
 
 
-def test_a_bundle_that_this_version_would_not_read_is_made_anew(store: Store) -> None:
-    """After an update the path is walked to its end, not to a page that refuses what is there."""
+def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
+    """After an update of stargaze, the pipeline creates a bundle that this version can serve."""
     digest = read_feature_set(store).digest
     meta = {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
 
@@ -198,16 +198,16 @@ def test_a_bundle_that_this_version_would_not_read_is_made_anew(store: Store) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"gone", b"../..", b"x" * 300])
-def test_a_latest_bundle_that_is_not_there_is_made_anew(store: Store, content: bytes) -> None:
+def test_a_missing_latest_bundle_is_created_again(store: Store, content: bytes) -> None:
     store.latest.write_bytes(content)
 
     assert left(store)[0] == "tune"
 
 
-# ---- doing it -----------------------------------------------------------------------------------------------------
+# ---- running a stage ----------------------------------------------------------------------------------------------
 
 
-def test_a_stage_does_its_work_and_says_a_line_about_it(tmp_path: Path, plausible: Plausible) -> None:
+def test_a_stage_creates_its_artifact_and_returns_one_line(tmp_path: Path, plausible: Plausible) -> None:
     plausible(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
     config = dataclasses.replace(CONFIG, fetch=FetchSection(files=[str(tmp_path / "x.csv")]))
     store, heard = Store(tmp_path / "store"), list[tuple[str, float]]()
@@ -224,11 +224,11 @@ def test_a_stage_does_its_work_and_says_a_line_about_it(tmp_path: Path, plausibl
 
 
 def holds(store: Store) -> dict[str, str]:
-    """Return what each noun is said to hold."""
+    """Return the listed contents by artifact."""
     return {row["artifact"]: row["contents"] for row in list_artifacts(store)}
 
 
-def test_the_state_of_an_empty_store_names_the_command_for_each_noun(tmp_path: Path) -> None:
+def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_path: Path) -> None:
     found = holds(Store(tmp_path))
 
     assert [text.removeprefix("missing: stargaze ") for text in found.values()] == [
@@ -239,7 +239,7 @@ def test_the_state_of_an_empty_store_names_the_command_for_each_noun(tmp_path: P
     ]
 
 
-def test_the_state_says_what_each_noun_holds(store: Store) -> None:
+def test_the_status_describes_each_artifact(store: Store) -> None:
     found = holds(store)
 
     assert found["repositories"] == "200 repositories"
@@ -250,14 +250,14 @@ def test_the_state_says_what_each_noun_holds(store: Store) -> None:
     assert all(datetime.fromisoformat(row["created"]).tzinfo for row in list_artifacts(store) if row["created"])
 
 
-def test_the_state_says_that_a_feature_set_is_of_other_repositories(store: Store, plausible: Plausible) -> None:
+def test_the_status_reports_a_feature_set_of_other_repositories(store: Store, plausible: Plausible) -> None:
     plausible(200, seed=1).to_parquet(store.repositories)
 
     assert "of other repositories: stargaze select-features" in holds(store)["feature set"]
 
 
 @pytest.mark.parametrize("content", [*JUNK, b"policy,family\n"])
-def test_broken_artifacts_are_shown_as_such_and_end_nothing(store: Store, content: bytes) -> None:
+def test_the_status_lists_damaged_artifacts(store: Store, content: bytes) -> None:
     nouns = [store.repositories, store.features, store.leaderboard, store.trials, store.latest]
     for path in nouns:
         path.write_bytes(content)
@@ -271,7 +271,7 @@ def test_broken_artifacts_are_shown_as_such_and_end_nothing(store: Store, conten
     assert all("\n" not in text for text in found.values())
 
 
-def test_folders_where_files_should_be_are_shown_as_such(store: Store) -> None:
+def test_the_status_lists_folders_in_place_of_files(store: Store) -> None:
     for path in (store.repositories, store.features, store.leaderboard, store.trials, store.latest):
         path.unlink()
         path.mkdir()
@@ -279,8 +279,8 @@ def test_folders_where_files_should_be_are_shown_as_such(store: Store) -> None:
     assert sum("cannot be read" in text for text in holds(store).values()) == 5
 
 
-def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
-    """Else it would answer from the old data without a word."""
+def test_a_run_with_other_files_fetches_again(tmp_path: Path) -> None:
+    """Otherwise the run would use the old data."""
     store = Store(tmp_path)
     fetch = build_stages(CONFIG, store, lambda: NOW)[0]
     fetch.run(lambda _what, _done: None)
@@ -290,7 +290,7 @@ def test_a_run_with_other_files_fetches_anew(tmp_path: Path) -> None:
     assert not build_stages(other, store, lambda: NOW)[0].is_done()
 
 
-def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) -> None:
+def test_a_run_with_another_github_search_fetches_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     build_stages(CONFIG, store, lambda: NOW)[0].run(lambda _what, _done: None)
     other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
@@ -307,8 +307,10 @@ def test_a_run_that_asks_github_for_something_else_fetches_anew(tmp_path: Path) 
         (dataclasses.replace(CONFIG, screening=ScreeningSection(executor="docker", memory=4.0)), "deploy"),
     ],
 )
-def test_a_run_with_other_settings_does_anew_what_they_change(store: Store, config: Config, first: str) -> None:
-    """Where a leaderboard is made changes nothing in it."""
+def test_a_run_with_other_settings_runs_the_stages_that_depend_on_them(
+    store: Store, config: Config, first: str
+) -> None:
+    """The executor does not change the leaderboard."""
     _record_settings(store, "screen", _screen_settings(CONFIG))
     _record_settings(store, "tune", _tune_settings(CONFIG))
 

@@ -1,4 +1,4 @@
-"""One at a time, and what a killed one left behind."""
+"""Locks of a store, and the temporary files of killed processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stargaze.system.files import atomic_write, scratch_folder
 from stargaze.system.locks import STALE_AFTER, TEMPORARY_NAME, file_lock
 
 
-def test_a_second_at_work_in_a_store_is_told_who_is_there(store: Store) -> None:
+def test_a_second_command_gets_the_process_id_of_the_lock_holder(store: Store) -> None:
     with (
         lock_store(store),
         pytest.raises(ExternalError, match=rf"another command .*\(process {os.getpid()}\)") as caught,
@@ -24,20 +24,20 @@ def test_a_second_at_work_in_a_store_is_told_who_is_there(store: Store) -> None:
     enter(store)
 
 
-def test_another_store_is_no_hindrance(store: Store, tmp_path: Path) -> None:
+def test_locks_of_different_stores_are_independent(store: Store, tmp_path: Path) -> None:
     with lock_store(store):
         enter(Store(tmp_path / "other"))
 
 
-def test_a_lock_says_nobody_once_it_is_free(tmp_path: Path) -> None:
+def test_a_released_lock_contains_no_process_id(tmp_path: Path) -> None:
     with file_lock(tmp_path / "a.lock"):
         assert (tmp_path / "a.lock").read_text() == f"{os.getpid()}\n"
     assert (tmp_path / "a.lock").read_text() == ""
 
 
 @pytest.mark.parametrize(("age", "stays"), [(STALE_AFTER + 60.0, False), (0.0, True)])
-def test_what_was_left_half_made_goes_after_a_while(store: Store, age: float, stays: bool) -> None:
-    """Not at once: a deploy or the hook may be writing it."""
+def test_stale_temporary_files_are_deleted(store: Store, age: float, stays: bool) -> None:
+    """Recent files stay: a deploy or a hook may be writing them."""
     left = [*(left_by_replacing(path) for path in nouns(store)), store.root / ".screen-abcdefg1"]
     with scratch_folder(store.bundles) as folder:
         left.append(folder.rename(folder.with_name(".making-abcdefg1")))
@@ -51,8 +51,8 @@ def test_what_was_left_half_made_goes_after_a_while(store: Store, age: float, st
     assert [path.exists() for path in left] == [stays] * len(left)
 
 
-def test_files_of_others_in_the_folder_stay(store: Store) -> None:
-    """``store.path`` may be the folder of a project."""
+def test_files_of_other_programs_stay(store: Store) -> None:
+    """``store.path`` may be a project folder with other files."""
     store.root.mkdir()
     others = [store.root / name for name in (".env.template", ".gitignore", ".making-of", "a.json", ".a.json.abcdefgh")]
     for path in others:
@@ -75,7 +75,7 @@ def nouns(store: Store) -> list[Path]:
 
 
 def left_by_replacing(path: Path) -> Path:
-    """Return a temporary file as one that was killed leaves it."""
+    """Return a temporary file as a killed process leaves it."""
     with atomic_write(path) as temporary:
         pass
     path.unlink()

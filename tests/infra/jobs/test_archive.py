@@ -1,4 +1,4 @@
-"""Files on the way: what arrives is what was sent, and nothing else can be unpacked."""
+"""Archives: unpacked files equal the packed ones, and other files are rejected."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def store(filled_store: Store) -> Store:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for nothing."""
+    """Remove all pauses."""
     monkeypatch.setattr(job_client, "RETRY_PAUSES", (0.0, 0.0))
     monkeypatch.setattr("stargaze.infra.jobs.server.POLL_INTERVAL", 0.01)
     monkeypatch.setattr("stargaze.infra.jobs.server.STATUS_INTERVAL", 0.01)
@@ -41,7 +41,7 @@ def begun(service: FakeJobService, store: Store, stage: str = "tune", *, resume:
 
 
 def bundle(folder: Path) -> dict[str, str]:
-    """Make the files of a bundle, by the names that they have in a store."""
+    """Return the files of a bundle by their names in a store."""
     folder.mkdir()
     (folder / "bundle.json").write_text("{}")
     digest = write_manifest(folder)
@@ -178,7 +178,7 @@ def test_a_rejected_follow_is_not_retried(remote: RemoteSide, service: FakeJobSe
         follow_job("tune", Refusing(remote.server), store, lambda *_: None)
 
     assert asked == [0]
-    assert store.job.exists()  # it goes on there
+    assert store.job.exists()  # the job continues
 
 
 def test_an_error_of_the_job_is_raised_with_hint_and_class(
@@ -296,5 +296,5 @@ def test_an_older_journal_is_handled_as_by_a_local_tuning(
     assert (before.read_text(), store.journal.exists()) == ("older", False)
 
 
-def test_an_outcome_converts_to_a_dict() -> None:
+def test_a_command_result_converts_to_a_dict() -> None:
     assert dataclasses.asdict(CommandResult([1], "one")) == {"value": [1], "text": "one"}

@@ -1,4 +1,4 @@
-"""The process that Ray runs: what the command tells becomes events, and how it ended the last of them."""
+"""The process that Ray runs: the output of the command becomes events, the last one with its exit code."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_the_environment_contains_no_config_of_the_head_node() -> None:
         (b"x" * 10_000, "x" * MAX_LINE),
     ],
 )
-def test_each_printed_line_is_an_output_event(line: bytes, told: str) -> None:
-    assert json.loads(output_event(line)) == {"output": told}
+def test_each_printed_line_is_an_output_event(line: bytes, output: str) -> None:
+    assert json.loads(output_event(line)) == {"output": output}
     assert output_event(line).isascii()
     assert output_event(line).endswith(b"\n")
 
 
 def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start it as Ray does, and hand it its secrets as the desk does."""
+    """Start it as Ray does, and write its secrets as the job server does."""
     (folder / "job.json").write_text(json.dumps({"argv": words}))
     (folder / "stargaze.toml").write_text('[store]\npath = "store"\n')
     os.mkfifo(folder / "secrets")
@@ -79,8 +79,8 @@ def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_a_terminated_command_records_its_exit_code(tmp_path: Path) -> None:
-    """Ray sends SIGTERM to both, and forgets them."""
-    os.mkfifo(tmp_path / "endless.json")  # nobody writes: it is read for ever
+    """Ray sends SIGTERM to both processes and does not record the exit code."""
+    os.mkfifo(tmp_path / "endless.json")  # nothing is written: reading never ends
     process = bear(tmp_path, "fetch", "endless.json")
     wait_for((tmp_path / "events.jsonl").exists)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")

@@ -16,7 +16,7 @@ from stargaze.infra.jobs.ray_api import RayJobs
 
 
 class Ray(BaseHTTPRequestHandler):
-    """Knows one job, and the token "good"."""
+    """A server with one job and the token "good"."""
 
     asked: list[tuple[str, str, Any]]
 
@@ -56,7 +56,7 @@ def address() -> Iterator[str]:
 
 
 def test_a_job_is_submitted_stopped_and_found_by_its_id(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # what is on this machine is reached without it
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # this machine is reached without the proxy
     jobs = RayJobs(address, "good")
 
     jobs.submit("known", "python -m it")

@@ -1,4 +1,4 @@
-"""Which machine a stage goes to, and what of this machine goes with it."""
+"""The machine that runs a stage, and the inputs and secrets that are sent to it."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.
 
 def test_inputs_are_checked_before_the_cluster_is_contacted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.root.mkdir()
-    monkeypatch.setattr(remote_stage, "connect_cluster", lambda *_: pytest.fail("the head was looked for"))
-    monkeypatch.setattr(remote_stage, "submit_job", lambda *_: pytest.fail("something was sent"))
+    monkeypatch.setattr(remote_stage, "connect_cluster", lambda *_: pytest.fail("the head node was contacted"))
+    monkeypatch.setattr(remote_stage, "submit_job", lambda *_: pytest.fail("a job was submitted"))
 
     with pytest.raises(MissingInputError) as raised:
         remote_stage.start_stage("screen", Config(infra=MACHINES), store, NOW, quiet)
@@ -99,33 +99,33 @@ def test_attach_without_a_job_does_not_contact_the_cluster(store: Store) -> None
         remote_stage.attach_stage("tune", Config(), store, quiet)
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("is_running", [False, True])
 def test_a_run_tunes_on_the_cluster_and_attaches_to_a_running_job(
-    store: Store, monkeypatch: pytest.MonkeyPatch, begun: bool
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_running: bool
 ) -> None:
     store.root.mkdir()
-    if begun:
+    if is_running:
         write_json(store.root / "job.json", {"stage": "tune"})
     done = list[str]()
-    monkeypatch.setattr(remote_stage, "start_stage", lambda stage, *_, **__: done.append(f"begin {stage}"))
+    monkeypatch.setattr(remote_stage, "start_stage", lambda stage, *_, **__: done.append(f"start {stage}"))
     monkeypatch.setattr(
-        remote_stage, "attach_stage", lambda stage, *_: done.append(f"attend {stage}") or CommandResult({"trials": 3})
+        remote_stage, "attach_stage", lambda stage, *_: done.append(f"attach {stage}") or CommandResult({"trials": 3})
     )
 
     found = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
 
     assert found == {"trials": 3}
-    assert done == [*([] if begun else ["begin tune"]), "attend tune"]
+    assert done == [*([] if is_running else ["start tune"]), "attach tune"]
 
 
-# ---- what is typed --------------------------------------------------------------------------------------------------
+# ---- command line ---------------------------------------------------------------------------------------------------
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A cluster that does everything at once; what it is asked for, in order."""
+    """A fake cluster that runs every job at once; the list of calls, in order."""
     asked = list[Any]()
     values = {
         "fetch": {"repositories": 2},
@@ -134,16 +134,16 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "repositories": 9},
     }
 
-    def begin(stage: str, *_: Any, **taken: Any) -> dict[str, str]:
+    def start(stage: str, *_: Any, **taken: Any) -> dict[str, str]:
         asked.append(("begin", stage, taken))
         return {"machine": "development"}
 
-    def attend(stage: str, *_: Any) -> CommandResult:
+    def attach(stage: str, *_: Any) -> CommandResult:
         asked.append(("attend", stage))
         return CommandResult(values[stage], "in words")
 
-    monkeypatch.setattr(remote_stage, "start_stage", begin)
-    monkeypatch.setattr(remote_stage, "attach_stage", attend)
+    monkeypatch.setattr(remote_stage, "start_stage", start)
+    monkeypatch.setattr(remote_stage, "attach_stage", attach)
     return asked
 
 
@@ -188,7 +188,7 @@ def test_the_option_overrides_the_place_in_the_config(
 
     assert run("tune").code == 0
     assert len(away) == 2
-    assert run("tune", "--on", "local").code == 3  # there is nothing to tune on here
+    assert run("tune", "--on", "local").code == 3  # this store has no input of tune
     assert len(away) == 2
 
 

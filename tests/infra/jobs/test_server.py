@@ -1,4 +1,4 @@
-"""The desk on the service: what it takes in and gives out, and the program around it."""
+"""The job server: uploads, events and downloads, and the program around it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_store_contains_the_uploaded_files_and_nothing_of_a_previous_job(rem
     remote.server.submit(asked(files), io.BytesIO(pack_files(files)))
 
     left = sorted(path.relative_to(remote.server.store).as_posix() for path in remote.server.store.rglob("*"))
-    assert left == ["github.sqlite", "repositories.parquet"]  # what GitHub answered is asked for once
+    assert left == ["github.sqlite", "repositories.parquet"]  # the responses of GitHub stay
     assert (remote.server.folder / "stargaze.toml").read_text() == "[tuning]\n"
 
 
@@ -87,7 +87,7 @@ def test_ray_receives_no_secret(remote: RemoteSide) -> None:
 
 
 def test_a_job_that_ends_before_it_reads_its_secrets_is_an_error(remote: RemoteSide) -> None:
-    remote.jobs.work = lambda: None  # it ends and has taken nothing
+    remote.jobs.work = lambda: None  # it ends without reading its secrets
 
     with pytest.raises(ExternalError, match="Ray did not start the job"):
         remote.server.submit(asked({}), io.BytesIO(pack_files({})))
@@ -173,9 +173,9 @@ def call(folder: Path, *words: str, stdin: bytes = b"{}") -> subprocess.Complete
     return subprocess.run([*command, "http://127.0.0.1:1", *words], input=stdin, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("words", [["inspect"], ["follow", "0"]], ids=" ".join)
-def test_an_error_is_one_line_of_json_and_an_exit_code(tmp_path: Path, words: list[str]) -> None:
-    done = call(tmp_path, *words)
+@pytest.mark.parametrize("argv", [["inspect"], ["follow", "0"]], ids=" ".join)
+def test_an_error_is_one_line_of_json_and_an_exit_code(tmp_path: Path, argv: list[str]) -> None:
+    done = call(tmp_path, *argv)
 
     told = json.loads(done.stdout)["rejected"]
     assert (done.returncode, told["code"], told["hint"]) == (5, 5, "stargaze infra configure --tags ray")

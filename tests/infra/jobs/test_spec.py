@@ -1,4 +1,4 @@
-"""What travels for each stage, and what the config job_config says."""
+"""The inputs, outputs and config of each stage on the cluster."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_a_connection_that_is_closed_early_is_a_lost_connection(service: Service
 
 
 def test_an_incomplete_last_line_is_dropped(service: ServiceFactory) -> None:
-    """It is told again, whole, to who follows from there on."""
+    """The next follow from this offset yields the complete line."""
     lines = service("""echo '{"activity": "trial 1", "fraction": 0.1}'; printf '{"activity": "tri'""").follow(0)
 
     assert next(lines) == '{"activity": "trial 1", "fraction": 0.1}'
