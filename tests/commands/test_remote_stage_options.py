@@ -57,10 +57,10 @@ def remote(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Re
     folder = tmp_path / "there"
     folder.mkdir()
     jobs: Any = FakeJobs()
-    made = RemoteSide(JobServer(folder, jobs), jobs)
-    made.job_does({"exit_code": 0}, result=[{"family": "ridge"}], creates={"leaderboard.csv": "made there"})
-    monkeypatch.setattr(remote_stage, "connect_cluster", lambda *_: FakeJobService(made.server))
-    return made
+    remote_side = RemoteSide(JobServer(folder, jobs), jobs)
+    remote_side.job_does({"exit_code": 0}, result=[{"family": "ridge"}], creates={"leaderboard.csv": "made there"})
+    monkeypatch.setattr(remote_stage, "connect_cluster", lambda *_: FakeJobService(remote_side.server))
+    return remote_side
 
 
 def job_record() -> Path:
@@ -71,15 +71,17 @@ def job_record() -> Path:
 
 
 def test_a_detached_job_is_attached_later_with_the_same_result(run: Run, remote: RemoteSide, place: Store) -> None:
-    left = run("screen", "--detach", "--json")
-    assert left.code == 0
-    begun = json.loads(left.out)
-    assert left.err.splitlines()[-1] == "next: stargaze screen --attach"
-    assert begun == {name: json.loads(job_record().read_text())[name] for name in ("id", "stage", "machine", "started")}
+    detached = run("screen", "--detach", "--json")
+    assert detached.code == 0
+    started = json.loads(detached.out)
+    assert detached.err.splitlines()[-1] == "next: stargaze screen --attach"
+    assert started == {
+        name: json.loads(job_record().read_text())[name] for name in ("id", "stage", "machine", "started")
+    }
 
-    met = run("screen", "--attach", "--json")
+    attached = run("screen", "--attach", "--json")
 
-    assert (met.code, json.loads(met.out)) == (0, [{"family": "ridge"}])
+    assert (attached.code, json.loads(attached.out)) == (0, [{"family": "ridge"}])
     assert place.leaderboard.read_text() == "made there"
     assert not job_record().exists()
     again = run("screen", "--attach")
@@ -151,16 +153,16 @@ def test_attach_without_a_job_is_an_error(run: Run, place: Store, stage: str) ->
 def test_another_stage_is_neither_attached_nor_started(run: Run, remote: RemoteSide, stage: str) -> None:
     run("screen", "--detach")
 
-    met, begun = run(stage, "--attach"), run(stage, "--on", "cluster")
+    attached, started = run(stage, "--attach"), run(stage, "--on", "cluster")
 
-    assert (met.code, met.error, met.hint) == (
+    assert (attached.code, attached.error, attached.hint) == (
         2,
         f"the job on the cluster is screen, not {stage}",
         "stargaze screen --attach",
     )
-    assert begun.code == 5
-    assert "screen of this store " in begun.error
-    assert begun.hint == "stargaze screen --attach"
+    assert started.code == 5
+    assert "screen of this store " in started.error
+    assert started.hint == "stargaze screen --attach"
     assert json.loads(job_record().read_text())["stage"] == "screen"
 
 
@@ -183,10 +185,10 @@ def test_attach_cannot_be_combined_with_options_of_the_stage(
 ) -> None:
     run(words[0], "--detach")
 
-    met = run(*words, "--attach")
+    attached = run(*words, "--attach")
 
-    assert met.code == 2
-    assert met.error == f"--{late} cannot be combined with --attach, which follows a job that is already running"
+    assert attached.code == 2
+    assert attached.error == f"--{late} cannot be combined with --attach, which follows a job that is already running"
     assert job_record().exists()
 
 

@@ -29,9 +29,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid"]
-    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 
 
@@ -45,9 +45,9 @@ def test_a_commit_starts_the_stages_in_the_background(folder: Path, store: Store
     config.write_text("[tuning]\ntarget = 'growth'\n")
     install_hook(folder, store, config)
 
-    said = git(folder, "commit", "--quiet", "--allow-empty", "--message", "a change")
+    output = git(folder, "commit", "--quiet", "--allow-empty", "--message", "a change")
 
-    assert "training the committed state" in said
+    assert "training the committed state" in output
     wait_for(lambda: run_files(store).outcome.is_file() and bool(read_outcome(store)["finished"]), 60)
     assert read_outcome(store)["succeeded"] is False
     assert "tuning.target = \"stars\", not 'growth'" in read_outcome(store)["message"]

@@ -191,9 +191,9 @@ def selected(folder: Path, *commands: str) -> dict[str, Any]:
     )
     features = folder / "store" / "features.json"
     for command in commands:
-        words = [sys.executable, "-m", "stargaze", command]
-        with subprocess.Popen(words, cwd=folder, env={**os.environ, "XDG_CONFIG_HOME": str(folder)}) as process:
+        argv = [sys.executable, "-m", "stargaze", command]
+        with subprocess.Popen(argv, cwd=folder, env={**os.environ, "XDG_CONFIG_HOME": str(folder)}) as process:
             wait_for(lambda process=process: process.poll() is not None or features.exists(), 300)
             process.terminate()  # the later stages take minutes
-    found: dict[str, Any] = json.loads(features.read_text())
-    return found
+    feature_set: dict[str, Any] = json.loads(features.read_text())
+    return feature_set

@@ -44,19 +44,19 @@ Plausible = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture
-def store(tmp_path: Path, made: Store) -> Store:
+def store(tmp_path: Path, finished_store: Store) -> Store:
     """A store of this test in which every stage except ``deploy`` is done."""
-    return Store(shutil.copytree(made.root, tmp_path / "store"))
+    return Store(shutil.copytree(finished_store.root, tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
+def finished_store(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
     """Minimal artifacts of every stage except ``deploy``."""
     store = Store(tmp_path_factory.mktemp("made") / "store")
     store.bundles.mkdir(parents=True)
     plausible(200).to_parquet(store.repositories)
-    kept = {policy: ["age"] for policy in POLICIES}
-    write_feature_set(store, FeatureSet(kept, {}, CONFIG.features, sha256(store.repositories), {}))
+    selected = {policy: ["age"] for policy in POLICIES}
+    write_feature_set(store, FeatureSet(selected, {}, CONFIG.features, sha256(store.repositories), {}))
     digest = read_feature_set(store).digest
     row = {"policy": "all", "family": "ridge", "status": "ok", "rmsle": 0.5, "feature_set": digest}
     pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
@@ -77,7 +77,7 @@ def write_bundle(store: Store, meta: dict[str, Any]) -> Path:
     return folder
 
 
-def left(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[str]:
+def stages_to_run(store: Store, config: Config = CONFIG, *, again: bool = False) -> list[str]:
     """Return the names of the stages that must run."""
     todo = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return [stage.name for stage, must in plan_stages(todo, again=again) if must]
@@ -97,22 +97,22 @@ def test_every_stage_is_a_command_in_the_order_of_the_pipeline() -> None:
 
 
 def test_in_an_empty_store_all_stages_run(tmp_path: Path) -> None:
-    assert left(Store(tmp_path)) == ALL
+    assert stages_to_run(Store(tmp_path)) == ALL
 
 
 def test_finished_stages_are_skipped(store: Store) -> None:
-    assert left(store) == ["deploy"]
+    assert stages_to_run(store) == ["deploy"]
 
 
 def test_again_runs_all_stages(store: Store) -> None:
-    assert left(store, again=True) == ALL
+    assert stages_to_run(store, again=True) == ALL
 
 
 def test_deploy_is_done_if_the_bundle_is_installed(store: Store) -> None:
     store.serving.mkdir()
     store.current.symlink_to((store.bundles / store.latest.read_text()).resolve())
 
-    assert left(store) == []
+    assert stages_to_run(store) == []
 
 
 def test_all_stages_after_the_first_unfinished_one_run() -> None:
@@ -122,9 +122,9 @@ def test_all_stages_after_the_first_unfinished_one_run() -> None:
     def stage(name: str, *, done: bool) -> Stage:
         return Stage(name, lambda: bool(asked.append(name)) or done, lambda _report: "")
 
-    found = list(plan_stages([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
+    planned = list(plan_stages([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
 
-    assert [must for _, must in found] == [False, True, True]
+    assert [must for _, must in planned] == [False, True, True]
     assert asked == ["a", "b"]
 
 
@@ -144,38 +144,38 @@ def test_all_stages_after_the_first_unfinished_one_run() -> None:
     ],
 )
 def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config: Config, first: str) -> None:
-    assert left(store, config)[0] == first
+    assert stages_to_run(store, config)[0] == first
 
 
 def test_changed_repositories_run_all_later_stages(store: Store, plausible: Plausible) -> None:
     plausible(200, seed=1).to_parquet(store.repositories)
 
-    assert left(store) == ALL[1:]
+    assert stages_to_run(store) == ALL[1:]
 
 
 def test_a_changed_feature_set_runs_all_later_stages(store: Store) -> None:
-    found = read_feature_set(store)
-    write_feature_set(store, dataclasses.replace(found, selected={policy: ["forks"] for policy in POLICIES}))
+    planned = read_feature_set(store)
+    write_feature_set(store, dataclasses.replace(planned, selected={policy: ["forks"] for policy in POLICIES}))
 
-    assert left(store) == ALL[2:]
+    assert stages_to_run(store) == ALL[2:]
 
 
 JUNK = [b"", b"{", b"[]", b"7", b'"x"', b"{}", b"\xff\xfe\x00", b"a,b\n1,2\n"]
 
 
 @pytest.mark.parametrize("content", JUNK)
-@pytest.mark.parametrize(("noun", "first"), [("features", "select-features"), ("leaderboard", "screen")])
-def test_a_damaged_artifact_is_created_again(store: Store, noun: str, first: str, content: bytes) -> None:
-    getattr(store, noun).write_bytes(content)
+@pytest.mark.parametrize(("artifact", "first"), [("features", "select-features"), ("leaderboard", "screen")])
+def test_a_damaged_artifact_is_created_again(store: Store, artifact: str, first: str, content: bytes) -> None:
+    getattr(store, artifact).write_bytes(content)
 
-    assert left(store)[0] == first
+    assert stages_to_run(store)[0] == first
 
 
 @pytest.mark.parametrize("content", JUNK)
 def test_a_bundle_that_differs_from_its_manifest_is_created_again(store: Store, content: bytes) -> None:
     (store.bundles / store.latest.read_text() / "bundle.json").write_bytes(content)
 
-    assert left(store)[0] == "tune"
+    assert stages_to_run(store)[0] == "tune"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_bundle_that_differs_from_its_manifest_is_created_again(store: Store, 
 def test_a_bundle_of_another_version_is_created_again(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
 
-    assert left(store)[0] == "tune"
+    assert stages_to_run(store)[0] == "tune"
 
 
 def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
@@ -194,14 +194,14 @@ def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
 
     write_bundle(store, meta | {"format": STAR_FORMAT - 1})
 
-    assert left(store)[0] == "tune"
+    assert stages_to_run(store)[0] == "tune"
 
 
 @pytest.mark.parametrize("content", [b"", b"gone", b"../..", b"x" * 300])
 def test_a_missing_latest_bundle_is_created_again(store: Store, content: bytes) -> None:
     store.latest.write_bytes(content)
 
-    assert left(store)[0] == "tune"
+    assert stages_to_run(store)[0] == "tune"
 
 
 # ---- running a stage ----------------------------------------------------------------------------------------------
@@ -210,14 +210,14 @@ def test_a_missing_latest_bundle_is_created_again(store: Store, content: bytes) 
 def test_a_stage_creates_its_artifact_and_returns_one_line(tmp_path: Path, plausible: Plausible) -> None:
     plausible(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
     config = dataclasses.replace(CONFIG, fetch=FetchSection(files=[str(tmp_path / "x.csv")]))
-    store, heard = Store(tmp_path / "store"), list[tuple[str, float]]()
+    store, reports = Store(tmp_path / "store"), list[tuple[str, float]]()
     fetching = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))[0]
 
-    line = fetching.run(lambda what, done: heard.append((what, done)))
+    line = fetching.run(lambda what, done: reports.append((what, done)))
 
     assert line == "200 repositories"
-    assert [done for _, done in heard][-1] == 1.0
-    assert left(store, config)[0] == "select-features"
+    assert [done for _, done in reports][-1] == 1.0
+    assert stages_to_run(store, config)[0] == "select-features"
 
 
 # ---- status -------------------------------------------------------------------------------------------------------
@@ -229,9 +229,9 @@ def holds(store: Store) -> dict[str, str]:
 
 
 def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_path: Path) -> None:
-    found = holds(Store(tmp_path))
+    planned = holds(Store(tmp_path))
 
-    assert [text.removeprefix("missing: stargaze ") for text in found.values()] == [
+    assert [text.removeprefix("missing: stargaze ") for text in planned.values()] == [
         *ALL[:4],
         "tune",
         "deploy",
@@ -240,13 +240,13 @@ def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_pa
 
 
 def test_the_status_describes_each_artifact(store: Store) -> None:
-    found = holds(store)
+    planned = holds(store)
 
-    assert found["repositories"] == "200 repositories"
-    assert found["feature set"] == "static 1, activity 1, all 1 features"
-    assert found["leaderboard"] == "ridge leads: RMSLE 0.500"
-    assert found["trials"] == "3 trials"
-    assert found["bundle"] == store.latest.read_text()[:12]
+    assert planned["repositories"] == "200 repositories"
+    assert planned["feature set"] == "static 1, activity 1, all 1 features"
+    assert planned["leaderboard"] == "ridge leads: RMSLE 0.500"
+    assert planned["trials"] == "3 trials"
+    assert planned["bundle"] == store.latest.read_text()[:12]
     assert all(datetime.fromisoformat(row["created"]).tzinfo for row in list_artifacts(store) if row["created"])
 
 
@@ -262,13 +262,13 @@ def test_the_status_lists_damaged_artifacts(store: Store, content: bytes) -> Non
     for path in nouns:
         path.write_bytes(content)
 
-    found = holds(store)
+    planned = holds(store)
 
-    assert found["repositories"].startswith("cannot be read")
-    assert found["trials"].startswith("cannot be read")
-    assert found["feature set"].startswith(f"{store.features}: ")
-    assert "cannot be read" in found["bundle"] or "missing bundle: stargaze tune" in found["bundle"]
-    assert all("\n" not in text for text in found.values())
+    assert planned["repositories"].startswith("cannot be read")
+    assert planned["trials"].startswith("cannot be read")
+    assert planned["feature set"].startswith(f"{store.features}: ")
+    assert "cannot be read" in planned["bundle"] or "missing bundle: stargaze tune" in planned["bundle"]
+    assert all("\n" not in text for text in planned.values())
 
 
 def test_the_status_lists_folders_in_place_of_files(store: Store) -> None:
@@ -314,5 +314,5 @@ def test_a_run_with_other_settings_runs_the_stages_that_depend_on_them(
     _record_settings(store, "screen", _screen_settings(CONFIG))
     _record_settings(store, "tune", _tune_settings(CONFIG))
 
-    assert left(store)[0] == "deploy"
-    assert left(store, config)[0] == first
+    assert stages_to_run(store)[0] == "deploy"
+    assert stages_to_run(store, config)[0] == first

@@ -94,8 +94,8 @@ class RemoteSide:
                 path = self.server.store / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-            first = [] if result is None else [{"result": result, "text": "in words"}]
-            self.server.events.write_text("".join(json.dumps(event) + "\n" for event in (*first, *events)))
+            result_event = [] if result is None else [{"result": result, "text": "in words"}]
+            self.server.events.write_text("".join(json.dumps(event) + "\n" for event in (*result_event, *events)))
 
         self.jobs.work = work
 
@@ -108,9 +108,9 @@ def remote(tmp_path: Path) -> RemoteSide:
     jobs = FakeJobs()
     typed: Any = jobs
     assert isinstance(typed, FakeJobs | RayJobs)
-    made = RemoteSide(JobServer(folder, typed), jobs)
-    made.job_does({"exit_code": 0})
-    return made
+    remote_side = RemoteSide(JobServer(folder, typed), jobs)
+    remote_side.job_does({"exit_code": 0})
+    return remote_side
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from stargaze.errors import ExternalError
 from stargaze.infra.jobs.archive import CHECKSUMS, pack_files, unpack_files
 
 
-def parcel(*entries: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
+def build_archive(*entries: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for entry, content in entries:
@@ -52,37 +52,37 @@ def test_unpacked_files_equal_the_packed_ones(tmp_path: Path) -> None:
     "name", ["../a", "/etc/passwd", "a/b", "bundles/../a", ".ssh", "bundles/latest/a", "given/1/../a", ""]
 )
 def test_a_name_that_is_not_a_file_of_a_store_is_rejected(tmp_path: Path, name: str) -> None:
-    told = (tarfile.TarInfo(CHECKSUMS), json.dumps({name: "0"}).encode())
+    checksums_entry = (tarfile.TarInfo(CHECKSUMS), json.dumps({name: "0"}).encode())
 
     with pytest.raises(ExternalError, match="is not a file of a store"):
-        unpack_files(parcel(told, (tarfile.TarInfo(name), b"x")), tmp_path / "there")
+        unpack_files(build_archive(checksums_entry, (tarfile.TarInfo(name), b"x")), tmp_path / "there")
 
     assert not (tmp_path / "there").exists()
 
 
 def test_a_file_without_a_checksum_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ExternalError, match="has no checksum"):
-        unpack_files(parcel(announced(a="0"), (tarfile.TarInfo("b"), b"x")), tmp_path)
+        unpack_files(build_archive(announced(a="0"), (tarfile.TarInfo("b"), b"x")), tmp_path)
     with pytest.raises(ExternalError, match="is not the first entry"):
-        unpack_files(parcel((tarfile.TarInfo("b"), b"x")), tmp_path)
+        unpack_files(build_archive((tarfile.TarInfo("b"), b"x")), tmp_path)
 
 
 def test_a_link_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ExternalError, match="is not a plain file"):
-        unpack_files(parcel(announced(a="0"), (link("a", "/etc/passwd"), b"")), tmp_path)
+        unpack_files(build_archive(announced(a="0"), (link("a", "/etc/passwd"), b"")), tmp_path)
 
 
 def test_a_changed_or_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ExternalError, match="files are corrupt"):
-        unpack_files(parcel(announced(a="0"), (tarfile.TarInfo("a"), b"x")), tmp_path)
+        unpack_files(build_archive(announced(a="0"), (tarfile.TarInfo("a"), b"x")), tmp_path)
     with pytest.raises(ExternalError, match="files are corrupt"):
-        unpack_files(parcel(announced(a="0")), tmp_path)
+        unpack_files(build_archive(announced(a="0")), tmp_path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.8])
 def test_a_truncated_stream_is_one_clear_error(tmp_path: Path, share: float) -> None:
     (tmp_path / "a").write_bytes(b"x" * 50_000)
-    whole = pack_files({"trials.parquet": tmp_path / "a"})
+    content = pack_files({"trials.parquet": tmp_path / "a"})
 
     with pytest.raises(ExternalError, match="files are corrupt"):
-        unpack_files(io.BytesIO(whole[: int(share * len(whole))]), tmp_path / "there")
+        unpack_files(io.BytesIO(content[: int(share * len(content))]), tmp_path / "there")

@@ -20,7 +20,7 @@ from stargaze.store import Store
 from tests.infra.jobs.conftest import NOW, FakeJobService, RemoteSide
 from tests.waiting import wait_for
 
-TOLD = list[tuple[str, float]]
+Reports = list[tuple[str, float]]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stargaze.infra.jobs.server.STATUS_INTERVAL", 0.01)
 
 
-def begun(service: FakeJobService, store: Store, stage: str = "tune", *, resume: bool = False, **secrets: str) -> None:
+def submit(service: FakeJobService, store: Store, stage: str = "tune", *, resume: bool = False, **secrets: str) -> None:
     submit_job(build_spec(stage, Config(), store, resume=resume), service, store, NOW, secrets, lambda *_: None)
 
 
@@ -53,18 +53,18 @@ def bundle(folder: Path) -> dict[str, str]:
 def test_results_are_downloaded_as_if_they_were_created_here(
     remote: RemoteSide, service: FakeJobService, store: Store, tmp_path: Path
 ) -> None:
-    files, told = bundle(tmp_path / "made"), TOLD()
+    files, reports = bundle(tmp_path / "made"), Reports()
     answer = {"bundle": "store/bundles/x"}
     remote.job_does(
         {"activity": "trial 1 of 2", "fraction": 0.5}, {"exit_code": 0},
         result=answer, creates={**files, "trials.parquet": "trials", "trials.jsonl": ""},
     )  # fmt: skip
-    begun(service, store)
+    submit(service, store)
 
-    found = follow_job("tune", service, store, lambda *one: told.append(one))
+    result = follow_job("tune", service, store, lambda *one: reports.append(one))
 
-    assert (found.value, found.text) == (answer, "in words")
-    assert ("trial 1 of 2", 0.5) in told
+    assert (result.value, result.text) == (answer, "in words")
+    assert ("trial 1 of 2", 0.5) in reports
     assert {name: (store.root / name).read_text() for name in files} == files
     assert store.trials.read_text() == "trials"
     assert not store.journal.exists()
@@ -73,20 +73,20 @@ def test_results_are_downloaded_as_if_they_were_created_here(
 
 
 def test_only_missing_files_are_uploaded(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
-    lacking = list[list[str]]()
-    begun(service, store)
+    missing_files = list[list[str]]()
+    submit(service, store)
     store.job.unlink()
     store.leaderboard.write_text("another")
 
     class Watched(FakeJobService):
-        def inspect(self, wanted: Any) -> dict[str, Any]:
-            found = super().inspect(wanted)
-            lacking.append(found["missing"])
-            return found
+        def inspect(self, checksums: Any) -> dict[str, Any]:
+            result = super().inspect(checksums)
+            missing_files.append(result["missing"])
+            return result
 
-    begun(Watched(remote.server), store)
+    submit(Watched(remote.server), store)
 
-    assert lacking == [["leaderboard.csv"]]
+    assert missing_files == [["leaderboard.csv"]]
     assert (remote.server.store / "leaderboard.csv").read_text() == "another"
 
 
@@ -96,7 +96,7 @@ def test_an_incomplete_bundle_is_rejected_and_nothing_is_moved_into_place(
     files = bundle(tmp_path / "made")
     files = {name: "[]" if name.endswith("bundle.json") else text for name, text in files.items()}
     remote.job_does({"exit_code": 0}, result={}, creates={**files, "trials.parquet": "trials"})
-    begun(service, store)
+    submit(service, store)
 
     with pytest.raises(BadBundleError):
         follow_job("tune", service, store, lambda *_: None)
@@ -111,7 +111,7 @@ def test_ctrl_c_stops_the_job_and_downloads_the_journal(
 ) -> None:
     remote.job_does({"activity": "trial 1 of 9", "fraction": 0.1}, creates={"trials.jsonl": "a journal"})
     remote.jobs.work = _and_then_runs_on(remote)
-    begun(service, store)
+    submit(service, store)
 
     def pressed(what: str, _done: float) -> None:
         if what.startswith("trial"):
@@ -139,20 +139,20 @@ def _and_then_runs_on(remote: RemoteSide) -> Any:
 def test_a_lost_connection_is_opened_again_at_the_same_offset(
     remote: RemoteSide, service: FakeJobService, store: Store
 ) -> None:
-    told = TOLD()
+    reports = Reports()
     remote.job_does(
         *({"activity": f"trial {number}", "fraction": 0.1} for number in range(4)), {"exit_code": 0}, result={}
     )
-    begun(service, store)
+    submit(service, store)
     service.breaks = 4
 
-    follow_job("tune", service, store, lambda *one: told.append(one))
+    follow_job("tune", service, store, lambda *one: reports.append(one))
 
-    assert [what for what, _ in told] == [f"trial {number}" for number in range(4)]
+    assert [what for what, _ in reports] == [f"trial {number}" for number in range(4)]
 
 
 def test_without_a_connection_the_job_continues(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
-    begun(service, store)
+    submit(service, store)
 
     class Gone(FakeJobService):
         def follow(self, offset: int) -> Any:
@@ -167,7 +167,7 @@ def test_without_a_connection_the_job_continues(remote: RemoteSide, service: Fak
 
 def test_a_rejected_follow_is_not_retried(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
     asked = list[int]()
-    begun(service, store)
+    submit(service, store)
 
     class Refusing(FakeJobService):
         def follow(self, offset: int) -> Any:
@@ -185,7 +185,7 @@ def test_an_error_of_the_job_is_raised_with_hint_and_class(
     remote: RemoteSide, service: FakeJobService, store: Store
 ) -> None:
     remote.job_does({"error": "no leaderboard", "hint": "stargaze screen", "code": 3}, {"exit_code": 3})
-    begun(service, store)
+    submit(service, store)
 
     with pytest.raises(MissingInputError, match="no leaderboard") as raised:
         follow_job("tune", service, store, lambda *_: None)
@@ -198,7 +198,7 @@ def test_a_crashed_job_reports_its_last_line_and_how_to_resume(
     remote: RemoteSide, service: FakeJobService, store: Store
 ) -> None:
     remote.job_does({"output": "MemoryError"}, {"exit_code": -9}, creates={"trials.jsonl": "a journal"})
-    begun(service, store)
+    submit(service, store)
 
     with pytest.raises(ExternalError, match="tune ended on development: MemoryError") as raised:
         follow_job("tune", service, store, lambda *_: None)
@@ -208,10 +208,10 @@ def test_a_crashed_job_reports_its_last_line_and_how_to_resume(
 
 
 def test_a_second_job_of_a_store_is_rejected(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
-    begun(service, store)
+    submit(service, store)
 
     with pytest.raises(ExternalError, match=r"tune of this store .* on development") as raised:
-        begun(service, store, "screen")
+        submit(service, store, "screen")
 
     assert raised.value.hint == "stargaze tune --attach"
 
@@ -220,11 +220,11 @@ def test_a_running_job_that_was_started_elsewhere_is_left_alone(
     remote: RemoteSide, service: FakeJobService, store: Store
 ) -> None:
     remote.jobs.work = _and_then_runs_on(remote)
-    begun(service, store)
+    submit(service, store)
     store.job.unlink()
 
     with pytest.raises(ExternalError, match="was not started from this machine"):
-        begun(service, store)
+        submit(service, store)
 
     remote.server.stop()
 
@@ -232,7 +232,7 @@ def test_a_running_job_that_was_started_elsewhere_is_left_alone(
 def test_a_stage_that_was_not_submitted_is_not_followed(service: FakeJobService, store: Store) -> None:
     with pytest.raises(MissingInputError, match="this store has no tune job on the cluster"):
         follow_job("tune", service, store, lambda *_: None)
-    begun(service, store)
+    submit(service, store)
     with pytest.raises(UsageError, match="the job on the cluster is tune, not screen") as raised:
         follow_job("screen", service, store, lambda *_: None)
     assert raised.value.hint == "stargaze tune --attach"
@@ -265,13 +265,13 @@ def test_a_failed_submission_leaves_no_record(remote: RemoteSide, service: FakeJ
             raise ExternalError("development: the disk is full")
 
     with pytest.raises(StargazeError, match="disk is full"):
-        begun(Full(remote.server), store)
+        submit(Full(remote.server), store)
 
     assert not store.job.exists()
 
 
 def test_secrets_reach_the_job_and_no_file(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
-    begun(service, store, "fetch", GITHUB_TOKEN="ghp_secret")
+    submit(service, store, "fetch", GITHUB_TOKEN="ghp_secret")
 
     assert wait_for(lambda: remote.secrets) == {"GITHUB_TOKEN": "ghp_secret"}
     files = [path for folder in (remote.server.folder, store.root) for path in folder.rglob("*") if path.is_file()]
@@ -284,13 +284,13 @@ def test_an_older_journal_is_handled_as_by_a_local_tuning(
 ) -> None:
     store.journal.write_text("older")
     remote.job_does({"exit_code": 0}, result={})
-    begun(service, store)
+    submit(service, store)
     follow_job("tune", service, store, lambda *_: None)
     before = store.journal.with_suffix(".before.jsonl")
     assert (before.read_text(), store.journal.exists()) == ("older", False)
 
     store.journal.write_text("gone on with")
-    begun(service, store, resume=True)
+    submit(service, store, resume=True)
     assert json.loads(store.job.read_text())["inputs"][-1] == "trials.jsonl"
     follow_job("tune", service, store, lambda *_: None)
     assert (before.read_text(), store.journal.exists()) == ("older", False)

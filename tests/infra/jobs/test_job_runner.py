@@ -17,12 +17,12 @@ from tests.waiting import wait_for
 
 
 def test_the_environment_contains_no_config_of_the_head_node() -> None:
-    ours = {"STARGAZE_TUNING_TRIALS": "9", "RAY_ADDRESS": "a:1", "OMP_NUM_THREADS": "1"}
+    environ = {"STARGAZE_TUNING_TRIALS": "9", "RAY_ADDRESS": "a:1", "OMP_NUM_THREADS": "1"}
 
-    found = job_environment(ours, {"GITHUB_TOKEN": "t"})
+    environment = job_environment(environ, {"GITHUB_TOKEN": "t"})
 
     here = Path.cwd()
-    assert found == {
+    assert environment == {
         "RAY_ADDRESS": "a:1",
         "GITHUB_TOKEN": "t",
         "XDG_CONFIG_HOME": str(here),
@@ -31,7 +31,7 @@ def test_the_environment_contains_no_config_of_the_head_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "output"),
     [
         (b'{"exit_code": 0}\n', '{"exit_code": 0}'),
         (b"next: stargaze deploy\n", "next: stargaze deploy"),
@@ -45,9 +45,9 @@ def test_each_printed_line_is_an_output_event(line: bytes, output: str) -> None:
     assert output_event(line).endswith(b"\n")
 
 
-def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def start_runner(folder: Path, *argv: str) -> subprocess.Popen[bytes]:
     """Start it as Ray does, and write its secrets as the job server does."""
-    (folder / "job.json").write_text(json.dumps({"argv": words}))
+    (folder / "job.json").write_text(json.dumps({"argv": argv}))
     (folder / "stargaze.toml").write_text('[store]\npath = "store"\n')
     os.mkfifo(folder / "secrets")
     process = subprocess.Popen([sys.executable, "-I", "-m", "stargaze.infra.jobs.job_runner", str(folder)])
@@ -57,7 +57,7 @@ def bear(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.real
 def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
-    code = bear(tmp_path, "fetch").wait(60)
+    code = start_runner(tmp_path, "fetch").wait(60)
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert (code, events[-1]) == (0, {"exit_code": 0})
@@ -69,7 +69,7 @@ def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
-    assert bear(tmp_path, "tune").wait(60) == 3
+    assert start_runner(tmp_path, "tune").wait(60) == 3
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     error = {"error": "store/features.json does not exist yet", "hint": "stargaze select-features", "code": 3}
@@ -81,7 +81,7 @@ def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
 def test_a_terminated_command_records_its_exit_code(tmp_path: Path) -> None:
     """Ray sends SIGTERM to both processes and does not record the exit code."""
     os.mkfifo(tmp_path / "endless.json")  # nothing is written: reading never ends
-    process = bear(tmp_path, "fetch", "endless.json")
+    process = start_runner(tmp_path, "fetch", "endless.json")
     wait_for((tmp_path / "events.jsonl").exists)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     child = int(wait_for(lambda: children.read_text().split())[0])

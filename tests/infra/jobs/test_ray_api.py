@@ -31,8 +31,8 @@ class Ray(BaseHTTPRequestHandler):
             return
         self._answer(500 if b"broken" in body else 200, {})
 
-    def _answer(self, code: int, value: Any, said: bytes = b"Traceback:\nRuntimeError: no room\n") -> None:
-        content = json.dumps(value).encode() if code != 500 else said
+    def _answer(self, code: int, value: Any, body: bytes = b"Traceback:\nRuntimeError: no room\n") -> None:
+        content = json.dumps(value).encode() if code != 500 else body
         if self.headers["authorization"] != "Bearer good":
             code, content = 403, b"Forbidden: invalid token"
         self.send_response(code)

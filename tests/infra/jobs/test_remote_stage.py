@@ -27,14 +27,14 @@ MACHINES = InfraSection(
 )
 
 
-def quiet(_what: str, _done: float) -> None: ...
+def ignore_progress(_what: str, _done: float) -> None: ...
 
 
 def test_the_job_server_is_on_the_development_machine(store: Store) -> None:
-    found = remote_stage.connect_cluster(Config(infra=MACHINES), store)
+    result = remote_stage.connect_cluster(Config(infra=MACHINES), store)
 
-    assert isinstance(found, SshJobService)
-    assert (found.name, found.machine.address, found.layout.folder) == ("development", "10.0.0.4", "/srv/ray")
+    assert isinstance(result, SshJobService)
+    assert (result.name, result.machine.address, result.layout.folder) == ("development", "10.0.0.4", "/srv/ray")
 
 
 def test_without_machines_the_hint_is_infra_up(store: Store) -> None:
@@ -53,11 +53,13 @@ def test_only_fetch_receives_the_token(
     sent = list[Any]()
     monkeypatch.setattr(remote_stage, "check_inputs", lambda *_: None)
     monkeypatch.setattr(
-        remote_stage, "submit_job", lambda one, _head, _store, _now, given, _report: sent.extend([one, given])
+        remote_stage,
+        "submit_job",
+        lambda call, _head, _store, _now, environment, _report: sent.extend([call, environment]),
     )
 
     remote_stage.start_stage(
-        stage, Config(infra=MACHINES), store, NOW, quiet, options=["--update"], resume=stage == "tune"
+        stage, Config(infra=MACHINES), store, NOW, ignore_progress, options=["--update"], resume=stage == "tune"
     )
 
     assert sent[1] == secrets
@@ -69,9 +71,9 @@ def test_the_result_contains_the_local_path_of_the_bundle(store: Store, monkeypa
     write_json(store.root / "job.json", {"stage": "tune"})
     monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult({"bundle": "store/bundles/abc"}, "text"))
 
-    found = remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
+    result = remote_stage.attach_stage("tune", Config(infra=MACHINES), store, ignore_progress)
 
-    assert found == CommandResult({"bundle": str(store.bundles / "abc")}, "text")
+    assert result == CommandResult({"bundle": str(store.bundles / "abc")}, "text")
 
 
 def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +82,7 @@ def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.
     monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult(None))
 
     with pytest.raises(ExternalError, match="tune returned no result"):
-        remote_stage.attach_stage("tune", Config(infra=MACHINES), store, quiet)
+        remote_stage.attach_stage("tune", Config(infra=MACHINES), store, ignore_progress)
 
 
 def test_inputs_are_checked_before_the_cluster_is_contacted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,14 +91,14 @@ def test_inputs_are_checked_before_the_cluster_is_contacted(store: Store, monkey
     monkeypatch.setattr(remote_stage, "submit_job", lambda *_: pytest.fail("a job was submitted"))
 
     with pytest.raises(MissingInputError) as raised:
-        remote_stage.start_stage("screen", Config(infra=MACHINES), store, NOW, quiet)
+        remote_stage.start_stage("screen", Config(infra=MACHINES), store, NOW, ignore_progress)
 
     assert raised.value.hint == "stargaze fetch"
 
 
 def test_attach_without_a_job_does_not_contact_the_cluster(store: Store) -> None:
     with pytest.raises(MissingInputError, match="this store has no tune job on the cluster"):
-        remote_stage.attach_stage("tune", Config(), store, quiet)
+        remote_stage.attach_stage("tune", Config(), store, ignore_progress)
 
 
 @pytest.mark.parametrize("is_running", [False, True])
@@ -112,9 +114,9 @@ def test_a_run_tunes_on_the_cluster_and_attaches_to_a_running_job(
         remote_stage, "attach_stage", lambda stage, *_: done.append(f"attach {stage}") or CommandResult({"trials": 3})
     )
 
-    found = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, quiet, resume=False)
+    result = _run_tuning(Config(tuning=TuningSection(on="cluster")), store, NOW, ignore_progress, resume=False)
 
-    assert found == {"trials": 3}
+    assert result == {"trials": 3}
     assert done == [*([] if is_running else ["start tune"]), "attach tune"]
 
 
@@ -124,9 +126,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A fake cluster that runs every job at once; the list of calls, in order."""
-    asked = list[Any]()
+    calls = list[Any]()
     values = {
         "fetch": {"repositories": 2},
         "select-features": [{"feature": "age"}],
@@ -134,65 +136,65 @@ def away(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "repositories": 9},
     }
 
-    def start(stage: str, *_: Any, **taken: Any) -> dict[str, str]:
-        asked.append(("begin", stage, taken))
+    def start(stage: str, *_: Any, **inputs: Any) -> dict[str, str]:
+        calls.append(("start", stage, inputs))
         return {"machine": "development"}
 
     def attach(stage: str, *_: Any) -> CommandResult:
-        asked.append(("attend", stage))
+        calls.append(("attach", stage))
         return CommandResult(values[stage], "in words")
 
     monkeypatch.setattr(remote_stage, "start_stage", start)
     monkeypatch.setattr(remote_stage, "attach_stage", attach)
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("stage", ["fetch", "select-features", "screen", "tune"])
-def test_a_stage_runs_on_the_cluster_and_its_result_is_printed(run: Run, away: list[Any], stage: str) -> None:
+def test_a_stage_runs_on_the_cluster_and_its_result_is_printed(run: Run, calls: list[Any], stage: str) -> None:
     ended = run(stage, "--on", "cluster", "--json")
 
     assert ended.code == 0
-    assert [one[:2] for one in away] == [("begin", stage), ("attend", stage)]
+    assert [call[:2] for call in calls] == [("start", stage), ("attach", stage)]
     assert json.loads(ended.out)
     assert "next: stargaze " in ended.err
 
 
-def test_the_text_of_the_result_is_printed(run: Run, away: list[Any]) -> None:
+def test_the_text_of_the_result_is_printed(run: Run, calls: list[Any]) -> None:
     assert run("tune", "--on", "cluster").out == "in words\n"
     assert run("fetch", "--on", "cluster").out == "in words\n"
 
 
-def test_detach_prints_how_to_attach(run: Run, away: list[Any]) -> None:
+def test_detach_prints_how_to_attach(run: Run, calls: list[Any]) -> None:
     ended = run("tune", "--detach", "--resume")
 
     assert (ended.code, ended.out) == (0, "tune runs on development\n")
-    assert away == [("begin", "tune", {"resume": True})]
+    assert calls == [("start", "tune", {"resume": True})]
     assert "next: stargaze tune --attach" in ended.err
 
 
-def test_attach_starts_no_job(run: Run, away: list[Any]) -> None:
+def test_attach_starts_no_job(run: Run, calls: list[Any]) -> None:
     assert run("screen", "--attach").code == 0
-    assert away == [("attend", "screen")]
+    assert calls == [("attach", "screen")]
 
 
-def test_files_and_the_update_option_are_passed_on(run: Run, away: list[Any]) -> None:
+def test_files_and_the_update_option_are_passed_on(run: Run, calls: list[Any]) -> None:
     run("fetch", "a.json", "--from", "b.csv", "--update", "--on", "cluster")
 
-    assert away[0][2] == {"options": ["--update"], "files": [Path("b.csv"), Path("a.json")]}
+    assert calls[0][2] == {"options": ["--update"], "files": [Path("b.csv"), Path("a.json")]}
 
 
 def test_the_option_overrides_the_place_in_the_config(
-    run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch
+    run: Run, calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STARGAZE_TUNING_ON", "cluster")
 
     assert run("tune").code == 0
-    assert len(away) == 2
+    assert len(calls) == 2
     assert run("tune", "--on", "local").code == 3  # this store has no input of tune
-    assert len(away) == 2
+    assert len(calls) == 2
 
 
-def test_growth_is_tuned_on_the_cluster_too(run: Run, away: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_is_tuned_on_the_cluster_too(run: Run, calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STARGAZE_TUNING_TARGET", "growth")
 
     assert "growth bundle b of 9 repositories" in run("tune", "--on", "cluster").out
@@ -200,7 +202,7 @@ def test_growth_is_tuned_on_the_cluster_too(run: Run, away: list[Any], monkeypat
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("argv", "code", "message"),
     [
         (("tune", "--detach", "--attach"), 2, "--detach and --attach cannot be combined"),
         (("tune", "--on", "local", "--detach"), 2, "--detach needs --on cluster"),
@@ -216,7 +218,7 @@ def test_growth_is_tuned_on_the_cluster_too(run: Run, away: list[Any], monkeypat
         (("fetch", "--on", "cluster"), 3, "no machines have been created from this store"),
     ],
 )
-def test_invalid_combinations_are_one_line(run: Run, words: tuple[str, ...], code: int, message: str) -> None:
-    ended = run(*words)
+def test_invalid_combinations_are_one_line(run: Run, argv: tuple[str, ...], code: int, message: str) -> None:
+    ended = run(*argv)
 
     assert (ended.code, ended.error) == (code, message)

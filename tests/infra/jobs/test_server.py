@@ -66,8 +66,8 @@ def test_the_store_contains_the_uploaded_files_and_nothing_of_a_previous_job(rem
 
     remote.server.submit(asked(files), io.BytesIO(pack_files(files)))
 
-    left = sorted(path.relative_to(remote.server.store).as_posix() for path in remote.server.store.rglob("*"))
-    assert left == ["github.sqlite", "repositories.parquet"]  # the responses of GitHub stay
+    names = sorted(path.relative_to(remote.server.store).as_posix() for path in remote.server.store.rglob("*"))
+    assert names == ["github.sqlite", "repositories.parquet"]  # the responses of GitHub stay
     assert (remote.server.folder / "stargaze.toml").read_text() == "[tuning]\n"
 
 
@@ -108,10 +108,10 @@ def test_events_are_followed_from_any_offset(remote: RemoteSide) -> None:
     remote.job_does({"activity": "a", "fraction": 0.1}, {"activity": "b", "fraction": 0.2}, {"exit_code": 0})
     remote.server.submit(asked({}), io.BytesIO(pack_files({})))
 
-    whole = [line for line in remote.server.follow(0) if line]
+    lines = [line for line in remote.server.follow(0) if line]
 
-    assert [json.loads(line).get("activity") for line in whole] == ["a", "b", None]
-    assert [line for line in remote.server.follow(len(whole[0]) + 1) if line] == whole[1:]
+    assert [json.loads(line).get("activity") for line in lines] == ["a", "b", None]
+    assert [line for line in remote.server.follow(len(lines[0]) + 1) if line] == lines[1:]
 
 
 def test_a_crashed_job_has_an_unknown_exit_code(remote: RemoteSide) -> None:
@@ -168,18 +168,18 @@ def test_the_download_contains_the_named_bundle(remote: RemoteSide, tmp_path: Pa
 # ---- the program, as ssh calls it ----------------------------------------------------------------------------------
 
 
-def call(folder: Path, *words: str, stdin: bytes = b"{}") -> subprocess.CompletedProcess[bytes]:
+def call(folder: Path, *argv: str, stdin: bytes = b"{}") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-I", "-m", "stargaze.infra.jobs.server", folder / "jobs", folder / "ray.env"]
-    return subprocess.run([*command, "http://127.0.0.1:1", *words], input=stdin, capture_output=True, check=False)
+    return subprocess.run([*command, "http://127.0.0.1:1", *argv], input=stdin, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("argv", [["inspect"], ["follow", "0"]], ids=" ".join)
 def test_an_error_is_one_line_of_json_and_an_exit_code(tmp_path: Path, argv: list[str]) -> None:
     done = call(tmp_path, *argv)
 
-    told = json.loads(done.stdout)["rejected"]
-    assert (done.returncode, told["code"], told["hint"]) == (5, 5, "stargaze infra configure --tags ray")
-    assert "Ray is not configured here" in told["error"]
+    rejected = json.loads(done.stdout)["rejected"]
+    assert (done.returncode, rejected["code"], rejected["hint"]) == (5, 5, "stargaze infra configure --tags ray")
+    assert "Ray is not configured here" in rejected["error"]
 
 
 def test_the_folder_is_private_and_an_unknown_method_is_rejected(tmp_path: Path) -> None:

@@ -33,18 +33,18 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceFactory:
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
-    def made(script: str) -> SshJobService:
+    def create_service(script: str) -> SshJobService:
         (tmp_path / "python").write_text(f"#!/bin/sh\nshift 6\n{script}\n")
         (tmp_path / "python").chmod(0o755)
         return SshJobService(MACHINE, HeadLayout(python=str(tmp_path / "python")), "abc")
 
-    return made
+    return create_service
 
 
 def test_the_server_runs_under_rays_account_in_a_folder_of_the_store() -> None:
-    words = MACHINE.argv(SshJobService(MACHINE, HeadLayout(), "abc")._command("follow", "7"), root=True)[-1]
+    command = MACHINE.argv(SshJobService(MACHINE, HeadLayout(), "abc")._command("follow", "7"), root=True)[-1]
 
-    assert words == (
+    assert command == (
         "sudo -n runuser -u ray -- /opt/stargaze/bin/python -I -m stargaze.infra.jobs.server /var/lib/ray/jobs/abc "
         "/etc/stargaze/ray.env http://127.0.0.1:8265 follow 7"
     )
@@ -64,9 +64,9 @@ def test_two_stores_have_different_ids(tmp_path: Path) -> None:
 
 
 def test_a_head_node_with_different_code_is_rejected(service: ServiceFactory) -> None:
-    told = {"code": code_digest(), "job": None, "missing": ["a"]}
+    state = {"code": code_digest(), "job": None, "missing": ["a"]}
 
-    assert service(f"cat >/dev/null; echo '{json.dumps(told)}'").inspect({"a": "0"}) == told
+    assert service(f"cat >/dev/null; echo '{json.dumps(state)}'").inspect({"a": "0"}) == state
     with pytest.raises(ExternalError, match="has a different version of stargaze than this machine") as raised:
         service('echo \'{"code": "other"}\'').inspect({})
     assert raised.value.hint == "stargaze infra configure --tags ray"
@@ -84,12 +84,12 @@ def test_without_stargaze_on_the_head_node_the_hint_is_infra_configure(service: 
 def test_an_error_of_the_server_is_raised_with_its_class(service: ServiceFactory) -> None:
     error = {"error": "Ray refuses the token", "hint": "stargaze infra configure", "code": 4}
 
-    told = json.dumps({"rejected": error})
+    rejection = json.dumps({"rejected": error})
     with pytest.raises(CredentialsError, match="development: Ray refuses") as raised:
-        service(f"cat >/dev/null; echo '{told}'; exit 4").submit({}, b"")
+        service(f"cat >/dev/null; echo '{rejection}'; exit 4").submit({}, b"")
     assert raised.value.hint == "stargaze infra configure"
     with pytest.raises(CredentialsError, match="development: Ray refuses"):
-        list(service(f"echo '{told}'; exit 4").follow(0))
+        list(service(f"echo '{rejection}'; exit 4").follow(0))
 
 
 def test_other_failures_are_one_line(service: ServiceFactory) -> None:
@@ -116,11 +116,11 @@ def test_the_request_is_the_first_line_and_the_files_follow(service: ServiceFact
 
 def test_lines_are_yielded_at_once_and_heartbeats_are_not(service: ServiceFactory) -> None:
     head = service('echo "{\\"verb\\": \\"$1 $2\\"}"; echo; echo \'{"exit_code": 0}\'; exec sleep 60')
-    begun, lines = time.monotonic(), head.follow(12)
+    started, lines = time.monotonic(), head.follow(12)
 
     assert [next(lines), next(lines)] == ['{"verb": "follow 12"}', '{"exit_code": 0}']
     lines.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
 
 
 def test_silence_is_a_lost_connection(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
