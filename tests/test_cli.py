@@ -156,7 +156,7 @@ def test_version_is_printed_on_stdout(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message", "hint"),
+    ("argv", "message", "hint"),
     [
         (["tun"], "No such command 'tun'. Did you mean 'tune'", "stargaze -h"),
         (["fetch", "--frm", "x"], "No such option: --frm (Possible options: --from)", "stargaze fetch -h"),
@@ -174,8 +174,8 @@ def test_version_is_printed_on_stdout(run: Run) -> None:
         (["config", "-c", "."], ".: cannot be read", "stargaze init"),
     ],
 )
-def test_a_usage_error_is_one_line_and_a_hint(run: Run, words: list[str], message: str, hint: str) -> None:
-    ended = run(*words)
+def test_a_usage_error_is_one_line_and_a_hint(run: Run, argv: list[str], message: str, hint: str) -> None:
+    ended = run(*argv)
 
     assert ended.code == 2
     assert message in ended.error
@@ -332,7 +332,7 @@ def test_fetch_prints_a_summary_and_the_next_command(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message", "hint"),
+    ("argv", "message", "hint"),
     [
         (["select-features"], "store/repositories.parquet does not exist yet", "stargaze fetch"),
         (["screen"], "store/features.json does not exist yet", "stargaze select-features"),
@@ -348,9 +348,9 @@ def test_fetch_prints_a_summary_and_the_next_command(run: Run) -> None:
     ],
 )
 def test_a_stage_without_its_input_names_the_command_that_creates_it(
-    run: Run, words: list[str], message: str, hint: str
+    run: Run, argv: list[str], message: str, hint: str
 ) -> None:
-    ended = run(*words)
+    ended = run(*argv)
 
     assert ended.code == 3
     assert message in ended.error
@@ -358,7 +358,7 @@ def test_a_stage_without_its_input_names_the_command_that_creates_it(
 
 
 @pytest.mark.parametrize(
-    ("words", "message", "hint"),
+    ("argv", "message", "hint"),
     [
         (["tune"], "store/leaderboard.csv does not exist yet", "stargaze screen"),
         (["report"], "store/leaderboard.csv does not exist yet", "stargaze screen"),
@@ -368,11 +368,11 @@ def test_a_stage_without_its_input_names_the_command_that_creates_it(
     ],
 )
 def test_after_select_features_the_next_step_is_screen(
-    run: Run, ready: Store, words: list[str], message: str, hint: str
+    run: Run, ready: Store, argv: list[str], message: str, hint: str
 ) -> None:
     before = state(ready.root)
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert ended.code in (2, 3)
     assert message in ended.error
@@ -515,16 +515,16 @@ CHANGES += ["a missing manifest", "a link"]
 
 
 @pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("words", [["deploy"], ["predict", "a/b"], ["serve", "--port", "0"]])
-def test_a_bundle_that_differs_from_its_manifest_is_rejected(run: Run, made: Path, words: list[str], how: str) -> None:
+@pytest.mark.parametrize("argv", [["deploy"], ["predict", "a/b"], ["serve", "--port", "0"]])
+def test_a_bundle_that_differs_from_its_manifest_is_rejected(run: Run, made: Path, argv: list[str], how: str) -> None:
     store = Store(Path("store"))
-    if words[0] != "deploy":
+    if argv[0] != "deploy":
         store.serving.mkdir()
         store.current.symlink_to(made.resolve())
     change(made, how)
     before = state(store.root)
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert ended.code == 5
     assert made.name in ended.error
@@ -806,12 +806,12 @@ def interrupting(moment: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    "words", [["config"], ["status"], ["releases"], ["fetch", "good.csv"], ["select-features"]], ids=" ".join
+    "argv", [["config"], ["status"], ["releases"], ["fetch", "good.csv"], ["select-features"]], ids=" ".join
 )
-def test_json_output_contains_nothing_else(run: Run, ready: Store, selecting_quickly: None, words: list[str]) -> None:
+def test_json_output_contains_nothing_else(run: Run, ready: Store, selecting_quickly: None, argv: list[str]) -> None:
     Path("good.csv").write_text(GOOD)
 
-    ended = run(*words, "--json")
+    ended = run(*argv, "--json")
 
     assert ended.code == 0
     assert strict(ended.out) is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze import diagnostics as checks
+from stargaze import diagnostics
 from stargaze.config import Config, InfraSection
 from stargaze.diagnostics import Check, catch_errors, check_this_machine
 from stargaze.errors import ExternalError
@@ -37,7 +37,7 @@ def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypa
 
 
 def test_a_full_disk_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "MIN_FREE", 1e9)
+    monkeypatch.setattr(diagnostics, "MIN_FREE", 1e9)
 
     assert states(check_this_machine(tmp_path, {}))["disk"] == "error"
 

@@ -10,18 +10,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from stargaze.commands import hook as cli_hook
-from stargaze.commands import infra as cli_infra
+from stargaze.commands import hook, infra
 from tests.infra.conftest import FakeCloud
-from tests.test_cli import DOCUMENTATION, Run
+from tests.test_cli import Run
 
-EXAMPLES = {**cli_infra.EXAMPLES, **cli_hook.EXAMPLES}
+EXAMPLES = {**infra.EXAMPLES, **hook.EXAMPLES}
 NEEDS = {"infra ssh": ["production1"], "infra forget": ["production1"]}
 
 
 @pytest.fixture(autouse=True)
 def without_a_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nobody's clouds.yaml is read."""
+    """Hide the clouds.yaml of this user."""
     for name in ("OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -29,13 +28,12 @@ def without_a_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_every_command_has_help_with_an_example_and_is_documented(run: Run, command: str) -> None:
+def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
     ended = run(*command.split(), "--help")
 
     assert (ended.code, ended.err) == (0, "")
     assert f"Example: {EXAMPLES[command]}" in ended.out
     assert EXAMPLES[command].startswith(f"stargaze {command}")
-    assert f"stargaze {command}" in DOCUMENTATION
 
 
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "hook remove"])

@@ -167,7 +167,7 @@ def test_another_stage_is_neither_attached_nor_started(run: Run, remote: RemoteS
 
 
 @pytest.mark.parametrize(
-    ("words", "late"),
+    ("argv", "late"),
     [
         (["tune", "--trials", "9"], "trials"),
         (["tune", "--resume"], "resume"),
@@ -178,21 +178,21 @@ def test_another_stage_is_neither_attached_nor_started(run: Run, remote: RemoteS
         (["fetch", "--details"], "details"),
         (["fetch", "--name", "pallets/flask"], "name"),
     ],
-    ids=lambda words: " ".join(words) if isinstance(words, list) else words,
+    ids=lambda argv: " ".join(argv) if isinstance(argv, list) else argv,
 )
 def test_attach_cannot_be_combined_with_options_of_the_stage(
-    run: Run, remote: RemoteSide, words: list[str], late: str
+    run: Run, remote: RemoteSide, argv: list[str], late: str
 ) -> None:
-    run(words[0], "--detach")
+    run(argv[0], "--detach")
 
-    attached = run(*words, "--attach")
+    attached = run(*argv, "--attach")
 
     assert attached.code == 2
     assert attached.error == f"--{late} cannot be combined with --attach, which follows a job that is already running"
     assert job_record().exists()
 
 
-@pytest.mark.parametrize("words", [["--on", "cluster"], ["--detach"]], ids=" ".join)
+@pytest.mark.parametrize("argv", [["--on", "cluster"], ["--detach"]], ids=" ".join)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
     ("config", "code", "said", "hint"),
@@ -204,11 +204,11 @@ def test_attach_cannot_be_combined_with_options_of_the_stage(
     ids=["none", "without hosts", "without a head"],
 )
 def test_a_missing_cluster_is_an_error_with_a_hint(
-    run: Run, place: Store, stage: str, words: list[str], config: str, code: int, said: str, hint: str
+    run: Run, place: Store, stage: str, argv: list[str], config: str, code: int, said: str, hint: str
 ) -> None:
     Path("stargaze.toml").write_text(config)
 
-    ended = run(stage, *words, "--json")
+    ended = run(stage, *argv, "--json")
 
     assert (ended.code, ended.out) == (code, "")
     assert said in ended.error
@@ -252,10 +252,10 @@ def test_an_unusable_head_node_is_an_error_and_leaves_no_record(
     assert not job_record().exists()
 
 
-@pytest.mark.parametrize("words", [["--on", "cluster"], ["--detach"], ["--attach"]], ids=" ".join)
-def test_a_second_command_in_a_store_is_rejected(run: Run, remote: RemoteSide, place: Store, words: list[str]) -> None:
+@pytest.mark.parametrize("argv", [["--on", "cluster"], ["--detach"], ["--attach"]], ids=" ".join)
+def test_a_second_command_in_a_store_is_rejected(run: Run, remote: RemoteSide, place: Store, argv: list[str]) -> None:
     with lock_store(place):
-        ended = run("screen", *words)
+        ended = run("screen", *argv)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
     assert remote.jobs.known == {}
@@ -282,14 +282,14 @@ def test_options_about_trials_are_rejected_for_growth(
 def test_a_corrupt_job_record_is_one_line(run: Run, remote: RemoteSide) -> None:
     job_record().write_text("{")
 
-    for words in (["--attach"], ["--on", "cluster"]):
-        ended = run("screen", *words)
+    for argv in (["--attach"], ["--on", "cluster"]):
+        ended = run("screen", *argv)
         assert ended.code == 5
         assert ended.error.startswith("store/job.json: cannot be read")
 
 
 @pytest.mark.parametrize(
-    ("words", "option"),
+    ("argv", "option"),
     [
         (["screen", "--on", "cluster", "--max-rows", "-1"], "screening.max_rows"),
         (["tune", "--detach", "--trials", "0"], "tuning.trials"),
@@ -298,8 +298,8 @@ def test_a_corrupt_job_record_is_one_line(run: Run, remote: RemoteSide) -> None:
     ],
     ids=" ".join,
 )
-def test_options_are_checked_before_the_upload(run: Run, remote: RemoteSide, words: list[str], option: str) -> None:
-    ended = run(*words)
+def test_options_are_checked_before_the_upload(run: Run, remote: RemoteSide, argv: list[str], option: str) -> None:
+    ended = run(*argv)
 
     assert ended.code == 2
     assert ended.error.startswith(f"option: {option} should be ")

@@ -74,7 +74,7 @@ def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> F
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message", "hint"),
+    ("argv", "code", "message", "hint"),
     [
         (["scale", "wrker=2"], 2, "wrker: not a service to scale", "Did you mean worker?"),
         (["scale", "results=3"], 2, "results: not a service to scale", "web=4 worker=8"),
@@ -113,9 +113,9 @@ def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> F
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_invalid_arguments_are_one_line_and_change_nothing(
-    run: Run, fake: FakeSwarm, words: list[str], code: int, message: str, hint: str
+    run: Run, fake: FakeSwarm, argv: list[str], code: int, message: str, hint: str
 ) -> None:
-    ended = run(*words)
+    ended = run(*argv)
 
     assert (ended.code, ended.out) == (code, "")
     assert message in ended.error
@@ -144,53 +144,53 @@ SWARM_COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("words", SWARM_COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("argv", SWARM_COMMANDS, ids=" ".join)
 def test_swarm_commands_require_the_swarm_as_target(
-    run: Run, fake: FakeSwarm, words: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, fake: FakeSwarm, argv: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if there is a Swarm."""
     monkeypatch.setenv("STARGAZE_DEPLOY_TO", "local")
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert (ended.code, ended.hint) == (2, 'deploy.to = "swarm"')
     assert fake.changes == []
 
 
-@pytest.mark.parametrize("words", [*SWARM_COMMANDS, ["deploy"], ["rollback"], ["status"]], ids=" ".join)
-def test_without_machines_the_hint_names_the_command_that_creates_them(run: Run, words: list[str]) -> None:
+@pytest.mark.parametrize("argv", [*SWARM_COMMANDS, ["deploy"], ["rollback"], ["status"]], ids=" ".join)
+def test_without_machines_the_hint_names_the_command_that_creates_them(run: Run, argv: list[str]) -> None:
     Path("stargaze.toml").write_text('[deploy]\nto = "swarm"\n')
 
-    ended = run(*words, "--json") if words[0] != "logs" else run(*words)
+    ended = run(*argv, "--json") if argv[0] != "logs" else run(*argv)
 
     assert (ended.code, ended.out) == (3, "")
     assert (ended.error, ended.hint) == ("no machines have been created from this store", "stargaze infra up")
 
 
-@pytest.mark.parametrize("words", [*SWARM_COMMANDS, ["rollback"], ["status"]], ids=" ".join)
-def test_a_cluster_without_production_machines_is_an_error(run: Run, words: list[str]) -> None:
+@pytest.mark.parametrize("argv", [*SWARM_COMMANDS, ["rollback"], ["status"]], ids=" ".join)
+def test_a_cluster_without_production_machines_is_an_error(run: Run, argv: list[str]) -> None:
     Path("key").touch(0o600)
     Path("stargaze.toml").write_text(
         CONFIG.format(more="").partition("production1")[0] + 'development = "a@10.0.0.4"\n'
     )
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert (ended.code, ended.error) == (3, "the cluster has no production machine")
 
 
-@pytest.mark.parametrize("words", [["scale", "worker=2"], ["logs", "web"], ["status"]], ids=" ".join)
-def test_unreachable_machines_are_an_external_error(run: Run, fake: FakeSwarm, words: list[str]) -> None:
+@pytest.mark.parametrize("argv", [["scale", "worker=2"], ["logs", "web"], ["status"]], ids=" ".join)
+def test_unreachable_machines_are_an_external_error(run: Run, fake: FakeSwarm, argv: list[str]) -> None:
     fake.unreachable = {"production1", "production2"}
 
-    ended = run(*words)
+    ended = run(*argv)
 
     assert (ended.code, ended.hint) == (5, "stargaze infra status")
     assert "no Swarm manager is reachable: ssh login to production1 failed" in ended.error
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("argv", "code", "message"),
     [
         (["scale", "worker=2"], 3, "nothing has been deployed to the Swarm"),
         (["rollback"], 3, "nothing has been deployed to the Swarm"),
@@ -199,13 +199,13 @@ def test_unreachable_machines_are_an_external_error(run: Run, fake: FakeSwarm, w
     ],
 )
 def test_before_the_first_deploy_the_hint_is_deploy(
-    run: Run, fake: FakeSwarm, words: list[str], code: int, said: str
+    run: Run, fake: FakeSwarm, argv: list[str], code: int, message: str
 ) -> None:
     fake.services.clear()
 
-    ended = run(*words)
+    ended = run(*argv)
 
-    assert (ended.code, ended.error) == (code, said)
+    assert (ended.code, ended.error) == (code, message)
     assert ended.hint.endswith("stargaze deploy")
 
 
@@ -264,11 +264,11 @@ def test_logs_runs_docker_on_a_manager(run: Run, fake: FakeSwarm, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "words", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
+    "argv", [("deploy",), ("deploy", "--rotate-secrets"), ("rollback",), ("scale", "worker=3")], ids=" ".join
 )
-def test_one_command_at_a_time_changes_production(run: Run, fake: FakeSwarm, words: list[str]) -> None:
+def test_one_command_at_a_time_changes_production(run: Run, fake: FakeSwarm, argv: list[str]) -> None:
     with lock_production(Store(Path("store"))):
-        ended = run(*words)
+        ended = run(*argv)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
     assert ended.error.startswith("store: another command is changing production (process ")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs import server as program
+from stargaze.infra.jobs import server as job_server
 from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
 from stargaze.system.source_package import code_digest
 from tests.infra.jobs.conftest import RemoteSide
@@ -30,8 +30,8 @@ ASKED = {
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "POLL_INTERVAL", 0.01)
-    monkeypatch.setattr(program, "STATUS_INTERVAL", 0.01)
+    monkeypatch.setattr(job_server, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(job_server, "STATUS_INTERVAL", 0.01)
 
 
 def asked(files: dict[str, Path], **more: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_a_new_head_node_has_no_job(remote: RemoteSide) -> None:
 
 
 def test_heartbeats_are_sent_while_a_job_is_silent(remote: RemoteSide, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(job_server, "HEARTBEAT", 0.05)
     remote.job_does()
     remote.server.submit(asked({}), io.BytesIO(pack_files({})))
     wait_for(lambda: remote.jobs.known["job-1"] == "SUCCEEDED")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.errors import CredentialsError, ExternalError, MissingInputError, error_from_code
-from stargaze.infra.jobs import ssh_client as module
+from stargaze.infra.jobs import ssh_client
 from stargaze.infra.jobs.ssh_client import HeadLayout, SshJobService, store_id
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import SshHost
@@ -124,7 +124,7 @@ def test_lines_are_yielded_at_once_and_heartbeats_are_not(service: ServiceFactor
 
 
 def test_silence_is_a_lost_connection(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_TIMEOUT", 0.2)
+    monkeypatch.setattr(ssh_client, "SILENCE_TIMEOUT", 0.2)
 
     with pytest.raises(ExternalError, match=r"lost the connection to development: no output for 0\.2 s"):
         next(service("exec sleep 60").follow(0))
