@@ -138,7 +138,7 @@ def stored_asks(folder: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(path)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'details'").fetchone():
             return set()
-        pages = {ask for (ask,) in database.execute("SELECT ask FROM pages")}
+        pages = {key for (key,) in database.execute("SELECT key FROM pages")}
         return pages | {f"{kind} {number}" for kind, number in database.execute("SELECT kind, id FROM details")}
 
 
