@@ -1,4 +1,4 @@
-"""A GitHub of canned answers, and a clock that only sleeping moves."""
+"""A transport with canned responses, and a clock that advances only when the client sleeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOW = 1_780_000_000.0
 
 
 class FakeClock:
-    """Time that passes by sleeping; ``skew`` is how far this machine is ahead of GitHub."""
+    """Time that advances by sleeping; ``skew`` is the offset of the local clock from GitHub's [s]."""
 
     def __init__(self, skew: float = 0.0) -> None:
         self.now, self.skew = NOW, skew
@@ -31,23 +31,23 @@ class FakeClock:
 
 
 class FakeTransport:
-    """Gives one canned answer after the other; an exception among them is raised."""
+    """Returns one canned response after the other; an exception among them is raised. The last one is repeated."""
 
-    def __init__(self, answers: Sequence[Response | NoResponseError]) -> None:
-        self.answers, self.asked = list(answers), list[Request]()
+    def __init__(self, responses: Sequence[Response | NoResponseError]) -> None:
+        self.responses, self.requests = list(responses), list[Request]()
 
-    def send(self, ask: Request) -> Response:
-        self.asked.append(ask)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, NoResponseError):
-            raise answer
-        return answer
+    def send(self, request: Request) -> Response:
+        self.requests.append(request)
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        if isinstance(response, NoResponseError):
+            raise response
+        return response
 
 
-def answer(
+def make_response(
     status: int = 200, data: Any = None, *, raw: bytes | None = None, date: float | None = NOW, **headers: str
 ) -> Response:
-    """Make an answer as GitHub gives it; header names with _ for -."""
+    """Return a response like GitHub's; header names are written with _ for -."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if date is not None:
         named["date"] = email.utils.formatdate(date, usegmt=True)
@@ -61,11 +61,11 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def canned(clock: FakeClock) -> Callable[..., tuple[Client, FakeTransport]]:
-    """Make a client that hears these answers."""
+    """Return a function that makes a client with these responses."""
 
-    def make(*answers: Response | NoResponseError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
+    def make(*responses: Response | NoResponseError, skew: float = 0.0) -> tuple[Client, FakeTransport]:
         clock.skew = skew
-        transport = FakeTransport(answers)
+        transport = FakeTransport(responses)
         return Client(transport, clock), transport
 
     return make

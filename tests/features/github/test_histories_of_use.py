@@ -1,4 +1,4 @@
-"""Whatever was gathered, updated, foreseen and stopped before, in whatever order: each gather holds what is there."""
+"""Property test: after any sequence of crawls, updates, plans and interruptions, a crawl returns the current repositories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.features.github.small_github import SmallGitHub
 
-AIMS = (
+SECTIONS = (
     GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3"]),
     GithubSection(names=["owner3/name3", "owner4/name4"]),
     GithubSection(stars=">=10", limit=0),
@@ -34,44 +34,44 @@ AIMS = (
 DAY = 86_400
 
 
-class Stopped(Exception):  # no error: somebody presses Ctrl-C
-    """The program ends here."""
+class Stopped(Exception):  # not an error: the user presses Ctrl-C
+    """The program is interrupted."""
 
 
 class World:
-    """One store, one GitHub that changes, and what was done so far."""
+    """A store and a GitHub whose repositories change."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.github = SmallGitHub(self.clock, 150)
         self.store = Store(folder)
-        self.left = -1
+        self.remaining_requests = -1
 
-    def send(self, ask: Request) -> Response:
-        if self.left == 0:
+    def send(self, request: Request) -> Response:
+        if self.remaining_requests == 0:
             raise Stopped
-        self.left -= 1
-        return self.github.send(ask)
+        self.remaining_requests -= 1
+        return self.github.send(request)
 
-    def run(self, aim: GithubSection, *, update: bool, token: bool, stop: int = -1) -> CrawlSummary | None:
-        self.left = stop
+    def run(self, section: GithubSection, *, update: bool, token: bool, stop: int = -1) -> CrawlSummary | None:
+        self.remaining_requests = stop
         now = datetime.fromtimestamp(self.clock.time(), tz=UTC)
         client = Client(self, self.clock)
-        with open_response_cache(self.store.github_cache, aim.api_url) as kept:
+        with open_response_cache(self.store.github_cache, section.api_url) as cache:
             try:
                 return crawl(
-                    aim, FetchSection(), self.store, kept, client, now, token=token, update=update, report=_silent
+                    section, FetchSection(), self.store, cache, client, now, token=token, update=update, report=_silent
                 )
             except Stopped:
                 return None
 
-    def plan(self, aim: GithubSection, *, update: bool, token: bool) -> None:
-        self.left = -1
+    def plan(self, section: GithubSection, *, update: bool, token: bool) -> None:
+        self.remaining_requests = -1
         client = Client(self, self.clock)
-        with open_response_cache(self.store.github_cache, aim.api_url) as kept:
+        with open_response_cache(self.store.github_cache, section.api_url) as cache:
             estimate_crawl(
-                aim,
-                CrawlSession(client, kept, kept.plan_run(crawl_digest(aim), client.server_time, update=update)),
+                section,
+                CrawlSession(client, cache, cache.plan_run(crawl_digest(section), client.server_time, update=update)),
                 token=token,
             )
 
@@ -80,10 +80,10 @@ class World:
         row["stars"] += 1
         row["issues"] += 1
 
-    def whole(self, aim: GithubSection) -> int:
+    def expected_count(self, section: GithubSection) -> int:
         rows = self.github.rows.values()
-        least = 12 if "12" in aim.stars else 10
-        return len(aim.names) or min(aim.limit or 150, sum(row["stars"] >= least for row in rows))
+        minimum = 12 if "12" in section.stars else 10
+        return len(section.names) or min(section.limit or 150, sum(row["stars"] >= minimum for row in rows))
 
 
 def _silent(_what: str, _share: float) -> None:
@@ -92,8 +92,8 @@ def _silent(_what: str, _share: float) -> None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["gather", "stop", "foresee", "change", "wait", "minute"]),
-        st.sampled_from(AIMS),
+        st.sampled_from(["crawl", "stop", "plan", "change", "wait", "minute"]),
+        st.sampled_from(SECTIONS),
         st.booleans(),
         st.booleans(),
         st.integers(0, 12),
@@ -102,47 +102,47 @@ STEPS = st.lists(
 )
 
 
-@pytest.mark.real  # each example gathers some ten times
+@pytest.mark.real  # each example crawls about ten times
 @settings(max_examples=100)
-@given(STEPS, st.sampled_from(AIMS), st.booleans())
-def test_whatever_was_done_before_a_gather_holds_what_is_there(
+@given(STEPS, st.sampled_from(SECTIONS), st.booleans())
+def test_a_crawl_returns_the_current_repositories_whatever_ran_before(
     steps: list[tuple[str, GithubSection, bool, bool, int]], last: GithubSection, token: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
-        for what, aim, update, with_token, number in steps:
-            act(world, what, aim, update=update, token=with_token, number=number)
+        for step, section, update, with_token, number in steps:
+            apply_step(world, step, section, update=update, token=with_token, number=number)
         summary = world.run(last, update=False, token=token)
         assert summary
-        assert summary.repositories == world.whole(last)
-        asked = len(world.github.asked)
+        assert summary.repositories == world.expected_count(last)
+        n_requests = len(world.github.requests)
         again = world.run(last, update=False, token=token)
         assert again
-        assert (again.repositories, len(world.github.asked)) == (world.whole(last), asked)
+        assert (again.repositories, len(world.github.requests)) == (world.expected_count(last), n_requests)
 
-        world.clock.now += 3601  # counts that were foreseen serve an hour
+        world.clock.now += 3601  # counts fetched by a plan are used for an hour
         world.change(0)
         world.change(2)
         assert world.run(last, update=True, token=token)
-        found = pd.read_parquet(world.store.repositories).set_index("id")
-        assert len(found) == world.whole(last)
-        for number, row in found.iterrows():
-            true: dict[str, Any] = world.github.rows[int(str(number))]
-            assert row["stars"] == true["stars"]
-            assert not token or row["open_issues"] == true["issues"] + 2
+        table = pd.read_parquet(world.store.repositories).set_index("id")
+        assert len(table) == world.expected_count(last)
+        for number, row in table.iterrows():
+            expected: dict[str, Any] = world.github.rows[int(str(number))]
+            assert row["stars"] == expected["stars"]
+            assert not token or row["open_issues"] == expected["issues"] + 2
             assert not token or row["commits"] == int(str(number)) + 1
 
 
-def act(world: World, what: str, aim: GithubSection, *, update: bool, token: bool, number: int) -> None:
-    if what == "gather":
-        summary = world.run(aim, update=update, token=token)
+def apply_step(world: World, step: str, section: GithubSection, *, update: bool, token: bool, number: int) -> None:
+    if step == "crawl":
+        summary = world.run(section, update=update, token=token)
         assert summary
-        assert summary.repositories == world.whole(aim)
-    elif what == "stop":
-        world.run(aim, update=update, token=token, stop=number)
-    elif what == "foresee":
-        world.plan(aim, update=update, token=token)
-    elif what == "change":
+        assert summary.repositories == world.expected_count(section)
+    elif step == "stop":
+        world.run(section, update=update, token=token, stop=number)
+    elif step == "plan":
+        world.plan(section, update=update, token=token)
+    elif step == "change":
         world.change(number)
     else:
-        world.clock.now += number * DAY if what == "wait" else 60
+        world.clock.now += number * DAY if step == "wait" else 60

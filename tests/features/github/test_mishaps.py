@@ -1,4 +1,4 @@
-"""A GitHub on a bad day: every kind of fault at once, a clock that is off, and the collector loses nothing and stays polite."""
+"""All kinds of faults at once, and a wrong local clock: the crawl loses nothing and respects the rate limits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.simulated.world import Faults, World
 
 pytestmark = pytest.mark.real
 
-BAD_DAY = Faults(0.03, 0.02, 0.03, 0.03, 0.02, 0.05, changes_every=10)
+ALL_FAULTS = Faults(0.03, 0.02, 0.03, 0.03, 0.02, 0.05, changes_every=10)
 COUNT = 2_000
-Gathering = Callable[..., CrawlSummary]
+RunCrawl = Callable[..., CrawlSummary]
 
 
 @pytest.fixture
-def gathering(tmp_path: Path) -> Gathering:
+def run_crawl(tmp_path: Path) -> RunCrawl:
     def run(world: World, **section: Any) -> CrawlSummary:
         with running(world) as url:
             return fetch_from_github(
@@ -43,44 +43,42 @@ def gathering(tmp_path: Path) -> Gathering:
 
 
 @pytest.mark.parametrize("skew", [0.0, -40_000.0, 40_000.0])
-def test_on_a_bad_day_everybody_who_is_there_is_gathered(gathering: Gathering, tmp_path: Path, skew: float) -> None:
-    world = World(COUNT, faults=BAD_DAY, skew=skew)
-    summary = gathering(world)
-    found = pd.read_parquet(Store(tmp_path).repositories)
+def test_all_existing_repositories_are_fetched_despite_faults(run_crawl: RunCrawl, tmp_path: Path, skew: float) -> None:
+    world = World(COUNT, faults=ALL_FAULTS, skew=skew)
+    summary = run_crawl(world)
+    table = pd.read_parquet(Store(tmp_path).repositories)
     gone = set(world.people.id[~world.people.here].tolist())
-    assert set(world.people.id.tolist()) - set(found["id"]) <= gone
+    assert set(world.people.id.tolist()) - set(table["id"]) <= gone
     assert summary.refused > 0
     assert summary.failed > 0
     assert world.penalty.violations == 0
     assert bool(summary.notes) == bool(skew)
-    assert (found["fetched_at"] <= pd.Timestamp(world.clock.now, unit="s", tz="UTC")).all()
-    there = found[~found["id"].isin(gone)]
-    assert there["commits"].notna().all()
+    assert (table["fetched_at"] <= pd.Timestamp(world.clock.now, unit="s", tz="UTC")).all()
+    existing = table[~table["id"].isin(gone)]
+    assert existing["commits"].notna().all()
 
 
-def test_a_night_of_faults_ends_in_a_state_from_which_the_same_command_goes_on(
-    gathering: Gathering, tmp_path: Path
-) -> None:
+def test_after_a_long_outage_the_same_command_continues(run_crawl: RunCrawl, tmp_path: Path) -> None:
     world = World(COUNT)
     with pytest.raises(ExternalError, match="502"):
-        gathering(Night(world, begins=12))
+        run_crawl(Outage(world, begins=12))
     before = set(world.counts.answered)
-    summary = gathering(world)
+    summary = run_crawl(world)
     assert summary.repositories == COUNT
     assert len(before) >= 12
     assert world.counts.repeats == []
 
 
-class Night:
-    """A world that answers nothing but 502 from some request on."""
+class Outage:
+    """A world that responds only with 502 from some request on."""
 
     def __init__(self, world: World, begins: int) -> None:
         self._world, self._begins, self.clock = world, begins, world.clock
 
-    def answer(self, *request: Any) -> Any:
+    def make_response(self, *request: Any) -> Any:
         if self._world.counts.requests >= self._begins:
             self._world.faults = dataclasses.replace(Faults(), unavailable=1.0)
         try:
-            return self._world.answer(*request)
+            return self._world.make_response(*request)
         finally:
             self._world.faults = Faults()

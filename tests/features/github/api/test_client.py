@@ -14,13 +14,13 @@ from stargaze.errors import ConfigError, CredentialsError, ExternalError, Starga
 from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.client import MAX_REDIRECTS, MAX_TRIES, Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError
-from tests.features.github.conftest import NOW, FakeClock, answer
+from tests.features.github.conftest import NOW, FakeClock, make_response
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying
 
 Canned = Callable[..., tuple[Client, object]]
-GOOD = answer(200, {"full_name": "a/b"})
-HTML = answer(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
+GOOD = make_response(200, {"full_name": "a/b"})
+HTML = make_response(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 PRIMARY = {"message": "API rate limit exceeded for user ID 1."}
 
@@ -31,7 +31,7 @@ def dated(moment: float) -> str:
 
 def served(status: int, data: object = None, **headers: str) -> Exchange:
     """Make an answer for the server on loopback."""
-    made = answer(status, data, **headers)
+    made = make_response(status, data, **headers)
     return Exchange("", "GET", "", status, dict(made.headers), made.body)
 
 
@@ -42,24 +42,24 @@ def left(count: int, reset: float) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("refusal", "pauses"),
     [
-        (answer(403, SECONDARY, retry_after="30"), [30.5]),
-        (answer(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [30.5]),
-        (answer(403, PRIMARY, **left(0, NOW + 900)), [900.5]),
-        (answer(429, PRIMARY, **left(0, NOW + 900)), [900.5]),
-        (answer(403, SECONDARY), [60]),
-        (answer(429, {}), [60]),
-        (answer(403, {"message": "You have triggered an abuse detection mechanism."}), [60]),
-        (answer(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [900.5]),
-        (answer(403, PRIMARY, **left(0, NOW + 10**7)), [3600.5]),
-        (answer(403, PRIMARY, **left(0, NOW - 50)), [0.5]),
-        (answer(403, SECONDARY, retry_after="7200"), [7200.5]),
-        (answer(429, SECONDARY, retry_after=" 30 "), [30.5]),
-        (answer(403, SECONDARY, retry_after=dated(NOW + 5400), **left(0, NOW + 900)), [5400.5]),
-        (answer(403, SECONDARY, retry_after=dated(NOW - 5)), [0.5]),
-        (answer(403, SECONDARY, retry_after=dated(NOW + 90).replace("GMT", "-0000")), [90.5]),
-        (answer(403, SECONDARY, retry_after="soon", **left(0, NOW + 900)), [900.5]),
-        (answer(403, SECONDARY, retry_after="-1"), [60]),
-        (answer(403, SECONDARY, retry_after="Mon, 99 Jan 99999 00:00:00 GMT"), [60]),
+        (make_response(403, SECONDARY, retry_after="30"), [30.5]),
+        (make_response(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [30.5]),
+        (make_response(403, PRIMARY, **left(0, NOW + 900)), [900.5]),
+        (make_response(429, PRIMARY, **left(0, NOW + 900)), [900.5]),
+        (make_response(403, SECONDARY), [60]),
+        (make_response(429, {}), [60]),
+        (make_response(403, {"message": "You have triggered an abuse detection mechanism."}), [60]),
+        (make_response(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [900.5]),
+        (make_response(403, PRIMARY, **left(0, NOW + 10**7)), [3600.5]),
+        (make_response(403, PRIMARY, **left(0, NOW - 50)), [0.5]),
+        (make_response(403, SECONDARY, retry_after="7200"), [7200.5]),
+        (make_response(429, SECONDARY, retry_after=" 30 "), [30.5]),
+        (make_response(403, SECONDARY, retry_after=dated(NOW + 5400), **left(0, NOW + 900)), [5400.5]),
+        (make_response(403, SECONDARY, retry_after=dated(NOW - 5)), [0.5]),
+        (make_response(403, SECONDARY, retry_after=dated(NOW + 90).replace("GMT", "-0000")), [90.5]),
+        (make_response(403, SECONDARY, retry_after="soon", **left(0, NOW + 900)), [900.5]),
+        (make_response(403, SECONDARY, retry_after="-1"), [60]),
+        (make_response(403, SECONDARY, retry_after="Mon, 99 Jan 99999 00:00:00 GMT"), [60]),
     ],
 )
 def test_a_limit_is_waited_for_in_the_order_that_github_documents(
@@ -75,7 +75,7 @@ LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary
 
 
 def test_a_limit_that_is_said_by_a_web_page_is_one(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(403, raw=LIMITED), GOOD)
+    client, _ = canned(make_response(403, raw=LIMITED), GOOD)
     client.get("/repos/a/b")
     assert (clock.slept, client.stats.refused) == ([60], 1)
 
@@ -84,14 +84,14 @@ def test_a_limit_that_is_said_by_a_web_page_is_one(canned: Canned, clock: FakeCl
 def test_a_web_page_from_who_has_answered_well_before_is_a_fault_that_passes(
     canned: Canned, clock: FakeClock, status: int
 ) -> None:
-    client, _ = canned(GOOD, answer(status, raw=b"<html>Whoa there!</html>"), GOOD)
+    client, _ = canned(GOOD, make_response(status, raw=b"<html>Whoa there!</html>"), GOOD)
     client.get("/repos/a/b")
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2]
 
 
 def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(*[answer(403, SECONDARY)] * 5, GOOD)
+    client, _ = canned(*[make_response(403, SECONDARY)] * 5, GOOD)
     client.get("/repos/a/b")
     assert clock.slept == [60, 120, 240, 480, 960]
 
@@ -100,7 +100,7 @@ def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Can
 def test_a_limit_that_holds_longer_than_it_says_is_waited_for_longer_each_time(
     canned: Canned, clock: FakeClock, stated: dict[str, str]
 ) -> None:
-    client, _ = canned(*[answer(403, SECONDARY, **stated)] * 5, GOOD)
+    client, _ = canned(*[make_response(403, SECONDARY, **stated)] * 5, GOOD)
     client.get("/repos/a/b")
     assert clock.slept == [0.5, 60, 120, 240, 480]
 
@@ -118,16 +118,16 @@ def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
     canned: Canned, clock: FakeClock, status: int, stated: str, until: str
 ) -> None:
     """By GitHub's clock, not by one here that is off."""
-    client, transport = canned(answer(status, SECONDARY, retry_after=stated), skew=50_000.0)
+    client, transport = canned(make_response(status, SECONDARY, retry_after=stated), skew=50_000.0)
     with pytest.raises(ExternalError, match=until) as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
     assert "run it again then" in caught.value.hint
-    assert (len(transport.asked), clock.slept) == (1, [])
+    assert (len(transport.requests), clock.slept) == (1, [])
 
 
 def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(403, SECONDARY))
+    client, _ = canned(make_response(403, SECONDARY))
     with pytest.raises(ExternalError, match="did not lift in 9 waits") as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
@@ -135,7 +135,7 @@ def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: Fa
 
 
 def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(200, {}, **left(0, NOW + 40)), GOOD)
+    client, _ = canned(make_response(200, {}, **left(0, NOW + 40)), GOOD)
     client.get("/search/repositories")
     assert clock.slept == []
     client.get("/search/repositories")
@@ -144,7 +144,7 @@ def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: 
 
 
 def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(200, {}, **left(0, NOW + 40)), GOOD)
+    client, _ = canned(make_response(200, {}, **left(0, NOW + 40)), GOOD)
     client.get("/search/repositories")
     client.get("/repos/a/b")
     assert clock.slept == []
@@ -152,7 +152,7 @@ def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, cloc
 
 @pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
 def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, clock: FakeClock, skew: float) -> None:
-    client, _ = canned(answer(403, PRIMARY, **left(0, NOW + 900)), GOOD, skew=skew)
+    client, _ = canned(make_response(403, PRIMARY, **left(0, NOW + 900)), GOOD, skew=skew)
     reply = client.get("/repos/a/b")
     assert clock.slept == [900.5]
     assert reply.at.timestamp() == NOW
@@ -162,11 +162,11 @@ def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, c
 
 FAULTS = [
     HTML,
-    answer(502, raw=b"<html>502</html>"),
-    answer(503, raw=b"<html>Unicorn!</html>", content_type="text/html"),
-    answer(500, {"message": "Server Error"}),
-    answer(200, raw=b'{"full_name": "a/'),
-    answer(200, raw=b""),
+    make_response(502, raw=b"<html>502</html>"),
+    make_response(503, raw=b"<html>Unicorn!</html>", content_type="text/html"),
+    make_response(500, {"message": "Server Error"}),
+    make_response(200, raw=b'{"full_name": "a/'),
+    make_response(200, raw=b""),
     NoResponseError("the answer was cut short"),
 ]
 
@@ -184,7 +184,9 @@ def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: Fak
 def test_a_fault_that_says_how_long_it_lasts_is_waited_for(
     canned: Canned, clock: FakeClock, status: int, stated: str
 ) -> None:
-    client, _ = canned(answer(status, raw=b"<html>", retry_after=stated), answer(status, {}, retry_after="1"), GOOD)
+    client, _ = canned(
+        make_response(status, raw=b"<html>", retry_after=stated), make_response(status, {}, retry_after="1"), GOOD
+    )
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [120.5, 4]
 
@@ -195,7 +197,7 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
     client.get("/repos/a/b")
     with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
-    assert len(transport.asked) == 1 + MAX_TRIES
+    assert len(transport.requests) == 1 + MAX_TRIES
     assert "continues" in caught.value.hint
 
 
@@ -217,15 +219,15 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (answer(404, raw=b"<!DOCTYPE html><html>Not Found"), "status 404 and a web page"),
-        (answer(403, raw=b"Blocked by policy", content_type="text/html"), "status 403 and a web page"),
-        (answer(401, raw=b"<html>Log in</html>"), "status 401 and a web page"),
-        (answer(451, raw=b"<html>By order of"), "status 451 and a web page"),
-        (answer(404, raw=b""), "status 404 and no message from GitHub"),
-        (answer(404, raw=b"404 page not found"), "no message from GitHub"),
-        (answer(404, {"detail": "Not Found"}), "no message from GitHub"),
-        (answer(404, ["message"]), "no message from GitHub"),
-        (answer(300, {}), "status 300 and no message from GitHub"),
+        (make_response(404, raw=b"<!DOCTYPE html><html>Not Found"), "status 404 and a web page"),
+        (make_response(403, raw=b"Blocked by policy", content_type="text/html"), "status 403 and a web page"),
+        (make_response(401, raw=b"<html>Log in</html>"), "status 401 and a web page"),
+        (make_response(451, raw=b"<html>By order of"), "status 451 and a web page"),
+        (make_response(404, raw=b""), "status 404 and no message from GitHub"),
+        (make_response(404, raw=b"404 page not found"), "no message from GitHub"),
+        (make_response(404, {"detail": "Not Found"}), "no message from GitHub"),
+        (make_response(404, ["message"]), "no message from GitHub"),
+        (make_response(300, {}), "status 300 and no message from GitHub"),
     ],
 )
 @pytest.mark.parametrize(
@@ -248,21 +250,25 @@ def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
     assert "github.api_url" in caught.value.hint
     assert "/api/v3" in caught.value.hint
     assert "proxy" in caught.value.hint
-    assert (len(transport.asked), clock.slept) == (1, [])
+    assert (len(transport.requests), clock.slept) == (1, [])
 
 
 @pytest.mark.parametrize(
     ("refusal", "error", "words"),
     [
-        (answer(401, {"message": "Bad credentials"}), CredentialsError, "Bad credentials"),
+        (make_response(401, {"message": "Bad credentials"}), CredentialsError, "Bad credentials"),
         (
-            answer(
+            make_response(
                 422, {"message": "Validation Failed", "errors": [{"message": "The listed users cannot be searched"}]}
             ),
             ConfigError,
             "cannot be searched",
         ),
-        (answer(403, {"message": "Resource not accessible by personal access token"}), ConfigError, "not accessible"),
+        (
+            make_response(403, {"message": "Resource not accessible by personal access token"}),
+            ConfigError,
+            "not accessible",
+        ),
     ],
 )
 def test_a_refusal_is_not_asked_again(
@@ -271,7 +277,7 @@ def test_a_refusal_is_not_asked_again(
     client, transport = canned(refusal)
     with pytest.raises(error, match=words):
         client.get("/search/repositories")
-    assert len(transport.asked) == 1
+    assert len(transport.requests) == 1
     assert clock.slept == []
 
 
@@ -291,31 +297,31 @@ def test_a_refusal_is_not_asked_again(
 def test_what_is_gone_is_an_answer_whatever_the_limit_is(
     canned: Canned, clock: FakeClock, status: int, body: object, why: str, remaining: int
 ) -> None:
-    client, _ = canned(answer(status, body, **left(remaining, NOW + 900)))
+    client, _ = canned(make_response(status, body, **left(remaining, NOW + 900)))
     assert client.get("/repos/a/b").gone == why
     assert (client.stats.refused, clock.slept) == (0, [])
 
 
 def test_a_renamed_repository_is_followed(canned: Canned) -> None:
     client, transport = canned(
-        answer(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), GOOD
+        make_response(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), GOOD
     )
     assert client.get("/repos/a/old").data == {"full_name": "a/b"}
-    assert transport.asked[1].path == "https://api.github.com/repositories/1"
+    assert transport.requests[1].path == "https://api.github.com/repositories/1"
 
 
 def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
-    client, transport = canned(answer(301, {}, location="https://api.github.com/repositories/1"))
+    client, transport = canned(make_response(301, {}, location="https://api.github.com/repositories/1"))
     with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
-    assert len(transport.asked) == 1 + MAX_REDIRECTS
+    assert len(transport.requests) == 1 + MAX_REDIRECTS
 
 
 def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
-    client, transport = canned(answer(302, {}))
+    client, transport = canned(make_response(302, {}))
     with pytest.raises(ExternalError, match="no address"):
         client.get("/repos/a/old")
-    assert len(transport.asked) == 1
+    assert len(transport.requests) == 1
 
 
 def test_a_redirect_is_relative_to_who_answered(clock: FakeClock) -> None:
@@ -376,9 +382,9 @@ def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -
 
 
 def test_an_answer_that_still_holds_is_told(canned: Canned) -> None:
-    client, transport = canned(answer(304, raw=b""))
+    client, transport = canned(make_response(304, raw=b""))
     assert client.get("/repos/a/b", etag='"x"').not_modified
-    assert transport.asked[0].etag == '"x"'
+    assert transport.requests[0].etag == '"x"'
 
 
 GRAPHQL_LIMIT = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."}]}
@@ -389,18 +395,22 @@ SLOW = {
 
 
 def test_the_primary_limit_of_graphql_comes_as_status_200(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(200, GRAPHQL_LIMIT, **left(0, NOW + 70)), answer(200, {"data": {"nodes": []}}))
+    client, _ = canned(
+        make_response(200, GRAPHQL_LIMIT, **left(0, NOW + 70)), make_response(200, {"data": {"nodes": []}})
+    )
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [70.5]
 
 
 def test_the_secondary_limit_of_graphql_comes_as_status_200_too(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(200, SECONDARY, retry_after="60"), answer(200, {"data": {"nodes": []}}))
+    client, _ = canned(make_response(200, SECONDARY, retry_after="60"), make_response(200, {"data": {"nodes": []}}))
     client.query("query", {})
     assert clock.slept == [60.5]
 
 
-@pytest.mark.parametrize("fault", [answer(502, SLOW), answer(504, raw=b"<html>"), answer(200, SLOW)])
+@pytest.mark.parametrize(
+    "fault", [make_response(502, SLOW), make_response(504, raw=b"<html>"), make_response(200, SLOW)]
+)
 def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: FakeClock, fault: object) -> None:
     client, _ = canned(fault)
     with pytest.raises(TooHeavyError):
@@ -410,21 +420,21 @@ def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: F
 
 @pytest.mark.parametrize("status", [404, 410, 451])
 def test_a_graphql_that_is_not_there_is_a_refusal_and_no_answer(canned: Canned, status: int) -> None:
-    client, _ = canned(answer(status, {"message": "Not Found"}))
+    client, _ = canned(make_response(status, {"message": "Not Found"}))
     with pytest.raises(ConfigError) as caught:
         client.query("query", {})
     assert "github.graphql" in caught.value.hint
 
 
 def test_a_query_without_an_answer_is_asked_again(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(answer(204, raw=b""), answer(200, {"data": {"nodes": []}}))
+    client, _ = canned(make_response(204, raw=b""), make_response(200, {"data": {"nodes": []}}))
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [2]
 
 
 @pytest.mark.parametrize("kind", ["INSUFFICIENT_SCOPES", "FORBIDDEN"])
 def test_a_token_that_is_too_narrow_for_graphql_is_told(canned: Canned, kind: str) -> None:
-    client, _ = canned(answer(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
+    client, _ = canned(make_response(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
     with pytest.raises(CredentialsError, match="not accessible"):
         client.query("query", {})
 

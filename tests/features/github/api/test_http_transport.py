@@ -1,4 +1,4 @@
-"""The token goes to one server, in one header, encrypted; what fails on the way is told in a few words."""
+"""The token is sent to one server, in one header, encrypted; failures are described in a few words."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.features.github.conftest import FakeClock
         *["https://host/#x", "https://host:99999", "https://[host", "nonsense"],
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_api_url_is_rejected(url: str) -> None:
     with pytest.raises(ConfigError, match=r"github\.api_url"):
         HttpTransport(url, "", FakeClock())
 
 
-def test_a_token_does_not_travel_unencrypted() -> None:
+def test_a_token_is_not_sent_unencrypted() -> None:
     with pytest.raises(CredentialsError, match="unencrypted"):
         HttpTransport("http://github.example.com/api/v3", "secret", FakeClock())
     HttpTransport("http://github.example.com/api/v3", "", FakeClock())
@@ -35,7 +35,7 @@ def test_a_token_does_not_travel_unencrypted() -> None:
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
-def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None:
+def test_an_invalid_token_is_rejected_and_not_printed(token: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         HttpTransport("https://api.github.com", token, FakeClock())
     assert token not in caught.value.message + caught.value.hint
@@ -53,7 +53,7 @@ def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None
         ("https://api.github.com", "/?to=https://evil.example", "https://api.github.com/?to=https://evil.example"),
     ],
 )
-def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
+def test_the_url_of_a_request_is_below_the_base_url_except_for_graphql_of_an_enterprise_server(
     base: str, path: str, address: str
 ) -> None:
     assert HttpTransport(base, "", FakeClock()).address(Request(path)) == address
@@ -76,7 +76,7 @@ def test_requests_go_below_the_base_url_and_graphql_of_an_enterprise_beside_it(
         ("evil.example/x", "whose address is invalid"),
     ],
 )
-def test_another_server_gets_nothing(url: str, name: str) -> None:
+def test_nothing_is_sent_to_another_server(url: str, name: str) -> None:
     with pytest.raises(OtherServerError) as caught:
         HttpTransport("https://api.github.com", "secret", FakeClock()).send(Request(url))
     assert str(caught.value) == name
@@ -88,20 +88,20 @@ def test_another_server_gets_nothing(url: str, name: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://api.github.com/x", "https://api.github.com:443/x", "HTTPS://API.github.COM/x"]
 )
-def test_the_same_server_may_be_written_in_many_ways(base: str, url: str) -> None:
+def test_spellings_of_the_same_server_are_equal(base: str, url: str) -> None:
     request = HttpTransport(base, "secret", FakeClock())._prepare(Request(url))
     assert request.headers["Authorization"] == "Bearer secret"
 
 
-class Rude:
-    """A server that says these bytes to each request and closes, or waits for the other to close; ``heard`` is what came."""
+class RawServer:
+    """A server that sends these bytes to each request and closes, or waits for the client to close."""
 
-    def __init__(self, says: bytes, *, closes: bool = True) -> None:
-        self._says, self._closes = says, closes
+    def __init__(self, data: bytes, *, closes: bool = True) -> None:
+        self._data, self._closes = data, closes
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.heard: list[bytes] = []
+        self.requests: list[bytes] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -119,55 +119,55 @@ class Rude:
             except OSError:
                 return
             with connection, connection.makefile("rb") as stream:
-                self.heard.append(_request(stream))
-                connection.sendall(self._says)
+                self.requests.append(_request(stream))
+                connection.sendall(self._data)
                 if not self._closes:
                     stream.read()
 
 
 def _request(stream: BinaryIO) -> bytes:
-    """Read a whole request: who closes before that resets the connection, and the answer with it."""
-    top_slice = b"".join(iter(stream.readline, b"\r\n"))
-    length = re.search(rb"content-length: (\d+)", top_slice, re.IGNORECASE)
-    return top_slice + stream.read(int(length[1]) if length else 0)
+    """Read a whole request: closing earlier would reset the connection and lose the response."""
+    head = b"".join(iter(stream.readline, b"\r\n"))
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    return head + stream.read(int(length[1]) if length else 0)
 
 
-CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"
+TRUNCATED = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"
 
 
 @pytest.mark.parametrize("body", [None, b"{}"])
 @pytest.mark.parametrize(
-    ("says", "closes", "why"),
+    ("data", "closes", "why"),
     [
-        (CUT, True, "truncated"),
+        (TRUNCATED, True, "truncated"),
         (b"", True, "closed"),
         (b"", False, "no response within"),
-        (CUT, False, "no response within"),
+        (TRUNCATED, False, "no response within"),
     ],
 )
-def test_an_answer_that_does_not_come_whole_is_none_and_is_asked_for_once(
-    says: bytes, closes: bool, why: str, body: bytes | None
+def test_an_incomplete_response_is_an_error_and_the_transport_does_not_retry(
+    data: bytes, closes: bool, why: str, body: bytes | None
 ) -> None:
-    """To ask again is for the client, which counts, tells and waits."""
-    with Rude(says, closes=closes) as server:
+    """Retries are the task of the client, which counts them, logs them and waits."""
+    with RawServer(data, closes=closes) as server:
         with pytest.raises(NoResponseError, match=why):
             HttpTransport(server.url, "", FakeClock(), timeout=(10, 0.1)).send(Request("/graphql", body=body))
-        assert len(server.heard) == 1
+        assert len(server.requests) == 1
 
 
-def test_each_request_to_a_server_that_does_not_answer_is_counted_and_told(clock: FakeClock) -> None:
-    said: list[str] = []
-    with Rude(b"") as server:
-        client = Client(HttpTransport(server.url, "", clock), clock, notify=said.append)
+def test_each_failed_request_is_counted_and_logged(clock: FakeClock) -> None:
+    lines: list[str] = []
+    with RawServer(b"") as server:
+        client = Client(HttpTransport(server.url, "", clock), clock, notify=lines.append)
         with pytest.raises(ExternalError, match="closed the connection"):
             client.query("query", {})
-        told = [line for line in said if line.startswith("POST /graphql")]
-        assert len(server.heard) == len(told) == client.stats.requests == client.stats.failed == MAX_FIRST_TRIES
+        logged = [line for line in lines if line.startswith("POST /graphql")]
+        assert len(server.requests) == len(logged) == client.stats.requests == client.stats.failed == MAX_FIRST_TRIES
 
 
-@pytest.mark.real  # it waits between its tries
-def test_a_server_that_is_not_there_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+@pytest.mark.real  # it waits between retries
+def test_a_refused_connection_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     with pytest.raises(NoResponseError, match="cannot be reached"):
         HttpTransport(f"http://127.0.0.1:{port}", "", FakeClock()).send(Request("/repos/a/b"))

@@ -21,7 +21,7 @@ from stargaze.features.github.crawl.estimate import estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock
-from tests.features.github.small_github import SmallGitHub, Stops
+from tests.features.github.small_github import InterruptingTransport, SmallGitHub
 
 pytestmark = pytest.mark.thorough
 
@@ -42,9 +42,9 @@ def gathering(github: SmallGitHub, clock: FakeClock, store: Store) -> Gathering:
     def run(section: GithubSection = SECTION, *, token: bool = False, via: Any = None, **more: Any) -> CrawlSummary:
         client = Client(via or github, clock)
         now = datetime.fromtimestamp(clock.time(), tz=UTC)
-        with open_response_cache(store.github_cache, section.api_url) as kept:
+        with open_response_cache(store.github_cache, section.api_url) as cache:
             return crawl(
-                section, FetchSection(), store, kept, client, now, token=token, report=lambda _w, _s: None, **more
+                section, FetchSection(), store, cache, client, now, token=token, report=lambda _w, _s: None, **more
             )
 
     return run
@@ -60,7 +60,7 @@ def test_every_repository_of_a_search_is_gathered_once(github: SmallGitHub, gath
     assert found["id"].tolist() == sorted(github.rows)
     assert found["stars"].tolist() == [github.rows[number]["stars"] for number in sorted(github.rows)]
     assert (summary.repositories, summary.short, summary.refused) == (3_000, (), 0)
-    assert summary.requests == len(github.asked) < 45
+    assert summary.requests == len(github.requests) < 45
 
 
 def test_the_most_starred_are_gathered_with_as_few_pages_as_they_fill(
@@ -69,7 +69,7 @@ def test_the_most_starred_are_gathered_with_as_few_pages_as_they_fill(
     gathering(dataclasses.replace(SECTION, limit=300))
     best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:300]
     assert sorted(table(store)["stars"], reverse=True) == best
-    assert [ask.partition("?")[0] for ask in github.asked] == ["/rate_limit", *["/search/repositories"] * 3]
+    assert [request.partition("?")[0] for request in github.requests] == ["/rate_limit", *["/search/repositories"] * 3]
 
 
 def test_the_most_starred_of_many_need_not_all_be_walked(
@@ -78,7 +78,7 @@ def test_the_most_starred_of_many_need_not_all_be_walked(
     gathering(dataclasses.replace(SECTION, limit=1500))
     best = sorted((row["stars"] for row in github.rows.values()), reverse=True)[:1500]
     assert sorted(table(store)["stars"], reverse=True) == best
-    assert len(github.asked) < 27
+    assert len(github.requests) < 27
 
 
 @pytest.mark.parametrize("sampling", ["random", "stratified"])
@@ -119,18 +119,21 @@ def test_a_stratified_sample_costs_what_is_foreseen(
 ) -> None:
     section = dataclasses.replace(SECTION, limit=600, sampling="stratified")
     client = Client(github, clock)
-    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as cache:
         foreseen = estimate_crawl(
             section,
-            CrawlSession(client, kept, kept.plan_run(crawl_digest(section), client.server_time, update=False)),
+            CrawlSession(client, cache, cache.plan_run(crawl_digest(section), client.server_time, update=False)),
             token=False,
         )
-    counted = len(github.asked)
+    counted = len(github.requests)
     gathering(section)
-    asked = sum(ask.startswith("/search") for ask in github.asked[counted:])
+    asked = sum(request.startswith("/search") for request in github.requests[counted:])
     assert foreseen.search_requests == pytest.approx(asked, rel=0.25)
-    assert foreseen.answered + asked == sum(ask.startswith("/search") for ask in github.asked)
-    assert len(set(github.asked)) == len([ask for ask in github.asked if not ask.startswith("/rate_limit")]) + 1
+    assert foreseen.answered + asked == sum(request.startswith("/search") for request in github.requests)
+    assert (
+        len(set(github.requests))
+        == len([request for request in github.requests if not request.startswith("/rate_limit")]) + 1
+    )
 
 
 def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
@@ -141,20 +144,20 @@ def test_of_many_that_share_a_star_count_as_many_are_looked_at_as_are_wanted(
     gathering(dataclasses.replace(SECTION, stars="", limit=1100), token=True)
     stars = table(store)["stars"]
     assert (len(stars), (stars > 0).sum()) == (1100, 200)
-    assert sum(ask.startswith("/search") for ask in github.asked) < 30
-    counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]
+    assert sum(request.startswith("/search") for request in github.requests) < 30
+    counts = [json.loads(request) for request in github.requests if "Counts" in request]
     assert sum(len(body["variables"]["ids"]) for body in counts) == 1100
 
 
 def test_a_search_that_counts_many_and_shows_none_is_told(github: SmallGitHub, gathering: Gathering) -> None:
-    github.odd = {"total_count": 5000, "items": []}
+    github.search_override = {"total_count": 5000, "items": []}
     with pytest.raises(BadDataError, match="no repository on GitHub matches"):
         gathering(dataclasses.replace(SECTION, limit=2000))
 
 
 def test_details_are_asked_of_those_that_are_kept_and_of_no_others(github: SmallGitHub, gathering: Gathering) -> None:
     gathering(dataclasses.replace(SECTION, limit=50), token=True)
-    counts = [json.loads(ask) for ask in github.asked if "Counts" in ask]
+    counts = [json.loads(request) for request in github.requests if "Counts" in request]
     assert sum(len(body["variables"]["ids"]) for body in counts) == 50
 
 
@@ -187,9 +190,9 @@ def test_a_repository_too_large_to_count_is_told_and_the_others_are_not_lost(
     summary = gathering(section, token=True)
     assert summary.too_large == (best["name"],)
     assert table(store)["commits"].isna().sum() == 1
-    before = len(github.asked)
+    before = len(github.requests)
     assert gathering(section, token=True).too_large == (best["name"],)
-    assert len(github.asked) == before
+    assert len(github.requests) == before
 
 
 def test_a_graphql_that_answers_nothing_ends_and_marks_nobody_as_too_large(
@@ -272,10 +275,10 @@ def test_what_found_nothing_is_asked_again_by_the_same_command(
 def test_a_search_answer_of_an_odd_shape_is_refused_and_not_kept(
     github: SmallGitHub, gathering: Gathering, odd: dict[str, Any], words: str
 ) -> None:
-    github.odd = odd
+    github.search_override = odd
     with pytest.raises(ExternalError, match=words):
         gathering(dataclasses.replace(SECTION, limit=200))
-    github.odd = {}
+    github.search_override = {}
     assert gathering(dataclasses.replace(SECTION, limit=200)).repositories == 200
 
 
@@ -284,8 +287,8 @@ def test_a_row_of_an_odd_shape_is_left_out(github: SmallGitHub, gathering: Gathe
     github.rows = {number: github.rows[number] for number in range(1, 31)}
     send = github.send
 
-    def odd(ask: Request) -> Response:
-        answer = send(ask)
+    def odd(request: Request) -> Response:
+        answer = send(request)
         data = json.loads(answer.body)
         if "items" in data:
             data["items"] = [item, *data["items"][1:]]
@@ -299,19 +302,19 @@ def test_a_row_of_an_odd_shape_is_left_out(github: SmallGitHub, gathering: Gathe
 
 def test_one_name_more_asks_for_that_one_alone(github: SmallGitHub, gathering: Gathering) -> None:
     gathering(GithubSection(names=["owner1/name1", "owner2/name2"]))
-    asked = len(github.asked)
+    asked = len(github.requests)
     assert gathering(GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3"])).repositories == 3
-    assert [ask.partition("?")[0] for ask in github.asked[asked:]] == ["/rate_limit", "/repos/owner3/name3"]
+    assert [request.partition("?")[0] for request in github.requests[asked:]] == ["/rate_limit", "/repos/owner3/name3"]
 
 
 def test_a_name_that_is_not_there_costs_the_others_nothing(github: SmallGitHub, gathering: Gathering) -> None:
     names = [github.rows[number]["name"] for number in range(1, 11)]
     gathering(GithubSection(names=names))
-    asked = len(github.asked)
+    asked = len(github.requests)
     with pytest.raises(BadDataError):
         gathering(GithubSection(names=["typo/typo"]))
     assert gathering(GithubSection(names=names)).requests == 0
-    assert len(github.asked) == asked + 2
+    assert len(github.requests) == asked + 2
 
 
 def test_an_update_of_one_list_leaves_the_other_as_it_is(github: SmallGitHub, gathering: Gathering) -> None:
@@ -322,9 +325,9 @@ def test_an_update_of_one_list_leaves_the_other_as_it_is(github: SmallGitHub, ga
     gathering(other, update=True)
     assert gathering(one).requests == 0
     github.clock.now += 60
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(one, update=True)
-    assert sum(ask.startswith("/repos/") for ask in github.asked[asked:]) == 3
+    assert sum(request.startswith("/repos/") for request in github.requests[asked:]) == 3
 
 
 def test_an_update_that_was_stopped_goes_on_though_another_list_was_gathered_meanwhile(
@@ -334,11 +337,11 @@ def test_an_update_that_was_stopped_goes_on_though_another_list_was_gathered_mea
     gathering(one)
     github.clock.now += DAY
     with pytest.raises(KeyboardInterrupt):
-        gathering(one, update=True, via=Stops(github, 6, after=False))
+        gathering(one, update=True, via=InterruptingTransport(github, 6, after=False))
     gathering(GithubSection(names=["owner50/name50"]))
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(one, update=True)
-    assert sum(ask.startswith("/repos/") for ask in github.asked[asked:]) == 5
+    assert sum(request.startswith("/repos/") for request in github.requests[asked:]) == 5
 
 
 @pytest.mark.parametrize("remark", ["refused", "gone"])
@@ -373,11 +376,11 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
     section = dataclasses.replace(SECTION, limit=20)
     gathering(section, token=True)
     more = dataclasses.replace(section, star_history=["*"], details=True)
-    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as cache:
         client = Client(github, clock)
         foreseen = estimate_crawl(
             more,
-            CrawlSession(client, kept, kept.plan_run(crawl_digest(more), client.server_time, update=False)),
+            CrawlSession(client, cache, cache.plan_run(crawl_digest(more), client.server_time, update=False)),
             token=True,
         )
         assert (foreseen.search_requests, foreseen.graphql_requests) == (0, 0)
@@ -385,18 +388,18 @@ def test_a_plan_counts_what_is_asked_beside_a_gather_that_is_done(
 
 
 def test_a_search_that_github_gives_up_on_is_no_empty_one(github: SmallGitHub, gathering: Gathering) -> None:
-    github.odd = {"total_count": 0, "items": [], "incomplete_results": True}
+    github.search_override = {"total_count": 0, "items": [], "incomplete_results": True}
     with pytest.raises(ExternalError, match="timed out"):
         gathering()
-    github.odd = {}
+    github.search_override = {}
     assert gathering().repositories == 3_000
 
 
 def test_the_seed_changes_nothing_where_nothing_is_drawn(github: SmallGitHub, gathering: Gathering) -> None:
     gathering(dataclasses.replace(SECTION, limit=200))
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(dataclasses.replace(SECTION, limit=200, seed=7))
-    assert len(github.asked) == asked
+    assert len(github.requests) == asked
 
 
 def test_an_update_without_a_token_has_no_figures_of_the_past_beside_those_of_today(
@@ -427,22 +430,22 @@ def test_an_update_asks_again_for_details_that_are_old(
     section = dataclasses.replace(SECTION, limit=50)
     gathering(section, token=True)
     clock.now += 31 * 86_400
-    asked = len(github.asked)
+    asked = len(github.requests)
     assert "cached responses since" in "\n".join(gathering(section, token=True).notes)
-    assert len(github.asked) == asked
+    assert len(github.requests) == asked
     gathering(section, token=True, update=True)
-    assert sum("Counts" in ask for ask in github.asked[asked:]) == 2
+    assert sum("Counts" in request for request in github.requests[asked:]) == 2
 
 
 def test_an_update_of_a_search_asks_whether_the_answers_still_hold(github: SmallGitHub, gathering: Gathering) -> None:
     section = dataclasses.replace(SECTION, limit=200)
     gathering(section)
-    asked = len(github.asked)
+    asked = len(github.requests)
     github.clock.now += 3600
     gathering(section, update=True)
-    pages = [ask for ask in github.asked[asked:] if ask.startswith("/search")]
+    pages = [request for request in github.requests[asked:] if request.startswith("/search")]
     assert len(pages) == 2
-    assert all('"' in ask for ask in pages)
+    assert all('"' in request for request in pages)
 
 
 def test_a_closer_look_brings_contributors_readme_and_followers(
@@ -471,18 +474,18 @@ def test_star_history_is_written_and_a_refusal_of_it_is_told(
 def test_the_same_command_again_asks_nothing(github: SmallGitHub, gathering: Gathering, store: Store) -> None:
     section = dataclasses.replace(SECTION, limit=200, details=True, star_history=["*"])
     gathering(section, token=True)
-    before, asked = table(store), len(github.asked)
+    before, asked = table(store), len(github.requests)
     assert "no requests" in gathering(section, token=True).as_text()
-    assert len(github.asked) == asked
+    assert len(github.requests) == asked
     pd.testing.assert_frame_equal(before, table(store))
 
 
 def test_what_is_asked_beside_goes_on_with_the_same_pages(github: SmallGitHub, gathering: Gathering) -> None:
     section = dataclasses.replace(SECTION, limit=200)
     gathering(section)
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(dataclasses.replace(section, details=True))
-    assert not [ask for ask in github.asked[asked:] if ask.startswith("/search")]
+    assert not [request for request in github.requests[asked:] if request.startswith("/search")]
 
 
 def test_an_update_asks_the_pages_anew_and_details_only_of_what_changed(
@@ -492,11 +495,11 @@ def test_an_update_asks_the_pages_anew_and_details_only_of_what_changed(
     gathering(section, token=True)
     changed = github.best
     changed["stars"] += 1
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(section, token=True, update=True)
-    queries = [ask for ask in github.asked[asked:] if "Counts" in ask or "Commits" in ask]
+    queries = [request for request in github.requests[asked:] if "Counts" in request or "Commits" in request]
     assert len(queries) == 2
-    assert all(ask.count("MDE") == 1 for ask in queries)
+    assert all(request.count("MDE") == 1 for request in queries)
     assert table(store)["stars"].max() == changed["stars"]
 
 
@@ -509,9 +512,9 @@ def test_an_update_of_names_asks_whether_the_answers_still_hold(
     before = table(store)
     gathering(section, update=True)
     after = table(store)
-    again = [ask for ask in github.asked if ask.startswith("/repos/")][2:]
+    again = [request for request in github.requests if request.startswith("/repos/")][2:]
     assert len(again) == 2
-    assert all('"' in ask for ask in again)
+    assert all('"' in request for request in again)
     assert (after["stars"] - before["stars"]).tolist() == [0, 5]
 
 
@@ -529,10 +532,12 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
     stops = 0
     while not store.repositories.exists():
         try:
-            gathering(section, token=True, via=Stops(github, 1, after=after))
+            gathering(section, token=True, via=InterruptingTransport(github, 1, after=after))
         except KeyboardInterrupt:
             stops += 1
-    answered = github.asked if not after else [ask for place, ask in enumerate(github.asked) if place % 2 == 0]
+    answered = (
+        github.requests if not after else [request for place, request in enumerate(github.requests) if place % 2 == 0]
+    )
     assert stops > 10
     assert len(answered) == len(set(answered))
     pd.testing.assert_frame_equal(whole.drop(columns="fetched_at"), table(store).drop(columns="fetched_at"))
@@ -540,12 +545,12 @@ def test_a_gather_stopped_at_every_request_ends_as_one_that_was_not(
 
 def test_progress_tells_repositories_requests_and_the_end(github: SmallGitHub, clock: FakeClock, store: Store) -> None:
     lines: list[str] = []
-    with open_response_cache(store.github_cache, SECTION.api_url) as kept:
+    with open_response_cache(store.github_cache, SECTION.api_url) as cache:
         crawl(
             SECTION,
             FetchSection(),
             store,
-            kept,
+            cache,
             Client(github, clock),
             datetime.fromtimestamp(NOW, tz=UTC),
             token=False,
@@ -561,9 +566,9 @@ def test_a_name_that_graphql_never_answers_is_asked_of_rest(
     section = GithubSection(names=["owner1/name1", "owner2/name2", "owner3/name3", "no/body"])
     assert gathering(section, token=True).gone == {"no/body": "Not Found"}
     assert table(store)["full_name"].tolist() == ["owner1/name1", "owner2/name2", "owner3/name3"]
-    asked = len(github.asked)
+    asked = len(github.requests)
     gathering(section, token=True)
-    assert len(github.asked) == asked
+    assert len(github.requests) == asked
 
 
 def test_a_name_that_graphql_refuses_is_told_in_its_own_words(github: SmallGitHub, gathering: Gathering) -> None:

@@ -1,4 +1,4 @@
-"""What a search row does not tell, by GraphQL and by REST: kept where it is answered, and where it is not, the reason."""
+"""What a search row does not tell, by GraphQL and by REST: cache where it is answered, and where it is not, the reason."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from stargaze.features.github.crawl import details
 from stargaze.features.github.crawl.details import DetailFetcher
 from stargaze.features.github.search.search import RepoRef, parse_repository
 from stargaze.store import Store
-from tests.features.github.conftest import NOW, FakeClock, FakeTransport, answer
-from tests.features.github.small_github import SmallGitHub, Stops, rest
+from tests.features.github.conftest import NOW, FakeClock, FakeTransport, make_response
+from tests.features.github.small_github import InterruptingTransport, SmallGitHub, rest
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
@@ -37,7 +37,7 @@ def github(clock: FakeClock) -> SmallGitHub:
 
 
 @pytest.fixture
-def kept(store: Store) -> Iterator[ResponseCache]:
+def cache(store: Store) -> Iterator[ResponseCache]:
     with response_cache.open_response_cache(store.github_cache, API) as open_response_cache:
         yield open_response_cache
 
@@ -46,20 +46,20 @@ def everybody(github: SmallGitHub) -> list[RepoRef]:
     return [parse_repository(rest(row), "") for row in github.rows.values()]
 
 
-def told(github: SmallGitHub, kept: ResponseCache) -> list[str]:
+def told(github: SmallGitHub, cache: ResponseCache) -> list[str]:
     """Return whose details are said to be missing."""
-    return list(details.read_remarks(everybody(github), kept))
+    return list(details.read_remarks(everybody(github), cache))
 
 
-def lost(github: SmallGitHub, kept: ResponseCache) -> dict[str, str]:
+def lost(github: SmallGitHub, cache: ResponseCache) -> dict[str, str]:
     """Return who is gone or refused, and which of it."""
-    remarks = details.read_remarks(everybody(github), kept)
+    remarks = details.read_remarks(everybody(github), cache)
     return {name: why for name, why in remarks.items() if why != details.TOO_LARGE}
 
 
-def too_large(github: SmallGitHub, kept: ResponseCache) -> list[str]:
+def too_large(github: SmallGitHub, cache: ResponseCache) -> list[str]:
     """Return who could not be counted."""
-    return [name for name, why in details.read_remarks(everybody(github), kept).items() if why == details.TOO_LARGE]
+    return [name for name, why in details.read_remarks(everybody(github), cache).items() if why == details.TOO_LARGE]
 
 
 def begun(since: datetime) -> CrawlRun:
@@ -68,43 +68,43 @@ def begun(since: datetime) -> CrawlRun:
 
 
 def learn(
-    github: SmallGitHub, kept: ResponseCache, via: Stops | None = None, since: datetime = LONG_AGO
+    github: SmallGitHub, cache: ResponseCache, via: InterruptingTransport | None = None, since: datetime = LONG_AGO
 ) -> dict[int, dict[str, object]]:
     """Learn all there is as a run does, and return it."""
     heard: list[int] = []
     repos = everybody(github)
-    DetailFetcher(CrawlSession(Client(via or github, github.clock), kept, begun(since)), graphql.KINDS).fetch(
+    DetailFetcher(CrawlSession(Client(via or github, github.clock), cache, begun(since)), graphql.KINDS).fetch(
         repos, heard.append
     )
     assert sum(heard) == len(repos) * len(graphql.KINDS)
-    return kept.get_details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
+    return cache.get_details([kind.name for kind in graphql.KINDS], {one.id: one.stamp for one in repos})
 
 
-def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, kept: ResponseCache) -> None:
+def test_many_too_heavy_to_count_are_told_and_all_others_are_known(github: SmallGitHub, cache: ResponseCache) -> None:
     github.hopeless = {1, 2, 3, 30, 57, 58, 59, 60}
-    found = learn(github, kept)
+    found = learn(github, cache)
     assert {number for number, fields in found.items() if not fields} == github.hopeless
-    heavy = too_large(github, kept)
+    heavy = too_large(github, cache)
     assert heavy == [github.rows[number]["name"] for number in sorted(github.hopeless, key=int)]
-    before = len(github.asked)
-    learn(github, kept)
-    assert len(github.asked) == before
+    before = len(github.requests)
+    learn(github, cache)
+    assert len(github.requests) == before
 
 
 def test_a_program_that_is_stopped_does_not_ask_again_for_those_that_were_given_up(
-    github: SmallGitHub, kept: ResponseCache
+    github: SmallGitHub, cache: ResponseCache
 ) -> None:
     github.hopeless = {1, 2}
     with pytest.raises(KeyboardInterrupt):
-        learn(github, kept, Stops(github, 12, after=False))
-    heavy = too_large(github, kept)
+        learn(github, cache, InterruptingTransport(github, 12, after=False))
+    heavy = too_large(github, cache)
     assert heavy == [github.rows[1]["name"]]
-    before = len(github.asked)
-    learn(github, kept)
+    before = len(github.requests)
+    learn(github, cache)
     first = '"' + rest(github.rows[1])["node_id"] + '"'
-    counted = [ask for ask in github.asked[before:] if "Counts" in ask]
+    counted = [request for request in github.requests[before:] if "Counts" in request]
     assert counted
-    assert not [ask for ask in counted if first in ask]
+    assert not [request for request in counted if first in request]
 
 
 def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_query(
@@ -116,7 +116,7 @@ def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_que
         "x_ratelimit_reset": str(int(NOW) + 1800),
         "x_ratelimit_resource": "graphql",
     }
-    client, _ = canned(answer(200, {"data": {"nodes": []}}, **stated))
+    client, _ = canned(make_response(200, {"data": {"nodes": []}}, **stated))
     texts = [*(kind.text for kind in graphql.KINDS), graphql.names_query(1)]
     for text in texts[:2]:
         client.query(text, {})
@@ -125,26 +125,26 @@ def test_the_points_of_graphql_are_read_from_its_headers_and_asked_for_in_no_que
 
 
 SAML = "Resource protected by organization SAML enforcement."
-ALIVE_QUERY = answer(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
+ALIVE_QUERY = make_response(200, {"data": {"repository": {"watchers": {"totalCount": 3}}}})
 
 
-def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, kept: ResponseCache) -> None:
+def test_a_refused_field_takes_no_other_with_it(github: SmallGitHub, cache: ResponseCache) -> None:
     github.refused = {number: [("FORBIDDEN", SAML, "owner.membersWithRole")] for number in (3, 4, 50)}
     github.refused[7] = [("FORBIDDEN", "Resource not accessible by integration", "mentionableUsers")]
-    found = learn(github, kept)
+    found = learn(github, cache)
     assert [fields["subscribers"] for fields in found.values()] == [9] * 60
-    assert lost(github, kept) == {}
-    without_owner = [ask for ask in github.asked if "Counts" in ask and "membersWithRole" not in ask]
-    assert [ask.count("MDE") for ask in without_owner] == [3]
-    assert too_large(github, kept) == []
+    assert lost(github, cache) == {}
+    without_owner = [request for request in github.requests if "Counts" in request and "membersWithRole" not in request]
+    assert [request.count("MDE") for request in without_owner] == [3]
+    assert too_large(github, cache) == []
 
 
-def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, kept: ResponseCache) -> None:
+def test_several_refused_fields_are_left_out_one_after_the_other(github: SmallGitHub, cache: ResponseCache) -> None:
     refused = [("FORBIDDEN", SAML, name) for name in ("mentionableUsers", "discussions", "owner.membersWithRole")]
     github.refused = {8: refused, 9: refused[1:]}
-    found = learn(github, kept)
+    found = learn(github, cache)
     assert found[8]["subscribers"] == found[9]["subscribers"] == 9
-    assert lost(github, kept) == {}
+    assert lost(github, cache) == {}
 
 
 def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Response]:
@@ -152,42 +152,42 @@ def answers(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Response]:
     path = ["nodes", 0, "defaultBranchRef", "target", "history"]
     for node, kind in nodes:
         error = {"path": path, "message": "Something went wrong", **({"type": kind} if kind else {})}
-        yield answer(200, {"data": {"nodes": [node]}, **({} if kind == "none" else {"errors": [error]})})
+        yield make_response(200, {"data": {"nodes": [node]}, **({} if kind == "none" else {"errors": [error]})})
 
 
 MAX_NAMED = {"id": "R_1", "databaseId": 1, "nameWithOwner": "a/b", "defaultBranchRef": {"name": "main", "target": None}}
 COUNTED = {**MAX_NAMED, "defaultBranchRef": {"target": {"history": {"totalCount": 7}}}}
 
 
-def commits_by(client: Client, github: SmallGitHub, kept: ResponseCache) -> dict[str, object]:
+def commits_by(client: Client, github: SmallGitHub, cache: ResponseCache) -> dict[str, object]:
     one = everybody(github)[0]
-    DetailFetcher(CrawlSession(client, kept, begun(LONG_AGO)), [graphql.KINDS[1]]).fetch([one], lambda _count: None)
-    return kept.get_details(["commits"], {one.id: one.stamp})[one.id]
+    DetailFetcher(CrawlSession(client, cache, begun(LONG_AGO)), [graphql.KINDS[1]]).fetch([one], lambda _count: None)
+    return cache.get_details(["commits"], {one.id: one.stamp})[one.id]
 
 
 @pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
 def test_a_count_that_fails_inside_an_answer_is_asked_for_again(
-    github: SmallGitHub, kept: ResponseCache, canned: Canned, kind: str
+    github: SmallGitHub, cache: ResponseCache, canned: Canned, kind: str
 ) -> None:
     client, _ = canned(*answers((MAX_NAMED, kind)), ALIVE_QUERY, *answers((COUNTED, "none")))
-    assert commits_by(client, github, kept) == {"commits": 7}
+    assert commits_by(client, github, cache) == {"commits": 7}
 
 
 def test_what_was_answered_is_kept_when_the_rest_is_abandoned(
-    github: SmallGitHub, kept: ResponseCache, canned: Canned
+    github: SmallGitHub, cache: ResponseCache, canned: Canned
 ) -> None:
     (broken,) = answers((MAX_NAMED, ""))
     client, _ = canned(*[broken, ALIVE_QUERY] * 3)
-    assert commits_by(client, github, kept) == {"default_branch": "main"}
-    assert too_large(github, kept) == [github.rows[1]["name"]]
+    assert commits_by(client, github, cache) == {"default_branch": "main"}
+    assert too_large(github, cache) == [github.rows[1]["name"]]
 
 
 def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
-    github: SmallGitHub, kept: ResponseCache, canned: Canned
+    github: SmallGitHub, cache: ResponseCache, canned: Canned
 ) -> None:
     client, transport = canned(*answers((MAX_NAMED, "FORBIDDEN")))
-    assert commits_by(client, github, kept) == {"default_branch": "main"}
-    assert len(transport.asked) == 1
+    assert commits_by(client, github, cache) == {"default_branch": "main"}
+    assert len(transport.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -201,96 +201,98 @@ def test_a_refused_count_inside_an_answer_is_not_asked_for_again(
     ],
 )
 def test_a_repository_that_is_refused_is_not_called_deleted(
-    github: SmallGitHub, kept: ResponseCache, kind: str, field: str, why: str
+    github: SmallGitHub, cache: ResponseCache, kind: str, field: str, why: str
 ) -> None:
     github.refused = {5: [(kind, SAML, field)]}
-    found = learn(github, kept)
+    found = learn(github, cache)
     assert found[5] == {}
-    assert lost(github, kept) == {github.rows[5]["name"]: why}
-    before = len(github.asked)
-    learn(github, kept)
-    assert len(github.asked) == before
+    assert lost(github, cache) == {github.rows[5]["name"]: why}
+    before = len(github.requests)
+    learn(github, cache)
+    assert len(github.requests) == before
 
 
 @pytest.mark.parametrize("reason", ["heavy", "refused"])
 def test_what_was_missing_and_is_known_by_now_is_not_told_any_more(
-    github: SmallGitHub, kept: ResponseCache, reason: str
+    github: SmallGitHub, cache: ResponseCache, reason: str
 ) -> None:
     github.hopeless = {5} if reason == "heavy" else set()
     github.refused = {5: [("FORBIDDEN", SAML, "")]} if reason == "refused" else {}
-    learn(github, kept)
-    assert told(github, kept) == [github.rows[5]["name"]]
+    learn(github, cache)
+    assert told(github, cache) == [github.rows[5]["name"]]
     github.hopeless, github.refused = set(), {}
     later = datetime.fromtimestamp(github.clock.now + DAY, tz=UTC)
-    found = learn(github, kept, since=later)
+    found = learn(github, cache, since=later)
     assert found[5]["subscribers"] == 9
-    assert told(github, kept) == []
+    assert told(github, cache) == []
 
 
 def test_what_is_missing_of_one_kind_is_told_though_the_other_is_known(
-    github: SmallGitHub, kept: ResponseCache, canned: Canned
+    github: SmallGitHub, cache: ResponseCache, canned: Canned
 ) -> None:
     (broken,) = answers((MAX_NAMED, ""))
     client, _ = canned(*[broken, ALIVE_QUERY] * 3)
-    commits_by(client, github, kept)
-    DetailFetcher(CrawlSession(Client(github, github.clock), kept, begun(LONG_AGO)), [graphql.KINDS[0]]).fetch(
+    commits_by(client, github, cache)
+    DetailFetcher(CrawlSession(Client(github, github.clock), cache, begun(LONG_AGO)), [graphql.KINDS[0]]).fetch(
         everybody(github), lambda _count: None
     )
-    assert told(github, kept) == [github.rows[1]["name"]]
+    assert told(github, cache) == [github.rows[1]["name"]]
 
 
-def look(github: SmallGitHub, kept: ResponseCache, aim: str = "all") -> list[str]:
+def look(github: SmallGitHub, cache: ResponseCache, aim: str = "all") -> list[str]:
     """Look closer at all as a run does; return what was asked for."""
-    before = len(github.asked)
-    run = kept.start_run(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
-    session = CrawlSession(Client(github, github.clock), kept, run)
+    before = len(github.requests)
+    run = cache.start_run(aim, lambda: datetime.fromtimestamp(github.clock.now, tz=UTC), update=False)
+    session = CrawlSession(Client(github, github.clock), cache, run)
     details.fetch_rest_details(everybody(github), session, lambda _count: None)
-    return [ask.partition("?")[0] for ask in github.asked[before:]]
+    return [request.partition("?")[0] for request in github.requests[before:]]
 
 
-def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, kept: ResponseCache) -> None:
+def test_a_closer_look_asks_for_nothing_that_graphql_told(github: SmallGitHub, cache: ResponseCache) -> None:
     github.rows[3]["readme"] = None
-    found = learn(github, kept)
-    asked = look(github, kept)
+    found = learn(github, cache)
+    asked = look(github, cache)
     organizations = {one.full_name.partition("/")[0] for one in everybody(github) if one.owner_type != "User"}
-    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[3]['name']}/readme"]
-    assert {ask for ask in asked if ask.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
-    assert sum(ask.endswith("/contributors") for ask in asked) == 60
+    assert [request for request in asked if request.endswith("/readme")] == [f"/repos/{github.rows[3]['name']}/readme"]
+    assert {request for request in asked if request.count("/") == 2} == {f"/orgs/{login}" for login in organizations}
+    assert sum(request.endswith("/contributors") for request in asked) == 60
     assert len(asked) == 60 + 1 + len(organizations)
-    closer = kept.get_details(list(details.REST_DETAILS), {one.id: one.stamp for one in everybody(github)})
+    closer = cache.get_details(list(details.REST_DETAILS), {one.id: one.stamp for one in everybody(github)})
     both = [{**fields, **closer[number]} for number, fields in found.items()]
     assert {one["readme_length"] for one in both} == {77, 4321}
     assert {one["owner_followers"] for one in both} == {15, 12}
 
 
-def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, kept: ResponseCache) -> None:
-    assert len(look(github, kept)) == 60 + 60 + 60
+def test_a_closer_look_without_a_token_asks_for_all(github: SmallGitHub, cache: ResponseCache) -> None:
+    assert len(look(github, cache)) == 60 + 60 + 60
 
 
-def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(github: SmallGitHub, kept: ResponseCache) -> None:
-    look(github, kept)
+def test_what_rest_said_long_ago_does_not_hide_what_graphql_tells_now(
+    github: SmallGitHub, cache: ResponseCache
+) -> None:
+    look(github, cache)
     github.clock.now += 40 * DAY
-    learn(github, kept)
-    kinds = [asked.rpartition("/")[2] for asked in look(github, kept, aim="later")]
+    learn(github, cache)
+    kinds = [asked.rpartition("/")[2] for asked in look(github, cache, aim="later")]
     assert kinds.count("readme") == 0
     one = everybody(github)[0]
     assert (
-        kept.get_details([details.COUNTS.name, *details.REST_DETAILS], {one.id: one.stamp})[one.id]["readme_length"]
+        cache.get_details([details.COUNTS.name, *details.REST_DETAILS], {one.id: one.stamp})[one.id]["readme_length"]
         == 77
     )
 
 
-def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, kept: ResponseCache) -> None:
-    learn(github, kept)
+def test_a_closer_look_goes_by_no_count_of_long_ago(github: SmallGitHub, cache: ResponseCache) -> None:
+    learn(github, cache)
     github.clock.now += 40 * DAY
-    assert sum(asked.endswith("/readme") for asked in look(github, kept)) == 60
+    assert sum(asked.endswith("/readme") for asked in look(github, cache)) == 60
 
 
-def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, kept: ResponseCache) -> None:
-    learn(github, kept)
+def test_a_closer_look_goes_by_no_count_of_an_earlier_state(github: SmallGitHub, cache: ResponseCache) -> None:
+    learn(github, cache)
     github.rows[5]["stars"] += 1
-    asked = look(github, kept)
-    assert [ask for ask in asked if ask.endswith("/readme")] == [f"/repos/{github.rows[5]['name']}/readme"]
+    asked = look(github, cache)
+    assert [request for request in asked if request.endswith("/readme")] == [f"/repos/{github.rows[5]['name']}/readme"]
 
 
 @pytest.mark.real

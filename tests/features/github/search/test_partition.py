@@ -21,7 +21,7 @@ class World:
     def __init__(self, stars: np.ndarray, created: np.ndarray, seed: int = 0) -> None:
         order = np.lexsort((np.random.default_rng(seed).random(len(stars)), -stars))
         self.stars, self.created, self.ids = stars[order], created[order], np.arange(len(stars))[order]
-        self.asked: list[tuple[Region, int, int]] = []
+        self.requests: list[tuple[Region, int, int]] = []
 
     def inside(self, region: Region) -> np.ndarray:
         high = np.inf if region.stars_high is None else region.stars_high
@@ -29,7 +29,7 @@ class World:
         return np.flatnonzero(stars & (self.created >= region.created_low) & (self.created <= region.created_high))
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
-        self.asked.append((region, number, attempt))
+        self.requests.append((region, number, attempt))
         assert number <= MAX_RESULTS // PER_PAGE
         there = self.inside(region)
         shown = there[(number - 1) * PER_PAGE : number * PER_PAGE]
@@ -83,7 +83,7 @@ def test_slices_cover_every_repository_exactly_once(case: tuple[World, Region]) 
 def test_no_page_is_asked_twice(case: tuple[World, Region]) -> None:
     world, whole = case
     list(partition_search(world, whole))
-    assert len(world.asked) == len(set(world.asked))
+    assert len(world.requests) == len(set(world.requests))
 
 
 @pytest.mark.thorough
@@ -92,14 +92,14 @@ def test_few_requests_bring_less_than_a_full_page(count: int, least: int, share:
     world = powers(count, least, 1)
     found = set().union(*(piece.ids for piece in partition_search(world, Region(least, None, BEGIN, END))))
     assert len(found) == count
-    assert count / (PER_PAGE * len(world.asked)) > share
+    assert count / (PER_PAGE * len(world.requests)) > share
 
 
 def test_more_than_the_cap_in_one_second_are_reported_and_not_looked_for_without_end() -> None:
     world = World(np.full(1500, 7), np.full(1500, BEGIN + 5))
     done = list(partition_search(world, Region(0, None, BEGIN, END)))
     assert sum(piece.missing for piece in done) == 500
-    assert len(world.asked) < 100
+    assert len(world.requests) < 100
 
 
 def test_a_search_that_counts_many_and_shows_none_is_reported() -> None:
@@ -218,7 +218,7 @@ def test_rows_that_stay_missing_are_reported() -> None:
     world = Faulty(np.arange(950) + 10, np.linspace(BEGIN, END, 950).astype(int), says_so=True, forever=True)
     (piece,) = partition_search(world, Region(0, None, BEGIN, END))
     assert (piece.missing, piece.incomplete) == (20, True)
-    assert len(world.asked) == 10 * (1 + MAX_REPEATS)
+    assert len(world.requests) == 10 * (1 + MAX_REPEATS)
 
 
 class Drifting(World):
@@ -228,7 +228,7 @@ class Drifting(World):
         page = super().page(region, number, attempt)
         if number > 1 and attempt == 0:
             before = super().page(region, number - 1, 0)
-            self.asked.pop()
+            self.requests.pop()
             return Page(page.total, False, (before.hits[-1], *page.hits[:-1]))
         return page
 
@@ -247,7 +247,7 @@ class Changing(World):
         self.when, self.gain = when, stars
 
     def page(self, region: Region, number: int, attempt: int) -> Page:
-        if len(self.asked) == self.when:
+        if len(self.requests) == self.when:
             if self.gain is None:
                 keep = np.arange(len(self.ids)) != 3
                 self.stars, self.created, self.ids = self.stars[keep], self.created[keep], self.ids[keep]
@@ -288,7 +288,7 @@ def test_a_row_out_of_order_makes_no_gap() -> None:
 def test_the_head_of_a_search_needs_no_more_pages_than_it_fills() -> None:
     world = powers(5_000, 100, 3)
     piece = top_slice(world, Region(100, None, BEGIN, END), 250)
-    assert len(world.asked) == 3
+    assert len(world.requests) == 3
     assert set(world.ids[:250].tolist()) <= piece.ids
 
 
