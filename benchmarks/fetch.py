@@ -24,11 +24,11 @@ from stargaze.config import FetchSection, GithubSection
 from stargaze.features.fetch import GithubOptions, fetch_from_github
 from stargaze.features.github.api import graphql
 from stargaze.store import Store
-from tests.simulated.elsewhere import collector
 from tests.simulated.graphql import execute
 from tests.simulated.population import node_id
+from tests.simulated.process import run_crawl
 from tests.simulated.server import running
-from tests.simulated.world import MISHAPS, SEARCHING, World
+from tests.simulated.world import COMMON_FAULTS, SEARCH_SECONDS, World
 
 SEARCHED, RICH, LOOPED, MEASURED = 300_000, 30_000, 1_500, 100_000
 BY_SEARCH = 30 * 60 * 100
@@ -39,12 +39,12 @@ POINTS = 5000
 
 def main() -> None:
     """Measure and print."""
-    world, rate = _gathered(SEARCHED, rich=False)
+    world, rate = _crawl_world(SEARCHED, rich=False)
     print(
         f"REST search, one token, {SEARCHED:,} repositories: {rate:,.0f} an hour, {rate / BY_SEARCH:.1%} of {BY_SEARCH:,}"
     )
     print(f"  {_wasted(world)}")
-    world, rate = _gathered(RICH, rich=True)
+    world, rate = _crawl_world(RICH, rich=True)
     best = RICH / _least_hours(world)
     print(
         f"search and GraphQL, {RICH:,} repositories: {rate:,.0f} an hour, {rate / best:.1%} of the {best:,.0f} possible"
@@ -52,16 +52,16 @@ def main() -> None:
     print(f"  {_wasted(world)}")
     loop = _loop()
     print(
-        f"plain loop of {len(GROUPS)} REST calls a repository: {loop:,.0f} an hour; the collector is {rate / loop:.0f} × as fast"
+        f"plain loop of {len(GROUPS)} REST requests per repository: {loop:,.0f} an hour; the crawl is {rate / loop:.0f} × as fast"
     )
     for rich in (False, True):
         print(f"peak memory, {MEASURED:,} repositories{' with details' * rich}: {_memory(rich=rich):.2f} GB")
 
 
-def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
-    """Gather all of a world; return it and the repositories an hour."""
-    world = World(count, faults=MISHAPS)
-    start = world.clock.now
+def _crawl_world(count: int, *, rich: bool) -> tuple[World, float]:
+    """Crawl all repositories of a world; return it and the repositories per hour."""
+    world = World(count, faults=COMMON_FAULTS)
+    started = world.clock.now
     with running(world) as url, tempfile.TemporaryDirectory() as folder:
         summary = fetch_from_github(
             GithubSection(stars=">=1", limit=0, api_url=url, graphql=rich),
@@ -69,9 +69,9 @@ def _gathered(count: int, *, rich: bool) -> tuple[World, float]:
             Store(Path(folder)),
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
             lambda _what, _share: None,
-            GithubOptions("good", clock=world.clock),  # the simulated GitHub knows this one
+            GithubOptions("good", clock=world.clock),  # a valid token of the simulated GitHub
         )
-    return world, summary.repositories / (world.clock.now - start) * 3600
+    return world, summary.repositories / (world.clock.now - started) * 3600
 
 
 def _wasted(world: World) -> str:
@@ -82,10 +82,10 @@ def _wasted(world: World) -> str:
 def _least_hours(world: World) -> float:
     """Return the least time that the limits allow [h]: full pages, no failure, one request at a time, or all points used."""
     seconds = points = 0.0
-    for start in range(0, len(world.people), 100):
-        nodes = {"ids": [node_id(int(number)) for number in world.people.id[start : start + 100]]}
-        runs = [execute(world.people, kind.text, nodes)[1] for kind in graphql.KINDS]
-        seconds += SEARCHING + sum(run.seconds for run in runs)
+    for start in range(0, len(world.population), 100):
+        nodes = {"ids": [node_id(int(number)) for number in world.population.id[start : start + 100]]}
+        runs = [execute(world.population, kind.text, nodes)[1] for kind in graphql.KINDS]
+        seconds += SEARCH_SECONDS + sum(run.seconds for run in runs)
         points += sum(run.points for run in runs)
     return max(seconds / 3600, points / POINTS)
 
@@ -93,22 +93,22 @@ def _least_hours(world: World) -> float:
 def _loop() -> float:
     """Request search pages, then each group of fields of each repository; wait for the reset when rate limited."""
     world = World(LOOPED)
-    start = world.clock.now
+    started = world.clock.now
     with running(world) as url, requests.Session() as session:
         session.headers["Authorization"] = "Bearer good"
 
-        def ask(path: str, **parameters: Any) -> Any:
+        def get_json(path: str, **parameters: Any) -> Any:
             while True:
-                answer = session.get(url + path, params=parameters, timeout=60)
-                if answer.status_code != 403:
-                    return answer.json()
-                world.clock.sleep(max(float(answer.headers["x-ratelimit-reset"]) - world.clock.now, 0) + 1)
+                response = session.get(url + path, params=parameters, timeout=60)
+                if response.status_code != 403:
+                    return response.json()
+                world.clock.sleep(max(float(response.headers["x-ratelimit-reset"]) - world.clock.now, 0) + 1)
 
         for page in range(1, 11):
-            for item in ask("/search/repositories", q="stars:>1", sort="stars", per_page=100, page=page)["items"]:
+            for item in get_json("/search/repositories", q="stars:>1", sort="stars", per_page=100, page=page)["items"]:
                 for group in GROUPS:
-                    ask(f"/repos/{item['full_name']}{group}", **({"per_page": 1} if group else {}))
-    return 1000 / (world.clock.now - start) * 3600
+                    get_json(f"/repos/{item['full_name']}{group}", **({"per_page": 1} if group else {}))
+    return 1000 / (world.clock.now - started) * 3600
 
 
 def _memory(*, rich: bool) -> float:
@@ -117,7 +117,7 @@ def _memory(*, rich: bool) -> float:
     done = processes.Queue()
     with running(World(MEASURED)) as url, tempfile.TemporaryDirectory() as folder:
         section = {"stars": ">=1", "limit": 0, "graphql": rich}
-        process = processes.Process(target=collector, args=(url, Path(folder), section, done))
+        process = processes.Process(target=run_crawl, args=(url, Path(folder), section, done))
         process.start()
         peak = done.get()
         process.join()

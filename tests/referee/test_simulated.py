@@ -71,12 +71,12 @@ def get(url: str) -> requests.Response:
 
 def test_the_proxy_detects_an_invalid_request_and_an_invalid_response(validating_proxy: str, world: World) -> None:
     assert get(f"{validating_proxy}/search/repositories?q=stars:>5&per_page=101").status_code == 422
-    name = world.people.name(0)
-    original, world.people.record = world.people.record, lambda row: {"id": "not a number"}  # type: ignore[method-assign]
+    name = world.population.name(0)
+    original, world.population.record = world.population.record, lambda row: {"id": "not a number"}  # type: ignore[method-assign]
     try:
         assert get(f"{validating_proxy}/repos/{name}").status_code == 500
     finally:
-        world.people.record = original  # type: ignore[method-assign]
+        world.population.record = original  # type: ignore[method-assign]
     assert get(f"{validating_proxy}/repos/{name}").status_code == 200
 
 
@@ -93,7 +93,7 @@ def test_the_proxy_detects_an_invalid_request_and_an_invalid_response(validating
 def test_the_rest_requests_of_the_crawl_conform_to_githubs_description(
     section: GithubSection, count: int, validating_proxy: str, world: World, tmp_path: Path
 ) -> None:
-    names = [world.people.name(3), world.people.name(7), "nobody/nothing"] if section.names else []
+    names = [world.population.name(3), world.population.name(7), "nobody/nothing"] if section.names else []
     summary = fetch_from_github(
         GithubSection(**{**vars(section), "api_url": validating_proxy, "names": names, "graphql": False}),
         FetchSection(),
@@ -128,11 +128,11 @@ def test_the_simulated_graphql_responses_have_the_types_of_githubs_schema(
     query: str, schema: GraphQLSchema, world: World
 ) -> None:
     """Executing the query on the response itself fails if a field is missing or has another type."""
-    variables: dict[str, Any] = {"ids": [node_id(int(number)) for number in world.people.id[:20]]}
+    variables: dict[str, Any] = {"ids": [node_id(int(number)) for number in world.population.id[:20]]}
     if "$o0" in query:
-        variables = graphql.names_variables([world.people.name(1), world.people.name(4)])
+        variables = graphql.names_variables([world.population.name(1), world.population.name(4)])
     body = json.dumps({"query": query, "variables": variables}).encode()
-    response = world.answer("POST", "/graphql", {"authorization": "Bearer good"}, body)
+    response = world.respond("POST", "/graphql", {"authorization": "Bearer good"}, body)
     data = json.loads(response.body)["data"]
     result = execute(
         schema,

@@ -1,1 +1,1 @@
-"""A simulated GitHub for load and mishaps, in simulated time; `tests/referee` holds it to GitHub's own descriptions."""
+"""A simulated GitHub with rate limits and faults, in simulated time; `tests/referee` checks it against GitHub's descriptions."""

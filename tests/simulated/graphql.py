@@ -1,4 +1,4 @@
-"""GraphQL over the population: any selection is walked, counted in points, and charged the time that it computes."""
+"""GraphQL over the population: any selection is resolved, counted in points, and costs simulated time."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from graphql import (
 )
 from graphql.language import DocumentNode
 
-from tests.simulated.population import LANGUAGES, LICENSES, TOPICS, Population, day, node_id, number_of
+from tests.simulated.population import LANGUAGES, LICENSES, TOPICS, Population, format_time, node_id, parse_node_id
 
 BASE = 0.25
-"""Seconds that a query takes at least."""
+"""Minimum seconds of a query."""
 ROW = 0.006
 CONNECTION = 0.004
 OBJECT = 0.006
 COMMIT = 1e-5
-"""Seconds to count one commit."""
-LONGEST = 10.0
-"""Seconds after which GitHub gives up."""
+"""Seconds to count item commit."""
+TIMEOUT = 10.0
+"""Timeout of a query [s]."""
 SAML = "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to it."
 REFUSED = object()
-"""In place of a value that cannot be null and is not shown."""
+"""Placeholder of a refused non-null value."""
 
 
 class RefusedError(Exception):
-    """A value that cannot be null is refused: whatever holds it and cannot be null itself goes with it."""
+    """A non-null value is refused, which makes its nearest nullable parent null."""
 
     def __init__(self) -> None:
         super().__init__(SAML)
@@ -45,10 +45,10 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Run:
-    """One query as it is answered: its cost grows as it is walked."""
+class Execution:
+    """The state of item query: its cost grows while its fields are resolved."""
 
-    people: Population
+    population: Population
     variables: Mapping[str, Any]
     fragments: Mapping[str, FragmentDefinitionNode]
     seconds: float = BASE
@@ -57,65 +57,65 @@ class Run:
 
     @property
     def points(self) -> int:
-        """GitHub's formula: requests that the lists need, by the hundred, one at least."""
+        """GitHub's formula: the number of connections divided by 100, at least 1."""
         return max(1, round(self.connections / 100))
 
 
-def execute(people: Population, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], Run]:
-    """Answer a query; GraphQLError where it cannot be read."""
+def execute(population: Population, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], Execution]:
+    """Return the data of a query, and its state; raise GraphQLError for an invalid item."""
     document: DocumentNode = parse(query)
-    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
-    operation = next(one for one in document.definitions if isinstance(one, OperationDefinitionNode))
-    run = Run(people, variables, fragments)
+    fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
+    operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
+    run = Execution(population, variables, fragments)
     data: dict[str, Any] = {}
     for node in _fields(run, operation.selection_set, "Query"):
         key, arguments = _key(node), _arguments(run, node)
         if node.name.value == "nodes":
-            rows = [run.people.place.get(number_of(one)) for one in arguments["ids"]]
-            data[key] = [_repository(run, row, node, [key, place]) for place, row in enumerate(rows)]
+            rows = [run.population.row_by_id.get(parse_node_id(item)) for item in arguments["ids"]]
+            data[key] = [_repository(run, row, node, [key, index]) for index, row in enumerate(rows)]
         elif node.name.value == "repository":
-            row = people.find(f"{arguments['owner']}/{arguments['name']}")
+            row = population.find(f"{arguments['owner']}/{arguments['name']}")
             data[key] = _repository(run, row, node, [key])
         else:
             raise GraphQLError(f"Field '{node.name.value}' doesn't exist on type 'Query'")
     return data, run
 
 
-def _repository(run: Run, row: int | None, node: FieldNode, path: list[str | int]) -> dict[str, Any] | None:
-    if row is None or not run.people.here[row]:
+def _repository(run: Execution, row: int | None, node: FieldNode, path: list[str | int]) -> dict[str, Any] | None:
+    if row is None or not run.population.exists[row]:
         run.errors.append({"type": "NOT_FOUND", "path": path, "message": "Could not resolve to a node"})
         return None
     run.seconds += ROW
     try:
         return _object(run, node.selection_set, _Repository(run, row), "Repository")
-    except RefusedError as error:  # of all that is asked for, only the owner's members are, and no null is between
+    except RefusedError as error:  # only the owner's members are refused, and no nullable field is in between
         run.errors.append({"type": "FORBIDDEN", "path": [*path, *error.path], "message": SAML})
         return None
 
 
-def _object(run: Run, selection: SelectionSetNode | None, values: Any, kind: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _object(run: Execution, selection: SelectionSetNode | None, values: Any, kind: str) -> dict[str, Any]:
+    values_by_key: dict[str, Any] = {}
     for node in _fields(run, selection, kind):
         try:
-            found[_key(node)] = _value(run, node, values)
+            values_by_key[_key(node)] = _value(run, node, values)
         except RefusedError as error:
             error.path.insert(0, _key(node))
             raise
-    return found
+    return values_by_key
 
 
-def _value(run: Run, node: FieldNode, values: Any) -> Any:
+def _value(run: Execution, node: FieldNode, values: Any) -> Any:
     value, inner = values.get(node.name.value, _arguments(run, node))
     if value is REFUSED:
         raise RefusedError
     if isinstance(value, list):
-        return [_object(run, node.selection_set, one, inner) for one in value]
+        return [_object(run, node.selection_set, item, inner) for item in value]
     is_object = value is not None and node.selection_set
     return _object(run, node.selection_set, value, inner) if is_object else value
 
 
-def _fields(run: Run, selection: SelectionSetNode | None, kind: str) -> Iterator[FieldNode]:
-    """Yield the fields that apply to a type, fragments opened."""
+def _fields(run: Execution, selection: SelectionSetNode | None, kind: str) -> Iterator[FieldNode]:
+    """Yield the fields that apply to a type, including those of fragments."""
     for node in selection.selections if selection else ():
         if isinstance(node, FieldNode):
             yield node
@@ -132,17 +132,17 @@ def _key(node: FieldNode) -> str:
     return node.alias.value if node.alias else node.name.value
 
 
-def _arguments(run: Run, node: FieldNode) -> dict[str, Any]:
+def _arguments(run: Execution, node: FieldNode) -> dict[str, Any]:
     return {
-        one.name.value: run.variables[one.value.name.value]
-        if isinstance(one.value, VariableNode)
-        else value_from_ast_untyped(one.value)
-        for one in node.arguments or ()
+        item.name.value: run.variables[item.value.name.value]
+        if isinstance(item.value, VariableNode)
+        else value_from_ast_untyped(item.value)
+        for item in node.arguments or ()
     }
 
 
-class _Plain:
-    """Values by name; each is given with the type of what is below it."""
+class _Values:
+    """Values by name, each with the type of its fields."""
 
     def __init__(self, values: Mapping[str, Any], inner: str = "") -> None:
         self._values, self._inner = values, inner
@@ -152,30 +152,30 @@ class _Plain:
 
 
 class _Repository:
-    """The fields of a repository; lists and commits are charged as they are asked for."""
+    """The fields of a repository; connections and commits cost time when they are resolved."""
 
-    def __init__(self, run: Run, row: int) -> None:
-        self._run, self._row, self._people = run, row, run.people
-        self._number = int(run.people.id[row])
+    def __init__(self, run: Execution, row: int) -> None:
+        self._run, self._row, self._population = run, row, run.population
+        self._number = int(run.population.id[row])
 
     def get(self, name: str, arguments: Mapping[str, Any]) -> tuple[Any, str]:
         if name in COUNTED:
             self._run.connections += 1
-            is_heavy = name == "mentionableUsers" and bool(self._people.heavy[self._row])
-            self._run.seconds += CONNECTION + LONGEST * is_heavy
-            return _Plain({"totalCount": self._count(name, arguments), "nodes": []}), ""
-        own = getattr(self, f"_{name}", None)
-        return own() if own else (self._plain()[name], "")
+            is_heavy = name == "mentionableUsers" and bool(self._population.heavy[self._row])
+            self._run.seconds += CONNECTION + TIMEOUT * is_heavy
+            return _Values({"totalCount": self._count(name, arguments), "nodes": []}), ""
+        resolve = getattr(self, f"_{name}", None)
+        return resolve() if resolve else (self._record_values()[name], "")
 
     def _count(self, name: str, arguments: Mapping[str, Any]) -> int:
-        open_issues = int(self._people.issues[self._row])
+        open_issues = int(self._population.issues[self._row])
         if name in ("issues", "pullRequests"):
             share = {"OPEN": 1, "CLOSED": 3, "MERGED": 2, None: 4}[arguments.get("states")]
             return open_issues * share // (2 if name == "issues" else 3)
         return (self._number * 31 + len(name)) % 50
 
-    def _plain(self) -> dict[str, Any]:
-        record = self._people.record(self._row)
+    def _record_values(self) -> dict[str, Any]:
+        record = self._population.record(self._row)
         flags = {
             f"has{name}Enabled": record[f"has_{name.lower()}"] for name in ("Issues", "Projects", "Wiki", "Discussions")
         }
@@ -198,42 +198,46 @@ class _Repository:
         }
 
     def _licenseInfo(self) -> tuple[Any, str]:  # noqa: N802 # GitHub's name of the field
-        known = LICENSES[self._number % 3]
-        return (None if known is None else _Plain({"key": known[0], "spdxId": known[2]})), "License"
+        license_ = LICENSES[self._number % 3]
+        return (None if license_ is None else _Values({"key": license_[0], "spdxId": license_[2]})), "License"
 
     def _primaryLanguage(self) -> tuple[Any, str]:  # noqa: N802
-        name = LANGUAGES[self._people.language[self._row]]
-        return (None if name is None else _Plain({"name": name})), "Language"
+        name = LANGUAGES[self._population.language[self._row]]
+        return (None if name is None else _Values({"name": name})), "Language"
 
     def _latestRelease(self) -> tuple[Any, str]:  # noqa: N802
-        return (_Plain({"publishedAt": day(self._people.pushed[self._row])}) if self._number % 2 else None), "Release"
+        return (
+            _Values({"publishedAt": format_time(self._population.pushed[self._row])}) if self._number % 2 else None
+        ), "Release"
 
     def _repositoryTopics(self) -> tuple[Any, str]:  # noqa: N802
         self._run.connections += 1
-        topic = _Plain({"topic": _Plain({"name": TOPICS[self._number % 6]})}, "Topic")
-        return _Plain({"nodes": [topic], "totalCount": 1}, "RepositoryTopic"), "RepositoryTopicConnection"
+        topic = _Values({"topic": _Values({"name": TOPICS[self._number % 6]})}, "Topic")
+        return _Values({"nodes": [topic], "totalCount": 1}, "RepositoryTopic"), "RepositoryTopicConnection"
 
     def _owner(self) -> tuple[Any, str]:
-        kind = "Organization" if self._people.is_organization(self._row) else "User"
+        kind = "Organization" if self._population.is_organization(self._row) else "User"
         self._run.seconds += CONNECTION
-        people = _Plain({"totalCount": self._number % 900})
-        values = {"__typename": kind, "login": self._people.login(self._row), "databaseId": self._number % 9999 + 1}
-        members = REFUSED if self._people.refuses_members(self._row) else people
-        return _Plain({**values, "followers": people, "membersWithRole": members}), kind
+        count = _Values({"totalCount": self._number % 900})
+        values = {"__typename": kind, "login": self._population.login(self._row), "databaseId": self._number % 9999 + 1}
+        members = REFUSED if self._population.hides_members(self._row) else count
+        return _Values({**values, "followers": count, "membersWithRole": members}), kind
 
     def _object(self) -> tuple[Any, str]:
         self._run.seconds += OBJECT
-        return _Plain({"byteSize": self._number % 20_000}), "Blob"
+        return _Values({"byteSize": self._number % 20_000}), "Blob"
 
     def _defaultBranchRef(self) -> tuple[Any, str]:  # noqa: N802
-        seconds = CONNECTION + self._people.commits[self._row] * COMMIT + LONGEST * self._people.heavy[self._row]
-        return _Branch(self._run, int(self._people.commits[self._row]), float(seconds)), "Ref"
+        seconds = (
+            CONNECTION + self._population.commits[self._row] * COMMIT + TIMEOUT * self._population.heavy[self._row]
+        )
+        return _Branch(self._run, int(self._population.commits[self._row]), float(seconds)), "Ref"
 
 
 class _Branch:
-    """The default branch, down to its commits, which take time to count."""
+    """The default branch with its commits, whose count costs time."""
 
-    def __init__(self, run: Run, commits: int, seconds: float) -> None:
+    def __init__(self, run: Execution, commits: int, seconds: float) -> None:
         self._run, self._commits, self._seconds = run, commits, seconds
 
     def get(self, name: str, _arguments: Mapping[str, Any]) -> tuple[Any, str]:
@@ -242,7 +246,7 @@ class _Branch:
         if name == "history":
             self._run.connections += 1
             self._run.seconds += self._seconds
-            return _Plain({"totalCount": self._commits}), "CommitHistoryConnection"
+            return _Values({"totalCount": self._commits}), "CommitHistoryConnection"
         return "main", ""
 
 
@@ -260,4 +264,4 @@ COUNTED = frozenset(
     ]
 )
 
-__all__ = ["LONGEST", "Run", "execute", "node_id"]
+__all__ = ["TIMEOUT", "Execution", "execute", "node_id"]

@@ -1,4 +1,4 @@
-"""GitHub's limits in simulated time: windows of requests or points, seconds of computing, and whims."""
+"""GitHub's limits in simulated time: windows of requests or points, computing time, and secondary limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class SimulatedClock:
-    """Time that passes by being slept or computed away; ``skew`` is how far the client's own clock is ahead."""
+    """Time that advances by sleeping or computing; ``skew`` is the offset of the client's clock [s]."""
 
     now: float
     skew: float = 0.0
@@ -22,13 +22,13 @@ class SimulatedClock:
         return self.now + self.skew
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         with self.lock:
             self.now += seconds
 
 
 class RunningClock:
-    """Time that passes by itself, for people who try a command."""
+    """The system clock, for use by hand."""
 
     @property
     def now(self) -> float:
@@ -36,7 +36,7 @@ class RunningClock:
         return time.time()
 
     def time(self) -> float:
-        """Return the same: the client has no other clock."""
+        """Return the client's time, which is the same."""
         return time.time()
 
     def sleep(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class RunningClock:
 
 @dataclass
 class Window:
-    """So many in so many seconds, counted from the first."""
+    """A limit of requests or points per window, which starts with the first request."""
 
     name: str
     limit: int
@@ -54,21 +54,21 @@ class Window:
     used: int = 0
     until: float = 0.0
 
-    def look(self, now: float) -> None:
-        """Begin a new window if the last one is over."""
+    def renew(self, now: float) -> None:
+        """Start a new window if the last one has ended."""
         if now >= self.until:
             self.used, self.until = 0, math.floor(now) + self.seconds
 
     def take(self, now: float, cost: int = 1) -> bool:
-        """Use up a part; False if there is not so much left."""
-        self.look(now)
+        """Use a part of the limit; return False if nothing is left."""
+        self.renew(now)
         if self.used >= self.limit:
             return False
         self.used = min(self.used + cost, self.limit)
         return True
 
     def headers(self) -> dict[str, str]:
-        """Say how much is left, as GitHub does."""
+        """Return GitHub's rate limit headers."""
         return {
             "x-ratelimit-limit": str(self.limit),
             "x-ratelimit-remaining": str(self.limit - self.used),
@@ -79,35 +79,35 @@ class Window:
 
 
 @dataclass
-class Computing:
+class ComputeLimit:
     """At most 60 seconds of computing in any 60 seconds."""
 
     spent: deque[tuple[float, float]] = field(default_factory=deque)
 
-    def over(self, now: float) -> bool:
-        """Tell whether the last minute is used up."""
+    def is_exceeded(self, now: float) -> bool:
+        """Return whether the limit of the last minute is exceeded."""
         while self.spent and self.spent[0][0] < now - 60:
             self.spent.popleft()
         return sum(seconds for _, seconds in self.spent) > 60
 
     def add(self, now: float, seconds: float) -> None:
-        """Count what a query took."""
+        """Add the computing time of a query."""
         self.spent.append((now, seconds))
 
 
 @dataclass
-class Penalty:
-    """A secondary limit in force: whoever asks before it is over prolongs it, which is counted."""
+class SecondaryLimit:
+    """A secondary limit; each request before its end prolongs it and counts as a violation."""
 
     until: float = 0.0
     violations: int = 0
 
-    def begin(self, now: float, seconds: float) -> None:
-        """Refuse for so long."""
+    def start(self, now: float, seconds: float) -> None:
+        """Refuse requests for so many seconds."""
         self.until = now + seconds
 
-    def in_force(self, now: float) -> bool:
-        """Tell whether it is; asking is a violation."""
+    def is_active(self, now: float) -> bool:
+        """Return whether the limit is active; if so, the request is a violation."""
         if now < self.until - 0.001:
             self.violations += 1
             self.until = max(self.until, now + 60)

@@ -1,4 +1,4 @@
-"""Made-up repositories in numbers: stars as GitHub's fall, everything else as it goes with them."""
+"""Generated repositories as arrays: stars are distributed as on GitHub, other values are correlated with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 NOW = 1_780_000_000
-"""The simulated clock begins here [s since 1970]."""
+"""Start of the simulated clock [s since 1970]."""
 FIRST = 1_204_000_000
 LANGUAGES = ("Python", "JavaScript", "TypeScript", "Go", "Rust", "C++", "Java", None)
 LICENSES = (("mit", "MIT License", "MIT"), ("apache-2.0", "Apache License 2.0", "Apache-2.0"), None)
@@ -30,15 +30,15 @@ OWNER_URLS = [f"{name}_url" for name in _OWNER_LINKS]
 
 
 class Population:
-    """Arrays of shape (n_repositories,), most starred first; a row becomes a record when it is asked for."""
+    """Arrays of shape (n_repositories,), most starred first; records are built on request."""
 
-    def __init__(self, count: int, least: int, seed: int) -> None:
+    def __init__(self, count: int, min_stars: int, seed: int) -> None:
         random = np.random.default_rng([seed, 7])
-        stars = np.minimum(np.floor(least * random.random(count) ** (-1 / 1.1)), 450_000).astype(np.int64)
+        stars = np.minimum(np.floor(min_stars * random.random(count) ** (-1 / 1.1)), 450_000).astype(np.int64)
         self.stars = np.sort(stars)[::-1].copy()
         self.tie = random.random(count)
         self.id = (random.permutation(count) * 37 + 1000).astype(np.int64)
-        self.place = {int(number): row for row, number in enumerate(self.id)}
+        self.row_by_id = {int(number): row for row, number in enumerate(self.id)}
         self.created = (FIRST + (NOW - FIRST) * random.beta(2, 1.4, count)).astype(np.int64)
         self.pushed = NOW - ((NOW - self.created) * random.random(count) ** 3).astype(np.int64)
         self.forks = (self.stars * random.lognormal(-1.8, 0.7, count)).astype(np.int64)
@@ -46,58 +46,58 @@ class Population:
         self.commits = np.minimum(random.lognormal(5.7, 1.7, count), 1_300_000).astype(np.int64)
         self.owner = np.floor(count * random.random(count) ** 2 / 2).astype(np.int64)
         self.language = random.integers(0, len(LANGUAGES), count)
-        self.here = np.ones(count, dtype=bool)
+        self.exists = np.ones(count, dtype=bool)
         self.heavy = np.zeros(count, dtype=bool)
-        """Of which GitHub does not finish to count commits and people in its ten seconds."""
+        """Repositories whose commits and users GitHub cannot count within its timeout."""
         self.refusing: set[int] = set()
-        """Numbers of owners, organizations that show nobody their members."""
+        """Numbers of owners: organizations that hide their members."""
         self.renamed: dict[str, int] = {}
-        """Former names, and whose they were."""
+        """The row of each former name."""
         self.moved: set[int] = set()
 
     def __len__(self) -> int:
-        """Return how many there ever were."""
+        """Return the number of repositories, including deleted ones."""
         return len(self.id)
 
     def login(self, row: int) -> str:
-        """Name the owner."""
+        """Return the owner's login."""
         return f"owner{self.owner[row]}"
 
     def name(self, row: int) -> str:
-        """Name the repository."""
+        """Return ``owner/name``."""
         return f"{self.login(row)}/{'new' if row in self.moved else ''}name{self.id[row]}"
 
     def find(self, name: str) -> int | None:
-        """Return the row of a name, of a former one too."""
+        """Return the row of a current or former name."""
         known = self.renamed.get(name.lower())
         digits = name.rpartition("name")[2]
-        row = self.place.get(int(digits)) if known is None and digits.isdigit() else known
+        row = self.row_by_id.get(int(digits)) if known is None and digits.isdigit() else known
         if row is None or (known is None and self.name(row).lower() != name.lower()):
             return None
-        return row if self.here[row] else None
+        return row if self.exists[row] else None
 
     def rename(self, row: int) -> None:
-        """Give a new name; the old one leads there."""
+        """Rename a repository; its old name redirects to it."""
         self.renamed[self.name(row).lower()] = row
         self.moved.add(row)
 
     def is_organization(self, row: int) -> bool:
-        """Tell what the owner is."""
+        """Return whether the owner is an organization."""
         return bool(self.owner[row] % 4 == 0)
 
-    def burden(self, heavy: float, refusing: float, seed: int) -> None:
+    def assign_faults(self, heavy: float, refusing: float, seed: int) -> None:
         """Make a share of the repositories too heavy to count, and let a share of the organizations refuse."""
         random = np.random.default_rng([seed, 8])
         self.heavy = random.random(len(self)) < heavy
         organizations = np.unique(self.owner[self.owner % 4 == 0])
         self.refusing = set(organizations[random.random(len(organizations)) < refusing].tolist())
 
-    def refuses_members(self, row: int) -> bool:
-        """Tell whether the owner is an organization that shows nobody its members."""
+    def hides_members(self, row: int) -> bool:
+        """Return whether the owner is an organization that hides its members."""
         return self.is_organization(row) and int(self.owner[row]) in self.refusing
 
     def record(self, row: int) -> dict[str, Any]:
-        """Return the row as GitHub's REST search has it."""
+        """Return the record of the REST search."""
         name, number = self.name(row), int(self.id[row])
         url = f"https://api.github.com/repos/{name}"
         license_ = LICENSES[number % 3]
@@ -130,9 +130,9 @@ class Population:
             "svn_url": f"https://github.com/{name}",
             "mirror_url": None,
             "homepage": f"https://name{number}.example" if number % 3 else None,
-            "created_at": day(self.created[row]),
-            "updated_at": day(max(self.pushed[row], self.created[row] + 1)),
-            "pushed_at": day(self.pushed[row]),
+            "created_at": format_time(self.created[row]),
+            "updated_at": format_time(max(self.pushed[row], self.created[row] + 1)),
+            "pushed_at": format_time(self.pushed[row]),
             "size": int(self.commits[row]) * 3,
             "stargazers_count": int(self.stars[row]),
             "watchers_count": int(self.stars[row]),
@@ -163,17 +163,17 @@ class Population:
 
 
 def node_id(number: int) -> str:
-    """Spell a number as GitHub's node ids do: MessagePack of [0, number]."""
+    """Return the node id of a number, as GitHub does: MessagePack of [0, number]."""
     packed = b"\x92\x00\xce" + number.to_bytes(4, "big")
     return "R_" + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def number_of(node: str) -> int:
-    """Read a node id."""
+def parse_node_id(node: str) -> int:
+    """Return the number of a node id."""
     text = node.removeprefix("R_")
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[3:], "big")
 
 
-def day(second: int | np.integer[Any]) -> str:
-    """Write a moment as GitHub does."""
+def format_time(second: int | np.integer[Any]) -> str:
+    """Return a time in GitHub's format."""
     return f"{datetime.fromtimestamp(int(second), tz=UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""GitHub's search of repositories: the qualifiers that the collector uses, most stars first, capped at 1,000."""
+"""GitHub's search of repositories: the qualifiers that the crawl uses, most stars first, limited to 1,000 results."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ import numpy as np
 
 from tests.simulated.population import LANGUAGES, TOPICS, Population
 
-CAP = 1000
+MAX_RESULTS = 1000
 _TERM = re.compile(r'(\w+):("[^"]*"|\S+)')
 
 
 class RefusedError(Exception):
-    """GitHub answers 422."""
+    """GitHub responds with 422."""
 
 
 class Index:
-    """Searches a population; what was found stays at hand while the next pages are asked for."""
+    """Searches a population and caches the results for the next pages."""
 
     def __init__(self, population: Population) -> None:
         self.population = population
-        self._kept: dict[str, np.ndarray[Any, Any]] = {}
+        self._cache: dict[str, np.ndarray[Any, Any]] = {}
 
-    def forget(self) -> None:
-        """Begin anew: something has changed."""
-        self._kept.clear()
+    def clear(self) -> None:
+        """Clear the cache after a change."""
+        self._cache.clear()
 
     def find(self, query: str) -> np.ndarray[Any, Any]:
-        """Return the rows that a query means, in the order of their stars."""
+        """Return the matching rows, most stars first."""
         if not query.strip() or len(query) > 256:
             raise RefusedError("Validation Failed")
-        if query not in self._kept:
-            if len(self._kept) > 8:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[query] = self._found(query)
-        return self._kept[query]
+        if query not in self._cache:
+            if len(self._cache) > 8:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[query] = self._search(query)
+        return self._cache[query]
 
-    def _found(self, query: str) -> np.ndarray[Any, Any]:
-        people = self.population
-        chosen = people.here.copy()
+    def _search(self, query: str) -> np.ndarray[Any, Any]:
+        population = self.population
+        selected = population.exists.copy()
         for name, value in _TERM.findall(query):
             text = value.strip('"')
             if name in ("stars", "created", "pushed"):
-                low, high = _ends(text, is_date=name != "stars")
-                column = getattr(people, name)
-                chosen &= (column >= low) & (column <= high)
+                low, high = _parse_range(text, is_date=name != "stars")
+                column = getattr(population, name)
+                selected &= (column >= low) & (column <= high)
             elif name == "language":
-                known = [one for one in LANGUAGES if one and one.lower() == text.lower()]
-                chosen &= people.language == (LANGUAGES.index(known[0]) if known else -1)
+                known = [item for item in LANGUAGES if item and item.lower() == text.lower()]
+                selected &= population.language == (LANGUAGES.index(known[0]) if known else -1)
             elif name == "topic":
-                chosen &= people.id % 6 == (TOPICS.index(text) if text in TOPICS else -1)
+                selected &= population.id % 6 == (TOPICS.index(text) if text in TOPICS else -1)
             elif name in ("org", "user"):
                 number = text.removeprefix("owner")
-                mine = people.owner == (int(number) if number.isdigit() else -1)
-                if not mine.any():
+                owned = population.owner == (int(number) if number.isdigit() else -1)
+                if not owned.any():
                     raise RefusedError(
                         "The listed users and repositories cannot be searched either because the resources do not exist "
                         "or you do not have permission to view them."
                     )
-                chosen &= mine
+                selected &= owned
             elif name == "is":
-                chosen &= text == "public"
+                selected &= text == "public"
             else:
-                raise RefusedError(f"{name} is no qualifier")
-        rows = np.flatnonzero(chosen)
-        return rows[np.lexsort((people.tie[rows], -people.stars[rows]))]
+                raise RefusedError(f"{name} is not a qualifier")
+        rows = np.flatnonzero(selected)
+        return rows[np.lexsort((population.tie[rows], -population.stars[rows]))]
 
 
-def _ends(text: str, *, is_date: bool) -> tuple[float, float]:
+def _parse_range(text: str, *, is_date: bool) -> tuple[float, float]:
     for sign, low, high in ((">=", 0, None), ("<=", None, 0), (">", 1, None), ("<", None, -1)):
         if text.startswith(sign):
-            number = _number(text.removeprefix(sign), is_date=is_date)
+            number = _parse_value(text.removeprefix(sign), is_date=is_date)
             return (-np.inf if low is None else number + low), (np.inf if high is None else number + high)
     first, _, last = text.partition("..")
-    low_end = -np.inf if first == "*" else _number(first, is_date=is_date)
-    return low_end, np.inf if last == "*" else _number(last or first, is_date=is_date)
+    low_end = -np.inf if first == "*" else _parse_value(first, is_date=is_date)
+    return low_end, np.inf if last == "*" else _parse_value(last or first, is_date=is_date)
 
 
-def _number(text: str, *, is_date: bool) -> float:
+def _parse_value(text: str, *, is_date: bool) -> float:
     try:
         moment = datetime.fromisoformat(text) if is_date else None
         return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() if moment else float(int(text))

@@ -1,4 +1,4 @@
-"""The simulated GitHub behind a socket on loopback."""
+"""An HTTP server on loopback for the simulated GitHub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GITHUB = "https://api.github.com"
 
 
 class Server(ThreadingHTTPServer):
-    """One thread a connection; the world answers one request at a time."""
+    """One thread per connection; the world handles one request at a time."""
 
     daemon_threads = True
 
@@ -24,13 +24,13 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL of the server."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 @contextlib.contextmanager
 def running(world: World) -> Iterator[str]:
-    """Serve a world inside the block; gives its URL."""
+    """Serve a world inside the block; yield its URL."""
     with Server(world) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -47,22 +47,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self._answer(b"")
+        self._respond(b"")
 
     def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers.get("content-length", 0))))
+        self._respond(self.rfile.read(int(self.headers.get("content-length", 0))))
 
-    def _answer(self, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        response = self.server.world.answer(self.command, self.path, headers, body)
+        response = self.server.world.respond(self.command, self.path, headers, body)
         self.send_response_only(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value.replace(GITHUB, self.server.url))
         if response.status != 304:
             self.send_header("content-length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(response.body[: len(response.body) // 2] if response.cut else response.body)
-        self.close_connection = self.close_connection or response.cut
+        self.wfile.write(response.body[: len(response.body) // 2] if response.truncated else response.body)
+        self.close_connection = self.close_connection or response.truncated
 
     def log_message(self, *_arguments: Any) -> None:
         pass

@@ -1,4 +1,4 @@
-"""GitHub as a whole, in one thread at a time: who asks what, what it costs, what goes wrong, what is counted."""
+"""The simulated GitHub: authorization, limits, cost and faults of each request, and counts of all requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from graphql import GraphQLError
 
-from tests.simulated import graphql, people
-from tests.simulated.limits import Computing, Penalty, RunningClock, SimulatedClock, Window
+from tests.simulated import accounts, graphql
+from tests.simulated.limits import ComputeLimit, RunningClock, SecondaryLimit, SimulatedClock, Window
 from tests.simulated.population import NOW, Population
-from tests.simulated.search import CAP, Index, RefusedError
+from tests.simulated.search import MAX_RESULTS, Index, RefusedError
 
-SEARCHING, LOOKING = 0.8, 0.25
+SEARCH_SECONDS, REST_SECONDS = 0.8, 0.25
 """Seconds that a REST request takes."""
 SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 DOCS = "https://docs.github.com/rest"
@@ -29,9 +29,9 @@ HTML = b"<!DOCTYPE html><html><head><title>Unicorn!</title></head><body>This pag
 
 @dataclass(frozen=True)
 class Faults:
-    """How often something goes wrong, each a probability a request; changes come every so many requests.
+    """Probability of each fault per request; repositories change every ``changes_every`` requests.
 
-    ``heavy`` and ``refusing`` are shares: of repositories too heavy to count, of organizations that refuse their members.
+    ``heavy`` is the share of repositories too heavy to count, ``refusing`` that of organizations that hide their members.
     """
 
     unavailable: float = 0.0
@@ -46,45 +46,45 @@ class Faults:
     refusing: float = 0.0
 
 
-MISHAPS = Faults(0.0006, 0.0004, 0.001, 0.001, 0.0004, 0.001, 50)
-"""A GitHub on an ordinary day."""
+COMMON_FAULTS = Faults(0.0006, 0.0004, 0.001, 0.001, 0.0004, 0.001, 50)
+"""The faults of an ordinary day."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer; ``cut`` sends half of the body and closes."""
+    """A response; if ``truncated``, half of the body is sent and the connection closed."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
-    cut: bool = False
+    truncated: bool = False
 
 
 @dataclass
 class Counts:
-    """What was asked, by kind and status; the requests that brought nothing; what was asked again after an answer."""
+    """Requests by kind and status, those without a useful response, and those repeated after a good response."""
 
     by_kind: Counter[tuple[str, int]] = field(default_factory=Counter)
     wasted: int = 0
     repeats: list[str] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     log: list[tuple[str, bytes]] = field(default_factory=list)
-    """URL and body of every request, in their order."""
+    """URL and body of every request, in order."""
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """The total number of requests."""
         return self.by_kind.total()
 
 
 class World:
-    """A simulated GitHub; ``tokens`` says what each is worth: good, expired or scopeless."""
+    """A simulated GitHub; ``tokens`` maps each token to its state: good, expired or scopeless."""
 
     def __init__(
         self,
         repositories: int = 300_000,
         *,
-        least: int = 130,
+        min_stars: int = 130,
         seed: int = 0,
         faults: Faults | None = None,
         skew: float = 0.0,
@@ -92,20 +92,20 @@ class World:
         clock: SimulatedClock | RunningClock | None = None,
     ) -> None:
         self.faults = faults or Faults()
-        self.people = Population(repositories, least, seed)
-        self.people.burden(self.faults.heavy, self.faults.refusing, seed)
-        self.index = Index(self.people)
+        self.population = Population(repositories, min_stars, seed)
+        self.population.assign_faults(self.faults.heavy, self.faults.refusing, seed)
+        self.index = Index(self.population)
         self.clock = clock or SimulatedClock(float(NOW), skew)
         self.tokens = dict(tokens or {"good": "good"})
         self.counts = Counts()
-        self.penalty = Penalty()
+        self.secondary_limit = SecondaryLimit()
         self._random = np.random.default_rng([seed, 9])
         self._windows: dict[tuple[bool, str], Window] = {}
-        self._computing = Computing()
+        self._compute_limit = ComputeLimit()
         self._lock = threading.Lock()
 
-    def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Answer a request, one at a time."""
+    def respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Return the response to a request, one at a time."""
         with self._lock:
             path = urlsplit(url).path
             if path.startswith("/_sim/"):
@@ -113,146 +113,146 @@ class World:
             path = path.removeprefix("/api/v3").replace("/api/graphql", "/graphql")
             kind = "search" if path.startswith("/search/") else "graphql" if path == "/graphql" else "core"
             self.counts.log.append((url, body))
-            response = self._dated(self._judged(method, path, url, kind, headers, body))
-            self._count(kind, f"{method} {url} {hashlib.sha1(body).hexdigest()}", response)  # a name
+            response = self._with_date(self._authorize(method, path, url, kind, headers, body))
+            self._count(kind, f"{method} {url} {hashlib.sha1(body).hexdigest()}", response)  # an identifier
             return response
 
     def window(self, name: str, *, known: bool) -> Window:
-        """Return a limit, of the token or of nobody."""
+        """Return a limit, with or without a token."""
         sizes = {"search": (30, 10, 60), "core": (5000, 60, 3600), "graphql": (5000, 0, 3600)}[name]
         return self._windows.setdefault((known, name), Window(name, sizes[0 if known else 1], sizes[2]))
 
-    def _judged(self, method: str, path: str, url: str, kind: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def _authorize(
+        self, method: str, path: str, url: str, kind: str, headers: Mapping[str, str], body: bytes
+    ) -> Response:
         token = headers.get("authorization", "").removeprefix("Bearer ")
-        worth = self.tokens.get(token, "expired") if token else ""
-        if worth == "expired" or (kind == "graphql" and not token):
+        token_state = self.tokens.get(token, "expired") if token else ""
+        if token_state == "expired" or (kind == "graphql" and not token):
             return _json(401, {"message": "Bad credentials", "documentation_url": DOCS})
         if path == "/rate_limit":
-            return self._limits(known=bool(token))
+            return self._rate_limits(known=bool(token))
         window = self.window(kind, known=bool(token))
-        refused = self._refused(kind, window)
-        if refused:
-            return refused
+        refusal = self._check_limits(kind, window)
+        if refusal:
+            return refusal
         self._change()
         if kind == "graphql":
-            window.used -= 1  # points are taken when they are known
-            return self._graphql(json.loads(body), window, worth)
-        return self._by_rest(path, url, kind, window, headers)
+            window.used -= 1  # points are subtracted after the execution
+            return self._graphql(json.loads(body), window, token_state)
+        return self._handle_rest(path, url, kind, window, headers)
 
-    def _refused(self, kind: str, window: Window) -> Response | None:
-        if self.penalty.in_force(self.clock.now):
+    def _check_limits(self, kind: str, window: Window) -> Response | None:
+        if self.secondary_limit.is_active(self.clock.now):
             return self._secondary(kind, window)
         if not window.take(self.clock.now):
             message = {"message": "API rate limit exceeded for user ID 1.", "documentation_url": DOCS}
             if kind == "graphql":
                 return _json(200, {"errors": [{"type": "RATE_LIMITED", **message}]}, window.headers())
             return _json(403, message, window.headers())
-        return self._secondary(kind, window) if self._by_chance(self.faults.secondary) else None
+        return self._secondary(kind, window) if self._chance(self.faults.secondary) else None
 
-    def _by_rest(self, path: str, url: str, kind: str, window: Window, headers: Mapping[str, str]) -> Response:
-        self.clock.sleep(SEARCHING if kind == "search" else LOOKING)
-        if self._by_chance(self.faults.unavailable):
+    def _handle_rest(self, path: str, url: str, kind: str, window: Window, headers: Mapping[str, str]) -> Response:
+        self.clock.sleep(SEARCH_SECONDS if kind == "search" else REST_SECONDS)
+        if self._chance(self.faults.unavailable):
             return Response(502, HTML, {**window.headers(), "content-type": "text/html"})
-        response = self._rest(path, dict(parse_qsl(urlsplit(url).query)), headers)
+        response = self._route_rest(path, dict(parse_qsl(urlsplit(url).query)), headers)
         if response.status == 304:
             window.used -= 1
-        cut = response.status == 200 and self._by_chance(self.faults.truncated)
-        return Response(response.status, response.body, {**response.headers, **window.headers()}, cut=cut)
+        truncated = response.status == 200 and self._chance(self.faults.truncated)
+        return Response(response.status, response.body, {**response.headers, **window.headers()}, truncated=truncated)
 
-    def _rest(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
+    def _route_rest(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         if path == "/search/repositories":
             return self._search(query, headers)
         parts = path.strip("/").split("/")
         if parts[0] == "repos" and len(parts) > 2:
             return self._repository("/".join(parts[1:3]), "/".join(parts[3:]), query, headers)
         if parts[0] == "repositories" and len(parts) == 2 and parts[1].isdigit():
-            row = self.people.place.get(int(parts[1]))
-            return self._record(row if row is not None and self.people.here[row] else None, headers)
+            row = self.population.row_by_id.get(int(parts[1]))
+            return self._record(row if row is not None and self.population.exists[row] else None, headers)
         if parts[0] in ("users", "orgs") and len(parts) == 2:
-            return _json(200, (people.user if parts[0] == "users" else people.organization)(parts[1]))
-        return _missing()
+            return _json(200, (accounts.user if parts[0] == "users" else accounts.organization)(parts[1]))
+        return _not_found()
 
     def _repository(self, name: str, rest: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
-        row = self.people.find(name)
+        row = self.population.find(name)
         if row is None:
-            return _missing()
+            return _not_found()
         if rest:
-            return self._below(row, rest, query)
-        return self._moved(row) if name.lower() in self.people.renamed else self._record(row, headers)
+            return self._subresource(row, rest, query)
+        return self._redirect(row) if name.lower() in self.population.renamed else self._record(row, headers)
 
     def _search(self, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         page, size = int(query.get("page", 1)), min(int(query.get("per_page", 30)), 100)
-        if page * size > CAP:
+        if page * size > MAX_RESULTS:
             only = "Only the first 1000 search results are available"
             return _json(422, {"message": only, "documentation_url": DOCS})
         try:
             rows = self.index.find(query.get("q", ""))
         except RefusedError as error:
-            why = [{"resource": "Search", "field": "q", "code": "invalid", "message": str(error)}]
-            return _json(422, {"message": "Validation Failed", "errors": why, "documentation_url": DOCS})
+            errors = [{"resource": "Search", "field": "q", "code": "invalid", "message": str(error)}]
+            return _json(422, {"message": "Validation Failed", "errors": errors, "documentation_url": DOCS})
         shown = [int(row) for row in rows[(page - 1) * size : page * size]]
-        incomplete, total = self._by_chance(self.faults.incomplete), len(rows)
-        if incomplete:  # it gave up, and counts and shows what it came to
-            total = int(self._random.integers(total + 1)) if self._by_chance(0.5) else 0
+        incomplete, total = self._chance(self.faults.incomplete), len(rows)
+        if incomplete:  # the search timed out and returns a part
+            total = int(self._random.integers(total + 1)) if self._chance(0.5) else 0
             shown = shown[: max(total - (page - 1) * size, 0)]
-        elif shown and self._by_chance(self.faults.dropped_row):
+        elif shown and self._chance(self.faults.dropped_row):
             shown.pop(int(self._random.integers(len(shown))))
-        items = [self.people.record(row) for row in shown]
-        return _marked({"total_count": total, "incomplete_results": incomplete, "items": items}, headers)
+        items = [self.population.record(row) for row in shown]
+        return _with_etag({"total_count": total, "incomplete_results": incomplete, "items": items}, headers)
 
     def _record(self, row: int | None, headers: Mapping[str, str]) -> Response:
         if row is None:
-            return _missing()
-        record = self.people.record(row)
+            return _not_found()
+        record = self.population.record(row)
         whole = {**record, "subscribers_count": record["forks_count"] // 3 + 1, "network_count": record["forks_count"]}
-        return _marked(whole, headers)
+        return _with_etag(whole, headers)
 
-    def _moved(self, row: int) -> Response:
-        where = f"https://api.github.com/repositories/{self.people.id[row]}"
-        body = {"message": "Moved Permanently", "url": where, "documentation_url": DOCS}
-        return _json(301, body, {"location": where})
+    def _redirect(self, row: int) -> Response:
+        url = f"https://api.github.com/repositories/{self.population.id[row]}"
+        body = {"message": "Moved Permanently", "url": url, "documentation_url": DOCS}
+        return _json(301, body, {"location": url})
 
-    def _below(self, row: int, rest: str, query: dict[str, str]) -> Response:
-        number = int(self.people.id[row])
+    def _subresource(self, row: int, rest: str, query: dict[str, str]) -> Response:
+        number = int(self.population.id[row])
         if rest == "contributors":
             last = number % 400 + 1
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={last}>; rel="last"'
-            person = {**people.account("somebody"), "contributions": 3}
+            person = {**accounts.account("somebody"), "contributions": 3}
             return _json(200, [person], {"link": link} if last > 1 else {})
         if rest in ("commits", "issues", "pulls", "releases"):
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={number % 90 + 2}>; rel="last"'
             return _json(200, [{"id": 1}], {"link": link})
         if rest == "readme":
-            return _json(200, people.readme(self.people.name(row), number % 20_000))
+            return _json(200, accounts.readme(self.population.name(row), number % 20_000))
         if rest == "stargazers/history" and not self.faults.history_refused:
             weeks, page = number % 200 + 1, int(query.get("page", 1))
             shown = range((page - 1) * 30, min(page * 30, weeks))
             begin = NOW - NOW % 604_800
-            return _json(200, [{"week": begin - 604_800 * one, "total": 7, "days": [1] * 7} for one in shown])
-        return _json(403, {"message": "Resource not accessible"}) if rest == "stargazers/history" else _missing()
+            return _json(200, [{"week": begin - 604_800 * week, "total": 7, "days": [1] * 7} for week in shown])
+        return _json(403, {"message": "Resource not accessible"}) if rest == "stargazers/history" else _not_found()
 
-    def _graphql(self, body: dict[str, Any], window: Window, worth: str) -> Response:
-        if worth == "scopeless":
+    def _graphql(self, body: dict[str, Any], window: Window, token_state: str) -> Response:
+        if token_state == "scopeless":
             message = "Resource not accessible by personal access token"
             return _json(200, {"data": None, "errors": [{"type": "FORBIDDEN", "message": message}]}, window.headers())
-        if self._computing.over(self.clock.now):
+        if self._compute_limit.is_exceeded(self.clock.now):
             return self._secondary("graphql", window)
         try:
-            data, run = graphql.execute(self.people, body["query"], body.get("variables") or {})
+            data, run = graphql.execute(self.population, body["query"], body.get("variables") or {})
         except (GraphQLError, KeyError) as error:
             return _json(200, {"errors": [{"message": str(error)}]}, window.headers())
         window.take(self.clock.now, run.points)
-        seconds = min(run.seconds, graphql.LONGEST)
-        self._computing.add(self.clock.now, seconds)
+        seconds = min(run.seconds, graphql.TIMEOUT)
+        self._compute_limit.add(self.clock.now, seconds)
         self.clock.sleep(seconds)
-        if run.seconds > graphql.LONGEST:
+        if run.seconds > graphql.TIMEOUT:
             message = "Something went wrong while executing your query. This may be the result of a timeout."
             failed = {"data": None, "errors": [{"message": message}]}
-            return (
-                _json(502, failed, window.headers()) if self._by_chance(0.8) else Response(504, HTML, window.headers())
-            )
+            return _json(502, failed, window.headers()) if self._chance(0.8) else Response(504, HTML, window.headers())
         errors = run.errors
-        if isinstance(data.get("nodes"), list) and len(data["nodes"]) > 1 and self._by_chance(self.faults.partial):
+        if isinstance(data.get("nodes"), list) and len(data["nodes"]) > 1 and self._chance(self.faults.partial):
             half = len(data["nodes"]) // 2
             data["nodes"][half:] = [None] * (len(data["nodes"]) - half)
             errors = [
@@ -262,68 +262,72 @@ class World:
         return _json(200, {"data": data, **({"errors": errors} if errors else {})}, window.headers())
 
     def _secondary(self, kind: str, window: Window) -> Response:
-        """Refuse in one of the ways that GitHub has."""
-        if self.clock.now >= self.penalty.until:
-            self.penalty.begin(self.clock.now, 60)
-        way = int(self._random.integers(4 if kind == "graphql" else 3))
-        rest = str(max(int(self.penalty.until - self.clock.now) + 1, 1))
-        stated = {} if way == 2 else {"retry-after": rest}
+        """Refuse in one of GitHub's variants."""
+        if self.clock.now >= self.secondary_limit.until:
+            self.secondary_limit.start(self.clock.now, 60)
+        variant = int(self._random.integers(4 if kind == "graphql" else 3))
+        seconds = str(max(int(self.secondary_limit.until - self.clock.now) + 1, 1))
+        retry = {} if variant == 2 else {"retry-after": seconds}
         message = {"message": SECONDARY, "documentation_url": DOCS}
-        return _json((403, 429, 403, 200)[way], message, {**window.headers(), **stated})
+        return _json((403, 429, 403, 200)[variant], message, {**window.headers(), **retry})
 
-    def _limits(self, *, known: bool) -> Response:
+    def _rate_limits(self, *, known: bool) -> Response:
         resources = {}
         for name in ("core", "search", "graphql"):
             window = self.window(name, known=known)
-            window.look(self.clock.now)
-            left = window.limit - window.used
+            window.renew(self.clock.now)
+            remaining = window.limit - window.used
             resources[name] = {
                 "limit": window.limit,
                 "used": window.used,
-                "remaining": left,
+                "remaining": remaining,
                 "reset": int(window.until),
             }
         return _json(200, {"resources": resources, "rate": resources["core"]})
 
     def _change(self) -> None:
-        """Delete one, rename another, give a star to a third, now and then."""
+        """Sometimes delete a repository, rename another, and add a star to a third."""
         every = self.faults.changes_every
         if not every or self.counts.requests % every != every - 1:
             return
-        gone, renamed, starred = (int(row) for row in self._random.integers(0, len(self.people), 3))
-        self.people.here[gone] = False
-        self.people.rename(renamed)
-        self.people.stars[starred] += 1
-        self.index.forget()
+        gone, renamed, starred = (int(row) for row in self._random.integers(0, len(self.population), 3))
+        self.population.exists[gone] = False
+        self.population.rename(renamed)
+        self.population.stars[starred] += 1
+        self.index.clear()
 
-    def _by_chance(self, probability: float) -> bool:
+    def _chance(self, probability: float) -> bool:
         return bool(probability) and bool(self._random.random() < probability)
 
-    def _dated(self, response: Response) -> Response:
+    def _with_date(self, response: Response) -> Response:
         date = email.utils.formatdate(int(self.clock.now), usegmt=True)
         kind = {"content-type": "application/json; charset=utf-8"} if response.body[:1] != b"<" else {}
-        return Response(response.status, response.body, {"date": date, **kind, **response.headers}, response.cut)
+        return Response(response.status, response.body, {"date": date, **kind, **response.headers}, response.truncated)
 
-    def _count(self, kind: str, what: str, response: Response) -> None:
+    def _count(self, kind: str, request: str, response: Response) -> None:
         self.counts.by_kind[kind, response.status] += 1
-        good = response.status in (200, 304, 301, 404) and not response.cut and b"rate limit" not in response.body[:200]
-        if what in self.counts.answered and kind != "core":
-            self.counts.repeats.append(what)
-        if not good or what in self.counts.answered:
+        good = (
+            response.status in (200, 304, 301, 404)
+            and not response.truncated
+            and b"rate limit" not in response.body[:200]
+        )
+        if request in self.counts.answered and kind != "core":
+            self.counts.repeats.append(request)
+        if not good or request in self.counts.answered:
             self.counts.wasted += 1
         if good:
-            self.counts.answered.add(what)
+            self.counts.answered.add(request)
 
     def _control(self, path: str, query: dict[str, str]) -> Response:
-        """Let a client in another process see and pass the time."""
+        """Let a client in another process read and advance the time."""
         if path == "/_sim/sleep":
             self.clock.sleep(float(query["s"]))
         return _json(200, {"time": self.clock.time(), "repeats": len(self.counts.repeats)})
 
 
-def _marked(data: Any, headers: Mapping[str, str]) -> Response:
-    """Answer with an ETag, or that the earlier answer still holds."""
-    etag = f'"{hashlib.sha1(json.dumps(data).encode()).hexdigest()}"'  # a mark
+def _with_etag(data: Any, headers: Mapping[str, str]) -> Response:
+    """Return data with an ETag, or 304 if the request has the same ETag."""
+    etag = f'"{hashlib.sha1(json.dumps(data).encode()).hexdigest()}"'  # an ETag
     return (
         Response(304, b"", {"etag": etag}) if headers.get("if-none-match") == etag else _json(200, data, {"etag": etag})
     )
@@ -333,5 +337,5 @@ def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> R
     return Response(status, json.dumps(data).encode(), dict(headers or {}))
 
 
-def _missing() -> Response:
+def _not_found() -> Response:
     return _json(404, {"message": "Not Found", "documentation_url": DOCS, "status": "404"})

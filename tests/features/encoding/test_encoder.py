@@ -12,7 +12,6 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.encoding import encoder as encode
 from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_encoder
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.matrix import CATALOG
@@ -141,7 +140,7 @@ def test_bytes_that_are_not_an_encoder_are_rejected(encoder: Encoder, damage: Ca
 def test_bytes_that_decompress_to_too_much_are_rejected_before_decompression(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode, "MAX_BYTES", 10_000)
+    monkeypatch.setattr("stargaze.features.encoding.encoder.MAX_BYTES", 10_000)
 
     with pytest.raises(ValueError, match="more than 10,000 bytes"):
         Encoder.from_bytes(encoder.to_bytes())

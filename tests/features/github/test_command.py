@@ -94,7 +94,7 @@ def test_no_file_contains_the_token(run: Run, github: World) -> None:
         ("old", SEARCH, 4, "rejects GITHUB_TOKEN: Bad credentials"),
         ("narrow", SEARCH, 4, "not accessible"),
         ("two arguments", SEARCH, 4, "contains invalid characters"),
-        (TOKEN, ("fetch", "--query", "nonsense:value"), 2, "nonsense is no qualifier"),
+        (TOKEN, ("fetch", "--query", "nonsense:value"), 2, "nonsense is not a qualifier"),
         (TOKEN, ("fetch", "--organization", "nobody"), 2, "cannot be searched"),
         (TOKEN, ("fetch", "--stars", "many"), 2, "github.stars is 'many'"),
         (TOKEN, ("fetch", "--name", "no name"), 2, "'no name' is not the name of a repository"),
@@ -173,7 +173,7 @@ def test_requests_to_an_enterprise_server_go_below_its_api_path(
 
 
 def test_star_history_of_a_named_repository_is_written(run: Run, github: World) -> None:
-    name = github.people.name(2)
+    name = github.population.name(2)
     result = run("fetch", "--name", name, "--star-history", name)
     assert result.code == 0
     assert "star history:" in result.out

@@ -19,8 +19,8 @@ import pytest
 
 from stargaze.features.github.api import graphql
 from stargaze.store import Store
-from tests.simulated.elsewhere import collector
-from tests.simulated.population import number_of
+from tests.simulated.population import parse_node_id
+from tests.simulated.process import run_crawl
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 KILLS, KILLS_AT_END = 100, 15
 """Number of kills, and how many of them happen after the last response: while repositories are merged, written and renamed."""
 SECTION = {"stars": ">=1000", "limit": 0}
-SETTINGS = {"repositories": 6_000, "least": 1000, "seed": 4}
+SETTINGS = {"repositories": 6_000, "min_stars": 1000, "seed": 4}
 FAULTS = Faults(unavailable=0.02, truncated=0.02, secondary=0.003, partial=0.02)
 KINDS = {kind.text: kind.name for kind in graphql.KINDS}
 QUERY = re.compile(r"is:public stars:(?:>=)?(\d+)(\.\.)?(\d*) created:(\S+)\.\.(\S+)")
@@ -41,10 +41,10 @@ Start = Callable[[str, Path], multiprocessing.process.BaseProcess]
 def start() -> Start:
     """Return a function that starts a crawl in a separate process."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.simulated.elsewhere"])
+    processes.set_forkserver_preload(["tests.simulated.process"])
 
     def run(url: str, store: Path) -> multiprocessing.process.BaseProcess:
-        process = processes.Process(target=collector, args=(url, store, SECTION))
+        process = processes.Process(target=run_crawl, args=(url, store, SECTION))
         process.start()
         return process
 
@@ -115,7 +115,7 @@ def keys_of(url: str, body: bytes, store: Path) -> list[str]:
     """Return the cache keys of what a request asks for."""
     if body:
         query = json.loads(body)
-        return [f"{KINDS[query['query']]} {number_of(node)}" for node in query["variables"]["ids"]]
+        return [f"{KINDS[query['query']]} {parse_node_id(node)}" for node in query["variables"]["ids"]]
     parameters = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     if "q" not in parameters:
         return []

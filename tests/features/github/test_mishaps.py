@@ -47,11 +47,11 @@ def test_all_existing_repositories_are_fetched_despite_faults(run_crawl: RunCraw
     world = World(COUNT, faults=ALL_FAULTS, skew=skew)
     summary = run_crawl(world)
     table = pd.read_parquet(Store(tmp_path).repositories)
-    gone = set(world.people.id[~world.people.here].tolist())
-    assert set(world.people.id.tolist()) - set(table["id"]) <= gone
+    gone = set(world.population.id[~world.population.exists].tolist())
+    assert set(world.population.id.tolist()) - set(table["id"]) <= gone
     assert summary.refused > 0
     assert summary.failed > 0
-    assert world.penalty.violations == 0
+    assert world.secondary_limit.violations == 0
     assert bool(summary.notes) == bool(skew)
     assert (table["fetched_at"] <= pd.Timestamp(world.clock.now, unit="s", tz="UTC")).all()
     existing = table[~table["id"].isin(gone)]
@@ -75,10 +75,10 @@ class Outage:
     def __init__(self, world: World, begins: int) -> None:
         self._world, self._begins, self.clock = world, begins, world.clock
 
-    def make_response(self, *request: Any) -> Any:
+    def respond(self, *request: Any) -> Any:
         if self._world.counts.requests >= self._begins:
             self._world.faults = dataclasses.replace(Faults(), unavailable=1.0)
         try:
-            return self._world.make_response(*request)
+            return self._world.respond(*request)
         finally:
             self._world.faults = Faults()

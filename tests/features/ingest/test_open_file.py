@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from stargaze.errors import BadDataError, MissingInputError
-from stargaze.features.ingest import open_file as files
 from stargaze.features.ingest.open_file import open_source
 
 RECORD = b'{"full_name": "a/b", "stars": 1}'
@@ -94,7 +93,7 @@ def test_a_file_that_cannot_be_opened_is_a_missing_input(tmp_path: Path, name: s
 
 
 def test_a_decompression_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 4 * 2**20)
+    monkeypatch.setattr("stargaze.features.ingest.open_file.MAX_BYTES", 4 * 2**20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
 
     with pytest.raises(BadDataError, match="decompresses to more than"), open_source(tmp_path / "bomb.gz") as source:

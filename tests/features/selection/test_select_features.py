@@ -19,8 +19,6 @@ from stargaze.features.dataset import Dataset, assign_folds, read_feature_set
 from stargaze.features.extract import COMPUTED
 from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
-from stargaze.features.selection import permutation_importance as importance
-from stargaze.features.selection import select_features as selecting
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.select_features import SELECTED, Selection, select, select_features
 from stargaze.store import Store
@@ -67,7 +65,7 @@ PLANTS = (
 def quick() -> Iterator[None]:
     """Fit smaller models, which are enough for planted features."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importance, "ROUNDS", 40)
+        patch.setattr("stargaze.features.selection.permutation_importance.ROUNDS", 40)
         yield
 
 
@@ -282,9 +280,11 @@ def test_all_three_files_are_replaced_or_none(
     def full(*_arguments: object) -> None:
         raise ExternalError("the disk is full")
 
-    monkeypatch.setattr(selecting, "select", lambda *_arguments: selection)
-    monkeypatch.setattr(selecting, "draw_selection", lambda _reasons, path: path.write_text("new"))
-    monkeypatch.setattr(selecting, "write_feature_set", full)
+    monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: selection)
+    monkeypatch.setattr(
+        "stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_text("new")
+    )
+    monkeypatch.setattr("stargaze.features.selection.select_features.write_feature_set", full)
     with pytest.raises(ExternalError):
         select_features(SECTION, store)
 

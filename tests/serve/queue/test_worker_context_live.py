@@ -133,19 +133,19 @@ def stars(found: LookupResult, name: str) -> float:
 @pytest.mark.parametrize("token", ["good", ""])
 def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, token: str) -> None:
     world = World(200)
-    world.people.rename(5)
-    name = world.people.name(3)
-    old = next(iter(world.people.renamed))
-    world.people.here[9] = False
+    world.population.rename(5)
+    name = world.population.name(3)
+    old = next(iter(world.population.renamed))
+    world.population.exists[9] = False
     with running(world) as url:
-        result = create_lookup(bundle, url, store, token).find([name, old, world.people.name(9)], datetime.now(UTC))
+        result = create_lookup(bundle, url, store, token).find([name, old, world.population.name(9)], datetime.now(UTC))
 
-    assert stars(result, name.lower()) == world.people.stars[3]
+    assert stars(result, name.lower()) == world.population.stars[3]
     assert set(result.source.values()) == {"github"}
     assert result.notes[old] == [f"was renamed: you entered {old}"]
-    assert result.errors.keys() == {world.people.name(9).lower()}
-    assert "deleted or renamed, or is private" in result.errors[world.people.name(9).lower()]["message"]
-    assert TYPE_HINT in result.errors[world.people.name(9).lower()]["hint"]
+    assert result.errors.keys() == {world.population.name(9).lower()}
+    assert "deleted or renamed, or is private" in result.errors[world.population.name(9).lower()]["message"]
+    assert TYPE_HINT in result.errors[world.population.name(9).lower()]["hint"]
     assert world.counts.requests <= 4
 
 

@@ -1,4 +1,4 @@
-"""One request is asked until it is answered, with the pauses that GitHub asks for, or ends in one clear line."""
+"""The client repeats a request with the waits that GitHub asks for, or raises an error with one clear line."""
 
 from __future__ import annotations
 
@@ -19,88 +19,88 @@ from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying
 
 Canned = Callable[..., tuple[Client, object]]
-GOOD = make_response(200, {"full_name": "a/b"})
+OK_RESPONSE = make_response(200, {"full_name": "a/b"})
 HTML = make_response(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
 PRIMARY = {"message": "API rate limit exceeded for user ID 1."}
 
 
-def dated(moment: float) -> str:
+def http_date(moment: float) -> str:
     return email.utils.formatdate(moment, usegmt=True)
 
 
 def served(status: int, data: object = None, **headers: str) -> Exchange:
-    """Make an answer for the server on loopback."""
-    made = make_response(status, data, **headers)
-    return Exchange("", "GET", "", status, dict(made.headers), made.body)
+    """Return a response for the server on loopback."""
+    response = make_response(status, data, **headers)
+    return Exchange("", "GET", "", status, dict(response.headers), response.body)
 
 
-def left(count: int, reset: float) -> dict[str, str]:
+def limit_headers(count: int, reset: float) -> dict[str, str]:
     return {"x_ratelimit_limit": "30", "x_ratelimit_remaining": str(count), "x_ratelimit_reset": f"{reset:.0f}"}
 
 
 @pytest.mark.parametrize(
-    ("refusal", "pauses"),
+    ("refusal", "waits"),
     [
         (make_response(403, SECONDARY, retry_after="30"), [30.5]),
-        (make_response(429, SECONDARY, retry_after="30", **left(0, NOW + 900)), [30.5]),
-        (make_response(403, PRIMARY, **left(0, NOW + 900)), [900.5]),
-        (make_response(429, PRIMARY, **left(0, NOW + 900)), [900.5]),
+        (make_response(429, SECONDARY, retry_after="30", **limit_headers(0, NOW + 900)), [30.5]),
+        (make_response(403, PRIMARY, **limit_headers(0, NOW + 900)), [900.5]),
+        (make_response(429, PRIMARY, **limit_headers(0, NOW + 900)), [900.5]),
         (make_response(403, SECONDARY), [60]),
         (make_response(429, {}), [60]),
         (make_response(403, {"message": "You have triggered an abuse detection mechanism."}), [60]),
-        (make_response(403, PRIMARY, **left(0, (NOW + 900) * 1000)), [900.5]),
-        (make_response(403, PRIMARY, **left(0, NOW + 10**7)), [3600.5]),
-        (make_response(403, PRIMARY, **left(0, NOW - 50)), [0.5]),
+        (make_response(403, PRIMARY, **limit_headers(0, (NOW + 900) * 1000)), [900.5]),
+        (make_response(403, PRIMARY, **limit_headers(0, NOW + 10**7)), [3600.5]),
+        (make_response(403, PRIMARY, **limit_headers(0, NOW - 50)), [0.5]),
         (make_response(403, SECONDARY, retry_after="7200"), [7200.5]),
         (make_response(429, SECONDARY, retry_after=" 30 "), [30.5]),
-        (make_response(403, SECONDARY, retry_after=dated(NOW + 5400), **left(0, NOW + 900)), [5400.5]),
-        (make_response(403, SECONDARY, retry_after=dated(NOW - 5)), [0.5]),
-        (make_response(403, SECONDARY, retry_after=dated(NOW + 90).replace("GMT", "-0000")), [90.5]),
-        (make_response(403, SECONDARY, retry_after="soon", **left(0, NOW + 900)), [900.5]),
+        (make_response(403, SECONDARY, retry_after=http_date(NOW + 5400), **limit_headers(0, NOW + 900)), [5400.5]),
+        (make_response(403, SECONDARY, retry_after=http_date(NOW - 5)), [0.5]),
+        (make_response(403, SECONDARY, retry_after=http_date(NOW + 90).replace("GMT", "-0000")), [90.5]),
+        (make_response(403, SECONDARY, retry_after="soon", **limit_headers(0, NOW + 900)), [900.5]),
         (make_response(403, SECONDARY, retry_after="-1"), [60]),
         (make_response(403, SECONDARY, retry_after="Mon, 99 Jan 99999 00:00:00 GMT"), [60]),
     ],
 )
 def test_a_limit_is_waited_for_in_the_order_that_github_documents(
-    canned: Canned, clock: FakeClock, refusal: object, pauses: list[float]
+    canned: Canned, clock: FakeClock, refusal: object, waits: list[float]
 ) -> None:
-    client, _ = canned(refusal, GOOD)
+    client, _ = canned(refusal, OK_RESPONSE)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
-    assert clock.slept == pauses
+    assert clock.slept == waits
     assert client.stats.refused == 1
 
 
 LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary rate limit.</p>"
 
 
-def test_a_limit_that_is_said_by_a_web_page_is_one(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(403, raw=LIMITED), GOOD)
+def test_a_rate_limit_reported_by_a_web_page_is_recognized(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(make_response(403, raw=LIMITED), OK_RESPONSE)
     client.get("/repos/a/b")
     assert (clock.slept, client.stats.refused) == ([60], 1)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 408])
-def test_a_web_page_from_who_has_answered_well_before_is_a_fault_that_passes(
-    canned: Canned, clock: FakeClock, status: int
-) -> None:
-    client, _ = canned(GOOD, make_response(status, raw=b"<html>Whoa there!</html>"), GOOD)
+def test_a_web_page_after_a_good_response_is_retried(canned: Canned, clock: FakeClock, status: int) -> None:
+    client, _ = canned(OK_RESPONSE, make_response(status, raw=b"<html>Whoa there!</html>"), OK_RESPONSE)
     client.get("/repos/a/b")
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2]
 
 
-def test_a_limit_without_a_stated_end_is_waited_for_longer_each_time(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(*[make_response(403, SECONDARY)] * 5, GOOD)
+def test_waits_for_a_limit_without_a_stated_end_grow(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(*[make_response(403, SECONDARY)] * 5, OK_RESPONSE)
     client.get("/repos/a/b")
     assert clock.slept == [60, 120, 240, 480, 960]
 
 
-@pytest.mark.parametrize("stated", [{"retry_after": "0"}, {"retry_after": dated(NOW - 5)}, left(0, NOW - 5)])
-def test_a_limit_that_holds_longer_than_it_says_is_waited_for_longer_each_time(
+@pytest.mark.parametrize(
+    "stated", [{"retry_after": "0"}, {"retry_after": http_date(NOW - 5)}, limit_headers(0, NOW - 5)]
+)
+def test_waits_grow_if_a_limit_outlasts_its_stated_end(
     canned: Canned, clock: FakeClock, stated: dict[str, str]
 ) -> None:
-    client, _ = canned(*[make_response(403, SECONDARY, **stated)] * 5, GOOD)
+    client, _ = canned(*[make_response(403, SECONDARY, **stated)] * 5, OK_RESPONSE)
     client.get("/repos/a/b")
     assert clock.slept == [0.5, 60, 120, 240, 480]
 
@@ -109,15 +109,13 @@ def test_a_limit_that_holds_longer_than_it_says_is_waited_for_longer_each_time(
     ("stated", "until"),
     [
         ("172800", "2026-05-30 20:26 UTC, in 48.0 h"),
-        (dated(NOW + 86_400), "2026-05-29 20:26 UTC, in 24.0 h"),
+        (http_date(NOW + 86_400), "2026-05-29 20:26 UTC, in 24.0 h"),
         ("9" * 400, "2027-05-29 20:26 UTC"),
     ],
 )
 @pytest.mark.parametrize("status", [403, 429, 503])
-def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
-    canned: Canned, clock: FakeClock, status: int, stated: str, until: str
-) -> None:
-    """By GitHub's clock, not by one here that is off."""
+def test_a_wait_of_days_is_an_error(canned: Canned, clock: FakeClock, status: int, stated: str, until: str) -> None:
+    """The message has the time by GitHub's clock, not by the wrong local one."""
     client, transport = canned(make_response(status, SECONDARY, retry_after=stated), skew=50_000.0)
     with pytest.raises(ExternalError, match=until) as caught:
         client.get("/repos/a/b")
@@ -126,7 +124,7 @@ def test_who_is_told_to_come_back_in_days_is_not_kept_waiting(
     assert (len(transport.requests), clock.slept) == (1, [])
 
 
-def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: FakeClock) -> None:
+def test_a_limit_that_never_lifts_is_an_error(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(make_response(403, SECONDARY))
     with pytest.raises(ExternalError, match="did not lift in 9 waits") as caught:
         client.get("/repos/a/b")
@@ -134,8 +132,8 @@ def test_a_limit_that_never_lifts_ends_in_a_clear_line(canned: Canned, clock: Fa
     assert sum(clock.slept) > 3600
 
 
-def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(200, {}, **left(0, NOW + 40)), GOOD)
+def test_the_next_request_waits_if_the_limit_is_used_up(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
     client.get("/search/repositories")
     assert clock.slept == []
     client.get("/search/repositories")
@@ -143,16 +141,18 @@ def test_where_nothing_is_left_the_next_request_waits_before_it_is_sent(canned: 
     assert client.stats.refused == 0
 
 
-def test_the_limits_of_search_do_not_hold_up_other_requests(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(200, {}, **left(0, NOW + 40)), GOOD)
+def test_the_search_limit_does_not_delay_other_requests(canned: Canned, clock: FakeClock) -> None:
+    client, _ = canned(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
     client.get("/search/repositories")
     client.get("/repos/a/b")
     assert clock.slept == []
 
 
 @pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
-def test_a_clock_that_is_off_changes_no_pause_and_is_told_once(canned: Canned, clock: FakeClock, skew: float) -> None:
-    client, _ = canned(make_response(403, PRIMARY, **left(0, NOW + 900)), GOOD, skew=skew)
+def test_a_wrong_local_clock_changes_no_wait_and_is_reported_once(
+    canned: Canned, clock: FakeClock, skew: float
+) -> None:
+    client, _ = canned(make_response(403, PRIMARY, **limit_headers(0, NOW + 900)), OK_RESPONSE, skew=skew)
     reply = client.get("/repos/a/b")
     assert clock.slept == [900.5]
     assert reply.at.timestamp() == NOW
@@ -167,33 +167,35 @@ FAULTS = [
     make_response(500, {"message": "Server Error"}),
     make_response(200, raw=b'{"full_name": "a/'),
     make_response(200, raw=b""),
-    NoResponseError("the answer was cut short"),
+    NoResponseError("the response was truncated"),
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_tried_again_after_a_growing_pause(canned: Canned, clock: FakeClock, fault: object) -> None:
-    client, _ = canned(fault, fault, GOOD)
+def test_a_fault_is_retried_with_growing_waits(canned: Canned, clock: FakeClock, fault: object) -> None:
+    client, _ = canned(fault, fault, OK_RESPONSE)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2, 4]
     assert client.stats.failed == 2
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-@pytest.mark.parametrize("stated", ["120", dated(NOW + 120)])
-def test_a_fault_that_says_how_long_it_lasts_is_waited_for(
+@pytest.mark.parametrize("stated", ["120", http_date(NOW + 120)])
+def test_the_retry_after_header_of_a_fault_is_obeyed(
     canned: Canned, clock: FakeClock, status: int, stated: str
 ) -> None:
     client, _ = canned(
-        make_response(status, raw=b"<html>", retry_after=stated), make_response(status, {}, retry_after="1"), GOOD
+        make_response(status, raw=b"<html>", retry_after=stated),
+        make_response(status, {}, retry_after="1"),
+        OK_RESPONSE,
     )
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [120.5, 4]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) -> None:
-    client, transport = canned(GOOD, fault)
+def test_a_persistent_fault_is_an_error(canned: Canned, fault: object) -> None:
+    client, transport = canned(OK_RESPONSE, fault)
     client.get("/repos/a/b")
     with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
@@ -201,14 +203,14 @@ def test_a_fault_that_stays_ends_in_a_clear_line(canned: Canned, fault: object) 
     assert "continues" in caught.value.hint
 
 
-def test_an_address_where_nobody_ever_answered_is_abandoned_soon(canned: Canned, clock: FakeClock) -> None:
+def test_an_unreachable_server_is_given_up_soon(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(NoResponseError("the server cannot be reached"))
     with pytest.raises(ExternalError, match="3 times with: the server cannot be reached"):
         client.get("/repos/a/b")
     assert sum(clock.slept) < 10
 
 
-def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Canned) -> None:
+def test_a_web_page_instead_of_the_api_has_a_hint_about_the_api_url(canned: Canned) -> None:
     client, _ = canned(HTML)
     with pytest.raises(ExternalError) as caught:
         client.get("/repos/a/b")
@@ -217,7 +219,7 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
 
 
 @pytest.mark.parametrize(
-    ("other", "words"),
+    ("other", "message"),
     [
         (make_response(404, raw=b"<!DOCTYPE html><html>Not Found"), "status 404 and a web page"),
         (make_response(403, raw=b"Blocked by policy", content_type="text/html"), "status 403 and a web page"),
@@ -231,22 +233,22 @@ def test_a_web_page_instead_of_an_api_says_where_the_mistake_may_be(canned: Cann
     ],
 )
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda client: client.server_time(),
         lambda client: client.get("/repos/a/b"),
         lambda client: client.get("/repos/a/b/readme", allow_refusal=True),
         lambda client: client.query("query", {}),
     ],
-    ids=["theirs", "get", "forgiving", "query"],
+    ids=["server_time", "get", "allow_refusal", "query"],
 )
-def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
-    canned: Canned, clock: FakeClock, other: object, words: str, ask: Callable[[Client], object]
+def test_a_response_of_another_program_is_an_error_and_not_retried(
+    canned: Canned, clock: FakeClock, other: object, message: str, call: Callable[[Client], object]
 ) -> None:
-    """A proxy, or a web site in the place of the API, knows nothing of what is gone or forbidden."""
+    """A 404 or 403 of a proxy or of a web site says nothing about a repository."""
     client, transport = canned(other)
-    with pytest.raises(ExternalError, match=words) as caught:
-        ask(client)
+    with pytest.raises(ExternalError, match=message) as caught:
+        call(client)
     assert "github.api_url" in caught.value.hint
     assert "/api/v3" in caught.value.hint
     assert "proxy" in caught.value.hint
@@ -254,7 +256,7 @@ def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "error", "words"),
+    ("refusal", "error", "message"),
     [
         (make_response(401, {"message": "Bad credentials"}), CredentialsError, "Bad credentials"),
         (
@@ -271,11 +273,11 @@ def test_what_another_than_github_answers_is_no_answer_and_not_asked_for_again(
         ),
     ],
 )
-def test_a_refusal_is_not_asked_again(
-    canned: Canned, clock: FakeClock, refusal: object, error: type[StargazeError], words: str
+def test_a_refused_request_is_not_retried(
+    canned: Canned, clock: FakeClock, refusal: object, error: type[StargazeError], message: str
 ) -> None:
     client, transport = canned(refusal)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         client.get("/search/repositories")
     assert len(transport.requests) == 1
     assert clock.slept == []
@@ -294,94 +296,94 @@ def test_a_refusal_is_not_asked_again(
     ],
 )
 @pytest.mark.parametrize("remaining", [4000, 0])
-def test_what_is_gone_is_an_answer_whatever_the_limit_is(
+def test_a_gone_resource_is_returned_even_if_the_limit_is_used_up(
     canned: Canned, clock: FakeClock, status: int, body: object, why: str, remaining: int
 ) -> None:
-    client, _ = canned(make_response(status, body, **left(remaining, NOW + 900)))
+    client, _ = canned(make_response(status, body, **limit_headers(remaining, NOW + 900)))
     assert client.get("/repos/a/b").gone == why
     assert (client.stats.refused, clock.slept) == (0, [])
 
 
 def test_a_renamed_repository_is_followed(canned: Canned) -> None:
     client, transport = canned(
-        make_response(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), GOOD
+        make_response(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), OK_RESPONSE
     )
     assert client.get("/repos/a/old").data == {"full_name": "a/b"}
     assert transport.requests[1].path == "https://api.github.com/repositories/1"
 
 
-def test_redirects_without_end_are_not_followed(canned: Canned) -> None:
+def test_endless_redirects_are_an_error(canned: Canned) -> None:
     client, transport = canned(make_response(301, {}, location="https://api.github.com/repositories/1"))
     with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
     assert len(transport.requests) == 1 + MAX_REDIRECTS
 
 
-def test_a_redirect_to_nowhere_is_not_followed(canned: Canned) -> None:
+def test_a_redirect_without_a_location_is_an_error(canned: Canned) -> None:
     client, transport = canned(make_response(302, {}))
     with pytest.raises(ExternalError, match="no address"):
         client.get("/repos/a/old")
     assert len(transport.requests) == 1
 
 
-def test_a_redirect_is_relative_to_who_answered(clock: FakeClock) -> None:
+def test_a_redirect_is_relative_to_the_url_of_the_response(clock: FakeClock) -> None:
     with replaying([served(307, location="/api/v3/repositories/1"), served(200, {"full_name": "a/b"})]) as server:
         client = Client(HttpTransport(f"{server.url}/api/v3", "secret", clock), clock)
         assert client.get("/repos/a/old").data == {"full_name": "a/b"}
     assert [path for _, path, _ in server.requests] == ["/api/v3/repos/a/old", "/api/v3/repositories/1"]
 
 
-def test_a_query_is_sent_on_as_it_was(clock: FakeClock) -> None:
+def test_a_redirected_query_is_sent_again_unchanged(clock: FakeClock) -> None:
     with replaying([served(308, location="/api/graphql"), served(200, {"data": {}})]) as server:
         client = Client(HttpTransport(server.url, "secret", clock), clock)
         assert client.query("query", {}).data == {"data": {}}
     assert [(method, path) for method, path, _ in server.requests] == [("POST", "/graphql"), ("POST", "/api/graphql")]
 
 
-ELSEWHERE = ["http://{}/x", "//{}/x", "HTTP://{}", "http://{here}@{}/x", "http://{}\\@{here}/x", "\t//{}/x"]
-BELOW = ["///{}/x", "////{}/x", "/ //{}", "/\\{}/x", "/%2f/{}/x", "{here}/../{}"]
+OTHER_SERVER = ["http://{}/x", "//{}/x", "HTTP://{}", "http://{here}@{}/x", "http://{}\\@{here}/x", "\t//{}/x"]
+SAME_SERVER = ["///{}/x", "////{}/x", "/ //{}", "/\\{}/x", "/%2f/{}/x", "{here}/../{}"]
 
 
-@pytest.mark.parametrize("form", [*ELSEWHERE, *BELOW])
-def test_a_redirect_sends_no_other_server_anything(clock: FakeClock, form: str) -> None:
+@pytest.mark.parametrize("form", [*OTHER_SERVER, *SAME_SERVER])
+def test_a_redirect_to_another_server_is_not_followed(clock: FakeClock, form: str) -> None:
     with replaying([]) as other, replaying([served(301)] * 2) as server:
-        there, here = urlsplit(other.url).netloc, urlsplit(server.url).netloc
-        location = form.format(there, here=here)
+        other_host, host = urlsplit(other.url).netloc, urlsplit(server.url).netloc
+        location = form.format(other_host, here=host)
         server.responses = [served(301, location=location), served(404, {"message": "Not Found"})]
         client = Client(HttpTransport(server.url, "secret", clock), clock)
         gone = client.get("/repos/a/old", allow_refusal=True).gone
     assert other.requests == []
-    assert gone == (f"points to another server, {there}" if form in ELSEWHERE else "Not Found")
+    assert gone == (f"points to another server, {other_host}" if form in OTHER_SERVER else "Not Found")
     assert (client.stats.requests, clock.slept) == (len(server.requests), [])
 
 
-def test_who_may_not_be_gone_ends_at_a_redirect_to_another_server_in_one_line(clock: FakeClock) -> None:
-    """Waiting heals nothing; whoever runs a mirror reads where it points to."""
-    said: list[str] = []
-    for ask in (
+def test_a_redirect_to_another_server_is_an_error_unless_refusal_is_allowed(clock: FakeClock) -> None:
+    """It is not retried; the message names the other server, for people who run a mirror."""
+    output: list[str] = []
+    for call in (
         lambda client: client.get("/search/repositories", {"q": "x"}),
         lambda client: client.query("query", {}),
     ):
         with replaying([served(301, location="https://evil.example/x?jwt=abc")]) as server:
-            client = Client(HttpTransport(server.url, "secret", clock), clock, notify=said.append)
+            client = Client(HttpTransport(server.url, "secret", clock), clock, notify=output.append)
             with pytest.raises(ExternalError, match=r"points to another server, evil\.example") as caught:
-                ask(client)
+                call(client)
         assert "github.api_url" in caught.value.hint
         assert "kept" in caught.value.hint
         assert "jwt" not in caught.value.message + caught.value.hint
         assert len(server.requests) == client.stats.requests == 1
     assert clock.slept == []
-    assert "not requested: another server, evil.example" in said
+    assert "not requested: another server, evil.example" in output
 
 
-def test_what_is_gone_elsewhere_has_the_date_of_the_redirect(clock: FakeClock) -> None:
+def test_a_refused_redirect_has_the_date_of_its_response(clock: FakeClock) -> None:
     clock.skew = 5_000.0
     with replaying([served(301, location="https://evil.example/x")]) as server:
         client = Client(HttpTransport(server.url, "secret", clock), clock)
         assert client.get("/repos/a/old", allow_refusal=True).at.timestamp() == NOW
 
 
-def test_an_answer_that_still_holds_is_told(canned: Canned) -> None:
+def test_a_not_modified_response_is_recognized(canned: Canned) -> None:
     client, transport = canned(make_response(304, raw=b""))
     assert client.get("/repos/a/b", etag='"x"').not_modified
     assert transport.requests[0].etag == '"x"'
@@ -394,15 +396,15 @@ SLOW = {
 }
 
 
-def test_the_primary_limit_of_graphql_comes_as_status_200(canned: Canned, clock: FakeClock) -> None:
+def test_a_primary_limit_of_graphql_with_status_200_is_waited_for(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(
-        make_response(200, GRAPHQL_LIMIT, **left(0, NOW + 70)), make_response(200, {"data": {"nodes": []}})
+        make_response(200, GRAPHQL_LIMIT, **limit_headers(0, NOW + 70)), make_response(200, {"data": {"nodes": []}})
     )
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [70.5]
 
 
-def test_the_secondary_limit_of_graphql_comes_as_status_200_too(canned: Canned, clock: FakeClock) -> None:
+def test_a_secondary_limit_of_graphql_with_status_200_is_waited_for(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(make_response(200, SECONDARY, retry_after="60"), make_response(200, {"data": {"nodes": []}}))
     client.query("query", {})
     assert clock.slept == [60.5]
@@ -411,7 +413,9 @@ def test_the_secondary_limit_of_graphql_comes_as_status_200_too(canned: Canned, 
 @pytest.mark.parametrize(
     "fault", [make_response(502, SLOW), make_response(504, raw=b"<html>"), make_response(200, SLOW)]
 )
-def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: FakeClock, fault: object) -> None:
+def test_a_query_that_is_too_heavy_is_not_retried_by_the_client(
+    canned: Canned, clock: FakeClock, fault: object
+) -> None:
     client, _ = canned(fault)
     with pytest.raises(TooHeavyError):
         client.query("query", {})
@@ -419,28 +423,28 @@ def test_a_query_that_is_too_heavy_is_left_to_be_halved(canned: Canned, clock: F
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])
-def test_a_graphql_that_is_not_there_is_a_refusal_and_no_answer(canned: Canned, status: int) -> None:
+def test_a_missing_graphql_endpoint_is_an_error(canned: Canned, status: int) -> None:
     client, _ = canned(make_response(status, {"message": "Not Found"}))
     with pytest.raises(ConfigError) as caught:
         client.query("query", {})
     assert "github.graphql" in caught.value.hint
 
 
-def test_a_query_without_an_answer_is_asked_again(canned: Canned, clock: FakeClock) -> None:
+def test_a_query_with_an_empty_response_is_retried(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(make_response(204, raw=b""), make_response(200, {"data": {"nodes": []}}))
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [2]
 
 
 @pytest.mark.parametrize("kind", ["INSUFFICIENT_SCOPES", "FORBIDDEN"])
-def test_a_token_that_is_too_narrow_for_graphql_is_told(canned: Canned, kind: str) -> None:
+def test_a_token_without_the_scopes_for_graphql_is_an_error(canned: Canned, kind: str) -> None:
     client, _ = canned(make_response(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
     with pytest.raises(CredentialsError, match="not accessible"):
         client.query("query", {})
 
 
-TOKEN = "ghp_a-token-of-nobody"
-ENDS = {
+TOKEN = "ghp_not-a-real-token"
+RESPONSES = {
     "ok": served(200, {"data": {}}),
     "not_modified": served(304),
     "redirect": served(301, location="/"),
@@ -450,40 +454,40 @@ ENDS = {
     "long limit": served(403, SECONDARY, retry_after="999999"),
     "too_heavy": served(502, {}),
     "failed": served(500, {}),
-    "no answer": served(200, {}, content_encoding="gzip"),
+    "no response": served(200, {}, content_encoding="gzip"),
     "refused": served(422, {"message": "Validation Failed"}),
     "unauthorized": served(401, {"message": "Bad credentials"}),
     "not_github": served(404, []),
 }
 
 
-def test_every_verdict_is_among_the_ends() -> None:
-    assert set(get_args(rate_limit.Kind)) <= set(ENDS)
+def test_the_responses_cover_every_kind() -> None:
+    assert set(get_args(rate_limit.Kind)) <= set(RESPONSES)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("kind", RESPONSES)
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda client: client.get("/repos/a/b", {"page": 1}, etag='"x"'),
         lambda client: client.get("/repos/a/b", allow_refusal=True),
         lambda client: client.query("query", {}),
     ],
-    ids=["get", "forgiving", "query"],
+    ids=["get", "allow_refusal", "query"],
 )
-def test_no_message_holds_the_token(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture, end: str, ask: Callable[[Client], Reply]
+def test_no_output_contains_the_token(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, kind: str, call: Callable[[Client], Reply]
 ) -> None:
-    """However it ends: errors with their causes, hints, lines for people and the logs of others know nothing of it."""
+    """For every kind of response, errors with their causes, hints, log lines and logs of libraries do not contain it."""
     caplog.set_level(0)
-    said: list[str] = []
-    with replaying([ENDS[end]] * 20) as server:
-        client = Client(HttpTransport(server.url, TOKEN, clock), clock, notify=said.append)
-        client.on_wait = lambda why, _seconds: said.append(why)
+    output: list[str] = []
+    with replaying([RESPONSES[kind]] * 20) as server:
+        client = Client(HttpTransport(server.url, TOKEN, clock), clock, notify=output.append)
+        client.on_wait = lambda why, _seconds: output.append(why)
         try:
-            said.append(str(ask(client)))
+            output.append(str(call(client)))
         except (StargazeError, TooHeavyError) as error:
-            said += [*traceback.format_exception(error), repr(vars(error))]
+            output += [*traceback.format_exception(error), repr(vars(error))]
     assert {headers["Authorization"] for _, _, headers in server.requests} == {f"Bearer {TOKEN}"}
-    assert len(said) > 1
-    assert TOKEN not in "".join(said) + caplog.text + repr(client.stats)
+    assert len(output) > 1
+    assert TOKEN not in "".join(output) + caplog.text + repr(client.stats)

@@ -1,4 +1,4 @@
-"""Ranges in the words people use, and GitHub's own, become rectangles and back."""
+"""Ranges of stars and creation time are parsed into regions and formatted as queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def second(*moment: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("text", "ends"),
+    ("text", "expected"),
     [
         ("", (0, None)),
         ("100", (100, 100)),
@@ -33,12 +33,12 @@ def second(*moment: int) -> int:
         ("<100", (0, 99)),
     ],
 )
-def test_a_range_of_stars_is_read(text: str, ends: tuple[int, int | None]) -> None:
-    assert stars_range(text) == ends
+def test_a_range_of_stars_is_read(text: str, expected: tuple[int, int | None]) -> None:
+    assert stars_range(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "ends"),
+    ("text", "expected"),
     [
         ("2015", (second(2015, 1, 1), second(2016, 1, 1) - 1)),
         ("2015-02", (second(2015, 2, 1), second(2015, 3, 1) - 1)),
@@ -53,30 +53,30 @@ def test_a_range_of_stars_is_read(text: str, ends: tuple[int, int | None]) -> No
         ("2026..2030", (second(2026, 1, 1), second(2026, 6, 1, 12))),
     ],
 )
-def test_a_range_of_creation_is_read(text: str, ends: tuple[int, int]) -> None:
-    assert created_range(text, NOW) == ends
+def test_a_range_of_creation_is_read(text: str, expected: tuple[int, int]) -> None:
+    assert created_range(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["abc", "5..3", "<0", "-5", "1..2..3", ">=5..7", "9" * 12, ">=*", "1e3", "٣"])
-def test_a_range_of_stars_that_holds_nothing_is_refused(text: str) -> None:
+def test_an_invalid_range_of_stars_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError, match=r"github\.stars is"):
         stars_range(text)
 
 
 @pytest.mark.parametrize("text", ["abc", "2020..2010", "2015-13-01", "<2000", "2030", "0000", "2015-02-30", "9999..*"])
-def test_a_range_of_creation_that_holds_nothing_is_refused(text: str) -> None:
+def test_an_invalid_range_of_creation_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError, match=r"github\.created is"):
         created_range(text, NOW)
 
 
-def test_what_the_query_says_of_ranges_is_sliced_like_the_keys() -> None:
+def test_ranges_in_the_query_are_equivalent_to_the_keys() -> None:
     by_query = read_search(GithubSection(query="parser stars:>=50 license:mit created:2015"), NOW)
     by_keys = read_search(GithubSection(query="parser license:mit", stars=">=50", created="2015"), NOW)
     assert by_query == by_keys
     assert by_query.text == "parser license:mit is:public"
 
 
-def test_words_and_qualifiers_stand_in_every_query() -> None:
+def test_words_and_qualifiers_are_in_every_query() -> None:
     section = GithubSection(query="parser", language="Jupyter Notebook", topic="cli", organization="pallets")
     search = read_search(section, NOW)
     region = search.whole.with_stars(10, 20).with_created(second(2015, 1, 1), second(2016, 1, 1))
@@ -87,22 +87,22 @@ def test_words_and_qualifiers_stand_in_every_query() -> None:
 
 
 @pytest.mark.parametrize(("low", "high", "text"), [(5, 5, "stars:5"), (5, None, "stars:>=5"), (0, None, "")])
-def test_a_range_that_is_as_wide_as_it_can_be_is_left_out(low: int, high: int | None, text: str) -> None:
+def test_an_unlimited_range_is_omitted(low: int, high: int | None, text: str) -> None:
     search = read_search(GithubSection(), NOW)
     assert search.render(search.whole.with_stars(low, high)).startswith(f"is:public {text} created:".replace("  ", " "))
 
 
 @pytest.mark.parametrize("query", ["is:private", "a visibility:internal", "IS:public"])
-def test_who_may_see_what_is_searched_can_be_said(query: str) -> None:
+def test_an_explicit_visibility_is_kept(query: str) -> None:
     assert read_search(GithubSection(query=query), NOW).text == query
 
 
 @pytest.mark.parametrize("query", ["is:sponsorable", "is:archived llm", '"what is:public here"', "is:publicly"])
-def test_a_query_that_does_not_say_who_may_see_it_is_for_the_public(query: str) -> None:
+def test_a_query_without_a_visibility_is_restricted_to_public_repositories(query: str) -> None:
     assert read_search(GithubSection(query=query), NOW).text == f"{query} is:public"
 
 
-def test_a_part_has_the_same_name_whenever_it_is_asked_for() -> None:
+def test_the_name_of_a_region_does_not_depend_on_the_time() -> None:
     section = GithubSection(stars=">=10")
     now, later = read_search(section, NOW), read_search(section, NOW.replace(month=7))
     assert now.name(now.whole) == later.name(later.whole)
@@ -111,19 +111,19 @@ def test_a_part_has_the_same_name_whenever_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "words"),
+    ("section", "message"),
     [
         (GithubSection(query="a stars:>5", stars=">6"), "both give stars"),
         (GithubSection(query="a stars:>5 stars:<9"), "two stars"),
         (GithubSection(query="a sort:stars"), "sort:stars is not allowed"),
     ],
 )
-def test_what_contradicts_itself_is_refused(section: GithubSection, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_contradictory_ranges_are_rejected(section: GithubSection, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         read_search(section, NOW)
 
 
-def test_a_region_names_itself() -> None:
+def test_a_region_is_formatted_as_text() -> None:
     region = Region(100, None, second(2015, 1, 1), second(2016, 6, 30))
     assert region.as_text() == "stars 100..*, created 2015-01-01..2016-06-30"
     assert dataclasses.replace(region, stars_high=250).as_text().startswith("stars 100..250,")

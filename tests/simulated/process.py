@@ -1,4 +1,4 @@
-"""A collector in a process of its own, which shares the simulated GitHub's time: to be killed, or to be measured."""
+"""A crawl in a separate process that uses the simulated GitHub's clock, to be killed or measured."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class SharedClock:
         return float(self._session.get(f"{self._url}/_sim/now", timeout=60).json()["time"])
 
     def sleep(self, seconds: float) -> None:
-        """Let simulated time pass."""
+        """Advance the simulated time."""
         self._session.get(f"{self._url}/_sim/sleep", params={"s": seconds}, timeout=60)
 
 
-def collector(url: str, store: Path, section: dict[str, Any], done: Any = None) -> None:
-    """Gather; tell ``done`` the peak memory [kB]."""
+def run_crawl(url: str, store: Path, section: dict[str, Any], done: Any = None) -> None:
+    """Crawl; put the peak memory [kB] into the queue ``done``."""
     clock = SharedClock(url)
     fetch_from_github(
         GithubSection(**{**section, "api_url": url}),
         FetchSection(),
         Store(store),
         datetime.fromtimestamp(clock.time(), tz=UTC),
-        lambda _what, _share: None,
-        GithubOptions("good", clock=clock),  # the simulated GitHub knows this one
+        lambda _step, _fraction: None,
+        GithubOptions("good", clock=clock),  # a valid token of the simulated GitHub
     )
     if done is not None:
         done.put(peak_memory())
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process ever had [kB]; getrusage would count what its parent had too."""
+    """Return the peak memory of this process [kB]; getrusage would include that of its parent."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1])

@@ -1,10 +1,10 @@
-"""Accounts and READMEs as GitHub's REST describes them, with made-up values."""
+"""Records of accounts and READMEs in the format of GitHub's REST API, with generated values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.simulated.population import OWNER_URLS, day
+from tests.simulated.population import OWNER_URLS, format_time
 
 SINCE = 1_300_000_000
 NUMBERS = ("public_gists", "public_repos", "following")
@@ -35,13 +35,13 @@ def account(login: str, number: int = 1, kind: str = "User") -> dict[str, Any]:
 
 
 def user(login: str) -> dict[str, Any]:
-    """Return the whole record of a user."""
+    """Return the full record of a user."""
     unknown = dict.fromkeys(("bio", "blog", "company", "email", "hireable", "location", "name"))
     return {**account(login), **unknown, **dict.fromkeys(NUMBERS, 3), "followers": len(login), **_dates()}
 
 
 def organization(login: str) -> dict[str, Any]:
-    """Return the whole record of an organization."""
+    """Return the full record of an organization."""
     url = f"https://api.github.com/orgs/{login}"
     return {
         **{name: f"{url}/{name}" for name in ORGANIZATION_URLS},
@@ -81,4 +81,4 @@ def readme(name: str, size: int) -> dict[str, Any]:
 
 
 def _dates() -> dict[str, str]:
-    return {"created_at": day(SINCE), "updated_at": day(SINCE + 5_000_000)}
+    return {"created_at": format_time(SINCE), "updated_at": format_time(SINCE + 5_000_000)}
