@@ -249,8 +249,8 @@ def _name_mentions(pattern: str) -> Compute:
 
 def _description_mentions(pattern: str) -> Compute:
     def mentions(r: pd.DataFrame) -> Column:
-        found = r["description"].str.lower().str.contains(pattern)
-        return found.astype("float32").where(r["description"].notna())
+        matches = r["description"].str.lower().str.contains(pattern)
+        return matches.astype("float32").where(r["description"].notna())
 
     return mentions
 

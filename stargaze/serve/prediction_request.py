@@ -34,7 +34,7 @@ UNEXPECTED_ERROR: ErrorDetails = {"message": "unexpected error in the worker", "
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """Repository names, or typed figures (field → value), for which predictions are requested.
+    """Repository names, or entered figures (field → value), for which predictions are requested.
 
     :func:`stargaze.serve.web.request_parsing.parse_request` validates it. ``what_if`` (field → value) requests a second estimate
     with these values changed. Without ``explain`` the answer has no factors, similar repositories or history, and is faster.

@@ -189,8 +189,8 @@ def _find_successors(ends: pd.DataFrame, starts: pd.DataFrame) -> dict[str, tupl
                 and _is_similar(name, names[start])
             ):
                 pairs.append((name, names[start], dates[start]))
-    found = pd.DataFrame(_drop_shortcuts(pairs), columns=["old", "new", "date"])
-    unique = found[~found["old"].duplicated(keep=False) & ~found["new"].duplicated(keep=False)]
+    candidates = pd.DataFrame(_drop_shortcuts(pairs), columns=["old", "new", "date"])
+    unique = candidates[~candidates["old"].duplicated(keep=False) & ~candidates["new"].duplicated(keep=False)]
     return {old: (new, date) for old, new, date in unique.itertuples(index=False)}
 
 

@@ -86,17 +86,17 @@ def _rename_columns(table: pd.DataFrame, path: Path, *, date: str) -> pd.DataFra
     """Return our columns under our names; the others are dropped."""
     names = [str(name) for name in table.columns]
     renamed = {}
-    for ours, spellings in COLUMNS.items():
-        candidates = (date, *spellings) if ours == "date" else spellings
-        theirs = next((name for name in candidates if name in names), None)
-        if theirs is not None:
-            renamed[ours] = table[theirs]
-    for ours in REQUIRED:
-        if ours not in renamed:
+    for column, spellings in COLUMNS.items():
+        candidates = (date, *spellings) if column == "date" else spellings
+        source = next((name for name in candidates if name in names), None)
+        if source is not None:
+            renamed[column] = table[source]
+    for column in REQUIRED:
+        if column not in renamed:
             listed = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:20]) or "none"
-            near = did_you_mean(ours, names, f"A history needs {', '.join(REQUIRED)}.")
-            message = f"{path}: no column for {ours}; it has {listed}"
-            raise BadDataError(message, hint=f"{near} Rename the column to {ours}.")
+            near = did_you_mean(column, names, f"A history needs {', '.join(REQUIRED)}.")
+            message = f"{path}: no column for {column}; it has {listed}"
+            raise BadDataError(message, hint=f"{near} Rename the column to {column}.")
     return pd.DataFrame(renamed)
 
 

@@ -64,9 +64,9 @@ def map_record(value: object) -> dict[str, Any]:
     row = {}
     for field, getters in _COMPILED:
         for get in getters:
-            found = get(value)
-            if found is not None:
-                row[field.name] = _check_type(found, field)
+            result = get(value)
+            if result is not None:
+                row[field.name] = _check_type(result, field)
                 break
     if "full_name" not in row:
         raise BadDataError(_explain_nameless(value))

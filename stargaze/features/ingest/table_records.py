@@ -70,24 +70,24 @@ def resolve_columns(header: list[str], columns: Mapping[str, str], name: str) ->
     >>> resolve_columns(["full_name", "stargazers_count"], {}, "x.csv")
     {'full_name': 'full_name', 'stars': 'stargazers_count'}
     """
-    for field, theirs in columns.items():
-        if theirs not in header:
-            hint = did_you_mean(theirs, header, f"Its columns are {_list_names(header)}")
-            raise ConfigError(f"fetch.columns.{field}: {name} has no column {theirs!r}", hint=hint)
-    found = dict(columns)
-    unused = set(header) - set(found.values())
-    for ours in (*FIELD_BY_NAME, *NAME_PARTS):
-        if ours not in found and (column := _find_column(ours, unused)):
-            found[ours] = column
-            unused.remove(column)
-    missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
-    missing += [] if "stars" in found else ["stars"]
+    for field, column in columns.items():
+        if column not in header:
+            hint = did_you_mean(column, header, f"Its columns are {_list_names(header)}")
+            raise ConfigError(f"fetch.columns.{field}: {name} has no column {column!r}", hint=hint)
+    mapping = dict(columns)
+    unused = set(header) - set(mapping.values())
+    for field in (*FIELD_BY_NAME, *NAME_PARTS):
+        if field not in mapping and (match := _find_column(field, unused)):
+            mapping[field] = match
+            unused.remove(match)
+    missing = [] if "full_name" in mapping or all(part in mapping for part in NAME_PARTS) else ["full_name"]
+    missing += [] if "stars" in mapping else ["stars"]
     if missing:
         lines = ", ".join(f'{field} = "{_suggest_column(field, header)}"' for field in missing)
         or_parts = ' (or owner = "…" and name = "…")' if "full_name" in missing else ""
         message = f"{name}: no column for {' and '.join(missing)}; it has {_list_names(header)}"
         raise BadDataError(message, hint=f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}")
-    return found
+    return mapping
 
 
 def _find_column(field: str, header: set[str]) -> str | None:
@@ -115,12 +115,12 @@ def _read_csv(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch
     except csv.Error as error:
         hint = "the first line of a CSV names its columns"
         raise BadDataError(f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
-    found = resolve_columns(header, columns, source.name)
-    indices = {ours: header.index(theirs) for ours, theirs in found.items()}
+    mapping = resolve_columns(header, columns, source.name)
+    indices = {field: header.index(column) for field, column in mapping.items()}
     cells = _read_cells(text, delimiter, len(header))
     while batch := list(itertools.islice(cells, BATCH)):
         rows = [row for _, row, reason in batch if not reason]
-        frame = pd.DataFrame({ours: pd.Series([row[i] for row in rows], dtype="str") for ours, i in indices.items()})
+        frame = pd.DataFrame({field: pd.Series([row[i] for row in rows], dtype="str") for field, i in indices.items()})
         positions = [position for position, _, reason in batch if not reason]
         yield TableBatch(frame, positions, [(position, reason) for position, _, reason in batch if reason])
 
@@ -144,15 +144,15 @@ def _read_cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tup
 def _read_parquet(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(_decompress(source)) if source.compressed else source.path)
-        found = resolve_columns(list(file.schema_arrow.names), columns, source.name)
+        mapping = resolve_columns(list(file.schema_arrow.names), columns, source.name)
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if file.metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
             message = f"{source.name}: {file.metadata.num_rows:,} rows are too many"
             raise BadDataError(message, hint="split it into smaller files")
         position = 0
-        for rows in file.iter_batches(batch_size=BATCH, columns=sorted(set(found.values()))):
-            theirs = rows.to_pandas(date_as_object=False, ignore_metadata=True)
-            frame = pd.DataFrame({ours: _decode_categories(theirs[name]) for ours, name in found.items()})
+        for rows in file.iter_batches(batch_size=BATCH, columns=sorted(set(mapping.values()))):
+            table = rows.to_pandas(date_as_object=False, ignore_metadata=True)
+            frame = pd.DataFrame({field: _decode_categories(table[column]) for field, column in mapping.items()})
             yield TableBatch(frame, list(range(position + 1, position + len(frame) + 1)), [])
             position += len(frame)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

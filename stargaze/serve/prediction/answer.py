@@ -33,7 +33,7 @@ def answer_requests(
 ) -> list[Answer | ErrorDetails]:
     """Return one answer or error for each request, in their order; an invalid request does not affect the others.
 
-    The repositories of all requests are looked up and predicted together. Typed figures are dated ``now``.
+    The repositories of all requests are looked up and predicted together. Entered figures are dated ``now``.
     """
     outcomes = _outcomes(context, requests, now)
     if context.track_record is not None:

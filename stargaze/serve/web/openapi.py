@@ -231,7 +231,7 @@ def _prediction() -> Schema:
         {
             "rank": {"type": "integer", "minimum": 1},
             "full_name": TEXT,
-            "known": {**BOOLEAN, "description": "false for typed figures."},
+            "known": {**BOOLEAN, "description": "false for entered figures."},
             "source": {"enum": ["github", "known", "typed"]},
             "stars": {**NUMBER, "minimum": 0, "description": "The estimate."},
             "low": NUMBER,

@@ -1,4 +1,4 @@
-"""User input becomes repositories or an error of one line: names, URLs or typed figures."""
+"""User input becomes repositories or an error of one line: names, URLs or entered figures."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_without_known_repositories_every_name_is_unknown() -> None:
 # ---- figures ------------------------------------------------------------------------------------------------------
 
 
-def test_typed_figures_have_the_date_of_today() -> None:
+def test_entered_figures_have_the_date_of_today() -> None:
     found = repositories_from_figures(
         [{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW
     )
@@ -130,7 +130,7 @@ def test_typed_figures_have_the_date_of_today() -> None:
     assert row["fetched_at"] == pd.Timestamp(NOW)
 
 
-def test_typed_figures_may_have_a_date() -> None:
+def test_entered_figures_may_have_a_date() -> None:
     found = repositories_from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
 
     assert found["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")

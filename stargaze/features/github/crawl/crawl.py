@@ -148,9 +148,9 @@ def _find_repositories(
         return repositories, gone, SearchProgress()
     search = read_search(section, session.run.began)
     search_cache = CachedSearch(session, search)
-    with progress_reporter.search(search_cache, len(graphql.KINDS) if use_graphql else 0) as (progress, learned):
+    with progress_reporter.search(search_cache, len(graphql.KINDS) if use_graphql else 0) as (progress, advance):
         repositories = search_repositories(
-            search_cache, search, section, progress, lambda found: fetcher.fetch(found, learned)
+            search_cache, search, section, progress, lambda selected: fetcher.fetch(selected, advance)
         )
     return repositories, {}, progress
 

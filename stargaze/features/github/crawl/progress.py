@@ -36,11 +36,11 @@ class ProgressReporter:
         """Report a step of ``total`` items; yield the function that counts finished ones."""
         start, done, before = self._client.now(), 0, 0
 
-        def advance(count_details: int) -> None:
+        def advance(count: int) -> None:
             nonlocal done, before
             if not self._client.stats.requests:
-                before += count_details  # cached responses are no measure of speed
-            done += count_details
+                before += count  # cached responses are no measure of speed
+            done += count
             self._report_progress(f"{name}: {done:,} of {total:,} {unit}", done, total, start.timestamp(), before)
 
         yield advance
@@ -62,9 +62,9 @@ class ProgressReporter:
                 what, min(found + n_details, total * (1 + n_kinds)), total * (1 + n_kinds), start, before
             )
 
-        def count_details(answers: int) -> None:
+        def count_details(count: int) -> None:
             nonlocal n_details
-            n_details += answers
+            n_details += count
             report_search()
 
         self._client.on_response = report_search

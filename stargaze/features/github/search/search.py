@@ -93,11 +93,11 @@ class CachedSearch:
         }
         data = self._session.get(key, "/search/repositories", parameters, _to_cached, allow_refusal=False).data
         items = [item for item in data["items"] if is_repository(item)]
-        found = [parse_repository(item, key) for item in items]
-        self.repos.update((repository.id, repository) for repository in found)
+        repositories = [parse_repository(item, key) for item in items]
+        self.repos.update((repository.id, repository) for repository in repositories)
         hits = (
             Hit(repository.id, repository.stars, _parse_time(item["created_at"]))
-            for repository, item in zip(found, items, strict=True)
+            for repository, item in zip(repositories, items, strict=True)
         )
         return Page(data["total_count"], bool(data.get("incomplete_results")), tuple(hits))
 
@@ -119,12 +119,14 @@ def search_repositories(
     selected: dict[int, RepoRef] = {}
     left = section.limit or expected
     for group in groups:
-        found: set[int] = set()
-        for part in _read_slices(search_cache, group, section, found):
+        found_ids: set[int] = set()
+        for part in _read_slices(search_cache, group, section, found_ids):
             new = [
-                number for number in part.ids if number not in found and _is_inside(search_cache.repos[number], group)
+                number
+                for number in part.ids
+                if number not in found_ids and _is_inside(search_cache.repos[number], group)
             ]
-            found.update(new)
+            found_ids.update(new)
             progress.slices += 1
             if part.missing or part.incomplete:
                 progress.short.append(part)
@@ -133,7 +135,8 @@ def search_repositories(
                 left -= len(sure)
                 on_slice(sure)
         selected.update(
-            (number, search_cache.repos[number]) for number in sampling.draw_sample(found, group.quota, section.seed)
+            (number, search_cache.repos[number])
+            for number in sampling.draw_sample(found_ids, group.quota, section.seed)
         )
     if not section.limit or len(selected) <= section.limit:
         return list(selected.values())
@@ -148,16 +151,16 @@ def _star_rank(repository: RepoRef) -> tuple[int, int]:
 
 
 def _read_slices(
-    search_cache: CachedSearch, group: sampling.Group, section: GithubSection, found: set[int]
+    search_cache: CachedSearch, group: sampling.Group, section: GithubSection, found_ids: set[int]
 ) -> Iterator[Slice]:
-    """Read the regions of the group, then spare ones while too few are ``found``."""
+    """Read the regions of the group, then spare ones while too few are found."""
     if section.sampling == "top" and 0 < section.limit <= MAX_RESULTS:
         yield top_slice(search_cache, group.regions[0], section.limit)
         return
     for region in group.regions:
         yield from partition_search(search_cache, region)
     for region in group.spare:
-        if len(found) >= (group.quota or 0):
+        if len(found_ids) >= (group.quota or 0):
             return
         yield from partition_search(search_cache, region)
 
