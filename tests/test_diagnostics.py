@@ -1,4 +1,4 @@
-"""The doctor's lines: what is ill says what to type, and an error that a look meets is a line too."""
+"""The checks of ``doctor``: a failed check has a fix, and an error of a check is a failed check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def states(found: tuple[Check, ...]) -> dict[str, str]:
     return {one.name: one.state for one in found}
 
 
-def test_a_good_machine_is_well_and_a_token_is_asked_for(tmp_path: Path) -> None:
+def test_a_working_machine_is_ok_and_a_missing_token_is_a_warning(tmp_path: Path) -> None:
     found = check_this_machine(tmp_path / "store" / "not" / "yet", {})
 
     assert states(found)["python"] == "ok"
@@ -27,7 +27,7 @@ def test_a_good_machine_is_well_and_a_token_is_asked_for(tmp_path: Path) -> None
     assert states(check_this_machine(tmp_path, {"GITHUB_TOKEN": "x"}))["GITHUB_TOKEN"] == "ok"
 
 
-def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_has_an_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     git = next(one for one in check_this_machine(tmp_path, os.environ) if one.name == "program git")
@@ -36,20 +36,20 @@ def test_a_program_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypa
     assert git.as_row()["fix"] == "apt-get install git"
 
 
-def test_a_full_disk_is_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnostics, "MIN_FREE", 1e9)
 
     assert states(check_this_machine(tmp_path, {}))["disk"] == "error"
 
 
-def test_what_a_look_raises_is_what_it_found() -> None:
+def test_the_error_of_a_check_is_its_result() -> None:
     def look() -> list[Check]:
         raise ExternalError("no answer", hint="ping")
 
     assert catch_errors("cloud", look) == (Check("cloud", "error", "no answer", "ping"),)
 
 
-def test_who_has_no_cloud_is_not_asked_about_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cloud_the_cloud_is_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     names = {one.name for one in doctor.run_checks(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
@@ -57,7 +57,7 @@ def test_who_has_no_cloud_is_not_asked_about_one(tmp_path: Path, monkeypatch: py
     assert "credentials" not in names
 
 
-def test_machines_that_do_not_answer_are_ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_machines_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stargaze.infra.checks.PORT_TIMEOUT", 0.1)
     program = tmp_path / "ssh"
     program.write_text("#!/bin/sh\nexit 255\n")

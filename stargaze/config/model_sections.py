@@ -128,7 +128,7 @@ class ScreeningSection:
 
 @dataclass(frozen=True)
 class TuningSection:
-    """How the finalists are tuned and what goes into the bundle."""
+    """How the finalists are tuned, and the contents of the bundle."""
 
     target: str = key(
         "stars",

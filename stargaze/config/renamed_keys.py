@@ -1,4 +1,4 @@
-"""Keys of earlier configs and what they are called now; used for the error message only."""
+"""Earlier keys and their new names, for the error message only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Run the stages from the repositories to production after a git commit, in the background.
 
 The post-commit hook calls ``stargaze hook start``, which returns at once. A commit that arrives during a run is neither lost
-nor run concurrently: the stages run once more afterwards.
+nor run concurrently: the stages run again afterwards.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def _is_deployed(store: Store) -> bool:
 
 
 def _fetch_settings(config: Config) -> dict[str, Any]:
-    """Return what the repositories depend on: the config, and size and date of every file."""
+    """Return everything the repositories depend on: the config, and size and date of every file."""
     states = [Path(name).stat() for name in config.fetch.files if Path(name).exists()]
     github = {} if config.github == GithubSection() else {"github": dataclasses.asdict(config.github)}
     return {
@@ -187,12 +187,12 @@ def _fetch_settings(config: Config) -> dict[str, Any]:
 
 
 def _screen_settings(config: Config) -> dict[str, Any]:
-    """Return what the leaderboard depends on."""
+    """Return everything the leaderboard depends on."""
     return {name: getattr(config.screening, name) for name in ("families", "max_rows", "time_limit")}
 
 
 def _tune_settings(config: Config) -> dict[str, Any]:
-    """Return what a bundle depends on beside the values in its metadata."""
+    """Return everything a bundle depends on, except the values in its metadata."""
     names = ("finalists", "seed", "ensemble_size", "bundled_repositories")
     return {name: getattr(config.tuning, name) for name in names}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Report = Callable[[str, float], None]
-"""Called with what is being done and the fraction that is done, 0 to 1."""
+"""Called with the current activity and the completed fraction, 0 to 1."""
 Advance = Callable[[int], None]
 """Called with the number of items that were finished since the last call."""
 Notify = Callable[[str], None]

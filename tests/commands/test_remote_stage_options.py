@@ -195,7 +195,7 @@ def test_attach_cannot_be_combined_with_options_of_the_stage(
 @pytest.mark.parametrize("argv", [["--on", "cluster"], ["--detach"]], ids=" ".join)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
-    ("config", "code", "said", "hint"),
+    ("config", "code", "message", "hint"),
     [
         ("", 3, "no machines have been created from this store", "stargaze infra up"),
         ('[infra]\nprovider = "static"\n', 2, "infra.hosts is empty", "[infra.hosts]"),
@@ -204,20 +204,20 @@ def test_attach_cannot_be_combined_with_options_of_the_stage(
     ids=["none", "without hosts", "without a head"],
 )
 def test_a_missing_cluster_is_an_error_with_a_hint(
-    run: Run, place: Store, stage: str, argv: list[str], config: str, code: int, said: str, hint: str
+    run: Run, place: Store, stage: str, argv: list[str], config: str, code: int, message: str, hint: str
 ) -> None:
     Path("stargaze.toml").write_text(config)
 
     ended = run(stage, *argv, "--json")
 
     assert (ended.code, ended.out) == (code, "")
-    assert said in ended.error
+    assert message in ended.error
     assert hint in ended.hint
     assert not job_record().exists()
 
 
 @pytest.mark.parametrize(
-    ("code", "out", "err", "said", "hint"),
+    ("code", "out", "err", "message", "hint"),
     [
         (
             SSH_FAILED,
@@ -239,7 +239,7 @@ def test_a_missing_cluster_is_an_error_with_a_hint(
     ids=["away", "without stargaze", "with another", "without rights"],
 )
 def test_an_unusable_head_node_is_an_error_and_leaves_no_record(
-    run: Run, cluster: None, monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str, said: str, hint: str
+    run: Run, cluster: None, monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str, message: str, hint: str
 ) -> None:
     answered = subprocess.CompletedProcess("ssh", code, out.encode(), err.encode())
     monkeypatch.setattr("stargaze.system.ssh.run_program", lambda *_, **__: answered)
@@ -247,7 +247,7 @@ def test_an_unusable_head_node_is_an_error_and_leaves_no_record(
     ended = run("screen", "--on", "cluster")
 
     assert ended.code == 5
-    assert said in ended.error
+    assert message in ended.error
     assert hint in ended.hint
     assert not job_record().exists()
 

@@ -106,7 +106,7 @@ def test_install_without_a_repository_is_an_error(tmp_path: Path, store: Store) 
 
 def test_a_commit_during_a_run_starts_one_more_run_afterwards(store: Store) -> None:
     store.root.mkdir(parents=True)
-    asked, go_on, at_once, rounds = run_files(store).request, threading.Event(), [0, 0], []
+    request, go_on, at_once, rounds = run_files(store).request, threading.Event(), [0, 0], []
 
     def stages() -> None:
         at_once[0] += 1
@@ -115,12 +115,12 @@ def test_a_commit_during_a_run_starts_one_more_run_afterwards(store: Store) -> N
         go_on.wait(30)
         at_once[0] -= 1
 
-    asked.touch()
+    request.touch()
     first = threading.Thread(target=run_requested, args=(store, stages, clock))
     first.start()
     wait_for(lambda: len(rounds) == 1, 30)
     for _ in range(3):
-        asked.touch()
+        request.touch()
         run_requested(store, stages, clock)  # returns at once
     go_on.set()
     first.join(30)

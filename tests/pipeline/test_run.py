@@ -31,7 +31,7 @@ class Page:
     """A fake page that records the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.served = 0
 
     @contextlib.contextmanager
@@ -47,7 +47,7 @@ class Page:
 
     def ask_once(self, _url: str, names: list[str]) -> list[dict[str, Any]]:
         """Return predictions."""
-        self.asked += names
+        self.requested += names
         return [{"full_name": name, "stars": 7.5, "low": 1, "high": 20, "actual": float("nan")} for name in names]
 
 
@@ -152,13 +152,13 @@ def test_once_requests_predictions_of_held_out_repositories(
     held_out = frame[assign_folds(frame["full_name"], FeaturesSection()) == TEST]
     assert code == 0
     assert page.served == 1
-    assert len(set(page.asked)) == EXAMPLES
-    assert set(page.asked) <= set(held_out.index)
-    stars = frame.loc[page.asked, "stars"].tolist()
+    assert len(set(page.requested)) == EXAMPLES
+    assert set(page.requested) <= set(held_out.index)
+    stars = frame.loc[page.requested, "stars"].tolist()
     assert stars == sorted(stars, reverse=True)
     assert stars[0] == held_out["stars"].max()
     out, err = capsys.readouterr()
-    assert all(name in out for name in page.asked)
+    assert all(name in out for name in page.requested)
     assert err == "sent one request to http://127.0.0.1:1\n"
 
 
@@ -168,7 +168,7 @@ def test_once_with_json_prints_the_predictions(
     go(monkeypatch, store, [], once=True, as_json=True)
 
     answers = json.loads(capsys.readouterr().out)
-    assert [answer["full_name"] for answer in answers] == page.asked
+    assert [answer["full_name"] for answer in answers] == page.requested
     assert answers[0]["actual"] is None
 
 

@@ -117,15 +117,15 @@ def test_deploy_is_done_if_the_bundle_is_installed(store: Store) -> None:
 
 def test_all_stages_after_the_first_unfinished_one_run() -> None:
     """A later artifact belongs to the earlier input."""
-    asked: list[str] = []
+    checked: list[str] = []
 
     def stage(name: str, *, done: bool) -> Stage:
-        return Stage(name, lambda: bool(asked.append(name)) or done, lambda _report: "")
+        return Stage(name, lambda: bool(checked.append(name)) or done, lambda _report: "")
 
     planned = list(plan_stages([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
 
     assert [must for _, must in planned] == [False, True, True]
-    assert asked == ["a", "b"]
+    assert checked == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -30,19 +30,19 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """Give a noun that was made before."""
-    path = tmp_path / "noun.txt"
+    """Return a file with previous content."""
+    path = tmp_path / "artifact.txt"
     path.write_text("old")
     return path
 
 
 def inside(folder: Path) -> list[str]:
-    """Return what lies in a folder."""
+    """Return the names in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def fail(path: Path, trouble: BaseException) -> None:
-    """Write half of the new, then fail."""
+    """Write half of the new content, then fail."""
     with atomic_write(path) as temporary:
         temporary.write_text("half of the n")
         raise trouble
@@ -58,23 +58,23 @@ def fail_in_scratch(parent: Path) -> None:
 # ---- atomic_write ----------------------------------------------------------------------------------------------------
 
 
-def test_a_block_that_ends_well_puts_the_new_in_place_of_the_old(old: Path) -> None:
+def test_a_successful_block_replaces_the_file(old: Path) -> None:
     with atomic_write(old) as temporary:
         temporary.write_text("new")
         assert old.read_text() == "old"
 
     assert old.read_text() == "new"
-    assert inside(old.parent) == ["noun.txt"]
+    assert inside(old.parent) == ["artifact.txt"]
 
 
-def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+def test_parent_folders_are_created(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "b" / "c.json", 1)
 
     assert json.loads((tmp_path / "a" / "b" / "c.json").read_text()) == 1
 
 
-def test_a_noun_can_be_read_by_others_of_the_machine(old: Path) -> None:
-    """A temporary file is private; the page's processes may run as somebody else."""
+def test_a_written_file_is_readable_by_other_users(old: Path) -> None:
+    """A temporary file is private, but the processes of the page may run as another user."""
     with atomic_write(old):
         pass
 
@@ -82,26 +82,26 @@ def test_a_noun_can_be_read_by_others_of_the_machine(old: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", [ValueError(), KeyboardInterrupt(), SystemExit(), OSError(None, "of a library")])
-def test_a_block_that_ends_badly_leaves_the_old_and_nothing_else(old: Path, trouble: BaseException) -> None:
+def test_a_failed_block_leaves_only_the_previous_file(old: Path, trouble: BaseException) -> None:
     with pytest.raises(type(trouble)):
         fail(old, trouble)
 
     assert old.read_text() == "old"
-    assert inside(old.parent) == ["noun.txt"]
+    assert inside(old.parent) == ["artifact.txt"]
 
 
-def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: SmallDisk) -> None:
+def test_a_full_disk_is_one_clear_line_and_the_previous_file_stays(old: Path, small_disk: SmallDisk) -> None:
     with pytest.raises(ExternalError) as caught, small_disk(1000), atomic_write(old) as temporary:
         temporary.write_text("n" * 10_000)
 
     assert caught.value.message == f"{old}: the disk is full; the previous contents are unchanged"
     assert "df -h" in caught.value.hint
     assert old.read_text() == "old"
-    assert inside(old.parent) == ["noun.txt"]
+    assert inside(old.parent) == ["artifact.txt"]
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "message"),
     [
         *[pytest.param(number, "the disk is full", id=errno.errorcode[number]) for number in DISK_FULL],
         *[
@@ -110,47 +110,47 @@ def test_a_full_disk_is_one_clear_line_and_the_old_stays(old: Path, small_disk: 
         ],
     ],
 )
-def test_every_way_in_which_a_disk_refuses_is_one_clear_line(old: Path, number: int, words: str) -> None:
+def test_every_disk_error_is_one_clear_line(old: Path, number: int, message: str) -> None:
     with pytest.raises(ExternalError) as caught, atomic_write(old):
         raise OSError(number, os.strerror(number))
 
-    assert f"{old}: {words}" in caught.value.message
+    assert f"{old}: {message}" in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 5
 
 
-def test_what_is_no_fault_of_the_disk_passes_through(tmp_path: Path) -> None:
+def test_other_os_errors_are_not_converted(tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError), convert_disk_errors(tmp_path):
         raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 
 
-@pytest.mark.parametrize("place", ["noun.txt/x", "noun.txt/x/y", "n" * 300 + "/x", "m" * 300])
-def test_a_place_where_no_noun_can_be_is_one_clear_line(old: Path, place: str) -> None:
-    """A file where a folder should be, a name too long."""
+@pytest.mark.parametrize("place", ["artifact.txt/x", "artifact.txt/x/y", "n" * 300 + "/x", "m" * 300])
+def test_an_unusable_path_is_one_clear_line(old: Path, place: str) -> None:
+    """A file in place of a folder, or a name that is too long."""
     with pytest.raises(ExternalError, match="cannot be written"), atomic_write(old.parent / place):
         pass
 
-    assert inside(old.parent) == ["noun.txt"]
+    assert inside(old.parent) == ["artifact.txt"]
 
 
-def test_a_folder_where_the_noun_should_be_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "noun" / "full").mkdir(parents=True)
+def test_a_folder_in_place_of_the_file_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "artifact" / "full").mkdir(parents=True)
 
-    with pytest.raises(ExternalError, match="directory"), atomic_write(tmp_path / "noun") as temporary:
+    with pytest.raises(ExternalError, match="directory"), atomic_write(tmp_path / "artifact") as temporary:
         temporary.write_text("new")
 
-    assert inside(tmp_path) == ["noun"]
+    assert inside(tmp_path) == ["artifact"]
 
 
-def test_a_scratch_folder_goes_if_it_was_not_renamed(tmp_path: Path) -> None:
+def test_a_scratch_folder_is_deleted_if_it_was_not_renamed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_in_scratch(tmp_path)
 
     assert inside(tmp_path) == []
 
 
-def test_a_scratch_folder_that_was_renamed_stays(tmp_path: Path) -> None:
+def test_a_renamed_scratch_folder_stays(tmp_path: Path) -> None:
     with scratch_folder(tmp_path / "bundles") as folder:
         (folder / "x").write_text("whole")
         folder.rename(tmp_path / "bundles" / "b")
@@ -169,7 +169,7 @@ def test_a_scratch_folder_on_a_full_disk_is_one_clear_line(tmp_path: Path, small
 # ---- JSON ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_value_is_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"x": 1, "ä": [0.1]})
     write_json(tmp_path / "b", {"ä": [0.1], "x": 1})
 
@@ -177,7 +177,7 @@ def test_the_same_value_is_the_same_bytes(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a", "fetch") == {"x": 1, "ä": [0.1]}
 
 
-def test_a_value_that_json_cannot_hold_leaves_the_old(old: Path) -> None:
+def test_a_value_that_is_not_json_leaves_the_previous_file(old: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(old, float("nan"))
 
@@ -185,7 +185,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_old(old: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"PAR1" + bytes(100)])
-def test_a_broken_file_names_the_command_that_makes_it_anew(old: Path, content: bytes) -> None:
+def test_a_damaged_file_names_the_command_that_creates_it(old: Path, content: bytes) -> None:
     old.write_bytes(content)
 
     with pytest.raises(ExternalError, match="cannot be read") as caught:
@@ -194,7 +194,7 @@ def test_a_broken_file_names_the_command_that_makes_it_anew(old: Path, content: 
     assert caught.value.hint == "stargaze screen creates it again"
 
 
-def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_a_missing_file_names_the_command_that_creates_it(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="does not exist yet") as caught:
         read_json(tmp_path / "gone", "screen")
 
@@ -206,5 +206,5 @@ def test_a_folder_in_place_of_a_file_cannot_be_read(tmp_path: Path) -> None:
         read_json(tmp_path, "screen")
 
 
-def test_the_sum_is_that_of_the_bytes(old: Path) -> None:
+def test_sha256_is_computed_of_the_bytes(old: Path) -> None:
     assert sha256(old) == hashlib.sha256(b"old").hexdigest()

@@ -1,4 +1,4 @@
-"""What ends a program from outside."""
+"""Signals that end a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.isolation import Disposition
 def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(
     number: signal.Signals, disposition: Disposition
 ) -> None:
-    """A terminal that closes says it twice."""
+    """A closing terminal sends the signal twice."""
     done = []
     disposition(number, signal.SIG_DFL)
 
@@ -36,10 +36,10 @@ def test_a_signal_runs_every_finally_and_a_second_one_does_not_disturb_it(
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_a_signal_that_the_starter_ignores_stays_ignored(
+def test_a_signal_that_the_parent_ignores_stays_ignored(
     disposition: Disposition,
 ) -> None:
-    """So that nohup does what it says."""
+    """nohup must work."""
     disposition(signal.SIGHUP, signal.SIG_IGN)
 
     with exit_on_signals():
@@ -48,8 +48,8 @@ def test_a_signal_that_the_starter_ignores_stays_ignored(
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
-def test_exit_codes_are_known_even_if_the_starter_ignores_sigchld(disposition: Disposition) -> None:
-    """The kernel discards them then, and Python takes an unknown exit code for 0."""
+def test_exit_codes_are_known_even_if_the_parent_ignores_sigchld(disposition: Disposition) -> None:
+    """The kernel then discards exit codes, and Python treats an unknown one as 0."""
     disposition(signal.SIGCHLD, signal.SIG_IGN)
 
     with exit_on_signals():
@@ -60,8 +60,8 @@ def test_exit_codes_are_known_even_if_the_starter_ignores_sigchld(disposition: D
 
 
 @pytest.mark.real
-def test_nothing_starts_for_a_parent_that_is_gone() -> None:
-    """Between fork and prctl the starter can die: nobody would ever end what starts then."""
+def test_no_command_starts_after_the_death_of_the_parent() -> None:
+    """The parent can die between fork and prctl; nothing would terminate a command that starts then."""
     command = [sys.executable, "-m", "stargaze.system.die_with_parent", "1", sys.executable, "-m", "platform"]
 
     done = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])

@@ -61,7 +61,7 @@ def test_a_successful_login_has_no_connection_error(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("output", "reason"),
     [
         (b"", "no answer"),
         (b"ssh: No route to host\r\n", "ssh: No route to host"),
@@ -73,9 +73,11 @@ def test_a_successful_login_has_no_connection_error(monkeypatch: pytest.MonkeyPa
         (b"me@10.0.0.1: Permission denied (publickey).\nkex: Connection closed\n", "me@10.0.0.1: Permission denied (publickey)."),
     ],
 )  # fmt: skip
-def test_the_reason_is_the_most_specific_line_of_ssh(monkeypatch: pytest.MonkeyPatch, said: bytes, reason: str) -> None:
+def test_the_reason_is_the_most_specific_line_of_ssh(
+    monkeypatch: pytest.MonkeyPatch, output: bytes, reason: str
+) -> None:
     """connection_error and try_run give the same reason; a jump host adds lines of its own."""
-    lost = subprocess.CompletedProcess("ssh", SSH_FAILED, b"", said)
+    lost = subprocess.CompletedProcess("ssh", SSH_FAILED, b"", output)
     monkeypatch.setattr("stargaze.system.ssh.run_program", lambda *_, **__: lost)
 
     assert MACHINE.connection_error(seconds=30) == reason

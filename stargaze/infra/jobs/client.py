@@ -198,7 +198,7 @@ def _check_no_job(store: Store, service: JobService, running: Mapping[str, Any] 
 
 
 def _may_be_running(service: JobService, job: str) -> bool:
-    """Return whether a job runs although its submission failed; True if nobody knows."""
+    """Return whether a job runs although its submission failed; True if this is unknown."""
     try:
         state = service.inspect({})["job"]
     except ExternalError:

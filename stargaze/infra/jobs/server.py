@@ -28,7 +28,7 @@ from stargaze.system.source_package import code_digest
 CACHE_FILES = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
 """Stay for the next job, so that responses of GitHub are not requested again."""
 POLL_INTERVAL = 0.2
-"""Between two looks at the events of a job [s]."""
+"""Between two reads of the events of a job [s]."""
 STATUS_INTERVAL = 2.0
 """Between two requests to Ray for the status of a job [s]."""
 HEARTBEAT = 5.0
@@ -138,7 +138,7 @@ class JobServer:
             time.sleep(POLL_INTERVAL)
 
     def download(self, names: list[str]) -> bytes:
-        """Pack those of the files that exist; the file that names a bundle stands for the bundle too."""
+        """Pack those of the files that exist; the file that names a bundle includes the bundle."""
         files = dict[str, Path]()
         for name in names:
             path = self.store / name

@@ -22,7 +22,7 @@ from tests.infra.conftest import SECTION
 
 
 def ignore(*_: object) -> None:
-    """Drop the progress."""
+    """Ignore the progress."""
 
 
 @pytest.fixture

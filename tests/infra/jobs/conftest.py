@@ -58,8 +58,8 @@ class FakeJobService:
     def inspect(self, wanted: Mapping[str, str]) -> dict[str, Any]:
         return json.loads(json.dumps(self.server.inspect(dict(wanted))))
 
-    def submit(self, asked: Mapping[str, Any], parcel: bytes) -> None:
-        self.server.submit(json.loads(json.dumps(asked)), io.BytesIO(parcel))
+    def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
+        self.server.submit(json.loads(json.dumps(request)), io.BytesIO(archive))
 
     def follow(self, offset: int) -> Iterator[str]:
         from stargaze.errors import ExternalError

@@ -166,18 +166,18 @@ def test_without_a_connection_the_job_continues(remote: RemoteSide, service: Fak
 
 
 def test_a_rejected_follow_is_not_retried(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
-    asked = list[int]()
+    offsets = list[int]()
     submit(service, store)
 
     class Refusing(FakeJobService):
         def follow(self, offset: int) -> Any:
-            asked.append(offset)
+            offsets.append(offset)
             raise CredentialsError("development: Ray refuses the token", hint="stargaze infra configure")
 
     with pytest.raises(CredentialsError, match="Ray refuses the token"):
         follow_job("tune", Refusing(remote.server), store, lambda *_: None)
 
-    assert asked == [0]
+    assert offsets == [0]
     assert store.job.exists()  # the job continues
 
 
@@ -261,7 +261,7 @@ def test_a_tuning_that_was_never_stopped_cannot_be_resumed(store: Store) -> None
 
 def test_a_failed_submission_leaves_no_record(remote: RemoteSide, service: FakeJobService, store: Store) -> None:
     class Full(FakeJobService):
-        def submit(self, asked: Any, parcel: bytes) -> None:
+        def submit(self, offsets: Any, archive: bytes) -> None:
             raise ExternalError("development: the disk is full")
 
     with pytest.raises(StargazeError, match="disk is full"):

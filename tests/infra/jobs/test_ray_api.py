@@ -18,15 +18,15 @@ from stargaze.infra.jobs.ray_api import RayJobs
 class Ray(BaseHTTPRequestHandler):
     """A server with one job and the token "good"."""
 
-    asked: list[tuple[str, str, Any]]
+    requests: list[tuple[str, str, Any]]
 
     def do_GET(self) -> None:
         self._answer(200 if self.path.endswith("/known") else 404, {"status": "RUNNING", "message": "at work"})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.asked.append((self.command, self.path, json.loads(body or b"null")))
-        if b"early" in body and len(self.asked) < 3:
+        self.requests.append((self.command, self.path, json.loads(body or b"null")))
+        if b"early" in body and len(self.requests) < 3:
             self._answer(500, {}, b"Traceback:\nException: No available agent to submit job, please try again later.")
             return
         self._answer(500 if b"broken" in body else 200, {})
@@ -46,7 +46,7 @@ class Ray(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    Ray.asked = []
+    Ray.requests = []
     with HTTPServer(("127.0.0.1", 0), Ray) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -64,7 +64,7 @@ def test_a_job_is_submitted_stopped_and_found_by_its_id(address: str, monkeypatc
 
     assert jobs.status("known") == ("RUNNING", "at work")
     assert jobs.status("unknown") == ("", "")
-    assert Ray.asked == [
+    assert Ray.requests == [
         ("POST", "/api/jobs/", {"submission_id": "known", "entrypoint": "python -m it"}),
         ("POST", "/api/jobs/known/stop", None),
     ]
@@ -85,9 +85,9 @@ def test_a_submission_is_retried_while_ray_is_starting(address: str, monkeypatch
 
     RayJobs(address, "good").submit("early", "python -m it")
 
-    assert len(Ray.asked) == 3
+    assert len(Ray.requests) == 3
     monkeypatch.setattr("stargaze.infra.jobs.ray_api.START_TIMEOUT", 0.0)
-    Ray.asked.clear()
+    Ray.requests.clear()
     with pytest.raises(ExternalError, match="No available agent"):
         RayJobs(address, "good").submit("early", "python -m it")
 

@@ -34,7 +34,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_server, "STATUS_INTERVAL", 0.01)
 
 
-def asked(files: dict[str, Path], **more: Any) -> dict[str, Any]:
+def build_request(files: dict[str, Path], **more: Any) -> dict[str, Any]:
     return {**ASKED, "checksums": checksums(files), "environment": {}, **more}
 
 
@@ -53,7 +53,7 @@ def test_inspect_returns_the_code_digest_and_the_missing_files(remote: RemoteSid
         "job": None,
         "missing": ["repositories.parquet"],
     }
-    remote.server.submit(asked(files), io.BytesIO(pack_files(files)))
+    remote.server.submit(build_request(files), io.BytesIO(pack_files(files)))
     assert remote.server.inspect(checksums(files))["missing"] == []
     assert remote.server.inspect({"repositories.parquet": "0"})["missing"] == ["repositories.parquet"]
 
@@ -64,7 +64,7 @@ def test_the_store_contains_the_uploaded_files_and_nothing_of_a_previous_job(rem
         (remote.server.store / name).write_text("before")
     files = {"repositories.parquet": file}
 
-    remote.server.submit(asked(files), io.BytesIO(pack_files(files)))
+    remote.server.submit(build_request(files), io.BytesIO(pack_files(files)))
 
     names = sorted(path.relative_to(remote.server.store).as_posix() for path in remote.server.store.rglob("*"))
     assert names == ["github.sqlite", "repositories.parquet"]  # the responses of GitHub stay
@@ -73,13 +73,13 @@ def test_the_store_contains_the_uploaded_files_and_nothing_of_a_previous_job(rem
 
 def test_a_job_with_a_missing_file_is_not_started(remote: RemoteSide, file: Path) -> None:
     with pytest.raises(ExternalError, match="checksum mismatch"):
-        remote.server.submit(asked({"repositories.parquet": file}), io.BytesIO(pack_files({})))
+        remote.server.submit(build_request({"repositories.parquet": file}), io.BytesIO(pack_files({})))
 
     assert remote.jobs.known == {}
 
 
 def test_ray_receives_no_secret(remote: RemoteSide) -> None:
-    remote.server.submit(asked({}, environment={"GITHUB_TOKEN": "ghp_secret"}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}, environment={"GITHUB_TOKEN": "ghp_secret"}), io.BytesIO(pack_files({})))
 
     assert wait_for(lambda: remote.secrets) == {"GITHUB_TOKEN": "ghp_secret"}
     assert "ghp_secret" not in remote.jobs.commands["job-1"]
@@ -90,23 +90,23 @@ def test_a_job_that_ends_before_it_reads_its_secrets_is_an_error(remote: RemoteS
     remote.jobs.work = lambda: None  # it ends without reading its secrets
 
     with pytest.raises(ExternalError, match="Ray did not start the job"):
-        remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+        remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
 
     assert not remote.server.secrets.exists()
 
 
 def test_one_job_runs_at_a_time(remote: RemoteSide) -> None:
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
     wait_for(lambda: remote.jobs.known["job-1"] == "SUCCEEDED")
     remote.jobs.known["job-1"] = "RUNNING"
 
     with pytest.raises(ExternalError, match=r"tune of this store is already running \(started 2026"):
-        remote.server.submit(asked({}, id="job-2"), io.BytesIO(pack_files({})))
+        remote.server.submit(build_request({}, id="job-2"), io.BytesIO(pack_files({})))
 
 
 def test_events_are_followed_from_any_offset(remote: RemoteSide) -> None:
     remote.job_does({"activity": "a", "fraction": 0.1}, {"activity": "b", "fraction": 0.2}, {"exit_code": 0})
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
 
     lines = [line for line in remote.server.follow(0) if line]
 
@@ -116,7 +116,7 @@ def test_events_are_followed_from_any_offset(remote: RemoteSide) -> None:
 
 def test_a_crashed_job_has_an_unknown_exit_code(remote: RemoteSide) -> None:
     remote.job_does({"activity": "a", "fraction": 0.1})
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
 
     lines = [json.loads(line) for line in remote.server.follow(0) if line]
 
@@ -131,7 +131,7 @@ def test_a_new_head_node_has_no_job(remote: RemoteSide) -> None:
 def test_heartbeats_are_sent_while_a_job_is_silent(remote: RemoteSide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_server, "HEARTBEAT", 0.05)
     remote.job_does()
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
     wait_for(lambda: remote.jobs.known["job-1"] == "SUCCEEDED")
     remote.jobs.known["job-1"] = "RUNNING"
     lines = remote.server.follow(0)
@@ -140,7 +140,7 @@ def test_heartbeats_are_sent_while_a_job_is_silent(remote: RemoteSide, monkeypat
 
 
 def test_stop_waits_until_the_job_has_ended(remote: RemoteSide) -> None:
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
     wait_for(lambda: remote.jobs.known["job-1"] == "SUCCEEDED")
     remote.jobs.known["job-1"] = "RUNNING"
 
@@ -155,7 +155,7 @@ def test_the_download_contains_the_named_bundle(remote: RemoteSide, tmp_path: Pa
         {"exit_code": 0},
         creates={f"bundles/{digest}/model.txt": "m", "bundles/latest": f"{digest}\n", "trials.parquet": "t"},
     )  # fmt: skip
-    remote.server.submit(asked({}), io.BytesIO(pack_files({})))
+    remote.server.submit(build_request({}), io.BytesIO(pack_files({})))
     wait_for(lambda: remote.jobs.known["job-1"] == "SUCCEEDED")
 
     names = unpack_files(

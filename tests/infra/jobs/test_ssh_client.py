@@ -110,8 +110,8 @@ def test_a_failed_login_names_the_machine(service: ServiceFactory, monkeypatch: 
 def test_the_request_is_the_first_line_and_the_files_follow(service: ServiceFactory, tmp_path: Path) -> None:
     service(f"cat > {tmp_path}/sent; echo '{{}}'").submit({"id": "a\nb"}, b"\0tar")
 
-    line, _, parcel = (tmp_path / "sent").read_bytes().partition(b"\n")
-    assert (json.loads(line), parcel) == ({"id": "a\nb"}, b"\0tar")
+    line, _, archive = (tmp_path / "sent").read_bytes().partition(b"\n")
+    assert (json.loads(line), archive) == ({"id": "a\nb"}, b"\0tar")
 
 
 def test_lines_are_yielded_at_once_and_heartbeats_are_not(service: ServiceFactory) -> None:

@@ -20,7 +20,7 @@ def plan_for(cloud: FakeCloud) -> Plan:
 
 
 def ignore(*_: object) -> None:
-    """Drop all progress."""
+    """Ignore the progress."""
 
 
 def test_a_second_run_changes_nothing(cloud: FakeCloud) -> None:
