@@ -404,6 +404,24 @@ def test_up_succeeds_despite_temporary_faults_and_creates_nothing_twice(
     assert cluster.plan().changes == ()
 
 
+def test_up_adopts_a_subnet_that_an_earlier_killed_up_creates_in_the_meantime(
+    opened: Open, cloud_project: Tenancy, faults: Faults
+) -> None:
+    def create() -> None:
+        cloud = cloud_project.connect()
+        network = cloud.network.find_network("stargaze")
+        values = {"ip_version": 4, "cidr": SMALL.cidr, "description": "stargaze-infra-stargaze"}
+        cloud.network.create_subnet(name="stargaze", network_id=network.id, **values)
+
+    cluster = opened(SMALL, faults)
+    faults.at(1, create, method="POST", path="/v2.0/subnets")
+
+    cluster.up()
+
+    assert count_kinds(cloud_project)["subnet"] == 1
+    assert cluster.plan().changes == ()
+
+
 # ---- kills --------------------------------------------------------------------------------------------------------
 
 

@@ -10,12 +10,13 @@ from unittest.mock import MagicMock
 import pytest
 import requests
 from keystoneauth1.adapter import Adapter
+from openstack.exceptions import BadRequestException
 from openstack.network.v2.network import Network
 
 from stargaze.config import InfraSection
 from stargaze.errors import ConfigError, ExternalError, StargazeError
 from stargaze.infra.openstack.client import connect
-from stargaze.infra.openstack.errors import retry
+from stargaze.infra.openstack.errors import IN_USE, CloudError, convert_errors, retry
 
 Rejected = Callable[[str], StargazeError]
 pytestmark = pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK60Warning")
@@ -105,3 +106,14 @@ def test_a_login_page_instead_of_json_is_reported() -> None:
         retry(lambda: list(Network.list(session)), lambda _: None)
 
     assert "proxy" in caught.value.hint
+
+
+def test_an_overlap_with_another_subnet_is_a_conflict() -> None:
+    response = requests.Response()
+    response.status_code = 400
+    text = "Requested subnet with cidr: 10.20.0.0/24 for network: 1 overlaps with another subnet."
+
+    with pytest.raises(CloudError, match="HTTP 400") as caught, convert_errors():
+        raise BadRequestException(text, response=response)
+
+    assert caught.value.status == IN_USE
