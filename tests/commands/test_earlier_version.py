@@ -160,7 +160,7 @@ def test_every_command_names_the_new_key_of_an_earlier_config(run: Run, command:
 @pytest.mark.parametrize(
     ("argv", "message", "hint"),
     [
-        (["features"], "store/repositories.parquet: was written by another version", FETCH),
+        (["features"], "store/selection.csv: was written by another version", SELECT),
         (["select-features"], "store/repositories.parquet: was written by another version", FETCH),
         (["screen"], "store/features.json: was written by another version", SELECT),
         (["tune"], "store/features.json: was written by another version", SELECT),

@@ -173,9 +173,12 @@ def _read_selection(store: Store) -> pd.DataFrame:
     if not store.selection.exists():
         return pd.DataFrame()
     try:
-        return pd.read_csv(store.selection).set_index("feature")
+        selection = pd.read_csv(store.selection).set_index("feature")
     except (ValueError, KeyError, OSError) as error:
         raise ExternalError(f"{store.selection}: cannot be read: {error}", hint="stargaze select-features") from error
+    if (selection == "kept").any(axis=None):  # the word of versions before 0.1.0
+        raise ExternalError(f"{store.selection}: was written by another version", hint="stargaze select-features")
+    return selection
 
 
 def _missing_shares(store: Store) -> pd.Series:
