@@ -22,10 +22,12 @@ from typing import IO
 
 CORES = 2
 """Cores that the suites share. Timings and time limits of the suites are for two, so more are not used."""
-NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2, "hosts-and-swarm": 2, "hosts": 2, "swarm": 2}
+NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2, "hosts": 2, "swarm": 2}
 """Cores that a suite keeps busy; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
+CONFLICTS = {"hosts-and-swarm": {"openstack", "docker"}}
+"""Suites beside which a suite cannot run: they use the same hosts or Docker engine. Where it runs with them, it comes later."""
 PAUSE = 0.1
 """Between two looks at the running suites [s]."""
 GRACE = 30.0
@@ -107,6 +109,7 @@ def main(suites: Sequence[str]) -> int:
 
 def startable(runs: Sequence[Run]) -> list[Run]:
     """Return the suites that can start now: in their order, none overtakes one that waits for cores."""
+    running = {run.suite for run in runs if run.is_running}
     free = CORES - sum(run.cores for run in runs if run.is_running)
     codes = {run.suite: run.code for run in runs}
     found = []
@@ -114,9 +117,10 @@ def startable(runs: Sequence[Run]) -> list[Run]:
         before = [codes[name] for name in AFTER.get(run.suite, ("install",)) if name in codes]
         if run.process is not None or any(before):  # it has started, or cannot
             continue
-        if None in before or run.cores > free:
+        if None in before or run.cores > free or CONFLICTS.get(run.suite, set()) & running:
             break
         free -= run.cores
+        running.add(run.suite)
         found.append(run)
     return found
 
