@@ -182,11 +182,11 @@ class Bundle:
     def known(self) -> pd.DataFrame:
         """The repositories that the bundle contains, with every column of the schema."""
         try:  # without the cloud file systems that pandas would load (15 MB)
-            table = ParquetFile(io.BytesIO(self.content[KNOWN])).read(use_threads=False)
-            return schema.conform(table.to_pandas(use_threads=False))
+            file = ParquetFile(io.BytesIO(self.content[KNOWN]))
+            return schema.conform(file.read(use_threads=False).to_pandas(use_threads=False))
         except (*MALFORMED, OSError) as error:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
-        finally:
+        finally:  # no variable holds the Arrow table any more
             pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
