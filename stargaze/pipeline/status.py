@@ -39,7 +39,7 @@ def _row(name: str, path: Path, stage: str, describe: Callable[[], str]) -> dict
     try:
         contents = describe()
     except StargazeError as error:
-        contents = f"{error.message} ({error.hint})"
+        contents = f"{error.message} ({error.hint})" if error.hint else error.message
     except (OSError, ValueError, LookupError) as error:
         contents = " ".join(f"cannot be read: {error}".split())
     return {"artifact": name, "contents": contents, "created": created, "path": str(path)}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from stargaze.config import (
     ScreeningSection,
     TuningSection,
 )
+from stargaze.errors import BadDataError
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
 from stargaze.pipeline.stages import (
     Stage,
@@ -277,6 +279,16 @@ def test_the_status_lists_folders_in_place_of_files(store: Store) -> None:
         path.mkdir()
 
     assert sum("cannot be read" in text for text in holds(store).values()) == 5
+
+
+def test_the_status_has_no_parentheses_for_an_error_without_a_hint(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.releases.mkdir()
+    error = BadDataError("release.json is not JSON")
+    monkeypatch.setattr("stargaze.serve.release.publish.read_history", Mock(side_effect=error))
+
+    assert holds(store)["release"] == "release.json is not JSON"
 
 
 def test_a_run_with_other_files_fetches_again(tmp_path: Path) -> None:
