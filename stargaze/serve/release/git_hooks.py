@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--max-size", type=float, default=DeploySection().max_release_size, help="of a release [MB] (init)"
     )
     options = parser.parse_args(arguments)
+    if options.command == "init" and options.folder == Path():
+        parser.error("init needs the folder of the store")
     run, failure = _COMMANDS[options.command]
     try:
         with exit_on_signals():  # a signal that ends git ends the hook, with cleanup

@@ -39,7 +39,7 @@ def production_status(store: Store, target: ProductionTarget) -> tuple[list[dict
 
 
 def parse_replicas(arguments: Sequence[str], section: DeploySection) -> dict[str, int]:
-    """Parse arguments such as ``web=4`` and ``worker=8``; UsageError if a service cannot be scaled, or so far."""
+    """Parse arguments such as ``web=4`` and ``worker=8``; UsageError if a service cannot be scaled to that number."""
     replicas = {}
     for argument in arguments:
         name, _, number = argument.partition("=")

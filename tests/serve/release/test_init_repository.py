@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,12 @@ def test_a_folder_that_cannot_be_created_is_an_error_of_one_line(
 
     assert main(["init", str(store.root)]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_init_without_a_folder_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["init"])
+
+    assert not list(tmp_path.iterdir())
