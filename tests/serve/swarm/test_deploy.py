@@ -79,7 +79,7 @@ class Deployer:
     @property
     def record(self) -> list[tuple[str, str]]:
         """Return kind and bundle of every release, newest first."""
-        return [(list_releas.kind, list_releas.digest) for list_releas in list_releases(self.store)]
+        return [(release.kind, release.digest) for release in list_releases(self.store)]
 
 
 @pytest.fixture

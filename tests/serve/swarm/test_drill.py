@@ -52,8 +52,8 @@ def test_an_expectation_holds_if_no_request_failed_and_all_services_recovered(
 
 
 def test_faults_are_selected_by_name_and_all_by_default() -> None:
-    assert [select_fault.name for select_fault in select_faults("")] == list(FAULTS)
-    assert [select_fault.name for select_fault in select_faults(" broker, worker")] == ["broker", "worker"]
+    assert [fault.name for fault in select_faults("")] == list(FAULTS)
+    assert [fault.name for fault in select_faults(" broker, worker")] == ["broker", "worker"]
     with pytest.raises(UsageError, match="brokre: no such fault") as excinfo:
         select_faults("brokre")
     assert excinfo.value.hint == "Did you mean broker?"

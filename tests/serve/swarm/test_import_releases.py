@@ -127,13 +127,7 @@ def test_many_releases_are_imported_in_several_pushes(
 
     assert len(other.record) == 7
     assert (
-        len(
-            [
-                commit
-                for commit in pushed
-                if commit in {list_releas.commit for list_releas in list_releases(deployed.store)}
-            ]
-        )
+        len([commit for commit in pushed if commit in {release.commit for release in list_releases(deployed.store)}])
         >= 3
     )
 

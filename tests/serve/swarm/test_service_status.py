@@ -74,9 +74,7 @@ def task(
 
 def web(services: list[Any], tasks: list[Any], stack: dict[str, Any] | None = STACK) -> ServiceStatus:
     return next(
-        service_statu
-        for service_statu in service_status(SwarmState(SWARM_NODES, services, tasks), stack)
-        if service_statu.name == "web"
+        status for status in service_status(SwarmState(SWARM_NODES, services, tasks), stack) if status.name == "web"
     )
 
 
@@ -151,9 +149,9 @@ def test_a_task_that_waits_for_resources_has_a_reason() -> None:
     waits = task("worker", "", "pending", why="no suitable node (insufficient resources on 2 nodes)")
 
     (result,) = [
-        service_statu
-        for service_statu in service_status(SwarmState(SWARM_NODES, [service("worker")], [waits]), None)
-        if service_statu.name == "worker"
+        status
+        for status in service_status(SwarmState(SWARM_NODES, [service("worker")], [waits]), None)
+        if status.name == "worker"
     ]
 
     assert (result.state, result.running, result.desired) == ("updating", 0, 2)
@@ -198,9 +196,9 @@ def test_an_additional_service_has_no_status_and_requires_a_deploy() -> None:
     services = [*(service(name) for name in STACK["services"]), {**service("web"), "ID": "old"}]
     services[-1]["Spec"] = {**services[-1]["Spec"], "Name": "stargaze_flower"}
 
-    assert [
-        service_statu.name for service_statu in service_status(SwarmState(SWARM_NODES, services, []), STACK)
-    ] == list(STACK["services"])
+    assert [status.name for status in service_status(SwarmState(SWARM_NODES, services, []), STACK)] == list(
+        STACK["services"]
+    )
     assert not stack_is_deployed(services, STACK)
 
 
