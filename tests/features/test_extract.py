@@ -320,6 +320,7 @@ def test_two_features_of_the_same_name_raise_value_error() -> None:
         feature("static", "days", "twice", "stars")(age)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", ["dataset", "encoding.encoder", "extract", "selection.select_features"])
 def test_the_order_of_the_catalog_does_not_depend_on_imports(first: str) -> None:
     """The selection depends on the order, so it must not depend on a previous stage in the same process."""

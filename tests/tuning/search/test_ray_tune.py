@@ -164,6 +164,7 @@ def test_ray_listens_on_loopback_and_sends_no_statistics() -> None:
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "module", ["executors.ray_executor", "search.ray_tune", "search.optuna_searcher", "screen", "tune"]
 )
