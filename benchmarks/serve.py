@@ -198,10 +198,10 @@ def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
         chunk = [bodies[(place + number) % len(bodies)] for number in range(600)]
         place += len(chunk)
         # a different request each time, or the stored job would be returned
-        typed = [
+        entered = [
             {**body, "figures": [{"full_name": "soak/soak", "forks": str(place + i)}]} for i, body in enumerate(chunk)
         ]
-        done = load(url, "page", typed, clients=4)
+        done = load(url, "page", entered, clients=4)
         held = [process.memory_info().rss / 1e6 for process in [worker, *worker.children(recursive=True)]]
         at = (time.monotonic() - start) / 60
         print(f"{at:5.1f} min: " + ", ".join(f"{one:.0f} MB" for one in held) + f"; lost {done['lost']}", flush=True)

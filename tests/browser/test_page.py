@@ -142,7 +142,7 @@ def test_a_script_in_a_name_is_escaped(page: Page) -> None:
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
-def test_typed_figures_are_compared_with_a_known_repository(page: Page, names: list[str]) -> None:
+def test_entered_figures_are_compared_with_a_known_repository(page: Page, names: list[str]) -> None:
     page.get_by_role("link", name="Figures", exact=True).click()
     page.get_by_label("Name").fill("me/mine")
     page.get_by_label("Forks").fill("12")

@@ -17,9 +17,9 @@ from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.github import GithubReply, GithubRepositories
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
-TYPE_HINT = "enter its figures instead"
+FIGURES_HINT = "enter its figures instead"
 BLOCKED = ("block", "legal", "dmca", "451")
-Source = Literal["github", "known", "typed"]
+Source = Literal["github", "bundle", "entered"]
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,11 @@ class GithubLookup:
         remote = [name for key, name in spellings.items() if self.with_token or key not in self.bundle.row_by_name]
         replies = self.github.fetch(remote) if remote else {}
         # A reply that was cached before GitHub became unavailable still counts.
-        found = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
+        answered = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
         collected = _Rows(self.bundle)
-        bundled = BundledRepositories(self.bundle).find([spellings[key] for key in spellings if key not in found], now)
+        bundled = BundledRepositories(self.bundle).find(
+            [spellings[key] for key in spellings if key not in answered], now
+        )
         collected.add_bundled(bundled, {key: reply.unavailable for key, reply in replies.items()})
         for key, reply in replies.items():
             if reply.record is not None:
@@ -73,7 +75,7 @@ class _Rows:
                 self.notes[key].append(f"{reason}: these are the figures{day}")
         for key, error in bundled.errors.items():
             reason = unavailable.get(key)
-            self.errors[key] = {"message": f"{error['message']}; {reason}", "hint": TYPE_HINT} if reason else error
+            self.errors[key] = {"message": f"{error['message']}; {reason}", "hint": FIGURES_HINT} if reason else error
 
     def add_reply(self, name: str, reply: GithubReply, now: datetime) -> None:
         """Add a record of GitHub, with the bundle's values where it has none."""
@@ -92,7 +94,7 @@ class _Rows:
         valid, invalid = _validate(record, now)
         if invalid:
             reason = invalid[0][1]
-            self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {reason}", "hint": TYPE_HINT}
+            self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {reason}", "hint": FIGURES_HINT}
             return
         self.rows[key] = sum(map(len, self.frames))
         self.frames.append(valid)
@@ -145,9 +147,9 @@ def _latest(record: Mapping[str, Any], now: datetime) -> datetime:
 
 def _gone_error(name: str, reason: str) -> ErrorDetails:
     if any(word in reason.lower() for word in BLOCKED):
-        return {"message": f"{name}: GitHub blocks access to it: {reason}", "hint": TYPE_HINT}
+        return {"message": f"{name}: GitHub blocks access to it: {reason}", "hint": FIGURES_HINT}
     message = f"{name}: GitHub has no public repository of this name: it was deleted or renamed, or is private"
-    return {"message": message, "hint": f"check its spelling, or {TYPE_HINT}"}
+    return {"message": message, "hint": f"check its spelling, or {FIGURES_HINT}"}
 
 
 def _number(value: Any) -> float | None:
@@ -165,8 +167,8 @@ def _is_missing(value: Any) -> bool:
 class LookupResult:
     """The rows that were found, and an error for each other name; names are in lower case.
 
-    ``frame`` has the columns of the schema; ``rows`` maps names to its rows. ``source`` is "known" only for rows of the bundle,
-    whose features are precomputed. ``notes`` are remarks for the visitor.
+    ``frame`` has the columns of the schema; ``rows`` maps names to its rows. ``source`` is "bundle" only for rows of the
+    bundle, whose features are precomputed. ``notes`` are remarks for the visitor.
     """
 
     frame: pd.DataFrame
@@ -193,11 +195,11 @@ class BundledRepositories:
         """Look names up; the error of an unknown name suggests similar names."""
         spellings = {name.lower(): name for name in names}
         rows = self.bundle.row_by_name
-        found = [name for name in spellings if name in rows]
+        names_in_bundle = [name for name in spellings if name in rows]
         return LookupResult(
-            self.bundle.known.iloc[[rows[name] for name in found]],
-            {name: row for row, name in enumerate(found)},
-            dict.fromkeys(found, "known"),
+            self.bundle.known.iloc[[rows[name] for name in names_in_bundle]],
+            {name: row for row, name in enumerate(names_in_bundle)},
+            dict.fromkeys(names_in_bundle, "bundle"),
             errors={
                 name: error_details(unknown_repositories([spelling], self.bundle.known))
                 for name, spelling in spellings.items()

@@ -59,12 +59,14 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     names = list(dict.fromkeys(name for request in requests for name in request.repositories))
     figures = [row for request in requests for row in request.figures]
     no_rows = context.bundle.known.head(0)
-    found = context.lookup.find(names, now) if names else LookupResult(no_rows)
-    batch = PredictionBatch(context.bundle, found, repositories_from_figures(figures, now) if figures else no_rows)
-    typed = iter(range(len(figures)))
+    lookup_result = context.lookup.find(names, now) if names else LookupResult(no_rows)
+    batch = PredictionBatch(
+        context.bundle, lookup_result, repositories_from_figures(figures, now) if figures else no_rows
+    )
+    entered = iter(range(len(figures)))
     parts: list[list[Row] | StargazeError] = []
     for request in requests:
-        numbers = list(itertools.islice(typed, len(request.figures)))
+        numbers = list(itertools.islice(entered, len(request.figures)))
         try:
             parts.append(_add_to_batch(batch, request, numbers, now))
         except StargazeError as error:
@@ -81,10 +83,12 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     ]
 
 
-def _add_to_batch(batch: PredictionBatch, request: PredictionRequest, typed: Iterable[int], now: datetime) -> list[Row]:
+def _add_to_batch(
+    batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime
+) -> list[Row]:
     """Return the rows of a request, with its what-ifs added to the batch."""
-    _check_found(request, batch.found)
-    rows = batch.rows(request.repositories, typed)
+    _check_names(request, batch.lookup_result)
+    rows = batch.rows(request.repositories, entered)
     values = parse_what_if(request.what_if, now)
     if not request.what_if:
         return rows
@@ -95,9 +99,11 @@ def _add_to_batch(batch: PredictionBatch, request: PredictionRequest, typed: Ite
     ]
 
 
-def _check_found(request: PredictionRequest, found: LookupResult) -> None:
+def _check_names(request: PredictionRequest, lookup_result: LookupResult) -> None:
     """Raise one error for all names that were not found."""
-    errors = [found.errors[name.lower()] for name in request.repositories if name.lower() in found.errors]
+    errors = [
+        lookup_result.errors[name.lower()] for name in request.repositories if name.lower() in lookup_result.errors
+    ]
     if errors:
         messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
         raise UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
@@ -119,7 +125,7 @@ def _answer(
         explanation = {"similar": result.similar[row.index]} if explain else NO_EXPLANATION
         predictions.append(
             {
-                "known": row.source != "typed",
+                "known": row.source != "entered",
                 "source": row.source,
                 "notes": list(row.notes),
                 **prediction.to_json(),

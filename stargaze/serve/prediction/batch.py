@@ -32,33 +32,38 @@ class Row:
 
 @dataclass(frozen=True)
 class PredictionBatch:
-    """The table: first repositories that were found, then typed ones, then what-ifs, which are added to it."""
+    """The table: first repositories that were looked up, then entered ones, then what-ifs, which are added to it."""
 
     bundle: Bundle
-    found: LookupResult
-    typed: pd.DataFrame
+    lookup_result: LookupResult
+    entered: pd.DataFrame
     what_ifs: list[pd.DataFrame] = field(default_factory=list)
     originals: dict[int, int] = field(default_factory=dict)
     """For each row of a what-if the row that it was derived from."""
 
-    def rows(self, names: Sequence[str], typed: Iterable[int]) -> list[Row]:
+    def rows(self, names: Sequence[str], entered: Iterable[int]) -> list[Row]:
         """Return the rows of one request; two names of the same repository are one row."""
         rows: dict[int, Row] = {}
         for name in map(str.lower, names):
-            index, notes = self.found.rows[name], tuple(self.found.notes.get(name, ()))
+            index, notes = self.lookup_result.rows[name], tuple(self.lookup_result.notes.get(name, ()))
             if index in rows:
                 notes = tuple(dict.fromkeys((*rows[index].notes, *notes)))
-            rows[index] = Row(index, self.found.source[name], notes)
-        return [*rows.values(), *(Row(len(self.found.frame) + number, "typed") for number in typed)]
+            rows[index] = Row(index, self.lookup_result.source[name], notes)
+        n_looked_up = len(self.lookup_result.frame)
+        return [*rows.values(), *(Row(n_looked_up + number, "entered") for number in entered)]
 
     def frame_of(self, row: Row) -> pd.DataFrame:
         """Return one row with all fields."""
-        n_found = len(self.found.frame)
-        return self.found.frame.iloc[[row.index]] if row.index < n_found else self.typed.iloc[[row.index - n_found]]
+        n_looked_up = len(self.lookup_result.frame)
+        return (
+            self.lookup_result.frame.iloc[[row.index]]
+            if row.index < n_looked_up
+            else self.entered.iloc[[row.index - n_looked_up]]
+        )
 
     def add_what_if(self, row: Row, changed: pd.DataFrame) -> int:
         """Add a changed copy of a row and return its row in the table."""
-        index = len(self.found.frame) + len(self.typed) + len(self.what_ifs)
+        index = len(self.lookup_result.frame) + len(self.entered) + len(self.what_ifs)
         self.what_ifs.append(changed)
         self.originals[index] = row.index
         return index
@@ -71,7 +76,7 @@ class PredictionBatch:
     @cached_property
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
-        bundled = {row for name, row in self.found.rows.items() if self.found.source[name] == "known"}
+        bundled = {row for name, row in self.lookup_result.rows.items() if self.lookup_result.source[name] == "bundle"}
         known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(bundled)}
         others = [row for row in range(len(self._table)) if row not in known]
         features = np.empty((len(self._table), len(self.bundle.columns)), dtype="float32")
@@ -83,8 +88,8 @@ class PredictionBatch:
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        frames = [frame for frame in (self.found.frame, self.typed, *self.what_ifs) if len(frame)]
-        return pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [self.typed])[0]
+        frames = [frame for frame in (self.lookup_result.frame, self.entered, *self.what_ifs) if len(frame)]
+        return pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or [self.entered])[0]
 
 
 @dataclass(frozen=True)

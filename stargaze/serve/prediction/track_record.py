@@ -28,7 +28,7 @@ MAX_ROWS = 500_000
 TIMEOUT = 2.0
 """How long to wait for another process; a visitor waits too [s]."""
 FAULTS = (sqlite3.Error, StargazeError, LookupError, TypeError, ValueError)
-REAL_SOURCES = ("github", "known")
+REAL_SOURCES = ("github", "bundle")
 EMPTY: Mapping[str, Any] = {"recorded": 0, "scored": 0} | dict.fromkeys(
     ("coverage", "rmsle", "first_recorded_on", "last_scored_on")
 )

@@ -24,7 +24,7 @@ Values = dict[str, Any]
 
 
 def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
-    """Validate typed values and return them as numbers, texts and times; empty fields are left out.
+    """Validate entered values and return them as numbers, texts and times; empty fields are left out.
 
     "none" stands for no license and for no release. "today" stays a word until the day of the figures is known.
 
@@ -37,7 +37,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
             fields = ", ".join(EDITABLE_FIELDS)
             hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", cutoff=0.7)
             raise BadDataError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
-    parsed, typed = Values(), Values()
+    parsed, entered = Values(), Values()
     for name, value in what_if.items():
         text = value.strip() if isinstance(value, str) else value
         if text in ("", None):
@@ -45,8 +45,8 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
         if str(text).lower() in KEYWORDS.get(name, ()):
             parsed[name] = TODAY if str(text).lower() == TODAY else None
         else:
-            typed[name] = text
-    parsed |= _parse_typed(typed, now) if typed else {}
+            entered[name] = text
+    parsed |= _parse_entered(entered, now) if entered else {}
     return {name: parsed[name] for name in EDITABLE_FIELDS if name in parsed}
 
 
@@ -81,19 +81,19 @@ def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[di
     return [{"field": name, "label": labels[name], **values[name]} for name in changed]
 
 
-def _parse_typed(typed: Values, now: datetime) -> Values:
+def _parse_entered(entered: Values, now: datetime) -> Values:
     """Validate the values with the checks of ``fetch``."""
-    valid, invalid = validate_columns(pd.DataFrame([typed], dtype="object"), now, required=())
+    valid, invalid = validate_columns(pd.DataFrame([entered], dtype="object"), now, required=())
     if invalid:
         raise BadDataError(invalid[0][1], hint="correct the value and try again")
-    parsed: Values = {name: valid[name].iloc[0] for name in typed}
+    parsed: Values = {name: valid[name].iloc[0] for name in entered}
     missing = next((name for name, value in parsed.items() if pd.isna(value)), None)
     if missing is not None:
-        raise BadDataError(f"{missing} is {shorten(typed[missing])}: not a valid value", hint="leave it empty")
+        raise BadDataError(f"{missing} is {shorten(entered[missing])}: not a valid value", hint="leave it empty")
     released = parsed.get("latest_release_at")
     if released is not None and released < pd.Timestamp(GITHUB_START):
         began = f"before GitHub began ({GITHUB_START:%Y-%m-%d})"
-        message = f"latest_release_at is {shorten(typed['latest_release_at'])}: {began}"
+        message = f"latest_release_at is {shorten(entered['latest_release_at'])}: {began}"
         raise BadDataError(message, hint="enter the day of a release")
     types: dict[str, Callable[[Any], Any]] = {"license": license_key, "latest_release_at": pd.Timestamp}
     return {name: types.get(name, float)(value) for name, value in parsed.items()}

@@ -232,7 +232,7 @@ def _prediction() -> Schema:
             "rank": {"type": "integer", "minimum": 1},
             "full_name": TEXT,
             "known": {**BOOLEAN, "description": "false for entered figures."},
-            "source": {"enum": ["github", "known", "typed"]},
+            "source": {"enum": ["github", "bundle", "entered"]},
             "stars": {**NUMBER, "minimum": 0, "description": "The estimate."},
             "low": NUMBER,
             "high": NUMBER,

@@ -78,30 +78,30 @@ def pages_blueprint(
 def _add_forms(blueprint: Blueprint, view: HotReloaded[BundleView], submit: Callable[..., Redirect]) -> None:
     @blueprint.get("/")
     def index() -> str:
-        return _names_page(view.get(), typed=request.args.get("repositories", ""))
+        return _names_page(view.get(), entered=request.args.get("repositories", ""))
 
     @blueprint.post("/")
     def submit_names() -> Page | Redirect:
-        typed = request.form.get("repositories", "")
+        entered = request.form.get("repositories", "")
         try:
             _check_csrf_token()
-            return submit(split_names(typed), [])
+            return submit(split_names(entered), [])
         except StargazeError as error:
-            return _with_error(_names_page(view.get(), typed=typed, error=error), error)
+            return _with_error(_names_page(view.get(), entered=entered, error=error), error)
 
     @blueprint.get("/figures")
     def figures() -> str:
-        return _figures_page(view.get(), typed=request.args.to_dict())
+        return _figures_page(view.get(), entered=request.args.to_dict())
 
     @blueprint.post("/figures")
     def submit_figures() -> Page | Redirect:
-        typed = request.form.to_dict()
+        entered = request.form.to_dict()
         try:
             _check_csrf_token()
-            rows = [row] if (row := form_figures(typed)) else []
-            return submit(split_names(typed.get("repositories", "")), rows)
+            rows = [row] if (row := form_figures(entered)) else []
+            return submit(split_names(entered.get("repositories", "")), rows)
         except StargazeError as error:
-            return _with_error(_figures_page(view.get(), typed=typed, error=error), error)
+            return _with_error(_figures_page(view.get(), entered=entered, error=error), error)
 
 
 def _add_results(
@@ -139,15 +139,15 @@ def find_or_submit(queue: PredictionQueue, clock: Callable[[], datetime], owner:
     return queue.find(parsed) or queue.submit(parsed, request_id=request_id())
 
 
-def _names_page(view: BundleView, *, typed: str, error: StargazeError | None = None) -> str:
-    return render_template("index.html", view=view, typed=typed, error=error)
+def _names_page(view: BundleView, *, entered: str, error: StargazeError | None = None) -> str:
+    return render_template("index.html", view=view, entered=entered, error=error)
 
 
-def _figures_page(view: BundleView, *, typed: dict[str, str], error: StargazeError | None = None) -> str:
+def _figures_page(view: BundleView, *, entered: dict[str, str], error: StargazeError | None = None) -> str:
     return render_template(
         "figures.html",
         view=view,
-        typed=typed,
+        entered=entered,
         error=error,
         main_fields=main_fields(view.fields),
         other_fields=other_fields(view.fields),
@@ -167,7 +167,7 @@ def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: 
         ticks=ticks,
         digest=(job.answer or {}).get("digest"),
         policy_texts=POLICY_TEXTS,
-        typed="\n".join(names),
+        entered="\n".join(names),
         repository=names[0] if len(names) == 1 else "",
         canonical=canonical,
         error=error,

@@ -96,7 +96,7 @@ def part_of(request: PredictionRequest, name: str) -> tuple[list[str], list[dict
 
 
 def split_names(text: str) -> list[str]:
-    """Split typed names at line breaks, commas and blanks."""
+    """Split entered names at line breaks, commas and blanks."""
     return [part for part in re.split(r"[\s,]+", text) if part]
 
 

@@ -137,7 +137,7 @@ def test_without_a_token_known_names_cost_no_request(
 
     result = lookup.find([name], NOW)
 
-    assert (result.source[name.lower()], fake_github.requests) == ("known", [])
+    assert (result.source[name.lower()], fake_github.requests) == ("bundle", [])
 
 
 def test_a_renamed_repository_has_a_note(lookup: GithubLookup, fake_github: FakeGithub) -> None:

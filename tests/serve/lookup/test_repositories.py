@@ -24,7 +24,7 @@ def test_names_are_not_case_sensitive(bundle: Bundle) -> None:
     result = BundledRepositories(bundle).find([name.upper(), name], NOW)
 
     assert result.rows == {name.lower(): 0}
-    assert result.source == {name.lower(): "known"}
+    assert result.source == {name.lower(): "bundle"}
     assert result.frame["full_name"].tolist() == [name]
     assert result.errors == {}
 

@@ -24,7 +24,7 @@ from stargaze.serve.prediction_request import Answer, PredictionRequest
 from tests.serve.fake_queue import answer_one
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-TYPED = {"full_name": "me/mine", "forks": "3"}
+ENTERED = {"full_name": "me/mine", "forks": "3"}
 
 
 @pytest.fixture(scope="module")
@@ -96,15 +96,15 @@ def test_predictions_are_ranked_by_predicted_stars(bundle: Bundle) -> None:
     assert [row["stars"] for row in predictions] == sorted((row["stars"] for row in predictions), reverse=True)
 
 
-def test_typed_figures_and_known_repositories_can_be_mixed(bundle: Bundle) -> None:
-    predictions = answer_one(bundle, PredictionRequest(names_of(bundle, 0), (TYPED,)))["predictions"]
+def test_entered_figures_and_known_repositories_can_be_mixed(bundle: Bundle) -> None:
+    predictions = answer_one(bundle, PredictionRequest(names_of(bundle, 0), (ENTERED,)))["predictions"]
 
     rows = {row["full_name"]: (row["known"], row["source"]) for row in predictions}
-    assert rows == {names_of(bundle, 0)[0]: (True, "known"), "me/mine": (False, "typed")}
+    assert rows == {names_of(bundle, 0)[0]: (True, "bundle"), "me/mine": (False, "entered")}
 
 
-def test_typed_figures_are_answered_without_names(bundle: Bundle) -> None:
-    answer = answer_one(bundle, PredictionRequest((), (TYPED,)))
+def test_entered_figures_are_answered_without_names(bundle: Bundle) -> None:
+    answer = answer_one(bundle, PredictionRequest((), (ENTERED,)))
 
     assert answer["digest"] == bundle.digest
     assert answer["answered_at"] == NOW.isoformat()
@@ -126,12 +126,12 @@ def test_impossible_figures_are_an_error(bundle: Bundle) -> None:
 # ---- batches -------------------------------------------------------------------------------------------------
 
 KINDS: dict[str, PredictionRequest] = {
-    "typed": PredictionRequest((), (TYPED,)),
-    "what if": PredictionRequest((), ({**TYPED, "readme_length": 100},), {"readme_length": "9000", "license": "mit"}),
-    "plain": PredictionRequest((), (TYPED,), explain=False),
+    "entered": PredictionRequest((), (ENTERED,)),
+    "what if": PredictionRequest((), ({**ENTERED, "readme_length": 100},), {"readme_length": "9000", "license": "mit"}),
+    "plain": PredictionRequest((), (ENTERED,), explain=False),
     "unknown": PredictionRequest(("no/such-one",)),
     "impossible": PredictionRequest((), ({"full_name": "me/mine", "forks": "-3"},)),
-    "not editable": PredictionRequest((), (TYPED,), {"forks": "3000"}),
+    "not editable": PredictionRequest((), (ENTERED,), {"forks": "3000"}),
     "empty": PredictionRequest(),
 }
 
@@ -159,12 +159,12 @@ def test_a_batch_gives_the_same_answers_as_single_requests(context: PredictionCo
 
 
 def test_each_request_gets_its_own_error(context: PredictionContext) -> None:
-    requests = [KINDS[name] for name in ("unknown", "typed", "impossible", "not editable")]
+    requests = [KINDS[name] for name in ("unknown", "entered", "impossible", "not editable")]
 
-    unknown, typed, impossible, not_editable = answer_requests(context, requests, NOW)
+    unknown, entered, impossible, not_editable = answer_requests(context, requests, NOW)
 
     assert unknown["message"] == "no/such-one: not among the 2,000 known repositories"
-    assert typed["predictions"][0]["full_name"] == "me/mine"
+    assert entered["predictions"][0]["full_name"] == "me/mine"
     assert "forks is '-3'" in impossible["message"]
     assert not_editable["message"] == (
         "'forks' cannot be changed here, only readme_length, topic_count, license, latest_release_at"
@@ -205,7 +205,7 @@ def test_no_requests_have_no_answers(context: PredictionContext) -> None:
 
 def test_the_numbers_are_the_same_without_an_explanation(bundle: Bundle) -> None:
     context = PredictionContext(bundle, BundledRepositories(bundle), FakeStarHistories())
-    request = PredictionRequest(names_of(bundle, 3, 700, 1500), (TYPED,))
+    request = PredictionRequest(names_of(bundle, 3, 700, 1500), (ENTERED,))
 
     full = answer_requests(context, [request], NOW)[0]["predictions"]
     plain = answer_requests(context, [dataclasses.replace(request, explain=False)], NOW)[0]["predictions"]
@@ -219,7 +219,7 @@ def test_the_numbers_are_the_same_without_an_explanation(bundle: Bundle) -> None
 
 
 def test_base_and_factors_multiply_to_the_expected_stars(context: PredictionContext) -> None:
-    for row in answer_requests(context, [PredictionRequest(names_of(context.bundle, 3, 700), (TYPED,))], NOW)[0][
+    for row in answer_requests(context, [PredictionRequest(names_of(context.bundle, 3, 700), (ENTERED,))], NOW)[0][
         "predictions"
     ]:
         product = (row["base"] + 1) * math.prod(factor["factor"] for factor in row["factors"]) * row["other_factors"]
@@ -229,7 +229,7 @@ def test_base_and_factors_multiply_to_the_expected_stars(context: PredictionCont
 
 def test_an_answer_is_valid_json(context: PredictionContext) -> None:
     answer = answer_requests(
-        context, [PredictionRequest(names_of(context.bundle, 3), (TYPED,), {"topic_count": "4"})], NOW
+        context, [PredictionRequest(names_of(context.bundle, 3), (ENTERED,), {"topic_count": "4"})], NOW
     )[0]
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
@@ -287,7 +287,7 @@ def test_answers_are_recorded_and_errors_are_not(bundle: Bundle) -> None:
 
 
 def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> None:
-    request = PredictionRequest((), ({**TYPED, "readme_length": 100},), {"readme_length": "9000"})
+    request = PredictionRequest((), ({**ENTERED, "readme_length": 100},), {"readme_length": "9000"})
 
     row = answer_requests(context, [request], NOW)[0]["predictions"][0]
 

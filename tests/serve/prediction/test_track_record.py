@@ -94,8 +94,8 @@ def test_the_ends_of_the_interval_count_as_inside(track_record: TrackRecord, act
 
 @pytest.mark.parametrize(
     "values",
-    [{"source": "typed"}, {"what_if": {"stars": 1.0}}, {"in_training_data": True}],
-    ids=["typed", "what-if", "in training data"],
+    [{"source": "entered"}, {"what_if": {"stars": 1.0}}, {"in_training_data": True}],
+    ids=["entered", "what-if", "in training data"],
 )
 def test_only_real_repositories_outside_the_training_data_are_recorded(
     track_record: TrackRecord, values: dict[str, Any]
@@ -105,10 +105,10 @@ def test_only_real_repositories_outside_the_training_data_are_recorded(
     assert track_record.summary() == EMPTY
 
 
-def test_typed_figures_score_nothing_and_training_repositories_do(track_record: TrackRecord) -> None:
+def test_entered_figures_score_nothing_and_training_repositories_do(track_record: TrackRecord) -> None:
     track_record.record([answer()], NOW)
 
-    track_record.record([answer(source="typed", actual=1e6, fetched_at="2026-04-01")], NOW)
+    track_record.record([answer(source="entered", actual=1e6, fetched_at="2026-04-01")], NOW)
     assert track_record.summary()["scored"] == 0
     track_record.record([answer("d3", in_training_data=True, actual=130.0, fetched_at="2026-04-01")], NOW)
     assert (track_record.summary()["scored"], track_record.summary()["recorded"]) == (1, 1)

@@ -32,7 +32,7 @@ def repository(**fields: Any) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("typed", "value"),
+    ("entered", "value"),
     [
         ({"readme_length": "9000"}, 9000.0),
         ({"readme_length": 9000}, 9000.0),
@@ -44,8 +44,8 @@ def repository(**fields: Any) -> pd.DataFrame:
         ({"latest_release_at": "2020-05-01"}, pd.Timestamp("2020-05-01", tz="UTC")),
     ],
 )
-def test_typed_values_are_parsed(typed: dict[str, Any], value: Any) -> None:
-    assert parse_what_if(typed, NOW) == {next(iter(typed)): value}
+def test_entered_values_are_parsed(entered: dict[str, Any], value: Any) -> None:
+    assert parse_what_if(entered, NOW) == {next(iter(entered)): value}
 
 
 @pytest.mark.parametrize("empty", ["", "  ", None])
@@ -54,7 +54,7 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "reason"),
+    ("entered", "reason"),
     [
         ({"forks": "3"}, "only readme_length, topic_count, license, latest_release_at"),
         ({"stars": "3"}, "only readme_length"),
@@ -71,9 +71,9 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
         ({"license": "x" * 300}, "longer than 255 characters"),
     ],
 )
-def test_impossible_values_are_rejected(typed: dict[str, Any], reason: str) -> None:
+def test_impossible_values_are_rejected(entered: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadDataError, match=reason):
-        parse_what_if(typed, NOW)
+        parse_what_if(entered, NOW)
 
 
 def test_the_hint_suggests_a_similar_field() -> None:
@@ -89,12 +89,12 @@ def test_the_hint_suggests_a_similar_field() -> None:
         st.sampled_from(EDITABLE_FIELDS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())
     )
 )
-def test_any_input_is_parsed_or_rejected_with_a_message(typed: dict[str, Any]) -> None:
+def test_any_input_is_parsed_or_rejected_with_a_message(entered: dict[str, Any]) -> None:
     with contextlib.suppress(BadDataError):
-        values = parse_what_if(typed, NOW)
+        values = parse_what_if(entered, NOW)
         after = apply_what_if(repository(), values, NOW)
 
-        assert set(values) <= set(typed)
+        assert set(values) <= set(entered)
         assert after.dtypes.equals(repository().dtypes)
 
 

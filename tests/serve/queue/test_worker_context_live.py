@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.live import TYPE_HINT, GithubLookup, LookupResult
+from stargaze.serve.lookup.live import FIGURES_HINT, GithubLookup, LookupResult
 from stargaze.serve.queue.worker import open_github
 from stargaze.store import Store
 from tests.simulated.server import running
@@ -145,7 +145,7 @@ def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, t
     assert result.notes[old] == [f"was renamed: you entered {old}"]
     assert result.errors.keys() == {world.population.name(9).lower()}
     assert "deleted or renamed, or is private" in result.errors[world.population.name(9).lower()]["message"]
-    assert TYPE_HINT in result.errors[world.population.name(9).lower()]["hint"]
+    assert FIGURES_HINT in result.errors[world.population.name(9).lower()]["hint"]
     assert world.counts.requests <= 4
 
 
@@ -190,7 +190,7 @@ def test_an_inaccessible_repository_is_an_error(
 
     assert result.rows == {}
     assert words in result.errors["own/name"]["message"]
-    assert TYPE_HINT in result.errors["own/name"]["hint"]
+    assert FIGURES_HINT in result.errors["own/name"]["hint"]
 
 
 def test_homepage_and_license_are_parsed_as_by_fetch(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -219,7 +219,7 @@ def test_without_a_token_a_known_repository_costs_no_request(bundle: Bundle, sto
 
     result = create_lookup(bundle, github.url, store).find([name], NOW)
 
-    assert (result.source, github.requests) == ({name.lower(): "known"}, [])
+    assert (result.source, github.requests) == ({name.lower(): "bundle"}, [])
 
 
 def test_values_that_github_lacks_come_from_the_known_record_with_its_date(
@@ -252,8 +252,8 @@ def test_a_rate_limit_is_an_immediate_error_with_its_end(
 
     assert len(github.requests) == 1
     assert "rate limited by GitHub until " in result.errors["own/name"]["message"]
-    assert result.errors["own/name"]["hint"] == TYPE_HINT
-    assert result.source[known.lower()] == "known"
+    assert result.errors["own/name"]["hint"] == FIGURES_HINT
+    assert result.source[known.lower()] == "bundle"
     if token:
         assert "rate limited by GitHub until " in result.notes[known.lower()][-1]
         assert "these are the figures of" in result.notes[known.lower()][-1]
@@ -279,7 +279,7 @@ def test_an_unreachable_github_is_detected_in_seconds(
 
     assert time.monotonic() - before < 2.0
     assert all("GitHub cannot be reached at the moment" in error["message"] for error in result.errors.values())
-    assert {error["hint"] for error in result.errors.values()} == {TYPE_HINT}
+    assert {error["hint"] for error in result.errors.values()} == {FIGURES_HINT}
 
 
 def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -309,7 +309,7 @@ def test_an_unresponsive_github_delays_only_one_batch(bundle: Bundle, store: Sto
 
     assert first < 7.0
     assert time.monotonic() - before - first < 1.0
-    assert result.source == {known.lower(): "known"}
+    assert result.source == {known.lower(): "bundle"}
 
 
 @pytest.mark.real  # it waits for seconds

@@ -141,7 +141,7 @@ def test_a_csrf_token_without_its_cookie_is_rejected(page: FlaskClient, queue: F
     assert queue.jobs == {}
 
 
-def test_typed_figures_are_compared_with_a_known_repository(
+def test_entered_figures_are_compared_with_a_known_repository(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     url = send_figures(page, full_name="me/mine", forks="12", repositories=names[0]).location

@@ -83,8 +83,8 @@ def test_a_what_if_shows_values_before_and_after() -> None:
     ("row", "text"),
     [
         ({"source": "github"}, "Live from GitHub, 2017-01-20."),
-        ({"source": "known"}, "Data from 2017-01-20."),
-        ({"source": "typed", "known": False}, "Your values."),
+        ({"source": "bundle"}, "Data from 2017-01-20."),
+        ({"source": "entered", "known": False}, "Your values."),
     ],
 )
 def test_the_source_of_the_figures_is_shown(row: dict[str, Any], text: str) -> None:
@@ -103,7 +103,7 @@ def test_without_an_explanation_there_are_no_bars() -> None:
     assert prediction_views([prediction(factors=[], base=None, other_factors=None, expected=None)])[0][0].bars == ()
 
 
-def test_a_typed_repository_has_no_link() -> None:
+def test_an_entered_repository_has_no_link() -> None:
     assert prediction_views([prediction(known=False)])[0][0].link is None
 
 

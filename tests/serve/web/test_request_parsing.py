@@ -67,7 +67,7 @@ def test_a_renamed_repository_is_requested_by_its_new_name() -> None:
     assert part_of(PredictionRequest(("old/name",)), "new/name") == (["new/name"], [])
 
 
-def test_typed_figures_are_submitted_again_unchanged() -> None:
+def test_entered_figures_are_submitted_again_unchanged() -> None:
     row = {"full_name": "me/mine", "forks": "3"}
 
     assert part_of(PredictionRequest(("a/b",), (row,)), "me/mine") == ([], [row])

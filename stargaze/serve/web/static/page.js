@@ -129,10 +129,10 @@ function enhanceSearch(search) {
     suggestions.replaceChildren();
   };
   input.addEventListener("input", async () => {
-    const typed = input.value;
-    if (Array.from(suggestions.children).some((option) => option.value === typed)) return choose();
-    const response = await fetch(`${search.dataset.search}?query=${encodeURIComponent(typed)}`).catch(() => null);
-    if (!response || !response.ok || input.value !== typed) return;
+    const entered = input.value;
+    if (Array.from(suggestions.children).some((option) => option.value === entered)) return choose();
+    const response = await fetch(`${search.dataset.search}?query=${encodeURIComponent(entered)}`).catch(() => null);
+    if (!response || !response.ok || input.value !== entered) return;
     const names = await response.json();
     suggestions.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
   });
