@@ -1,9 +1,9 @@
-# Everything starts from python3 alone. The two main targets are `make demo` and `make test`.
+# Only python3 is needed. The two main targets are `make demo` and `make test`.
 #   make demo    the whole pipeline on the sample; it ends with a page that predicts (DEMO_ARGS=--once: predict once and exit)
 #   make test    the checks that need no root: lint, types, contracts, all fast tests, the pipeline, the page in a browser
-#   make check   the inner loop, under a minute: lint, types, contracts, tests that start no other program and fit little
+#   make check   the checks while you edit, under a minute: lint, types, contracts, tests without other programs or large fits
 #   make docker  screening in containers of a real Docker engine (Debian, as root)
-#   make openstack   `infra` on a real OpenStack control plane, installed beside the checkout's environment (570 MB)
+#   make openstack   `infra` on a real OpenStack control plane, installed into a second environment (570 MB)
 #   make hosts   the playbooks on hosts with systemd and ssh (Debian, as root)
 #   make cluster stages on a Ray cluster of two nodes behind a real ssh server
 #   make swarm   deliveries to a Docker Swarm of two hosts, under load and with kills (Debian, as root)
@@ -17,9 +17,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
-# Data of the tests' Docker engine: its images and layers are built by the first run only.
+# Data of the tests' Docker engine: only the first run builds its images and layers.
 ENGINE := $(CURDIR)/.engine
-# The minimal Debian from which hosts and containers of the tests are made.
+# The minimal Debian from which the hosts and containers of the tests are created.
 DEBIAN := $(CURDIR)/.debian
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
 DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=2000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
@@ -129,10 +129,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes --requirement requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true # pip would compile on one core; templates are no Python
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true # pip would compile on one core; templates are not valid Python
 	touch $@
 
-# The lock file of the developers holds all of the other one, in the same versions.
+# The developers' lock file contains all packages of the other one, in the same versions.
 $(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml
 	sh tools/prepare.sh run
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

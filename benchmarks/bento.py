@@ -25,8 +25,10 @@ class Stars:
         """Return prediction and interval of each repository."""
         if not repositories:
             return []
-        found = self.bundle.estimate(look_up_repositories(repositories, self.bundle.known))
+        estimate = self.bundle.estimate(look_up_repositories(repositories, self.bundle.known))
         return [
             {"stars": stars, "low": low, "high": high}
-            for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+            for stars, low, high in zip(
+                estimate.predicted.tolist(), estimate.low.tolist(), estimate.high.tolist(), strict=True
+            )
         ]

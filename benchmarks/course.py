@@ -42,17 +42,17 @@ from stargaze.tuning.metrics import scores
 from stargaze.tuning.training.ensemble import Candidate, fit_weights, out_of_fold, select_candidates
 
 N_SPLITS = 10
-SMALL = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}
-"""Smaller trees: a thousand repositories are few."""
+SMALL_TREES = {"lightgbm": {"n_estimators": 200, "learning_rate": 0.03, "num_leaves": 15, "colsample_bytree": 0.4}}
+"""Parameters for tables of only a thousand repositories."""
 RIVALS = ("lightgbm", "histogram-boosting", "random-forest", "extra-trees")
-MOST = 6
+MAX_MODELS = 6
 """Largest number of models in the ensemble."""
 PUBLISHED = {
-    "deii-2023-linus": "AppleShay's project of such data: R² .69, random forest",
+    "deii-2023-linus": "AppleShay's project on similar data: R² .69, random forest",
     "deii-2025-alireza": "R² .50, MLP",
 }
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-Figures = dict[str, float]
+Scores = dict[str, float]
 
 
 def main() -> None:
@@ -64,21 +64,21 @@ def main() -> None:
     arguments = parser.parse_args()
     for file in arguments.files:
         example = next(path for path in sorted(EXAMPLES.glob("*.toml")) if path.stem in file.stem)
-        repositories, raw, refused = _read(file, example)
-        print(f"\n{file.name}: {len(repositories)} repositories; refused: {refused or 'nothing'}")
-        print(f"  published on such data: {PUBLISHED.get(file.stem, 'nothing known')}")
+        repositories, raw, removed = _read(file, example)
+        print(f"\n{file.name}: {len(repositories)} repositories; removed columns: {removed or 'none'}")
+        print(f"  published result on such data: {PUBLISHED.get(file.stem, 'no known result')}")
         rows = [_compare(repositories, raw, seed, arguments.minutes) for seed in range(arguments.splits)]
         for name in rows[0]:
             mean = pd.DataFrame([row[name] for row in rows]).mean()
             print(f"  {name:14}" + "  ".join(f"{key} {value:9.4f}" for key, value in mean.items()))
         for rival in list(rows[0])[1:]:
-            ahead = {key: sum(_better(key, row, rival) for row in rows) for key in ("rmsle", "rho", "rmse")}
-            print(f"  ahead of {rival}: " + ", ".join(f"{key} {won} of {len(rows)}" for key, won in ahead.items()))
+            ahead = {key: sum(_is_better(key, row, rival) for row in rows) for key in ("rmsle", "rho", "rmse")}
+            print(f"  ahead of {rival}: " + ", ".join(f"{key} {wins} of {len(rows)}" for key, wins in ahead.items()))
 
 
-def _better(key: str, row: dict[str, Figures], rival: str) -> bool:
-    gap = row["stargaze"][key] - row[rival][key]
-    return gap > 0 if key == "rho" else gap < 0
+def _is_better(key: str, row: dict[str, Scores], rival: str) -> bool:
+    difference = row["stargaze"][key] - row[rival][key]
+    return difference > 0 if key == "rho" else difference < 0
 
 
 def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
@@ -117,62 +117,62 @@ def _encoded(raw: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(encoded)
 
 
-def _compare(repositories: pd.DataFrame, raw: pd.DataFrame, seed: int, minutes: float) -> dict[str, Figures]:
+def _compare(repositories: pd.DataFrame, raw: pd.DataFrame, seed: int, minutes: float) -> dict[str, Scores]:
     stars = repositories["stars"].to_numpy()
     order = np.random.default_rng(seed).permutation(len(stars))
     cut = round(0.7 * len(stars))
     train, test = order[:cut], order[cut:]
-    middle, mean = _ours(repositories, train, test, seed)
+    median, mean = _predict_with_stargaze(repositories, train, test, seed)
     forest = RandomForestRegressor(random_state=seed, n_jobs=-1).fit(raw.iloc[train], stars[train])
     return {
-        "stargaze": _figures(stars[test], middle) | {"rmse": _figures(stars[test], mean)["rmse"]},
-        "random forest": _figures(stars[test], np.maximum(forest.predict(raw.iloc[test]), 0.0)),
+        "stargaze": _all_scores(stars[test], median) | {"rmse": _all_scores(stars[test], mean)["rmse"]},
+        "random forest": _all_scores(stars[test], np.maximum(forest.predict(raw.iloc[test]), 0.0)),
         "FLAML": _flaml(raw.to_numpy(), stars, train, test, seed, 60.0 * minutes),
     }
 
 
-def _ours(repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _predict_with_stargaze(
+    repositories: pd.DataFrame, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit the ensemble as ``tune`` does, with the training part only; return median and mean of the test part [stars]."""
     target = np.log1p(repositories["stars"].to_numpy())
-    side = np.full(len(target), TEST)
-    side[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
-    encodings = fit_out_of_fold(repositories, target, side, seed=seed, owners=True)
-    inputs, places, arrays = training_arrays(repositories, target, "all", side, encodings)
-    chosen = select_candidates([_trial(name, arrays, seed) for name in RIVALS], MOST, seed)
-    out = np.column_stack([out_of_fold(one, arrays) for one in chosen])
-    shares = fit_weights(out, arrays.target, arrays.folds).weights
-    whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), places)
-    models = [fit(one.family, one.parameters, whole, train, one.seed) for one in chosen]
+    row_folds = np.full(len(target), TEST)
+    row_folds[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
+    encodings = fit_out_of_fold(repositories, target, row_folds, seed=seed, owners=True)
+    inputs, categories, arrays = training_arrays(repositories, target, "all", row_folds, encodings)
+    candidates = select_candidates([_trial(name, arrays, seed) for name in RIVALS], MAX_MODELS, seed)
+    out = np.column_stack([out_of_fold(candidate, arrays) for candidate in candidates])
+    weights = fit_weights(out, arrays.target, arrays.folds).weights
+    whole = Arrays(inputs, target, np.zeros(len(target), dtype=int), categories)
+    models = [fit(candidate.family, candidate.parameters, whole, train, candidate.seed) for candidate in candidates]
     predicted = np.maximum(
-        sum(share * model.predict(inputs[test]) for share, model in zip(shares, models, strict=True)), 0.0
+        sum(weight * model.predict(inputs[test]) for weight, model in zip(weights, models, strict=True)), 0.0
     )
-    smearing = float(np.mean(np.exp(arrays.target - np.maximum(out @ shares, 0.0))))
+    smearing = float(np.mean(np.exp(arrays.target - np.maximum(out @ weights, 0.0))))
     return np.expm1(predicted), np.exp(predicted) * smearing - 1.0
 
 
 def _trial(name: str, arrays: Arrays, seed: int) -> dict[str, Any]:
-    one = Candidate(FAMILIES[name], SMALL.get(name, {}), seed)
-    error = float(np.sqrt(np.mean((np.maximum(out_of_fold(one, arrays), 0.0) - arrays.target) ** 2)))
-    return {"family": name, "parameters": one.parameters, "rmsle": error, "stopped": "done"}
+    candidate = Candidate(FAMILIES[name], SMALL_TREES.get(name, {}), seed)
+    error = float(np.sqrt(np.mean((np.maximum(out_of_fold(candidate, arrays), 0.0) - arrays.target) ** 2)))
+    return {"family": name, "parameters": candidate.parameters, "rmsle": error, "stopped": "done"}
 
 
-def _flaml(
-    raw: np.ndarray, stars: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, budget: float
-) -> Figures:
+def _flaml(raw: np.ndarray, stars: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int, budget: float) -> Scores:
     """Search once on the stars and once on their logarithm; return the better result for each metric."""
-    found = []
+    results = []
     scales: list[tuple[Callable[..., Any], Callable[..., Any]]] = [(np.log1p, np.expm1), (np.asarray, np.asarray)]
     for scale, back in scales:
         model = automl(raw[train], scale(stars[train]), budget / 2, seed=seed)
-        found.append(_figures(stars[test], np.maximum(back(model.predict(raw[test])), 0.0)))
-    return {key: (min if key.startswith("rms") else max)(one[key] for one in found) for key in found[0]}
+        results.append(_all_scores(stars[test], np.maximum(back(model.predict(raw[test])), 0.0)))
+    return {key: (min if key.startswith("rms") else max)(result[key] for result in results) for key in results[0]}
 
 
-def _figures(stars: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    found = scores(stars, predicted)
+def _all_scores(stars: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    log_scores = scores(stars, predicted)
     rmse = float(np.sqrt(np.mean((stars - predicted) ** 2)))
     r2 = 1.0 - float(np.sum((stars - predicted) ** 2) / np.sum((stars - stars.mean()) ** 2))
-    return {"rmsle": found["rmsle"], "rho": found["rho"], "r2_log": found["r2"], "r2": r2, "rmse": rmse}
+    return {"rmsle": log_scores["rmsle"], "rho": log_scores["rho"], "r2_log": log_scores["r2"], "r2": r2, "rmse": rmse}
 
 
 if __name__ == "__main__":

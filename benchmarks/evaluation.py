@@ -40,8 +40,8 @@ def fit_encodings(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Ou
     """Fit the encoders on the training part of each outer fold; use owners only if folds are by repository."""
     target, owners = np.log1p(repositories["stars"].to_numpy()), by == "repository"
     return [
-        fit_out_of_fold(repositories, target, side, seed=seed, owners=owners)
-        for *_, side in outer_folds(repositories, by, seed)
+        fit_out_of_fold(repositories, target, row_folds, seed=seed, owners=owners)
+        for *_, row_folds in outer_folds(repositories, by, seed)
     ]
 
 
@@ -55,12 +55,12 @@ def evaluate(
     target = np.log1p(repositories["stars"].to_numpy())
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-    for (train, test, side), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
-        inputs, places, arrays = training_arrays(repositories, target, policy, side, encodings)
+    for (train, test, row_folds), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
+        inputs, categories, arrays = training_arrays(repositories, target, policy, row_folds, encodings)
         out = np.zeros(len(train))
         for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
             out[fold.rows] = fold.predicted
-        calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, places, COVERAGE, seed)
+        calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, categories, COVERAGE, seed)
         model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
         predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
         low[test], high[test] = calibrated.bounds(inputs[test], predicted[test])
@@ -80,31 +80,31 @@ def score_median(repositories: pd.DataFrame) -> dict[str, float]:
 
 
 def training_arrays(
-    repositories: pd.DataFrame, target: np.ndarray, policy: str, side: np.ndarray, encodings: OutOfFoldEncodings
+    repositories: pd.DataFrame, target: np.ndarray, policy: str, row_folds: np.ndarray, encodings: OutOfFoldEncodings
 ) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
     """Return the inputs of all rows, the columns of the categories and the training arrays; select on training rows only."""
-    train = np.flatnonzero(side >= 0)
+    train = np.flatnonzero(row_folds >= 0)
     training = repositories.iloc[train]
     names = [item.name for item in allowed_features(policy) if not item.learned or item.name in encodings.values]
     vocabularies = {name: build_vocabulary(training[name]) for name in names if CATALOG[name].kind == "category"}
     inputs = build_matrix(repositories, names, vocabularies, encodings.values)
     dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
-    kept = [name for name in names if name not in dropped]
-    known = [name for name in kept if CATALOG[name].learned]
+    selected = [name for name in names if name not in dropped]
+    known = [name for name in selected if CATALOG[name].learned]
     without = encodings.by_excluded_fold[:, train][..., encodings.values.columns.get_indexer(pd.Index(known))]
-    values, places = inputs[kept].to_numpy(), tuple(category_positions(kept))
+    values, categories = inputs[selected].to_numpy(), tuple(category_positions(selected))
     return (
         values,
-        places,
-        Arrays(values[train], target[train], side[train], places, without, tuple(map(kept.index, known))),
+        categories,
+        Arrays(values[train], target[train], row_folds[train], categories, without, tuple(map(selected.index, known))),
     )
 
 
 def outer_folds(
     repositories: pd.DataFrame, by: str, seed: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield training rows, test rows and each row's side (a fold of the training part, or test) for each outer fold."""
+    """Yield training rows, test rows and the fold of each row (of the training part, or TEST) for each outer fold."""
     group = groups(repositories, by)
-    fold, inner = parts(group, N_FOLDS, seed), parts(group, N_FOLDS, seed + 1)
-    for place in range(N_FOLDS):
-        yield np.flatnonzero(fold != place), np.flatnonzero(fold == place), np.where(fold == place, TEST, inner)
+    outer, inner = parts(group, N_FOLDS, seed), parts(group, N_FOLDS, seed + 1)
+    for number in range(N_FOLDS):
+        yield np.flatnonzero(outer != number), np.flatnonzero(outer == number), np.where(outer == number, TEST, inner)

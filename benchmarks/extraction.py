@@ -24,13 +24,13 @@ def main() -> None:
     with importlib.resources.as_file(importlib.resources.files("stargaze") / "data" / "sample.parquet") as path:
         sample = pd.read_parquet(path)
     start = time.perf_counter()
-    whole = schema.conform(pd.concat([sample] * (N_RECORDS // len(sample) + 1), ignore_index=True).iloc[:N_RECORDS])
-    made = time.perf_counter()
-    features = extract(whole)
-    done = time.perf_counter()
+    records = schema.conform(pd.concat([sample] * (N_RECORDS // len(sample) + 1), ignore_index=True).iloc[:N_RECORDS])
+    copied = time.perf_counter()
+    features = extract(records)
+    end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{len(whole):,} records × {features.shape[1]} features: {done - made:.1f} s, peak memory {peak:.2f} GB")
-    print(f"that is {(done - made) / (made - start):.1f} × the time of copying the records in memory")
+    print(f"{len(records):,} records × {features.shape[1]} features: {end - copied:.1f} s, peak memory {peak:.2f} GB")
+    print(f"that is {(end - copied) / (copied - start):.1f} × the time of copying the records in memory")
 
 
 if __name__ == "__main__":

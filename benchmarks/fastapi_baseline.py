@@ -32,8 +32,10 @@ def predict(body: PredictionBody) -> list[dict[str, Any]]:
     """Return prediction and interval of each repository."""
     if not body.repositories:
         return []
-    found = bundle.estimate(look_up_repositories(body.repositories, bundle.known))
+    estimate = bundle.estimate(look_up_repositories(body.repositories, bundle.known))
     return [
         {"stars": stars, "low": low, "high": high}
-        for stars, low, high in zip(found.predicted.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+        for stars, low, high in zip(
+            estimate.predicted.tolist(), estimate.low.tolist(), estimate.high.tolist(), strict=True
+        )
     ]

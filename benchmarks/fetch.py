@@ -2,7 +2,7 @@
 
     python benchmarks/fetch.py
 
-The simulated GitHub has GitHub's rate limits, an ordinary day's failures, and a realistic distribution of stars; see
+The simulated GitHub has GitHub's rate limits, the failures of an ordinary day, and a realistic distribution of stars; see
 `tests/simulated`. Rates are in simulated time, so they do not depend on this machine. They are compared with a plain loop:
 one REST call for each group of fields, as a script with PyGithub sends.
 """
@@ -30,41 +30,44 @@ from tests.simulated.process import run_crawl
 from tests.simulated.server import running
 from tests.simulated.world import COMMON_FAULTS, SEARCH_SECONDS, World
 
-SEARCHED, RICH, LOOPED, MEASURED = 300_000, 30_000, 1_500, 100_000
-BY_SEARCH = 30 * 60 * 100
-"""Repositories an hour that 30 searches a minute can bring at best."""
+N_SEARCH, N_DETAILS, N_LOOP, N_MEMORY = 300_000, 30_000, 1_500, 100_000
+MAX_SEARCH_RATE = 30 * 60 * 100
+"""Repositories per hour that 30 searches per minute can return at most."""
 GROUPS = ("", "/contributors", "/commits", "/issues", "/pulls", "/releases", "/readme")
 POINTS = 5000
 
 
 def main() -> None:
     """Measure and print."""
-    world, rate = _crawl_world(SEARCHED, rich=False)
+    world, rate = _crawl_world(N_SEARCH, with_graphql=False)
     print(
-        f"REST search, one token, {SEARCHED:,} repositories: {rate:,.0f} an hour, {rate / BY_SEARCH:.1%} of {BY_SEARCH:,}"
+        f"REST search, one token, {N_SEARCH:,} repositories: {rate:,.0f} per hour, "
+        f"{rate / MAX_SEARCH_RATE:.1%} of {MAX_SEARCH_RATE:,}"
     )
-    print(f"  {_wasted(world)}")
-    world, rate = _crawl_world(RICH, rich=True)
-    best = RICH / _least_hours(world)
+    print(f"  {_describe_wasted(world)}")
+    world, rate = _crawl_world(N_DETAILS, with_graphql=True)
+    best = N_DETAILS / _least_hours(world)
     print(
-        f"search and GraphQL, {RICH:,} repositories: {rate:,.0f} an hour, {rate / best:.1%} of the {best:,.0f} possible"
+        f"search and GraphQL, {N_DETAILS:,} repositories: {rate:,.0f} per hour, {rate / best:.1%} of the {best:,.0f} possible"
     )
-    print(f"  {_wasted(world)}")
-    loop = _loop()
+    print(f"  {_describe_wasted(world)}")
+    loop_rate = _plain_loop_rate()
     print(
-        f"plain loop of {len(GROUPS)} REST requests per repository: {loop:,.0f} an hour; the crawl is {rate / loop:.0f} × as fast"
+        f"plain loop of {len(GROUPS)} REST requests per repository: {loop_rate:,.0f} per hour; "
+        f"the crawl is {rate / loop_rate:.0f} × as fast"
     )
-    for rich in (False, True):
-        print(f"peak memory, {MEASURED:,} repositories{' with details' * rich}: {_memory(rich=rich):.2f} GB")
+    for with_graphql in (False, True):
+        peak = _peak_memory(with_graphql=with_graphql)
+        print(f"peak memory, {N_MEMORY:,} repositories{' with details' * with_graphql}: {peak:.2f} GB")
 
 
-def _crawl_world(count: int, *, rich: bool) -> tuple[World, float]:
+def _crawl_world(count: int, *, with_graphql: bool) -> tuple[World, float]:
     """Crawl all repositories of a world; return it and the repositories per hour."""
     world = World(count, faults=COMMON_FAULTS)
     started = world.clock.now
     with running(world) as url, tempfile.TemporaryDirectory() as folder:
         summary = fetch_from_github(
-            GithubSection(stars=">=1", limit=0, api_url=url, graphql=rich),
+            GithubSection(stars=">=1", limit=0, api_url=url, graphql=with_graphql),
             FetchSection(),
             Store(Path(folder)),
             datetime.fromtimestamp(world.clock.time(), tz=UTC),
@@ -74,13 +77,13 @@ def _crawl_world(count: int, *, rich: bool) -> tuple[World, float]:
     return world, summary.repositories / (world.clock.now - started) * 3600
 
 
-def _wasted(world: World) -> str:
+def _describe_wasted(world: World) -> str:
     counts = world.counts
     return f"{counts.wasted:,} of {counts.requests:,} requests returned nothing ({counts.wasted / counts.requests:.2%})"
 
 
 def _least_hours(world: World) -> float:
-    """Return the least time that the limits allow [h]: full pages, no failure, one request at a time, or all points used."""
+    """Return the minimum time that the limits allow [h]: full pages, no failure, one request at a time, or all points used."""
     seconds = points = 0.0
     for start in range(0, len(world.population), 100):
         nodes = {"ids": [node_id(int(number)) for number in world.population.id[start : start + 100]]}
@@ -90,9 +93,9 @@ def _least_hours(world: World) -> float:
     return max(seconds / 3600, points / POINTS)
 
 
-def _loop() -> float:
+def _plain_loop_rate() -> float:
     """Request search pages, then each group of fields of each repository; wait for the reset when rate limited."""
-    world = World(LOOPED)
+    world = World(N_LOOP)
     started = world.clock.now
     with running(world) as url, requests.Session() as session:
         session.headers["Authorization"] = "Bearer good"
@@ -111,15 +114,15 @@ def _loop() -> float:
     return 1000 / (world.clock.now - started) * 3600
 
 
-def _memory(*, rich: bool) -> float:
+def _peak_memory(*, with_graphql: bool) -> float:
     """Return the peak memory of a crawl in a separate process [GB]."""
     processes = multiprocessing.get_context("spawn")
-    done = processes.Queue()
-    with running(World(MEASURED)) as url, tempfile.TemporaryDirectory() as folder:
-        section = {"stars": ">=1", "limit": 0, "graphql": rich}
-        process = processes.Process(target=run_crawl, args=(url, Path(folder), section, done))
+    results = processes.Queue()
+    with running(World(N_MEMORY)) as url, tempfile.TemporaryDirectory() as folder:
+        section = {"stars": ">=1", "limit": 0, "graphql": with_graphql}
+        process = processes.Process(target=run_crawl, args=(url, Path(folder), section, results))
         process.start()
-        peak = done.get()
+        peak = results.get()
         process.join()
     return float(peak) / 1e6
 

@@ -1,4 +1,4 @@
-"""Forecasts for 30, 90 and 365 days from 26 weeks of history: trained on data before a day, tested on origins from then on.
+"""Forecasts for 30, 90 and 365 days from 26 weeks of history: trained on data before a day, tested on later origins.
 
     python benchmarks/growth.py ranking-weekly.parquet
     python benchmarks/growth.py FILE --anomalies anomalies.csv   also write every anomaly
@@ -31,8 +31,8 @@ from stargaze.tuning.growth.evaluate import evaluate_horizons, growth_scores
 from stargaze.tuning.growth.examples import Examples
 from stargaze.tuning.growth.tune_growth import fit_horizons
 
-Outside = Callable[[np.ndarray, int], float]
-"""A forecast of another library: weekly counts and a number of days to a count."""
+ForecastMethod = Callable[[np.ndarray, int], float]
+"""A forecast of another library: from weekly counts and a number of days to a count."""
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--train-until", default=GrowthSection().train_until)
     parser.add_argument("--weeks", type=int, default=GrowthSection().history_weeks)
-    parser.add_argument("--subset", type=int, default=300, help="examples a horizon for Prophet and StatsForecast")
+    parser.add_argument("--subset", type=int, default=300, help="examples per horizon for Prophet and StatsForecast")
     parser.add_argument("--anomalies", type=Path, help="write every anomaly to this CSV")
     arguments = parser.parse_args()
     start, section = time.monotonic(), GrowthSection(train_until=arguments.train_until, history_weeks=arguments.weeks)
@@ -59,18 +59,18 @@ def main() -> None:
         "R² of log((later + 1) / (now + 1)), error of the stars gained"
     )
     print(_format_table(pd.DataFrame(evaluate_horizons(models, examples))))
-    print("\nhow often the 90 % interval holds, and its width as a factor of growth, by stars and by expected error")
+    print("\ncoverage of the 90 % interval, and its width, by stars and by expected error")
     print(
         pd.DataFrame([row for days in examples for row in _coverage(models[days], examples[days][1])])
         .round(3)
         .to_string(index=False)
     )
     print(
-        f"\n{time.monotonic() - start:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB at the peak"
+        f"\n{time.monotonic() - start:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB peak memory"
     )
-    if outside := _outside():
-        print(f"\n{arguments.subset} random test examples a horizon, beside {', '.join(outside)}")
-        rows = [row for days in examples for row in _compare(models[days], examples[days], outside, arguments.subset)]
+    if methods := _other_methods():
+        print(f"\n{arguments.subset} random test examples per horizon, compared with {', '.join(methods)}")
+        rows = [row for days in examples for row in _compare(models[days], examples[days], methods, arguments.subset)]
         print(_format_table(pd.DataFrame(rows)))
 
 
@@ -85,8 +85,8 @@ def _coverage(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
     inside, width = (low <= test.growth) & (test.growth <= high), high - low
     decade = np.floor(np.log10(np.maximum(test.origins.current_stars, 1.0)))
     quarter = np.searchsorted(np.quantile(width, (0.25, 0.5, 0.75)), width)
-    parts = {f"{10**one:,.0f} to {10 ** (one + 1):,.0f} stars": decade == one for one in np.unique(decade)}
-    parts |= {f"quarter {one + 1} by width": quarter == one for one in range(4)}
+    parts = {f"{10**power:,.0f} to {10 ** (power + 1):,.0f} stars": decade == power for power in np.unique(decade)}
+    parts |= {f"quarter {number + 1} by width": quarter == number for number in range(4)}
     return [
         {
             "days": test.days,
@@ -101,27 +101,27 @@ def _coverage(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
 
 
 def _compare(
-    model: HorizonModel, examples: tuple[Examples, Examples], outside: dict[str, Outside], number: int
+    model: HorizonModel, examples: tuple[Examples, Examples], methods: dict[str, ForecastMethod], number: int
 ) -> list[dict[str, Any]]:
     train, test = examples
-    places = np.sort(np.random.default_rng(0).permutation(len(test))[:number])
-    part = test.subset(places)
+    rows_of_test = np.sort(np.random.default_rng(0).permutation(len(test))[:number])
+    part = test.subset(rows_of_test)
     rows = evaluate_horizons({part.days: model}, {part.days: (train, part)})
-    for name, method in outside.items():
+    for name, method in methods.items():
         with ProcessPoolExecutor() as pool:
-            found = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))
-        growth = log_growth(part.origins.current_stars, np.maximum(found, 0.0))
+            predicted = np.array(list(pool.map(method, part.origins.stars, [part.days] * len(part), chunksize=10)))
+        growth = log_growth(part.origins.current_stars, np.maximum(predicted, 0.0))
         rows.append({"days": part.days, "method": name, "examples": len(part)} | growth_scores(part, growth))
     return rows
 
 
-def _outside() -> dict[str, Outside]:
-    found: dict[str, Outside] = {}
+def _other_methods() -> dict[str, ForecastMethod]:
+    methods: dict[str, ForecastMethod] = {}
     if importlib.util.find_spec("prophet"):
-        found["Prophet"] = prophet
+        methods["Prophet"] = prophet
     if importlib.util.find_spec("statsforecast"):
-        found |= {"AutoETS": auto_ets, "AutoTheta": auto_theta}
-    return found
+        methods |= {"AutoETS": auto_ets, "AutoTheta": auto_theta}
+    return methods
 
 
 def prophet(stars: np.ndarray, days: int) -> float:

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))
+FOLDER = Path(__file__).resolve().parent
+sys.path.append(str(FOLDER.parent))
 import yaml  # noqa: E402
 
 from stargaze.config import InfraSection  # noqa: E402
@@ -40,9 +40,9 @@ from tests.labs.openstack.tenancy import Tenancy, tenancy  # noqa: E402
 
 SECTION = InfraSection(cloud="lab", min_disk=10, ssh_from=["192.0.2.0/24"])
 NAMES = ("orchestration", "development", "parameter1", "production1", "production2")
-LOOK = 0.5
+POLL_INTERVAL = 0.5
 """Polling interval of the plain script [s]."""
-PLAY = HERE / "infra_playbook.yml"
+PLAYBOOK = FOLDER / "infra_playbook.yml"
 
 
 def main() -> None:
@@ -63,74 +63,78 @@ def main() -> None:
         with log_in(login) as admin:
             methods = {"stargaze infra up": with_stargaze, "openstacksdk, one call after the other": with_sdk}
             if arguments.playbook:
-                methods["openstack.cloud modules in a playbook"] = functools.partial(played, arguments.playbook / "bin")
+                methods["openstack.cloud modules in a playbook"] = functools.partial(
+                    with_playbook, arguments.playbook / "bin"
+                )
             for turn in range(arguments.times):
                 for name, method in methods.items():
-                    print(f"{turn + 1}: {name}: {measured(lab, admin, method)}", flush=True)
+                    print(f"{turn + 1}: {name}: {measure(lab, admin, method)}", flush=True)
     finally:
         if not was_up:
             lab.down()
 
 
-def measured(lab: Lab, admin: Any, method: Callable[[Tenancy, Path, Faults], str]) -> str:
+def measure(lab: Lab, admin: Any, method: Callable[[Tenancy, Path, Faults], str]) -> str:
     """Create five machines in an empty project with one method; count its calls."""
     with (
         tempfile.TemporaryDirectory() as folder,
         tenancy(lab, admin, Path(folder), f"bench-{time.time_ns()}") as project,
-        fault_proxies(lab.facts()["ports"]) as station,
+        fault_proxies(lab.facts()["ports"]) as faults,
     ):
-        clouds = project.clouds(station)
+        clouds = project.clouds(faults)
         os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds)
         start = time.monotonic()
-        note = method(project, Path(folder), station)
-        took = time.monotonic() - start
-        calls = [call for call in station.calls if call.service != "keystone"]
+        note = method(project, Path(folder), faults)
+        seconds = time.monotonic() - start
+        calls = [call for call in faults.calls if call.service != "keystone"]
         changing = sum(call.method != "GET" for call in calls)
-        return f"{took:.1f} s, {len(calls)} calls, {changing} of them to change something{note}"
+        return f"{seconds:.1f} s, {len(calls)} calls, of which {changing} change something{note}"
 
 
 def with_stargaze(_: Tenancy, folder: Path, __: Faults) -> str:
     """Do what ``stargaze infra up`` does."""
     times: dict[str, list[float]] = {}
-    ups: list[float] = []
+    active_times: list[float] = []
 
     def set_row(row: str, _state: str, _text: str) -> None:
         if row.endswith(" is active"):
-            ups.append(time.monotonic())
+            active_times.append(time.monotonic())
         else:
             times.setdefault(row.partition(" ")[2], []).append(time.monotonic())
 
     start = time.monotonic()
     cloud, state_dir = connect(SECTION), open_state_dir(SECTION, Store(folder / "store"))
-    todo = plan_up(SECTION, cloud, state_dir)
+    plan = plan_up(SECTION, cloud, state_dir)
     planned = time.monotonic() - start
-    converge(SECTION, cloud, state_dir, todo, set_row)
-    took = {key: ends[-1] - ends[0] for key, ends in times.items()}
-    boots = max(ups) - max(ends[-1] for key, ends in times.items() if key.startswith("server "))
-    chain = planned + longest(todo, took) + max(0.0, boots)
+    converge(SECTION, cloud, state_dir, plan, set_row)
+    durations = {key: row_times[-1] - row_times[0] for key, row_times in times.items()}
+    boot_time = max(active_times) - max(row_times[-1] for key, row_times in times.items() if key.startswith("server "))
+    chain = planned + longest_chain(plan, durations) + max(0.0, boot_time)
     return f"; the longest chain is {chain:.1f} s, the whole {(time.monotonic() - start) / chain:.2f} × that"
 
 
-def longest(todo: Plan, took: dict[str, float]) -> float:
+def longest_chain(plan: Plan, durations: dict[str, float]) -> float:
     """Return the time of the longest dependency chain [s]."""
-    needs = {step.key: step.desired.depends_on if step.desired else () for step in todo.steps}
+    needs = {step.key: step.desired.depends_on if step.desired else () for step in plan.steps}
 
-    def until(key: str) -> float:
-        return took.get(key, 0.0) + max((until(need) for need in needs.get(key, ()) if need in needs), default=0.0)
+    def end_of(key: str) -> float:
+        return durations.get(key, 0.0) + max(
+            (end_of(need) for need in needs.get(key, ()) if need in needs), default=0.0
+        )
 
-    return max(until(key) for key in needs)
+    return max(end_of(key) for key in needs)
 
 
-def with_sdk(project: Tenancy, _: Path, station: Faults) -> str:
+def with_sdk(project: Tenancy, _: Path, faults: Faults) -> str:
     """Do the same with a script that waits for each call."""
-    clouds = yaml.safe_load(project.clouds(station).read_text(encoding="utf-8"))["clouds"]
+    clouds = yaml.safe_load(project.clouds(faults).read_text(encoding="utf-8"))["clouds"]
     cloud = project.connect(clouds["lab"])
     network, compute = cloud.network, cloud.compute
     key = compute.create_keypair(name="plain")
     net = network.create_network(name="plain")
     subnet = network.create_subnet(name="plain", network_id=net.id, ip_version=4, cidr="10.20.0.0/24")
-    outside = next(iter(network.networks(is_router_external=True)))
-    router = network.create_router(name="plain", external_gateway_info={"network_id": outside.id})
+    external = next(iter(network.networks(is_router_external=True)))
+    router = network.create_router(name="plain", external_gateway_info={"network_id": external.id})
     network.add_interface_to_router(router, subnet.id)
     groups = [
         network.create_security_group(name=f"plain-{name}") for name in ("jump", "inside", "page", "ray", "swarm")
@@ -139,8 +143,13 @@ def with_sdk(project: Tenancy, _: Path, station: Faults) -> str:
         network.create_security_group_rule(
             security_group_id=group.id, direction="ingress", protocol="tcp", port_range_min=22, port_range_max=22
         )
-    for one, kind in ((net, network), (subnet, network), (router, network), *((group, network) for group in groups)):
-        kind.set_tags(one, ["plain"])
+    for resource, kind in (
+        (net, network),
+        (subnet, network),
+        (router, network),
+        *((group, network) for group in groups),
+    ):
+        kind.set_tags(resource, ["plain"])
     image = next(iter(cloud.image.images(name="debian-12")))
     flavor = next(flavor for flavor in compute.flavors() if flavor.name == "m1.medium")
     for name in NAMES:
@@ -154,17 +163,24 @@ def with_sdk(project: Tenancy, _: Path, station: Faults) -> str:
             key_name=key.name,
             user_data=base64.b64encode(b"#cloud-config\n{}\n").decode(),
         )
-        compute.wait_for_server(server, interval=LOOK)
+        compute.wait_for_server(server, interval=POLL_INTERVAL)
         if name == NAMES[0]:
-            network.set_tags(network.create_ip(floating_network_id=outside.id, port_id=port.id), ["plain"])
+            network.set_tags(network.create_ip(floating_network_id=external.id, port_id=port.id), ["plain"])
     return ""
 
 
-def played(programs: Path, _: Tenancy, __: Path, ___: Faults) -> str:
+def with_playbook(programs: Path, _: Tenancy, __: Path, ___: Faults) -> str:
     """Do the same with a playbook."""
     environment = {**os.environ, "OS_CLOUD": "lab", "PATH": f"{programs}:{os.environ['PATH']}"}
-    words = ["ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={programs}/python", str(PLAY)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    argv = [
+        "ansible-playbook",
+        "-i",
+        "localhost,",
+        "-e",
+        f"ansible_python_interpreter={programs}/python",
+        str(PLAYBOOK),
+    ]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else f"; it failed: {done.stdout[-400:]}"
 
 

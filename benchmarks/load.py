@@ -1,7 +1,8 @@
-"""Clients of the page or another endpoint in a separate process; ``python benchmarks/load.py`` reads its task from stdin (JSON).
+"""Clients of the page or of another endpoint, in a separate process; ``python benchmarks/load.py`` reads its task as JSON.
 
-``{"url": ..., "kind": "page" | "direct", "path": ..., "bodies": [...], "clients": n}`` in, one line of JSON out: the wall time
-[s], the latencies [s] from the first byte of the request to the last of the answer, and the number of unanswered requests. A
+``{"url": ..., "kind": "page" | "direct", "path": ..., "bodies": [...], "clients": n}`` is read from
+stdin. One line of JSON is printed: the wall time [s], the latencies [s] from the first byte of the request to the last byte of
+the response, and the number of unanswered requests. A
 client of the page sends POST and then GET until the job has ended; a client of a direct endpoint sends POST only.
 """
 
@@ -14,9 +15,10 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-FIRST_LOOK, GROWTH, LONGEST = 0.05, 1.5, 0.2
-"""First pause, growth and longest pause between two GET requests [s]."""
-PATIENCE = 60.0
+FIRST_PAUSE, PAUSE_FACTOR, MAX_PAUSE = 0.05, 1.5, 0.2
+"""First pause [s], its growth per request, and longest pause [s] between two GET requests."""
+TIMEOUT = 60.0
+"""Time until a job without a result counts as lost [s]."""
 
 
 class Connection:
@@ -31,15 +33,15 @@ class Connection:
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nPrefer: wait=5\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        for fresh in (False, True):
-            if self._streams is None or fresh:
+        for is_retry in (False, True):
+            if self._streams is None or is_retry:
                 self._streams = await asyncio.open_connection(self._host, self._port)
             reader, writer = self._streams
             try:
                 writer.write(head.encode() + b"\r\n" + body)
                 return await _read(reader)
             except (OSError, asyncio.IncompleteReadError):
-                if fresh:
+                if is_retry:
                     raise
         raise OSError("no answer")
 
@@ -50,20 +52,20 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head[0].split()[1]), await reader.readexactly(int(fields.get("content-length", 0)))
 
 
-async def ask_page(connection: Connection, path: str, body: bytes) -> bool:
+async def send_to_page(connection: Connection, path: str, body: bytes) -> bool:
     """Send a prediction request and read its job until it has ended."""
     status, text = await connection.send("POST", path, body)
     job = json.loads(text)
-    limit, pause = time.perf_counter() + PATIENCE, FIRST_LOOK
-    while status < 300 and job["state"] in ("queued", "running") and time.perf_counter() < limit:
+    deadline, pause = time.perf_counter() + TIMEOUT, FIRST_PAUSE
+    while status < 300 and job["state"] in ("queued", "running") and time.perf_counter() < deadline:
         await asyncio.sleep(pause)
-        pause = min(LONGEST, pause * GROWTH)
+        pause = min(MAX_PAUSE, pause * PAUSE_FACTOR)
         status, text = await connection.send("GET", job["url"])
         job = json.loads(text)
     return status < 300 and job["state"] == "done"
 
 
-async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
+async def send_to_endpoint(connection: Connection, path: str, body: bytes) -> bool:
     """Send a request and read the response."""
     status, _ = await connection.send("POST", path, body)
     return status < 300
@@ -72,17 +74,17 @@ async def ask_endpoint(connection: Connection, path: str, body: bytes) -> bool:
 async def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """Send all bodies; each client takes the next one when it is free."""
     parts = urlsplit(arguments["url"])
-    ask = ask_page if arguments["kind"] == "page" else ask_endpoint
-    todo = [json.dumps(body).encode() for body in reversed(arguments["bodies"])]
+    send_request = send_to_page if arguments["kind"] == "page" else send_to_endpoint
+    pending = [json.dumps(body).encode() for body in reversed(arguments["bodies"])]
     latencies, lost = list[float](), 0
 
     async def client() -> None:
         nonlocal lost
         connection = Connection(parts.hostname or "", parts.port or 80)
-        while todo:
-            body, start = todo.pop(), time.perf_counter()
+        while pending:
+            body, start = pending.pop(), time.perf_counter()
             try:
-                lost += not await ask(connection, arguments["path"], body)
+                lost += not await send_request(connection, arguments["path"], body)
             except OSError:
                 lost += 1
             latencies.append(time.perf_counter() - start)

@@ -48,51 +48,53 @@ def main() -> None:
         store = Store(Path(folder))
         fetch_files(config.load(arguments.config).fetch, store, arguments.files, datetime.now(UTC))
         repositories = schema.conform(pd.read_parquet(store.repositories))
-    encodings = predictions(
+    predictions_by_method = predictions(
         repositories, arguments.policy, arguments.by, 3600.0 * arguments.hours / N_FOLDS, arguments.cores
     )
     stars = repositories["stars"].to_numpy()
-    rows = {name: scores(stars, np.expm1(predicted)) for name, predicted in encodings.items()}
+    rows = {name: scores(stars, np.expm1(predicted)) for name, predicted in predictions_by_method.items()}
     print(f"{len(stars)} repositories, policy {arguments.policy}, {N_FOLDS} folds by {arguments.by}")
     print(pd.DataFrame(rows).T.round(4).to_string())
     seeds = [rows[f"seed {seed}"]["r2"] for seed in range(N_SEEDS)]
     print(f"seeds: R² {np.mean(seeds):.4f} with a spread of {np.std(seeds, ddof=1):.4f}")
-    print(f"standard error of R² over repositories: {_error(stars, encodings['seed 0']):.4f}")
+    print(f"standard error of R² over repositories: {_error(stars, predictions_by_method['seed 0']):.4f}")
 
 
 def predictions(repositories: pd.DataFrame, policy: str, by: str, budget: float, cores: int) -> dict[str, np.ndarray]:
     """Return out-of-fold predictions of log1p(stars) by each method; FLAML has ``budget`` [s] per fold."""
     target = np.log1p(repositories["stars"].to_numpy())
-    encodings = {name: np.zeros(len(target)) for name in (*(f"seed {seed}" for seed in range(N_SEEDS)), "FLAML")}
-    for (train, test, side), learned in zip(
+    predictions_by_method = {
+        name: np.zeros(len(target)) for name in (*(f"seed {seed}" for seed in range(N_SEEDS)), "FLAML")
+    }
+    for (train, test, row_folds), learned in zip(
         outer_folds(repositories, by), fit_encodings(repositories, by), strict=True
     ):
-        inputs, _, arrays = training_arrays(repositories, target, policy, side, learned)
+        inputs, _, arrays = training_arrays(repositories, target, policy, row_folds, learned)
         for seed in range(N_SEEDS):
             model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
-            encodings[f"seed {seed}"][test] = np.maximum(model.predict(inputs[test]), 0.0)
-        found = automl(_out_of_fold(arrays), arrays.target, budget, n_jobs=cores, estimator_list=FAMILIES_OF_FLAML)
-        print(f"FLAML chose {found.best_estimator}: {found.best_config}", flush=True)
-        encodings["FLAML"][test] = np.maximum(found.predict(inputs[test]), 0.0)
+            predictions_by_method[f"seed {seed}"][test] = np.maximum(model.predict(inputs[test]), 0.0)
+        best = automl(_out_of_fold(arrays), arrays.target, budget, n_jobs=cores, estimator_list=FAMILIES_OF_FLAML)
+        print(f"FLAML chose {best.best_estimator}: {best.best_config}", flush=True)
+        predictions_by_method["FLAML"][test] = np.maximum(best.predict(inputs[test]), 0.0)
     return {
-        **encodings,
-        f"mean of {N_SEEDS} seeds": np.mean([encodings[f"seed {seed}"] for seed in range(N_SEEDS)], axis=0),
+        **predictions_by_method,
+        f"mean of {N_SEEDS} seeds": np.mean([predictions_by_method[f"seed {seed}"] for seed in range(N_SEEDS)], axis=0),
     }
 
 
 def _out_of_fold(arrays: Arrays) -> np.ndarray:
-    """Return the inputs with out-of-fold encodings, for a library that fits no encoders itself."""
+    """Return the inputs with out-of-fold encodings, for a library that does not fit encoders per fold."""
     inputs = arrays.inputs.copy()
     for fold in np.unique(arrays.folds):
-        inside = arrays.folds == fold
-        inputs[inside] = arrays.without(int(fold))[inside]
+        rows = arrays.folds == fold
+        inputs[rows] = arrays.without(int(fold))[rows]
     return inputs
 
 
 def _error(stars: np.ndarray, predicted: np.ndarray) -> float:
     random = np.random.default_rng(0)
-    drawn = (random.integers(0, len(stars), len(stars)) for _ in range(N_DRAWS))
-    return float(np.std([scores(stars[rows], np.expm1(predicted[rows]))["r2"] for rows in drawn], ddof=1))
+    draws = (random.integers(0, len(stars), len(stars)) for _ in range(N_DRAWS))
+    return float(np.std([scores(stars[rows], np.expm1(predicted[rows]))["r2"] for rows in draws], ddof=1))
 
 
 if __name__ == "__main__":

@@ -32,19 +32,20 @@ from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
 from stargaze.store import Store
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))
+FOLDER = Path(__file__).resolve().parent
+sys.path.append(str(FOLDER.parent))
 from tests.servers import Servers, servers  # noqa: E402
 
-N_QUESTIONS = 1_500
+N_REQUESTS = 1_500
 WORKERS = (1, 2, 4, 8, 12)
 ORIGINAL = {1: 176, 2: 122, 4: 105, 8: 97, 12: 95}
-"""Time of the course project that this project is based on, for as many requests [s]."""
-SCALED = (1, 2, 4, 8)
-EACH = 375
+"""Times of the course project that this project is based on, by workers, for the same number of requests [s]."""
+SCALING_WORKERS = (1, 2, 4, 8)
+REQUESTS_PER_WORKER = 375
 """Requests per worker for weak scaling."""
 CLIENTS = (10, 100)
-START = 60.0
+START_TIMEOUT = 60.0
+"""Time until another server must respond [s]."""
 RIVALS = {
     "FastAPI + joblib": [
         *(
@@ -67,36 +68,39 @@ def main() -> None:
     """Run all measurements; print each result at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
-    parser.add_argument("--reasons", action="store_true", help="request factors and similar repositories too")
+    parser.add_argument("--explain", action="store_true", help="request factors and similar repositories too")
     parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "scaling", "soak"), default="all")
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
     arguments = parser.parse_args()
     release = Store(arguments.store).current.resolve(strict=True)
     names = pd.read_parquet(release / KNOWN, columns=["full_name"])["full_name"].sample(frac=1.0, random_state=0)
-    every = [{"repositories": [name], "explain": arguments.reasons} for name in names.head(EACH * max(SCALED))]
-    bodies = every[:N_QUESTIONS]
-    print(f"{len(bodies)} requests, bundle {release.name[:12]}, reasons: {arguments.reasons}")
+    all_bodies = [
+        {"repositories": [name], "explain": arguments.explain}
+        for name in names.head(REQUESTS_PER_WORKER * max(SCALING_WORKERS))
+    ]
+    bodies = all_bodies[:N_REQUESTS]
+    print(f"{len(bodies)} requests, bundle {release.name[:12]}, explain: {arguments.explain}")
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder)) as running:
         os.environ.update(running.environment)
         for number in WORKERS if arguments.only in ("all", "workers") else ():
             with page(release, running, workers=number) as url:
                 done = load(url, "page", bodies, clients=50)
             print(
-                f"{number:3} workers: {done['seconds']:6.2f} s, lost {done['lost']} (the original: {ORIGINAL[number]} s)"
+                f"{number:3} workers: {done['seconds']:6.2f} s, lost {done['lost']} (the original project: {ORIGINAL[number]} s)"
             )
-        ours = {}
+        page_results = {}
         for clients in CLIENTS if arguments.only in ("all", "clients", "rivals") else ():
             with page(release, running, workers=1) as url:
-                ours[clients] = load(url, "page", bodies, clients=clients)
-            print(f"page, 1 worker, {clients} clients: {encodings(ours[clients])}")
+                page_results[clients] = load(url, "page", bodies, clients=clients)
+            print(f"page, 1 worker, {clients} clients: {format_result(page_results[clients])}")
         for rival, command in RIVALS.items() if arguments.only in ("all", "rivals") else ():
             for clients in CLIENTS:
                 with endpoint(command, release) as url:
-                    found = load(url, "direct", bodies, clients=clients)
-                ratio = found["seconds"] / ours[clients]["seconds"]
-                print(f"{rival}, {clients} clients: {encodings(found)}; the page has {ratio:.2f} × its throughput")
+                    result = load(url, "direct", bodies, clients=clients)
+                ratio = result["seconds"] / page_results[clients]["seconds"]
+                print(f"{rival}, {clients} clients: {format_result(result)}; the page has {ratio:.2f} × its throughput")
         if arguments.only == "scaling":
-            scaling(release, running, every)
+            scaling(release, running, all_bodies)
         if arguments.only == "soak":
             with page(release, running, workers=1) as url:
                 soak(url, bodies, arguments.minutes)
@@ -105,19 +109,23 @@ def main() -> None:
 def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -> None:
     """Print strong and weak scaling: speed-up, and efficiency per core in use."""
     cores = len(os.sched_getaffinity(0))
-    for name, number_of in (("strong", lambda _: N_QUESTIONS), ("weak", lambda workers: EACH * workers)):
+    for name, number_of_requests in (
+        ("strong", lambda _: N_REQUESTS),
+        ("weak", lambda workers: REQUESTS_PER_WORKER * workers),
+    ):
         print(
             f"{name}: workers, requests, time [s], lost, requests per second relative to one worker, the same per core in use"
         )
-        alone = 0.0
-        for workers in SCALED:
-            arguments = bodies[: number_of(workers)]
+        rate_of_one_worker = 0.0
+        for workers in SCALING_WORKERS:
+            arguments = bodies[: number_of_requests(workers)]
             with page(release, running, workers=workers) as url:
                 done = load(url, "page", arguments, clients=50)
             rate = len(arguments) / done["seconds"]
-            alone = alone or rate
-            kept = rate / alone / min(workers, cores)
-            row = f"{workers:3} {len(arguments):6} {done['seconds']:7.2f} {done['lost']:3} {rate / alone:6.2f} × {kept:6.0%}"
+            rate_of_one_worker = rate_of_one_worker or rate
+            speed_up = rate / rate_of_one_worker
+            efficiency = speed_up / min(workers, cores)
+            row = f"{workers:3} {len(arguments):6} {done['seconds']:7.2f} {done['lost']:3} {speed_up:6.2f} × {efficiency:6.0%}"
             print(row, flush=True)
 
 
@@ -149,12 +157,17 @@ def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     argv = [sys.executable, "-m", *(part.format(port=port) for part in command)]
-    environment = {**os.environ, "BUNDLE": str(release), "PYTHONPATH": f"{HERE}:{HERE.parent}", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "BUNDLE": str(release),
+        "PYTHONPATH": f"{FOLDER}:{FOLDER.parent}",
+        "OMP_NUM_THREADS": "1",
+    }
     with subprocess.Popen(
-        argv, cwd=HERE, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        argv, cwd=FOLDER, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            limit = time.monotonic() + START
+            limit = time.monotonic() + START_TIMEOUT
             while load(f"http://127.0.0.1:{port}", "direct", [{"repositories": []}], clients=1)["lost"]:
                 if process.poll() is not None or time.monotonic() > limit:
                     raise RuntimeError(f"{argv} did not start")
@@ -173,13 +186,17 @@ def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int)
     path = "/api/v1/predictions" if kind == "page" else "/predict"
     arguments = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
     done = subprocess.run(
-        [sys.executable, str(HERE / "load.py")], input=json.dumps(arguments), capture_output=True, text=True, check=True
+        [sys.executable, str(FOLDER / "load.py")],
+        input=json.dumps(arguments),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
-def encodings(done: dict[str, Any]) -> str:
+def format_result(done: dict[str, Any]) -> str:
     """Return throughput and latencies as text."""
     middle, high = np.percentile(done["latencies"], [50, 99])
     rate = len(done["latencies"]) / done["seconds"]
@@ -189,22 +206,30 @@ def encodings(done: dict[str, Any]) -> str:
 def soak(url: str, bodies: Sequence[dict[str, Any]], minutes: float) -> None:
     """Send ten requests per second for an hour; print the memory of each prediction process every minute."""
     worker = next(
-        one for one in psutil.Process().children(recursive=True) if "stargaze.serve.queue.worker" in one.cmdline()
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "stargaze.serve.queue.worker" in process.cmdline()
     )
     start = time.monotonic()
-    place = 0
+    position = 0
     while time.monotonic() - start < 60 * minutes:
         minute = time.monotonic()
-        chunk = [bodies[(place + number) % len(bodies)] for number in range(600)]
-        place += len(chunk)
+        chunk = [bodies[(position + number) % len(bodies)] for number in range(600)]
+        position += len(chunk)
         # a different request each time, or the stored job would be returned
-        entered = [
-            {**body, "figures": [{"full_name": "soak/soak", "forks": str(place + i)}]} for i, body in enumerate(chunk)
+        bodies_with_figures = [
+            {**body, "figures": [{"full_name": "soak/soak", "forks": str(position + i)}]}
+            for i, body in enumerate(chunk)
         ]
-        done = load(url, "page", entered, clients=4)
-        held = [process.memory_info().rss / 1e6 for process in [worker, *worker.children(recursive=True)]]
-        at = (time.monotonic() - start) / 60
-        print(f"{at:5.1f} min: " + ", ".join(f"{one:.0f} MB" for one in held) + f"; lost {done['lost']}", flush=True)
+        done = load(url, "page", bodies_with_figures, clients=4)
+        memory = [process.memory_info().rss / 1e6 for process in [worker, *worker.children(recursive=True)]]
+        minutes_passed = (time.monotonic() - start) / 60
+        print(
+            f"{minutes_passed:5.1f} min: "
+            + ", ".join(f"{megabytes:.0f} MB" for megabytes in memory)
+            + f"; lost {done['lost']}",
+            flush=True,
+        )
         time.sleep(max(0.0, 60 - (time.monotonic() - minute)))
 
 

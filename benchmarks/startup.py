@@ -1,4 +1,4 @@
-"""CPU time of `stargaze --help` and of a bare interpreter, best of ten each.
+"""CPU time of `stargaze --help` and of the Python interpreter alone, best of ten each.
 
 python benchmarks/startup.py
 """
@@ -14,10 +14,11 @@ N_RUNS = 10
 
 def main() -> None:
     """Measure and print."""
-    bare = min(_cpu([sys.executable, "-c", "pass"]) for _ in range(N_RUNS))
-    ours = min(_cpu([sys.executable, "-m", "stargaze", "--help"]) for _ in range(N_RUNS))
+    interpreter = min(_cpu([sys.executable, "-c", "pass"]) for _ in range(N_RUNS))
+    command = min(_cpu([sys.executable, "-m", "stargaze", "--help"]) for _ in range(N_RUNS))
     print(
-        f"stargaze --help: {ours * 1000:.0f} ms of CPU, {ours / bare:.1f} × a bare interpreter's {bare * 1000:.0f} ms"
+        f"stargaze --help: {command * 1000:.0f} ms of CPU, "
+        f"{command / interpreter:.1f} × the interpreter's {interpreter * 1000:.0f} ms"
     )
 
 

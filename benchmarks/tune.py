@@ -45,20 +45,20 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--only", choices=("all", "cost", "rivals"), default="all")
     arguments = parser.parse_args()
-    arrays = made_up(arguments.rows, arguments.columns)
+    arrays = synthetic_data(arguments.rows, arguments.columns)
     memory = Memory()
-    with memory.watched():
-        took, first, trials = tuned(arrays, OptunaSearcher([FAMILY], 0), arguments.trials)
+    with memory.measuring():
+        seconds, first, trials = time_search(arrays, OptunaSearcher([FAMILY], 0), arguments.trials)
     print(
-        f"tune: {took:.0f} s, the first trial began after {first:.1f} s, memory {memory.peak:.2f} GB, {_stops(trials)}"
+        f"tune: {seconds:.0f} s, the first trial began after {first:.1f} s, memory {memory.peak:.2f} GB, {_stops(trials)}"
     )
     if arguments.only != "rivals":
-        cost(arrays, trials, took)
+        compare_with_plain_loop(arrays, trials, seconds)
     if arguments.only != "cost":
-        beside_rivals(arrays, trials, took)
+        compare_with_rivals(arrays, trials, seconds)
 
 
-def made_up(rows: int, columns: int) -> Arrays:
+def synthetic_data(rows: int, columns: int) -> Arrays:
     """Return synthetic counts, rates and flags with missing values, and a target with steps, interactions and noise."""
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, columns)).astype("float32")
@@ -76,7 +76,7 @@ def made_up(rows: int, columns: int) -> Arrays:
     return Arrays(x, y, np.arange(rows) % 5, ())
 
 
-def tuned(arrays: Arrays, searcher: OptunaSearcher, n_trials: int) -> tuple[float, float, list[Trial]]:
+def time_search(arrays: Arrays, searcher: OptunaSearcher, n_trials: int) -> tuple[float, float, list[Trial]]:
     """Run trials through Ray; return the wall time [s], the start of the first trial [s], and the trials with their end times."""
     start, trials = time.perf_counter(), list[Trial]()
     run_trials(
@@ -90,24 +90,24 @@ def tuned(arrays: Arrays, searcher: OptunaSearcher, n_trials: int) -> tuple[floa
     return time.perf_counter() - start, first, trials
 
 
-# ---- (a) gain of racing, overhead of Ray -------------------------------------------------------------------
+# ---- (a) effect of racing, overhead of Ray -------------------------------------------------------------------
 
 
-def cost(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
+def compare_with_plain_loop(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
     """Run the same configurations on all folds: in a plain loop, and through Ray without racing."""
     configurations = [
         {"family": FAMILY, "parameters": {key: trial["parameters"][key] for key in FAMILIES[FAMILY].space}, "seed": 0}
         for trial in trials
     ]
     plain_took, plain = plain_loop(arrays, configurations)
-    best, winner = min(plain, key=_rmsle), min(_whole(trials), key=_rmsle)
+    best, winner = min(plain, key=_rmsle), min(_finished(trials), key=_rmsle)
     error = float(np.std(best["folds"], ddof=1) / np.sqrt(len(best["folds"])))
-    regret = _rmsle(winner) - _rmsle(best)
+    difference = _rmsle(winner) - _rmsle(best)
     print(
         f"plain loop of {CORES} processes: {plain_took:.0f} s; tune with races {took / plain_took:.3f} of it; its best is "
-        f"{regret:+.5f} from the best of all ({_rmsle(best):.5f}), {regret / error:+.2f} standard errors"
+        f"{difference:+.5f} from the best configuration of all ({_rmsle(best):.5f}), {difference / error:+.2f} standard errors"
     )
-    whole_took, _, _ = tuned(arrays, _Replay(configurations), len(configurations))
+    whole_took, _, _ = time_search(arrays, _Replay(configurations), len(configurations))
     print(f"tune with races off: {whole_took:.0f} s, {whole_took / plain_took:.3f} of the plain loop")
 
 
@@ -116,71 +116,74 @@ class _Replay(OptunaSearcher):
 
     def __init__(self, configurations: Sequence[dict[str, Any]]) -> None:
         super().__init__([FAMILY], 0)
-        self._given: Iterator[dict[str, Any]] = iter(configurations)
+        self._remaining: Iterator[dict[str, Any]] = iter(configurations)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        return {**next(self._given), "race": None}
+        return {**next(self._remaining), "race": None}
 
 
 def plain_loop(arrays: Arrays, configurations: Sequence[dict[str, Any]]) -> tuple[float, list[Trial]]:
-    """Do it as one would by hand: a process a core, folds binned once in each, one configuration after the other."""
+    """Run the configurations without Ray: each process bins the folds once and runs one configuration at a time."""
     start = time.perf_counter()
-    with ProcessPoolExecutor(CORES, initializer=_begin, initargs=(arrays,)) as pool:
-        found = list(pool.map(_one, configurations))
-    return time.perf_counter() - start, found
+    with ProcessPoolExecutor(CORES, initializer=_initialize_worker, initargs=(arrays,)) as pool:
+        trials = list(pool.map(_run_trial, configurations))
+    return time.perf_counter() - start, trials
 
 
-def _begin(arrays: Arrays) -> None:
-    global trial_data  # noqa: PLW0603 - a process of the pool has no other place for what it keeps
+def _initialize_worker(arrays: Arrays) -> None:
+    global trial_data  # noqa: PLW0603 - a process of the pool cannot store it elsewhere
     trial_data = TrialData(arrays)
 
 
-def _one(configuration: dict[str, Any]) -> Trial:
+def _run_trial(configuration: dict[str, Any]) -> Trial:
     return run_trial(configuration, trial_data)
 
 
-# ---- (b) beside other searches -------------------------------------------------------------------------------------
+# ---- (b) comparison with other searches ---------------------------------------------------------------------
 
 
-def beside_rivals(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
-    """Let each rival search for as long as ``tune`` took; compare when both had the best score that both came to."""
-    ours = improvements(arrays, _records(trials))
-    print("tune: " + _said(ours))
+def compare_with_rivals(arrays: Arrays, trials: Sequence[Trial], took: float) -> None:
+    """Run each other search for as long as ``tune`` took; compare the times to the best score that both reached."""
+    our_path = improvements(arrays, _records(trials))
+    print("tune: " + _format_path(our_path))
     for rival, search in RIVALS.items():
-        theirs = improvements(arrays, search(arrays, took))
-        common = max(ours[-1][1], theirs[-1][1])
-        we, they = _reached(ours, common), _reached(theirs, common)
-        print(f"{rival}: {_said(theirs)}")
-        print(f"    both came to {common:.5f}: tune after {we:.0f} s, {rival} after {they:.0f} s, {they / we:.1f} ×")
+        rival_path = improvements(arrays, search(arrays, took))
+        common = max(our_path[-1][1], rival_path[-1][1])
+        our_time, rival_time = _time_to_reach(our_path, common), _time_to_reach(rival_path, common)
+        print(f"{rival}: {_format_path(rival_path)}")
+        print(
+            f"    both reached {common:.5f}: tune after {our_time:.0f} s, {rival} after {rival_time:.0f} s, "
+            f"{rival_time / our_time:.1f} ×"
+        )
 
 
-def improvements(arrays: Arrays, found: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, float]]:
-    """Return when a search knew a better configuration [s] and the best score till then, all evaluated in the same way [nat]."""
+def improvements(arrays: Arrays, records: Sequence[tuple[float, dict[str, Any]]]) -> list[tuple[float, float]]:
+    """Return the time of each improvement of a search [s] and its score [nat]; all are evaluated in the same way."""
     path, least = list[tuple[float, float]](), float("inf")
-    for at, parameters in found:
+    for seconds, parameters in records:
         score = score_parameters(arrays, parameters)
         if score < least:
             least = score
-            path.append((at, score))
+            path.append((seconds, score))
     return path
 
 
 def _records(trials: Sequence[Trial]) -> list[tuple[float, dict[str, Any]]]:
-    """Return the trials that were the best of their time."""
+    """Return time and parameters of the trials that were better than all before."""
     records, best = list[tuple[float, dict[str, Any]]](), float("inf")
-    for trial in sorted(_whole(trials), key=lambda one: float(one["at"])):
+    for trial in sorted(_finished(trials), key=lambda trial: float(trial["at"])):
         if _rmsle(trial) < best:
             best = _rmsle(trial)
             records.append((float(trial["at"]), trial["parameters"]))
     return records
 
 
-def _reached(path: Sequence[tuple[float, float]], score: float) -> float:
-    return next(at for at, best in path if best <= score)
+def _time_to_reach(path: Sequence[tuple[float, float]], score: float) -> float:
+    return next(seconds for seconds, best in path if best <= score)
 
 
-def _said(path: Sequence[tuple[float, float]]) -> str:
-    return ", ".join(f"{score:.5f} at {at:.0f} s" for at, score in path[-8:])
+def _format_path(path: Sequence[tuple[float, float]]) -> str:
+    return ", ".join(f"{score:.5f} at {seconds:.0f} s" for seconds, score in path[-8:])
 
 
 def score_parameters(arrays: Arrays, parameters: dict[str, Any]) -> float:
@@ -188,7 +191,7 @@ def score_parameters(arrays: Arrays, parameters: dict[str, Any]) -> float:
     return float(np.mean([fold.rmsle for fold in cross_validate(FAMILIES[FAMILY], parameters, arrays, 0)]))
 
 
-def _whole(trials: Sequence[Trial]) -> list[Trial]:
+def _finished(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial["stopped"] == DONE]
 
 
@@ -208,27 +211,27 @@ class Memory:
     peak: float = 0.0
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def measuring(self) -> Iterator[None]:
         """Measure every two seconds until the block ends."""
-        over = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
+        has_ended = threading.Event()
+        watcher = threading.Thread(target=self._measure_until, args=(has_ended,), daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            over.set()
+            has_ended.set()
             watcher.join()
 
-    def _watch(self, over: threading.Event) -> None:
-        this = psutil.Process()
-        while not over.wait(2.0):
-            self.peak = max(self.peak, sum(map(_held, [this, *this.children(recursive=True)])) / 1e9)
+    def _measure_until(self, has_ended: threading.Event) -> None:
+        process = psutil.Process()
+        while not has_ended.wait(2.0):
+            self.peak = max(self.peak, sum(map(_memory_of, [process, *process.children(recursive=True)])) / 1e9)
 
 
-def _held(process: psutil.Process) -> int:
+def _memory_of(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # the process has ended
         return 0
 
 

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Create FOLDER/base, a minimal Debian: the Docker base image of the tests and the disks of their hosts are made from it.
-#   debian-base.sh FOLDER    does nothing if it exists already and was created by this version of the script (half a minute)
-# Release, package mirror and certificates are those of this machine, so that a build inside reaches what this machine reaches.
+# Create FOLDER/base, a minimal Debian: the source of the Docker base image and of the hosts' disks in the tests.
+#   debian-base.sh FOLDER    does nothing if this version of the script has created it already; takes half a minute
+# Release, package mirror and certificates are those of this machine, so that a build inside can use the same package mirrors.
 set -eu
 
 folder=$(realpath -m "${1:?usage: debian-base.sh FOLDER}")
 version=$(cksum <"$0")
 mkdir -p "$folder"
 exec 9>"$folder/lock"
-flock 9 # two suites may ask for it at the same time
+flock 9 # two suites may run this at the same time
 test "$(cat "$folder/version" 2>/dev/null)" = "$version" && exit 0
 
 sh "$(dirname "$0")/prepare.sh" debian
-# shellcheck source=/dev/null # every Debian has it
+# shellcheck source=/dev/null # exists on every Debian
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' | awk -v suite="$suite" '$2 == suite {print $1; exit}')
 echo "creating a minimal Debian $suite" >&2

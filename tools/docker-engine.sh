@@ -16,7 +16,7 @@ engine() { docker --host "unix://$folder/docker.sock" "$@"; }
 start() {
     mkdir -p "$folder"
     engine info >/dev/null 2>&1 && return
-    # No bridge and no firewall rules: the network of this machine does not change. Builds use it, containers have none.
+    # No bridge and no firewall rules: the network of this machine does not change. Builds use it, containers have no network.
     setsid dockerd --host "unix://$folder/docker.sock" --pidfile "$folder/pid" --data-root "$folder/data" \
         --exec-root "$folder/exec" --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
         >"$folder/log" 2>&1 </dev/null &
@@ -36,9 +36,9 @@ base_image() {
     chmod 755 "$extra"
     mkdir -p "$extra/etc" "$extra/usr/local/bin"
     cp /etc/pip.conf "$extra/etc/" 2>/dev/null || true
-    # As in the official image, `python` is a command and pip may install into the system; manuals and translations are left out.
+    # As in the official image, `python` is a command and pip may install into the system. Manuals and translations are omitted.
     ln -s /usr/bin/python3 "$extra/usr/local/bin/python"
-    # Files only: the engine refuses a path that an archive holds twice, a folder too.
+    # Files only: the engine rejects an archive that contains a path twice, even if it is a folder.
     (cd "$extra" && find . ! -type d >"$folder/extra-files")
     tar -c --exclude EXTERNALLY-MANAGED --exclude './var/cache/apt/*' --exclude './var/lib/apt/lists/*' \
         --exclude './usr/share/doc/*' --exclude './usr/share/man/*' --exclude './usr/share/info/*' \
@@ -55,7 +55,7 @@ stop() {
     if is_engine "$pid"; then kill "$pid" 2>/dev/null || true; fi
     while is_engine "$pid"; do sleep 0.1; done
     # An engine leaves a network namespace mounted, and a folder with a mount inside cannot be removed.
-    awk -v place="$folder/" 'index($2, place) == 1 {print $2}' /proc/mounts | sort -r | xargs -r -n 1 umount || true
+    awk -v prefix="$folder/" 'index($2, prefix) == 1 {print $2}' /proc/mounts | sort -r | xargs -r -n 1 umount || true
 }
 
 # A start that fails or is interrupted leaves no running engine.

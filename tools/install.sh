@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the packages of a lock file into .venv and compile them.
 #   install.sh LOCK
-# uv downloads and compiles on all cores. pip, which reads its own settings, takes over where uv finds no package index.
+# uv downloads and compiles on all cores. If it finds no package index, pip installs instead, with its own settings.
 set -eu
 cd "$(dirname "$0")/.."
 lock=${1:?usage: install.sh LOCK}
@@ -15,5 +15,5 @@ $python -m uv pip install --quiet --python $python --compile-bytecode --require-
 
 echo "installing with pip instead" >&2
 $pip "$lock"
-# pip compiles on one core. Templates inside packages are no Python.
+# pip compiles on one core. Some packages contain templates that are not valid Python.
 $python -m compileall -q -j 0 .venv/lib >/dev/null || true

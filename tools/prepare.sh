@@ -1,14 +1,14 @@
 #!/bin/sh
-# Check for programs that pip cannot install. On Debian as root they are installed, elsewhere the command to type is printed.
+# Check for programs that pip cannot install. On Debian as root, install the missing ones; elsewhere, print the command that does.
 #   prepare.sh NAME...
 #   run        the venv module, the OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
 #   browser    Chromium, for the tests of the page
 #   servers    RabbitMQ and Redis, for the tests of the queue, which start their own on loopback
 #   debian     debootstrap, which creates the minimal Debian of hosts and containers (debian-base.sh)
 #   docker     the Docker engine, and the ssh server through which a test reaches it
-#   hosts      what boots the hosts of tests/labs/hosts: network namespaces, ssh
+#   hosts      the programs that boot the hosts of tests/labs/hosts: network namespaces, ssh
 #   cluster    the ssh server in front of the Ray cluster of the tests
-#   referee    Node.js and npm, for GitHub's published descriptions that the collector is compared with
+#   referee    Node.js and npm, for GitHub's published descriptions that the crawl is compared with
 set -eu
 
 missing=""
@@ -81,7 +81,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     # From Debian 13 on, the docker command is a package of its own, which the engine only recommends.
     case $missing in *docker.io*) ! apt-cache show docker-cli >/dev/null 2>&1 || need docker-cli ;; esac
     # shellcheck disable=SC2086 # a list of packages
-    # RUNLEVEL: a server that comes with a package is not started; the tests start their own
+    # RUNLEVEL: the servers of the packages are not started; the tests start their own
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o Dpkg::Options::=--force-unsafe-io $missing >/dev/null
 else

