@@ -169,7 +169,7 @@ def test_version_is_printed_on_stdout(run: Run) -> None:
         (["serve", "--port", "99999"], "option: serve.port should be from 0 to 65,535", "Port to listen on"),
         (["predict"], "Missing argument", "stargaze predict -h"),
         (["config", "--store", ""], "option: store.path should not be empty", "Folder of all artifacts"),
-        (["config", "--store", "a\0b"], "option: store.path should hold no NUL", "Folder of all artifacts"),
+        (["config", "--store", "a\0b"], "option: store.path should not contain NUL characters", "Folder of all artifacts"),
         (["status", "extra"], "extra", "stargaze status -h"),
         (["config", "-c", "."], ".: cannot be read", "stargaze init"),
     ],

@@ -45,7 +45,7 @@ def key(
 def valid_cluster_name(text: str) -> str:
     """Return a name that can be a folder, a tag and a part of names in OpenStack."""
     if not NAME.fullmatch(text):
-        raise ValueError("should be at most 40 of letters, digits, - _ and ., of which a letter or digit begins")
+        raise ValueError("should be at most 40 letters, digits, - _ and ., beginning with a letter or digit")
     return text
 
 
@@ -90,9 +90,9 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         network = ipaddress.ip_network(_without_zone(text), strict=False)
     except ValueError:
-        raise ValueError(f"should hold ranges of addresses, as 192.0.2.0/24: {text!r} is none") from None
+        raise ValueError(f"should contain address ranges, as 192.0.2.0/24: {text!r} is not one") from None
     if str(ipaddress.ip_interface(text).ip) != str(network.network_address):
-        raise ValueError(f"should hold ranges by their first address: {text} is one of {network}")
+        raise ValueError(f"should contain ranges by their first address: {text} is in {network}")
     return network
 
 
@@ -100,7 +100,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(_without_zone(text)))
     except ValueError:
-        raise ValueError(f"should hold addresses, as 192.0.2.1: {text!r} is none") from None
+        raise ValueError(f"should contain addresses, as 192.0.2.1: {text!r} is not one") from None
 
 
 def _without_zone(text: str) -> str:

@@ -185,7 +185,7 @@ def _type_problem(value: Any, kind: type, item_type: type, unit: str) -> str:
     items = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
     if all(isinstance(item, item_type) and not isinstance(item, bool) for item in items):
         return ""
-    return f"should hold whole numbers only{unit}" if item_type is int else "should hold text only"
+    return f"should contain whole numbers only{unit}" if item_type is int else "should contain text only"
 
 
 def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
@@ -195,7 +195,7 @@ def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
         return _number_problem(value, metadata["limits"], unit)
     texts = [value] if isinstance(value, str) else [*value, *value.values()] if isinstance(value, dict) else value
     if any(isinstance(text, str) and "\0" in text for text in texts):
-        return "should hold no NUL"
+        return "should not contain NUL characters"
     if metadata["not_empty"] and not value.strip():
         return "should not be empty"
     choices = metadata["choices"]
@@ -211,7 +211,7 @@ def _number_problem(value: float, limits: tuple[float, float | None], unit: str)
 
 
 def _shorten(name: str) -> str:
-    """Return a name of the user such that the message stays one short line."""
+    """Shorten a name that the user wrote, so that the message stays one short line."""
     return name if name.isprintable() and len(name) <= 60 else _quote(name)
 
 

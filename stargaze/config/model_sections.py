@@ -80,12 +80,12 @@ class FeaturesSection:
     folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", limits=(2, 20))
     split_by: str = key(
         "owner",
-        "What must not be on two sides of the split: all repositories of an owner, or only the repository itself.",
+        "What stays together in the split: all repositories of an owner, or only the repository itself.",
         choices=("owner", "repository"),
     )
     max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", limits=(0, 1))
     redundant_threshold: float = key(
-        0.99, "Drop a column whose Spearman's rho with a kept one is at least this.", unit="rho", limits=(0.5, 1)
+        0.99, "Drop a column whose Spearman's rho with another selected one is at least this.", unit="rho", limits=(0.5, 1)
     )
     leak_threshold: float = key(
         0.97,
@@ -143,7 +143,7 @@ class TuningSection:
     trials: int = key(50, "Configurations to try.", unit="trials", limits=(1, 100_000))
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", limits=(1, 10))
     time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", limits=(0, None))
-    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one a core.", limits=(0, 4096))
+    max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one per core.", limits=(0, 4096))
     racing: bool = key(True, "Stop a trial after the fold that shows that it cannot win.")
     seed: int = key(0, "Seed of the search and the models.", limits=(0, 2**31 - 1))
     ensemble_size: int = key(
@@ -175,5 +175,5 @@ class GrowthSection:
     history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", limits=(4, 260))
     horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")
     train_until: str = key(
-        "2024-07-01", "Train on what ended before this day, test on what began on it or later.", unit="date"
+        "2024-07-01", "Train on growth that was known before this day, test on forecasts made on it or later.", unit="date"
     )

@@ -66,7 +66,7 @@ class DeploySection:
 class ServeSection:
     """The web page and its workers."""
 
-    host: str = key("127.0.0.1", "Address to listen on; the default answers this machine only.", not_empty=True)
+    host: str = key("127.0.0.1", "Address to listen on; the default accepts connections from this machine only.", not_empty=True)
     port: int = key(8000, "Port to listen on; 0 takes a free one.", limits=(0, 65_535))
     web_processes: int = key(2, "Web processes.", limits=(1, 64))
     worker_processes: int = key(1, "Prediction processes.", limits=(1, 64))
@@ -95,12 +95,12 @@ class ServeSection:
     )
     broker_url: str = key(
         "",
-        'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. The password is a file\'s, see results.',
+        'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. See results_url for the password.',
     )
     results_url: str = key(
         "",
-        'Redis, as "redis://host:6379/0"; empty: SQLite in the store. Passwords stand in the files that '
-        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE name.",
+        'Redis, as "redis://host:6379/0"; empty: SQLite in the store. The files named by '
+        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE contain the passwords.",
     )
     time_limit: float = key(30.0, "A prediction that takes longer fails.", unit="s", limits=(1, 3600))
     results_ttl: float = key(86_400.0, "Results are stored this long.", unit="s", limits=(60, 31_536_000))
@@ -129,7 +129,7 @@ class InfraSection:
         "Image of all machines: its name or id, or a prefix of its name (the newest is used).",
         not_empty=True,
     )
-    user: str = key("debian", "The image's user, who may sudo.", not_empty=True)
+    user: str = key("debian", "The image's user, who may use sudo.", not_empty=True)
     flavor: str = key("", "Flavor of all machines, name or id; empty means the smallest with the resources below.")
     min_cpus: int = key(2, "Minimum per machine.", unit="cores", limits=(1, 256))
     min_memory: float = key(4, "Minimum per machine.", unit="GB", limits=(0.25, 4096))
@@ -151,8 +151,8 @@ class InfraSection:
     key_file: str = key("", "The private ssh key of the machines; empty creates one in the store.")
     ssh_from: list[str] = key(
         [],
-        "From where the orchestration machine may be reached by ssh; empty: what the cloud lets in, which is this machine's "
-        "own address; of static hosts, whoever has a key.",
+        "Address ranges that may connect to the orchestration machine by ssh; empty: this machine's address on OpenStack, "
+        "any address with static hosts.",
         unit="CIDR",
         normalize=network_ranges,
     )

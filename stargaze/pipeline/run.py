@@ -23,7 +23,7 @@ def run_stages(config: Config, store: Store, out: Output, *, again: bool, clock:
     if config.tuning.target != "stars":
         raise UsageError(
             f'stargaze run needs tuning.target = "stars", not {config.tuning.target!r}: the page shows stars',
-            hint=f"stargaze tune makes the {config.tuning.target} bundle; STARGAZE_TUNING_TARGET=stars stargaze run",
+            hint=f"stargaze tune creates the {config.tuning.target} bundle; STARGAZE_TUNING_TARGET=stars stargaze run",
         )
     with lock_store(store):
         if again:

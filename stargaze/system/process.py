@@ -41,7 +41,7 @@ def run_program(
             out, err = process.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise ExternalError(
-                f"{program} took longer than {seconds:g} s", hint="is the disk or the network slow?"
+                f"{program} took longer than {seconds:g} s", hint="check the disk and the network, then try again"
             ) from error
         finally:
             if process.poll() is None:

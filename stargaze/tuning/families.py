@@ -134,7 +134,7 @@ FOREST_SPACE: dict[str, Range | Choice] = {
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("dummy", "the median: what every model must beat", _build_dummy),
+        Family("dummy", "the median: the baseline for every model", _build_dummy),
         Family(
             "ridge",
             "linear, squared penalty",

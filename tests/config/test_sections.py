@@ -224,19 +224,19 @@ def test_a_whole_number_is_accepted_as_a_float() -> None:
             "Share held out",
         ),
         ("[features]\ntest_size = 0.5\nvalidation_size = 0.5", "leaves too little to train on", "0.8 or less"),
-        ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "two sides"),
+        ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "stays together"),
         ("[tuning]\nestimate_policy = 'stars'", "should be one of static, activity, all", "Feature policy"),
         ("[screening]\nfamilies = 'ridge'", "screening.families should be a list, not 'ridge'", "Families to screen"),
-        ("[screening]\nfamilies = [1]", "screening.families should hold text only", "Families to screen"),
+        ("[screening]\nfamilies = [1]", "screening.families should contain text only", "Families to screen"),
         ("[screening]\ntime_limit = inf", "should be at least 1 [s] and finite, not inf", "takes longer"),
         ("[screening]\ntime_limit = 1" + "0" * 400, "should be at least 1 [s] and finite", "takes longer"),
         ("[fetch]\ncolumns = ['a']", "fetch.columns should be a table", "CSV and Parquet"),
-        ("[fetch.columns]\nstars = 1", "fetch.columns should hold text only", "CSV and Parquet"),
+        ("[fetch.columns]\nstars = 1", "fetch.columns should contain text only", "CSV and Parquet"),
         ("[serve]\nport = 70000", "serve.port should be from 0 to 65,535, not 70000", "Port to listen on"),
         ("[serve]\nhost = ''", "serve.host should not be empty, not ''", "Address to listen on"),
         ("[store]\npath = ' '", "store.path should not be empty", "Folder of all artifacts"),
-        ('[store]\npath = "a\\u0000b"', "store.path should hold no NUL", "Folder of all artifacts"),
-        ('[fetch]\nfiles = ["a\\u0000b"]', "fetch.files should hold no NUL", "Files of GitHub records"),
+        ('[store]\npath = "a\\u0000b"', "store.path should not contain NUL characters", "Folder of all artifacts"),
+        ('[fetch]\nfiles = ["a\\u0000b"]', "fetch.files should not contain NUL characters", "Files of GitHub records"),
         (
             "[deploy]\nmax_release_size = 1e300",
             "deploy.max_release_size should be from 1 to 1,000 [MB]",
@@ -377,7 +377,7 @@ def test_a_list_of_integers_is_read_from_the_file_and_the_environment() -> None:
 
 @pytest.mark.parametrize("text", ['["30"]', "[1.5]", "[true]"])
 def test_a_list_of_integers_rejects_other_values(text: str) -> None:
-    assert "growth.horizons should hold whole numbers only [days]" in refused(f"[growth]\nhorizons = {text}").message
+    assert "growth.horizons should contain whole numbers only [days]" in refused(f"[growth]\nhorizons = {text}").message
 
 
 def test_digits_in_a_list_of_text_stay_text() -> None:

@@ -112,7 +112,7 @@ def _read_lines(source: Source) -> Iterator[RecordAt]:
         number += 1
         if len(line) > MAX_VALUE:
             message = f"{source.name}: line {number} is longer than {MAX_VALUE / 2**20:.0f} MB"
-            raise BadDataError(message, hint="is it JSON lines, with one record per line?")
+            raise BadDataError(message, hint="check that it is JSON lines, with one record per line")
         if not line.strip():
             continue
         try:

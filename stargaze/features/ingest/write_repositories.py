@@ -99,7 +99,7 @@ class FetchCounts:
             if self.valid[source] or (records <= 1 and self.valid.total()):
                 continue
             if not records:
-                raise BadDataError(f"{path}: has no records", hint="is it a response of GitHub?")
+                raise BadDataError(f"{path}: has no records", hint="check that it is a response of GitHub")
             hint = "check that it contains repositories, and for CSV and Parquet the mapping in [fetch.columns]"
             message = f"{path}: no valid record among {records:,}; {self.first_reasons[source]}"
             raise BadDataError(message, hint=hint)

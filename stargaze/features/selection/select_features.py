@@ -176,7 +176,7 @@ def _read_selection(store: Store) -> pd.DataFrame:
         selection = pd.read_csv(store.selection).set_index("feature")
     except (ValueError, KeyError, OSError) as error:
         raise ExternalError(f"{store.selection}: cannot be read: {error}", hint="stargaze select-features") from error
-    if (selection == "kept").any(axis=None):  # the word of versions before 0.1.0
+    if (selection == "kept").any(axis=None):  # earlier versions wrote this for a selected feature
         raise ExternalError(f"{store.selection}: was written by another version", hint="stargaze select-features")
     return selection
 

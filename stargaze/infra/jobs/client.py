@@ -57,7 +57,7 @@ def check_inputs(spec: JobSpec, store: Store) -> None:
         if path.is_relative_to(store.root):
             store.require(path)
         elif not path.exists():
-            raise MissingInputError(f"{path}: no such file", hint="is the name right?")
+            raise MissingInputError(f"{path}: no such file", hint="check the name")
 
 
 def submit_job(

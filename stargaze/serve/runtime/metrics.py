@@ -120,7 +120,7 @@ def _create_metrics() -> dict[str, Any]:
     }
     histograms = {
         "http_request_seconds": ("Duration of HTTP requests [s].", DURATIONS),
-        "queue_wait_seconds": ("From accepted to taken by a worker [s].", DURATIONS),
+        "queue_wait_seconds": ("Time from acceptance until a worker takes the job [s].", DURATIONS),
         "prediction_seconds": ("Duration of one batch's prediction [s].", DURATIONS),
         "batch_size": ("Jobs in one batch.", BATCH_SIZES),
     }

@@ -193,7 +193,7 @@ def restore_previous(
         survey = survey_production(context.target.hosts, require_all=False)
         known_commits = {"", *(known.commit for known in list_releases(store))}
         if any(node.release_commit not in known_commits for node in survey.nodes):
-            return ExternalError(f"{failed}; somebody else deployed another release since", hint="stargaze status")
+            return ExternalError(f"{failed}; another release has been deployed since", hint="stargaze status")
         if release.commit != previous.release.commit:
             plan = plan_rollback(context.repository, now=context.now, to=previous.release.digest)
             release = apply_release(context.repository, plan, now=context.now)

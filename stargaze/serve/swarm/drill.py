@@ -240,16 +240,16 @@ def _kill_deploy(context: DrillContext) -> None:
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("worker", "a worker is killed in mid-task: its requests are answered", _kill_container("worker")),
-        Fault("web", "a web process is killed: visitors reach another one", _kill_container("web")),
+        Fault("worker", "a worker is killed during a task: its requests are answered", _kill_container("worker")),
+        Fault("web", "a web process is killed: visitors are served by another one", _kill_container("web")),
         Fault(
             "broker",
-            "the queue is killed: a quick 503, and nothing accepted is lost",
+            "the queue is killed: new requests get a 503 at once, and no accepted one is lost",
             _kill_container("broker"),
             allows_refusals=True,
         ),
-        Fault("node", "a machine's engine stops and comes back: the others answer", _stop_engine),
-        Fault("deploy", "a deploy is killed halfway: the old release serves, the next deploy repairs", _kill_deploy),
+        Fault("node", "a machine's engine stops and starts again: the others answer", _stop_engine),
+        Fault("deploy", "a deploy is killed halfway: the previous release serves, and the next deploy succeeds", _kill_deploy),
     )
 }
 """The faults by name, in the order in which they are injected."""

@@ -166,7 +166,7 @@ def _copy(image: str, engine: DockerEngine, host: SshHost) -> None:
             for process in (source, compressor, sink):
                 process.kill()
             message = f"the transfer of {image} to {host.name} took longer than {LONG_TIME_LIMIT:g} s"
-            raise ExternalError(message, hint="is the network slow? repeat stargaze deploy") from error
+            raise ExternalError(message, hint="check the network, then repeat stargaze deploy") from error
         source_error = source.stderr.read() if source.stderr else b""
     if source.returncode or sink.returncode:
         reason = last_line(source_error + sink_error)

@@ -109,7 +109,7 @@ def fit_horizons(
     counts may show which of two series is a copy. Test examples come from ``series``.
     """
     train_until, counts = train_until_day(section), StarCounts.from_frame(series.frame)
-    report("making examples", 0.1)
+    report("creating examples", 0.1)
     known = history[history["date"] < EPOCH + pd.Timedelta(days=train_until)]
     past = StarCounts.from_frame(clean_history(known).frame)
     languages = common_languages(past, train_until)
@@ -139,7 +139,7 @@ def _require_examples(section: GrowthSection, counts: StarCounts, train: Example
     raise BadDataError(
         f"growth over {train.days} days from {section.history_weeks} weeks: {lacking} growth.train_until, "
         f"{section.train_until}; the history has {len(np.unique(counts.series)):,} whole series from {first} to {last}",
-        hint="move growth.train_until so that enough lies on both sides, or make growth.horizons or growth.history_weeks smaller",
+        hint="move growth.train_until so that examples exist before and after it, or reduce growth.horizons",
     )
 
 

@@ -103,7 +103,7 @@ def test_no_file_contains_the_token(run: Run, github: World) -> None:
         (TOKEN, ("fetch", "--sampling", "some"), 2, "github.sampling should be one of top, stratified, random"),
         (TOKEN, ("fetch", "--update"), 2, "--update only applies when fetching from GitHub"),
         (TOKEN, ("fetch", "--dry-run"), 2, "--dry-run only applies when fetching from GitHub"),
-        (TOKEN, ("fetch", "--name", "a/b", "--stars", "5"), 2, "exclude each other"),
+        (TOKEN, ("fetch", "--name", "a/b", "--stars", "5"), 2, "cannot be combined with a search"),
     ],
 )
 def test_an_error_is_one_line_and_leaves_the_repositories_unchanged(

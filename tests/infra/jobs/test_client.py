@@ -243,7 +243,7 @@ def test_a_missing_input_names_the_command_that_creates_it(store: Store, tmp_pat
     store.leaderboard.unlink()
     missing = {
         "stargaze screen": build_spec("tune", Config(), store),
-        "is the name right?": build_spec("fetch", Config(), store, files=[tmp_path / "gone.json"]),
+        "check the name": build_spec("fetch", Config(), store, files=[tmp_path / "gone.json"]),
     }
 
     for hint, one in missing.items():

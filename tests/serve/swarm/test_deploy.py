@@ -353,7 +353,7 @@ def test_a_release_that_another_store_deployed_meanwhile_is_not_reverted(deploye
         if "restoring" in line:
             deployed.swarm.release_commits["production2"] = "another"
 
-    with pytest.raises(ExternalError, match="somebody else deployed another release since"):
+    with pytest.raises(ExternalError, match="another release has been deployed since"):
         swarm_deploy.deploy(
             dataclasses.replace(deployed.section, web_memory=0.05), deployed.store, deployed.swarm.target(),
             now=deployed.release_store.now, notify=deploy_elsewhere, digest=deployed.release_store.add_bundle("good 2"),

@@ -28,7 +28,7 @@ MAX_TRIES = 8
 MAX_FIRST_TRIES = 3
 """Tries before the first response, when the address may be wrong or the network down."""
 MAX_LIMIT_WAITS = 8
-"""Waits of one request for a rate limit that does not lift: over an hour with the growing waits."""
+"""Waits of one request for the same rate limit; with growing waits this is over an hour."""
 MAX_WAIT = 3 * 3600.0
 """Seconds of the longest single wait; for a longer one, the command stops and names the time."""
 MAX_REDIRECTS = 5
@@ -36,10 +36,10 @@ MAX_CLOCK_SKEW = 300.0
 """Seconds of clock difference to GitHub that are not reported."""
 CLOCK_SAMPLES = 60
 """Responses whose smallest time difference is the clock offset; GitHub truncates dates to whole seconds."""
-TOKEN_HINT = "make a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
+TOKEN_HINT = "create a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 EMPTY_RESPONSE = Response(0, {}, b"")
 REFUSAL_KINDS = ("refused", "other_server")
-API_URL_HINT = "is github.api_url right? For GitHub Enterprise it ends in /api/v3"
+API_URL_HINT = "check github.api_url; for GitHub Enterprise it ends in /api/v3"
 RESUME_HINT = "responses so far are kept in the cache; the same command (stargaze fetch) continues"
 
 
@@ -239,7 +239,7 @@ class Client:
         self.stats.refused += 1
         if limits > MAX_LIMIT_WAITS:
             raise ExternalError(
-                f"GitHub's {action.why} did not lift in {limits} waits ({_describe(request)})",
+                f"GitHub's {action.why} still applies after {limits} waits ({_describe(request)})",
                 hint=f"{RESUME_HINT}; wait an hour, and use the token in no other program",
             )
         _check_wait(request, action, at)

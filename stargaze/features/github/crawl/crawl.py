@@ -121,7 +121,7 @@ def crawl(
 def check_section(section: GithubSection, now: datetime) -> None:
     """Raise ConfigError or BadDataError for an invalid range or name, or names combined with a search, before any request."""
     if section.names and any(getattr(section, name).strip() for name in SEARCH_KEYS):
-        raise ConfigError("github.names and a search exclude each other", hint="keep one of them")
+        raise ConfigError("github.names cannot be combined with a search", hint="keep one of them")
     for name in (*section.names, *(name for name in section.star_history if name != "*")):
         check_name(name)
     read_search(section, now)

@@ -126,7 +126,7 @@ def test_a_wait_of_days_is_an_error(canned: Canned, clock: FakeClock, status: in
 
 def test_a_limit_that_never_lifts_is_an_error(canned: Canned, clock: FakeClock) -> None:
     client, _ = canned(make_response(403, SECONDARY))
-    with pytest.raises(ExternalError, match="did not lift in 9 waits") as caught:
+    with pytest.raises(ExternalError, match="still applies after 9 waits") as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
     assert sum(clock.slept) > 3600

@@ -251,7 +251,7 @@ def test_open_issues_are_counted_equally_by_rest_and_graphql(
 
 
 def test_names_and_a_search_exclude_each_other(run_crawl: RunCrawl) -> None:
-    with pytest.raises(ConfigError, match="exclude each other"):
+    with pytest.raises(ConfigError, match="cannot be combined with a search"):
         run_crawl(GithubSection(names=["a/b"], stars=">5"))
 
 
