@@ -217,10 +217,10 @@ def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
     """Return repositories whose counts follow a hidden popularity, each with its own noise."""
     random = np.random.default_rng([seed, 2025])  # not the stream of the seed alone, which the code under test may use
     wiki, organization = random.integers(0, 2, n), random.integers(0, 2, n)
-    fame = 1.0 + random.normal(0.0, 1.0, n) + 1.5 * wiki + organization
+    popularity = 1.0 + random.normal(0.0, 1.0, n) + 1.5 * wiki + organization
 
     def count(share: float, noise: float = 0.7) -> np.ndarray:
-        return np.floor(np.exp(np.clip(fame * share + random.normal(0.0, noise, n), -1.0, 12.0)))
+        return np.floor(np.exp(np.clip(popularity * share + random.normal(0.0, noise, n), -1.0, 12.0)))
 
     age = random.integers(100, 4000, n)
     idle = (age * random.random(n) ** 3).astype(int)

@@ -67,8 +67,8 @@ def check_isolation() -> Iterator[None]:
     threads, children = set(threading.enumerate()), _children()
     yield
     limit = time.monotonic() + GRACE
-    while left := _left(threads, children):
-        assert time.monotonic() < limit, f"left running: {left}"
+    while remaining := _left(threads, children):
+        assert time.monotonic() < limit, f"left running: {remaining}"
         time.sleep(0.01)
     after = _state()
     assert after == before, {name: (before[name], after[name]) for name in before if before[name] != after[name]}
@@ -84,8 +84,12 @@ def check_patches(check_isolation: None, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def _left(threads: set[threading.Thread], children: set[psutil.Process]) -> list[str]:
-    new = [str(one) for one in threading.enumerate() if one not in threads and not one.name.startswith(POOL_THREADS)]
-    return new + [str(one) for one in _children() - children]
+    new = [
+        str(thread_or_process)
+        for thread_or_process in threading.enumerate()
+        if thread_or_process not in threads and not thread_or_process.name.startswith(POOL_THREADS)
+    ]
+    return new + [str(thread_or_process) for thread_or_process in _children() - children]
 
 
 def _state() -> dict[str, Any]:

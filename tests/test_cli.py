@@ -37,7 +37,13 @@ from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "openstack", "flask", "celery", "kombu")
-NEEDED = {"predict": ["a/b"], "forecast": ["a/b"], "logs": ["web"], "scale": ["worker=2"], "drill": ["stargaze"]}
+REQUIRED_ARGUMENTS = {
+    "predict": ["a/b"],
+    "forecast": ["a/b"],
+    "logs": ["web"],
+    "scale": ["worker=2"],
+    "drill": ["stargaze"],
+}
 """The required arguments of commands."""
 GOOD = "full_name,stars\na/b,1\nc/d,2\n"
 
@@ -125,7 +131,7 @@ def test_the_command_in_an_example_config_works(run: Run, name: str) -> None:
         "stars": 12,
         "is_fork": 0,
     }
-    table = pd.DataFrame({theirs: [values.get(ours)] for ours, theirs in columns.items()})
+    table = pd.DataFrame({column: [values.get(field)] for field, column in columns.items()})
     file = Path(line.split()[-1])
     table.to_parquet(file) if file.suffix == ".parquet" else table.to_csv(file, index=False)
     shutil.copytree(example.parent, "examples")
@@ -169,7 +175,11 @@ def test_version_is_printed_on_stdout(run: Run) -> None:
         (["serve", "--port", "99999"], "option: serve.port should be from 0 to 65,535", "Port to listen on"),
         (["predict"], "Missing argument", "stargaze predict -h"),
         (["config", "--store", ""], "option: store.path should not be empty", "Folder of all artifacts"),
-        (["config", "--store", "a\0b"], "option: store.path should not contain NUL characters", "Folder of all artifacts"),
+        (
+            ["config", "--store", "a\0b"],
+            "option: store.path should not contain NUL characters",
+            "Folder of all artifacts",
+        ),
         (["status", "extra"], "extra", "stargaze status -h"),
         (["config", "-c", "."], ".: cannot be read", "stargaze init"),
     ],
@@ -208,9 +218,9 @@ def test_options_override_the_environment_which_overrides_the_file(run: Run, mon
     monkeypatch.setenv("STARGAZE_STORE_PATH", "environment")
     monkeypatch.setenv("STARGAZE_SERVE_PORT", "2")
 
-    found = strict(run("config", "--json", "--store", "option").out)
+    config = strict(run("config", "--json", "--store", "option").out)
 
-    assert (found["store"]["path"], found["serve"]["port"], found["tuning"]["seed"]) == ("option", 2, 1)
+    assert (config["store"]["path"], config["serve"]["port"], config["tuning"]["seed"]) == ("option", 2, 1)
 
 
 def test_characters_that_the_terminal_cannot_encode_are_escaped(run: Run) -> None:
@@ -224,7 +234,7 @@ def test_characters_that_the_terminal_cannot_encode_are_escaped(run: Run) -> Non
 def test_every_command_rejects_an_unknown_key(run: Run, command: str) -> None:
     Path("stargaze.toml").write_text("[tuning]\ntrails = 9\n")
 
-    ended = run(command, *NEEDED.get(command, []))
+    ended = run(command, *REQUIRED_ARGUMENTS.get(command, []))
 
     assert ended.code == 2
     assert ended.error == "stargaze.toml: tuning.trails is not a key"
@@ -233,7 +243,7 @@ def test_every_command_rejects_an_unknown_key(run: Run, command: str) -> None:
 
 @pytest.mark.parametrize("command", [name for name in EXAMPLES if name != "init"])
 def test_every_command_reads_the_config_file_of_its_option(run: Run, command: str) -> None:
-    ended = run(command, *NEEDED.get(command, []), "-c", "gone.toml")
+    ended = run(command, *REQUIRED_ARGUMENTS.get(command, []), "-c", "gone.toml")
 
     assert (ended.code, ended.error) == (3, "gone.toml: no such config file")
 
@@ -415,12 +425,12 @@ BAD_FEATURES = {
 def test_an_invalid_feature_set_is_one_line(run: Run, ready: Store, case: str, command: str) -> None:
     content = BAD_FEATURES[case]
     if isinstance(content, dict):
-        found = json.loads(ready.features.read_text())
+        description = json.loads(ready.features.read_text())
         changed = {
-            name: {**found[name], **value} if name == "split" and isinstance(value, dict) else value
+            name: {**description[name], **value} if name == "split" and isinstance(value, dict) else value
             for name, value in content.items()
         }
-        content = json.dumps(found | changed)
+        content = json.dumps(description | changed)
     ready.features.write_text(content)
     before = state(ready.root)
 
@@ -482,7 +492,7 @@ def test_status_lists_artifacts_and_the_commands_for_missing_ones(run: Run, read
 
 
 @pytest.fixture
-def made(run: Run, bundle_folder: Path) -> Path:
+def project_bundle(run: Run, bundle_folder: Path) -> Path:
     """The folder of a bundle in the store that is not deployed."""
     store = Store(Path("store"))
     folder = store.bundles / bundle_folder.name
@@ -491,20 +501,20 @@ def made(run: Run, bundle_folder: Path) -> Path:
     return folder
 
 
-def change(folder: Path, how: str) -> None:
+def change(folder: Path, kind: str) -> None:
     """Make a bundle differ from its manifest."""
     model = next(folder.glob("model-*"))
-    if how == "a changed byte":
+    if kind == "a changed byte":
         model.write_bytes(model.read_bytes()[:-1] + b"X")
-    elif how == "a longer file":
+    elif kind == "a longer file":
         model.write_bytes(model.read_bytes() + b"X")
-    elif how == "a missing file":
+    elif kind == "a missing file":
         model.unlink()
-    elif how == "a file too many":
+    elif kind == "a file too many":
         (folder / "more.pkl").write_bytes(b"x")
-    elif how == "a broken manifest":
+    elif kind == "a broken manifest":
         (folder / "manifest.json").write_text("{")
-    elif how == "a missing manifest":
+    elif kind == "a missing manifest":
         (folder / "manifest.json").unlink()
     else:
         model.symlink_to(model.rename(folder.parent / "elsewhere").resolve())
@@ -514,37 +524,39 @@ CHANGES = ["a changed byte", "a longer file", "a missing file", "a file too many
 CHANGES += ["a missing manifest", "a link"]
 
 
-@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("argv", [["deploy"], ["predict", "a/b"], ["serve", "--port", "0"]])
-def test_a_bundle_that_differs_from_its_manifest_is_rejected(run: Run, made: Path, argv: list[str], how: str) -> None:
+def test_a_bundle_that_differs_from_its_manifest_is_rejected(
+    run: Run, project_bundle: Path, argv: list[str], kind: str
+) -> None:
     store = Store(Path("store"))
     if argv[0] != "deploy":
         store.serving.mkdir()
-        store.current.symlink_to(made.resolve())
-    change(made, how)
+        store.current.symlink_to(project_bundle.resolve())
+    change(project_bundle, kind)
     before = state(store.root)
 
     ended = run(*argv)
 
     assert ended.code == 5
-    assert made.name in ended.error
+    assert project_bundle.name in ended.error
     assert "stargaze tune" in ended.hint
     assert before.items() <= state(store.root).items()
 
 
-def test_a_missing_latest_bundle_is_one_line(run: Run, made: Path) -> None:
+def test_a_missing_latest_bundle_is_one_line(run: Run, project_bundle: Path) -> None:
     Store(Path("store")).latest.write_text("0" * 64)
 
     assert run("deploy").code == 3
     assert run("predict", "a/b").error
 
 
-def test_a_port_in_use_is_one_line_that_suggests_another_port(run: Run, made: Path) -> None:
+def test_a_port_in_use_is_one_line_that_suggests_another_port(run: Run, project_bundle: Path) -> None:
     store = Store(Path("store"))
     store.serving.mkdir()
-    store.current.symlink_to(made.resolve())
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    store.current.symlink_to(project_bundle.resolve())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
 
         ended = run("serve", "--port", str(port))
 
@@ -569,7 +581,9 @@ def test_a_port_in_use_is_one_line_that_suggests_another_port(run: Run, made: Pa
         ("nobody/has-this", 3, "nobody/has-this: not among the 2,000 known repositories"),
     ],
 )
-def test_an_invalid_or_unknown_repository_is_one_line(run: Run, made: Path, name: str, code: int, message: str) -> None:
+def test_an_invalid_or_unknown_repository_is_one_line(
+    run: Run, project_bundle: Path, name: str, code: int, message: str
+) -> None:
     ended = run("predict", name)
 
     assert ended.code == code
@@ -577,13 +591,13 @@ def test_an_invalid_or_unknown_repository_is_one_line(run: Run, made: Path, name
     assert ended.hint
 
 
-def test_a_similar_repository_name_is_suggested(run: Run, made: Path, sample: pd.DataFrame) -> None:
+def test_a_similar_repository_name_is_suggested(run: Run, project_bundle: Path, sample: pd.DataFrame) -> None:
     name = sample["full_name"].iloc[0]
 
     assert run("predict", f"another/{name.partition('/')[2]}").hint == f"Did you mean {name}?"
 
 
-def test_predict_prints_a_table_and_json(run: Run, made: Path, sample: pd.DataFrame) -> None:
+def test_predict_prints_a_table_and_json(run: Run, project_bundle: Path, sample: pd.DataFrame) -> None:
     names = sample["full_name"].iloc[:2].tolist()
 
     people, programs = run("predict", *names), run("predict", "--json", *names)
@@ -602,9 +616,9 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> None:
     """Replace the computation of ``select-features`` by its earlier result, so that it only writes."""
     other = dataclasses.replace(selected.selection.feature_set, scores={})
-    found = Selection(other, selected.selection.reasons.iloc[::-1])
+    selection = Selection(other, selected.selection.reasons.iloc[::-1])
     picture = (selected.root / "selection.svg").read_bytes()
-    monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: found)
+    monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: selection)
     monkeypatch.setattr(
         "stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_bytes(picture)
     )
@@ -739,10 +753,10 @@ def test_a_second_command_in_a_store_is_rejected(run: Run, ready: Store, command
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("number", "code", "left"), [(signal.SIGTERM, 143, 0), (signal.SIGHUP, 129, 0), (signal.SIGKILL, -9, 1)]
+    ("number", "code", "remaining"), [(signal.SIGTERM, 143, 0), (signal.SIGHUP, 129, 0), (signal.SIGKILL, -9, 1)]
 )
 def test_no_process_of_screen_survives_its_end(
-    run: Run, ready: Store, number: signal.Signals, code: int, left: int, disposition: Disposition
+    run: Run, ready: Store, number: signal.Signals, code: int, remaining: int, disposition: Disposition
 ) -> None:
     """SIGTERM, SIGHUP and SIGKILL; only the last leaves the temporary folder behind."""
     disposition(signal.SIGHUP, signal.SIG_DFL)  # the process inherits it, even if nohup started the tests
@@ -755,17 +769,17 @@ def test_no_process_of_screen_survives_its_end(
 
     assert (process.returncode, "Traceback" in err) == (code, False)
     wait_for(lambda: not started.keys() & command_lines(ready).keys())
-    assert len(list(ready.root.glob(".screen-*"))) == left
+    assert len(list(ready.root.glob(".screen-*"))) == remaining
 
 
 def command_lines(store: Store) -> dict[int, str]:
     """Return the process ids of the screening processes of this test."""
-    found = {}
+    lines = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (folder / "cwd").resolve() == store.root.resolve().parent:
-                found[int(folder.name)] = (folder / "cmdline").read_text()
-    return {number: line for number, line in found.items() if "stargaze.tuning" in line}
+                lines[int(folder.name)] = (folder / "cmdline").read_text()
+    return {number: line for number, line in lines.items() if "stargaze.tuning" in line}
 
 
 @pytest.mark.parametrize(

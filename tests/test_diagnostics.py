@@ -15,22 +15,22 @@ from stargaze.pipeline import doctor
 from stargaze.store import Store
 
 
-def states(found: tuple[Check, ...]) -> dict[str, str]:
-    return {one.name: one.state for one in found}
+def states(checks: tuple[Check, ...]) -> dict[str, str]:
+    return {check.name: check.state for check in checks}
 
 
 def test_a_working_machine_is_ok_and_a_missing_token_is_a_warning(tmp_path: Path) -> None:
-    found = check_this_machine(tmp_path / "store" / "not" / "yet", {})
+    checks = check_this_machine(tmp_path / "store" / "not" / "yet", {})
 
-    assert states(found)["python"] == "ok"
-    assert states(found)["GITHUB_TOKEN"] == "warning"
+    assert states(checks)["python"] == "ok"
+    assert states(checks)["GITHUB_TOKEN"] == "warning"
     assert states(check_this_machine(tmp_path, {"GITHUB_TOKEN": "x"}))["GITHUB_TOKEN"] == "ok"
 
 
 def test_a_missing_program_has_an_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    git = next(one for one in check_this_machine(tmp_path, os.environ) if one.name == "program git")
+    git = next(check for check in check_this_machine(tmp_path, os.environ) if check.name == "program git")
 
     assert (git.state, git.fix) == ("error", "apt-get install git")
     assert git.as_row()["fix"] == "apt-get install git"
@@ -52,7 +52,7 @@ def test_the_error_of_a_check_is_its_result() -> None:
 def test_without_a_cloud_the_cloud_is_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    names = {one.name for one in doctor.run_checks(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
+    names = {check.name for check in doctor.run_checks(Config(), Store(tmp_path), {"HOME": str(tmp_path)})}
 
     assert "credentials" not in names
 
@@ -65,7 +65,7 @@ def test_unreachable_machines_are_an_error(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     settings = Config(infra=InfraSection(provider="static", hosts={"production1": "me@127.0.0.1"}))
 
-    found = states(doctor.run_checks(settings, Store(tmp_path), {"HOME": str(tmp_path)}))
+    results = states(doctor.run_checks(settings, Store(tmp_path), {"HOME": str(tmp_path)}))
 
-    assert found["production1: ssh"] == "error"
-    assert found["port 2375 from here"] == "ok"
+    assert results["production1: ssh"] == "error"
+    assert results["port 2375 from here"] == "ok"

@@ -15,9 +15,9 @@ SCRIPT = Path(__file__).parent.parent / "tools" / "docker-engine.sh"
 
 
 @contextlib.contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program that waits and ignores its arguments."""
-    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *words])
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *argv])
     try:
         yield program
     finally:
@@ -27,8 +27,8 @@ def started(*words: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def stop(folder: Path) -> str:
     """Stop the engine of a folder and return the error output."""
-    words = ["sh", SCRIPT, "stop", folder]
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stderr
+    argv = ["sh", SCRIPT, "stop", folder]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stderr
 
 
 def test_the_engine_is_stopped_even_if_it_stays_a_zombie(tmp_path: Path) -> None:

@@ -120,14 +120,14 @@ def test_no_public_name_is_defined_in_more_than_three_modules() -> None:
         for name in public_names(path):
             places[name].append(name_of(path))
 
-    assert {name: where for name, where in places.items() if len(where) > 3 and name != "main"} == {}
+    assert {name: modules for name, modules in places.items() if len(modules) > 3 and name != "main"} == {}
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
     imports = {dotted(path): set(imports_of(path)) for path in MODULES}
-    left = dict(imports)
-    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+    remaining = dict(imports)
+    while free := [name for name, needs in remaining.items() if not needs & remaining.keys()]:
         for name in free:
-            del left[name]
+            del remaining[name]
 
-    assert sorted(left) == []
+    assert sorted(remaining) == []

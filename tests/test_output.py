@@ -51,7 +51,7 @@ def test_json_output_leaves_out_text_lines(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    ("value", "plain"),
+    ("value", "expected"),
     [
         (float("nan"), None),
         (float("inf"), None),
@@ -70,15 +70,15 @@ def test_json_output_leaves_out_text_lines(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_json_is_strict_and_converts_numpy_values(
-    capsys: pytest.CaptureFixture[str], value: object, plain: object
+    capsys: pytest.CaptureFixture[str], value: object, expected: object
 ) -> None:
     """NaN is not JSON, and a NumPy number must not become text."""
     Output(as_json=True).answer({"x": value})
     Output(as_json=True).table([{"x": value}], ["x"])
 
     answer, table = capsys.readouterr().out.split("\n[\n")
-    assert strict(answer) == {"x": plain}
-    assert strict("[" + table) == [{"x": plain}]
+    assert strict(answer) == {"x": expected}
+    assert strict("[" + table) == [{"x": expected}]
 
 
 def test_a_table_shows_its_columns_and_empty_cells_for_missing_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from stargaze.system.files import sha256
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "stargaze" / "data" / "sample.parquet"
-LEAST, MOST = 13_000, 16_000
+MIN_ROWS, MAX_ROWS = 13_000, 16_000
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_all_columns_are_fields_and_none_is_empty(frame: pd.DataFrame) -> None:
 
 
 def test_each_repository_occurs_once_and_none_is_a_fork(frame: pd.DataFrame) -> None:
-    assert LEAST < len(frame) < MOST
+    assert MIN_ROWS < len(frame) < MAX_ROWS
     assert frame["id"].is_unique
     assert frame["id"].is_monotonic_increasing
     assert frame["full_name"].str.lower().is_unique
@@ -110,6 +110,6 @@ def test_no_date_is_later_than_the_fetch_date(frame: pd.DataFrame) -> None:
 
 
 def test_every_fold_has_enough_repositories(frame: pd.DataFrame) -> None:
-    found = pd.Series(assign_folds(frame["full_name"], FeaturesSection())).value_counts()
+    counts = pd.Series(assign_folds(frame["full_name"], FeaturesSection())).value_counts()
 
-    assert found.min() > 1_000
+    assert counts.min() > 1_000

@@ -51,7 +51,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield a temporary folder inside ``parent``, to be filled and renamed; delete it otherwise."""
     with convert_disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=parent))
         temporary.chmod(0o755)
     try:
         with convert_disk_errors(parent):

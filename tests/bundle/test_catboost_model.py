@@ -58,11 +58,11 @@ def test_the_tables_predict_what_catboost_predicts(original: Any, translated: Ca
 
 
 def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, rows: np.ndarray) -> None:
-    many = np.tile(rows, (50, 1))
-    answers = len(many) * len(model.features) * 8  # of every tree for every row [byte]
+    many_rows = np.tile(rows, (50, 1))
+    answers = len(many_rows) * len(model.features) * 8  # of every tree for every row [byte]
 
     tracemalloc.start()
-    model.predict(many)
+    model.predict(many_rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
@@ -89,17 +89,17 @@ def test_a_model_survives_serialization_without_catboost(
 ) -> None:
     monkeypatch.setitem(sys.modules, "catboost", None)
 
-    back = CatboostModel.from_bytes(model.to_bytes())
+    loaded = CatboostModel.from_bytes(model.to_bytes())
 
-    assert np.array_equal(back.predict(rows), model.predict(rows))
-    assert np.array_equal(back.contributions(rows), model.contributions(rows))
+    assert np.array_equal(loaded.predict(rows), model.predict(rows))
+    assert np.array_equal(loaded.contributions(rows), model.contributions(rows))
 
 
 def test_a_tree_without_splits_is_a_constant(rows: np.ndarray) -> None:
     """All rows are equal, so no split is found."""
-    alike = {"iterations": 3, "depth": 2, "allow_const_label": True, "bootstrap_type": "No"}
+    options = {"iterations": 3, "depth": 2, "allow_const_label": True, "bootstrap_type": "No"}
 
-    fitted = CategoricalCatBoost(alike, (), 0).fit(rows, np.full(len(rows), 2.5))
+    fitted = CategoricalCatBoost(options, (), 0).fit(rows, np.full(len(rows), 2.5))
 
     assert fitted.predict(rows) == pytest.approx(2.5)
 

@@ -85,9 +85,9 @@ def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
 
 def test_optional_columns_may_be_absent(folder: Path) -> None:
     """Names, dates and stars are enough."""
-    plain = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
+    required = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
 
-    assert forecast(GrowthBundle.load(folder), plain)[0].stars > 1390
+    assert forecast(GrowthBundle.load(folder), required)[0].stars > 1390
 
 
 def test_a_history_that_is_too_short_is_refused(folder: Path) -> None:
@@ -202,9 +202,9 @@ def test_tune_writes_a_growth_bundle_and_prints_the_baselines(run: Callable[...,
 
 
 def test_status_shows_the_growth_bundle(store: Store) -> None:
-    found = {row["artifact"]: row["contents"] for row in list_artifacts(store)}
+    contents = {row["artifact"]: row["contents"] for row in list_artifacts(store)}
 
-    assert found["growth bundle"] == store.latest_growth.read_text()[:12]
+    assert contents["growth bundle"] == store.latest_growth.read_text()[:12]
 
 
 def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:

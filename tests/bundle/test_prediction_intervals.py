@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.prediction_intervals import MIN_SPREAD, Intervals, append_prediction, spread_scale
 
-SURE = np.array([MIN_SPREAD])
+MINIMUM_SPREAD = np.array([MIN_SPREAD])
 radiuses = st.floats(-1, 40)
 
 
 def constant_intervals(radius: float) -> Intervals:
     """Return intervals with one radius [nat] for all counts and predictions, at the minimum spread."""
-    return Intervals(0.9, (0.0,), (0.0,), ((radius / float(spread_scale(SURE)[0]),),))
+    return Intervals(0.9, (0.0,), (0.0,), ((radius / float(spread_scale(MINIMUM_SPREAD)[0]),),))
 
 
 @given(
@@ -46,20 +46,20 @@ def test_an_interval_is_never_empty_or_negative(
 
 def test_a_count_is_inside_within_the_radius_of_its_class() -> None:
     """From ten stars on the radius is larger, because high counts are predicted too low."""
-    root = float(spread_scale(SURE)[0])
+    root = float(spread_scale(MINIMUM_SPREAD)[0])
     intervals = Intervals(0.9, (0.0, 10.0), (0.0,), ((0.1 / root,), (1.0 / root,)))
 
-    low, high = intervals.bounds(np.log1p([9.0, 30.0]), np.repeat(SURE, 2))
+    low, high = intervals.bounds(np.log1p([9.0, 30.0]), np.repeat(MINIMUM_SPREAD, 2))
 
     assert low.tolist() == [9.0, np.ceil(31 / np.e - 1)]  # 9 itself; from 30 on only the longer radius comes down to 11
     assert high.tolist() == [np.floor(10 * np.e - 1), np.floor(31 * np.e - 1)]
 
 
 def test_the_class_of_the_prediction_selects_the_radius() -> None:
-    root = float(spread_scale(SURE)[0])
+    root = float(spread_scale(MINIMUM_SPREAD)[0])
     intervals = Intervals(0.9, (0.0,), (0.0, 20.0), ((0.5 / root, 1.0 / root),))
 
-    low, high = intervals.bounds(np.log1p([19.0, 21.0]), np.repeat(SURE, 2))
+    low, high = intervals.bounds(np.log1p([19.0, 21.0]), np.repeat(MINIMUM_SPREAD, 2))
 
     assert low.tolist() == [np.ceil(20 / np.e**0.5 - 1), np.ceil(22 / np.e - 1)]
     assert high.tolist() == [np.floor(20 * np.e**0.5 - 1), np.floor(22 * np.e - 1)]
@@ -79,13 +79,13 @@ def test_a_predicted_error_below_the_minimum_is_raised_to_it() -> None:
 
 
 def test_the_lower_bound_can_be_zero() -> None:
-    low, _ = constant_intervals(3.0).bounds(np.array([2.0]), SURE)
+    low, _ = constant_intervals(3.0).bounds(np.array([2.0]), MINIMUM_SPREAD)
 
     assert low.tolist() == [0.0]
 
 
 def test_without_a_whole_count_inside_the_nearest_is_used() -> None:
-    low, high = constant_intervals(0.001).bounds(np.log1p(np.array([10.4])), SURE)
+    low, high = constant_intervals(0.001).bounds(np.log1p(np.array([10.4])), MINIMUM_SPREAD)
 
     assert (low.tolist(), high.tolist()) == ([10.0], [10.0])
 
@@ -94,7 +94,7 @@ def test_a_count_on_the_bound_is_inside() -> None:
     """Rounding errors of the logarithm do not exclude it."""
     stars = np.arange(1.0, 2_000.0)
 
-    low, high = constant_intervals(0.0).bounds(np.log1p(stars), np.repeat(SURE, len(stars)))
+    low, high = constant_intervals(0.0).bounds(np.log1p(stars), np.repeat(MINIMUM_SPREAD, len(stars)))
 
     assert np.array_equal(low, stars)
     assert np.array_equal(high, stars)

@@ -75,9 +75,9 @@ def test_every_family_predicts_the_same_after_serialization(family: Family) -> N
     model, inputs = fitted_model(family)
 
     kind, data = serialize_model(model)
-    back = deserialize_model(kind, data)
+    loaded = deserialize_model(kind, data)
 
-    assert back.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
+    assert loaded.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
     assert kind == (family.name if family.name in {"lightgbm", "xgboost", "catboost"} else "skops")
 
 
@@ -214,7 +214,7 @@ def test_an_unknown_format_is_refused(kind: str) -> None:
 def test_a_model_with_other_columns_cannot_predict(family: str) -> None:
     """The features of a bundle may not match its model."""
     model, inputs = fitted_model(FAMILIES[family])
-    back = deserialize_model(*serialize_model(model))
+    loaded = deserialize_model(*serialize_model(model))
 
     with pytest.raises(BadBundleError, match="cannot predict"):
-        back.predict(inputs[:, :2])
+        loaded.predict(inputs[:, :2])

@@ -32,9 +32,9 @@ print([hashlib.sha256(serialize_model(model)[1]).hexdigest() for model in MODELS
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 def test_a_model_survives_serialization(model: object) -> None:
-    back = deserialize_model("skops", make_reproducible(io.dumps(model)))
+    loaded = deserialize_model("skops", make_reproducible(io.dumps(model)))
 
-    assert np.array_equal(back.predict(INPUTS), model.predict(INPUTS))  # type: ignore[attr-defined]
+    assert np.array_equal(loaded.predict(INPUTS), model.predict(INPUTS))  # type: ignore[attr-defined]
 
 
 @pytest.mark.real

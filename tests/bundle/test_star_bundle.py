@@ -346,7 +346,9 @@ def test_a_changed_error_model_is_refused_even_if_the_manifest_matches(copy: Pat
         Bundle.load(copy).check_prototype()
 
 
-ODD = st.sampled_from([None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", [], [None], {}, {"file": "x"}])
+UNEXPECTED_VALUES = st.sampled_from(
+    [None, True, 0, -1, 1e308, float("nan"), "", "x", "../x", [], [None], {}, {"file": "x"}]
+)
 
 
 @pytest.mark.thorough
@@ -362,7 +364,7 @@ def test_a_randomly_changed_description_is_refused_or_predicts(
     while isinstance(item[key], (dict, list)) and item[key] and data.draw(st.booleans()):
         item = item[key]
         key = data.draw(st.sampled_from(sorted(item) if isinstance(item, dict) else range(len(item))))
-    item[key] = data.draw(ODD)
+    item[key] = data.draw(UNEXPECTED_VALUES)
     change_description(folder, lambda _: meta)
 
     try:

@@ -37,25 +37,25 @@ def booster(rows: np.ndarray) -> xgboost.Booster:
 
 
 def test_a_model_survives_serialization(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
+    loaded = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
-    assert np.array_equal(back.predict(rows), booster.predict(xgboost_model.to_matrix(rows, [0])))
+    assert np.array_equal(loaded.predict(rows), booster.predict(xgboost_model.to_matrix(rows, [0])))
 
 
 def test_contributions_equal_those_of_xgboost_and_add_up(booster: xgboost.Booster, rows: np.ndarray) -> None:
-    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
+    loaded = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
-    added = back.contributions(rows)
+    added = loaded.contributions(rows)
 
     assert added.shape == (300, 4)
-    assert added.sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-5)
+    assert added.sum(axis=1) == pytest.approx(loaded.predict(rows), abs=1e-5)
     assert np.abs(added[:, 0]).max() > 0.1
 
 
 def test_unseen_categories_are_predicted(booster: xgboost.Booster) -> None:
-    back = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
+    loaded = xgboost_model.load_xgboost(bytes(booster.save_raw("json")))
 
-    assert np.isfinite(back.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
+    assert np.isfinite(loaded.predict(np.array([[99.0, -np.inf, 1e30], [np.nan] * 3, [1e9, 0.0, 0.0]]))).all()
 
 
 def test_an_infinite_threshold_is_accepted() -> None:
@@ -87,8 +87,8 @@ def chain(length: int) -> Tree:
     none: dict[str, list[int]] = {name: [] for name in sets}
     size = {"num_deleted": "0", "num_feature": "3", "num_nodes": str(n), "size_leaf_vector": "1"}
     numbers = {"split_indices": [1] * n, "split_type": [0] * n, "default_left": [0] * n}
-    ways = {"left_children": left, "right_children": right, "parents": parents}
-    return {**ways, **same, **none, **numbers, "tree_param": size}
+    arrays = {"left_children": left, "right_children": right, "parents": parents}
+    return {**arrays, **same, **none, **numbers, "tree_param": size}
 
 
 def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows: np.ndarray) -> None:
@@ -96,9 +96,9 @@ def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows:
     model = json.loads(bytes(booster.save_raw("json")))
     model["learner"]["gradient_booster"]["model"]["trees"][0].update(chain(xgboost_model.MAX_DEPTH - 1))
 
-    back = xgboost_model.load_xgboost(json.dumps(model).encode())
+    loaded = xgboost_model.load_xgboost(json.dumps(model).encode())
 
-    assert back.contributions(rows).sum(axis=1) == pytest.approx(back.predict(rows), abs=1e-3)
+    assert loaded.contributions(rows).sum(axis=1) == pytest.approx(loaded.predict(rows), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -96,22 +96,22 @@ def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
 @pytest.fixture
 def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     """A cloud in memory whose machines answer at once, and playbooks that change nothing."""
-    there = FakeCloud()
+    fake = FakeCloud()
     Path("stargaze.toml").write_text('[infra]\nssh_from = ["192.0.2.0/24"]\ntimeout = 10\n')
-    monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: there)
+    monkeypatch.setattr("stargaze.infra.openstack.client.connect", lambda _: fake)
     monkeypatch.setattr("stargaze.infra.provision.wait_for_ssh", lambda *_: None)
     monkeypatch.setattr("stargaze.infra.ansible.configure.run_playbook", lambda *_, **__: SimpleNamespace(changed={}))
-    return there
+    return fake
 
 
 def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
     planned = json.loads(run("infra", "up", "--dry-run", "--json").out)
-    made = json.loads(run("infra", "up", "--json").out)
+    document = json.loads(run("infra", "up", "--json").out)
     again = json.loads(run("infra", "up", "--json").out)
 
-    assert planned == {"plan": made["plan"]}
-    assert {"action": "create", "resource": "server", "name": "stargaze-production1", "detail": ""} in made["plan"]
-    assert {"machine": "production1", "changed": 0} in made["machines"]
+    assert planned == {"plan": document["plan"]}
+    assert {"action": "create", "resource": "server", "name": "stargaze-production1", "detail": ""} in document["plan"]
+    assert {"machine": "production1", "changed": 0} in document["machines"]
     assert again == {"plan": [], "machines": []}
 
 
@@ -145,11 +145,11 @@ def test_who_types_no_name_deletes_nothing(run: Run, cloud: FakeCloud, monkeypat
             return True
 
     run("infra", "up")
-    stood = list(cloud.existing)
+    existing = list(cloud.existing)
     monkeypatch.setattr("sys.stdin", Terminal())
 
     ended = run("infra", "down")
 
     assert (ended.code, ended.error) == (2, "no name was typed; nothing was deleted")
     assert ended.hint == "stargaze infra down --yes"
-    assert cloud.existing == stood
+    assert cloud.existing == existing

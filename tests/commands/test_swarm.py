@@ -44,7 +44,7 @@ production1 = "debian@10.20.0.21"
 production2 = "debian@10.20.0.22"
 """
 SECTION = DeploySection(to="swarm", registry="registry.example")
-MADE = Release("c" * 40, "a" * 64, "deploy", "ann", "2026-03-01T12:00:00+00:00", None, {})
+RELEASE = Release("c" * 40, "a" * 64, "deploy", "ann", "2026-03-01T12:00:00+00:00", None, {})
 
 
 @pytest.fixture
@@ -297,9 +297,9 @@ def test_a_dry_run_prints_the_planned_changes(run: Run, fake: FakeSwarm, monkeyp
 def test_a_deploy_prints_release_and_machines(
     run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
-    completed = DeployResult(MADE, "image:1", ("production1", "production2"), changed, 2.0)
+    completed = DeployResult(RELEASE, "image:1", ("production1", "production2"), changed, 2.0)
     requests: list[dict[str, Any]] = []
-    monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **given: requests.append(given) or completed)
+    monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **options: requests.append(options) or completed)
 
     ended = run("deploy", "aaaa", "--force", "a new policy")
 

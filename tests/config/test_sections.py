@@ -50,7 +50,7 @@ UNITS |= {"weeks", "days", "machines", "CIDR", "replicas"}
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty folder, without a user file and environment variables."""
     monkeypatch.chdir(tmp_path)
 
@@ -142,14 +142,14 @@ def test_each_layer_overrides_the_previous_one() -> None:
         "[tuning]\ntrials = 2\nseed = 2\nfinalists = 2\nbundled_repositories = 2"
     )
 
-    found = read(
+    section = read(
         "[tuning]\ntrials = 3\nseed = 3\nfinalists = 3",
         {"STARGAZE_TUNING_TRIALS": "4", "STARGAZE_TUNING_SEED": "4"},
         tuning__trials=5,
     ).tuning
 
-    assert (found.trials, found.seed, found.finalists, found.bundled_repositories) == (5, 4, 3, 2)
-    assert found.coverage == Config().tuning.coverage
+    assert (section.trials, section.seed, section.finalists, section.bundled_repositories) == (5, 4, 3, 2)
+    assert section.coverage == Config().tuning.coverage
 
 
 def test_an_option_of_none_changes_nothing() -> None:
@@ -190,9 +190,9 @@ def test_environment_variables_are_parsed_as_the_type_of_their_key(name: str, te
 
 
 def test_a_whole_number_is_accepted_as_a_float() -> None:
-    found = read("[features]\nmax_missing = 1").features.max_missing
+    max_missing = read("[features]\nmax_missing = 1").features.max_missing
 
-    assert (found, type(found)) == (1.0, float)
+    assert (max_missing, type(max_missing)) == (1.0, float)
 
 
 # ---- errors -------------------------------------------------------------------------------------------------------

@@ -35,9 +35,9 @@ def test_a_valid_cluster_name_is_unchanged(name: str) -> None:
 
 
 def test_ranges_have_the_normal_form_of_neutron() -> None:
-    given = ["192.0.2.7", "192.0.2.7/32", "2001:DB8::/32", "2001:DB8::1", "198.51.100.0/255.255.255.0"]
+    ranges = ["192.0.2.7", "192.0.2.7/32", "2001:DB8::/32", "2001:DB8::1", "198.51.100.0/255.255.255.0"]
 
-    assert infra(ssh_from=given).ssh_from == ["192.0.2.7/32", "2001:db8::/32", "2001:db8::1/128", "198.51.100.0/24"]
+    assert infra(ssh_from=ranges).ssh_from == ["192.0.2.7/32", "2001:db8::/32", "2001:db8::1/128", "198.51.100.0/24"]
 
 
 @pytest.mark.parametrize("text", ["nonsense", "", " 192.0.2.7", "192.0.2.0/33", "fe80::1%eth0", "host.example"])

@@ -46,35 +46,35 @@ def options() -> set[str]:
 def words_of(snippet: str) -> list[str]:
     """Return the words of a shell command without assignments in front; empty if it is none."""
     try:
-        words = shlex.split(snippet)
+        argv = shlex.split(snippet)
     except ValueError:
         return []
-    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-        words = words[1:]
-    return words
+    while argv and re.fullmatch(r"[A-Z_]+=.*", argv[0]):
+        argv = argv[1:]
+    return argv
 
 
 def quoted(page: str, program: str) -> list[list[str]]:
     """Return the arguments of each call of a program that a page quotes."""
     calls = (words_of(snippet) for snippet in snippets(page))
-    return [words[1:] for words in calls if words and words[0].removeprefix(".venv/bin/") == program]
+    return [argv[1:] for argv in calls if argv and argv[0].removeprefix(".venv/bin/") == program]
 
 
-def resolve(words: list[str]) -> tuple[Any, list[str]]:
+def resolve(argv: list[str]) -> tuple[Any, list[str]]:
     """Return the command that the words name, and its arguments."""
-    command, rest = root(), list(words)
-    while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
-        assert rest[0] in command.commands, f"stargaze {' '.join(words)}: no command {rest[0]}"
-        command = command.commands[rest.pop(0)]
-    return command, rest
+    command, arguments = root(), list(argv)
+    while arguments and hasattr(command, "commands") and not arguments[0].startswith("-"):
+        assert arguments[0] in command.commands, f"stargaze {' '.join(argv)}: no command {arguments[0]}"
+        command = command.commands[arguments.pop(0)]
+    return command, arguments
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_quoted_command_can_be_typed(page: str) -> None:
-    for words in quoted(page, "stargaze"):
-        if any(word.isupper() for word in words[:1]):  # stargaze COMMAND --help
+    for argv in quoted(page, "stargaze"):
+        if any(word.isupper() for word in argv[:1]):  # stargaze COMMAND --help
             continue
-        command, arguments = resolve(words)
+        command, arguments = resolve(argv)
         if arguments and arguments not in (["--help"], ["--version"]):
             command.make_context("stargaze", arguments)
 
@@ -98,8 +98,8 @@ def test_every_command_is_documented() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_quoted_make_target_exists(page: str) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    for words in quoted(page, "make"):
-        assert {word for word in words if "=" not in word} <= set(targets), f"{page}: make {' '.join(words)}"
+    for argv in quoted(page, "make"):
+        assert {word for word in argv if "=" not in word} <= set(targets), f"{page}: make {' '.join(argv)}"
 
 
 def benchmarks(page: str) -> set[str]:
@@ -111,10 +111,10 @@ def benchmarks(page: str) -> set[str]:
 def test_every_quoted_benchmark_exists_and_has_its_options(page: str) -> None:
     for name in benchmarks(page):
         assert (ROOT / name).is_file(), f"{page}: {name}"
-    for words in quoted(page, "python"):
-        if words[0].startswith("benchmarks/"):
-            source = (ROOT / words[0]).read_text(encoding="utf-8")
-            assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
+    for argv in quoted(page, "python"):
+        if argv[0].startswith("benchmarks/"):
+            source = (ROOT / argv[0]).read_text(encoding="utf-8")
+            assert [word for word in argv if word.startswith("--") and f'"{word}"' not in source] == []
 
 
 def is_allowed(section: str, key: str, value: str) -> bool:

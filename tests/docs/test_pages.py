@@ -56,13 +56,13 @@ def layout(page: str) -> Iterator[Path]:
             continue
         folders: list[tuple[int, Path]] = []
         for line in block.text.splitlines():
-            found = TREE.fullmatch(line)
-            if not found or len(found[1]) > DEEPEST:
+            match = TREE.fullmatch(line)
+            if not match or len(match[1]) > DEEPEST:
                 continue
-            indent = len(found[1])
+            indent = len(match[1])
             folders = [(depth, folder) for depth, folder in folders if depth < indent]
             parent = folders[-1][1] if folders else ROOT
-            paths = [parent / name for name in found[2].split()]
+            paths = [parent / name for name in match[2].split()]
             yield from paths
             folders.append((indent, paths[0]))
 

@@ -94,13 +94,13 @@ def test_too_few_owners_for_the_folds_are_rejected_with_a_hint(store: Store, pla
     """A fold without rows cannot be evaluated."""
     names = [f"owner{number % 11}/r{number}" for number in range(400)]
     plausible(400, full_name=names).to_parquet(store.repositories)
-    many = dataclasses.replace(SECTION, folds=8)
+    section = dataclasses.replace(SECTION, folds=8)
 
     with pytest.raises(MissingInputError, match="too few owners: 3 of 8 folds would be empty") as caught:
-        read_dataset(store, many)
+        read_dataset(store, section)
 
     assert 'features.split_by = "repository"' in caught.value.hint
-    assert len(set(read_dataset(store, dataclasses.replace(many, split_by="repository")).folds)) == 10
+    assert len(set(read_dataset(store, dataclasses.replace(section, split_by="repository")).folds)) == 10
 
 
 def test_a_feature_set_survives_writing_and_reading(store: Store) -> None:

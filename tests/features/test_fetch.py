@@ -151,11 +151,11 @@ def test_without_a_fetch_date_the_latest_date_of_the_file_is_used(inputs: InputF
 
 def test_files_of_one_record_in_one_folder_were_fetched_together(inputs: InputFolder) -> None:
     """Otherwise each would seem to be fetched on the day of its last star, and its age would leak its stars."""
-    one = inputs.put("a/1.json", REST)
+    first = inputs.put("a/1.json", REST)
     two = inputs.put("a/2.json", {**REST, "id": 8, "full_name": "c/d", "updated_at": "2024-05-05T00:00:00Z"})
     far = inputs.put("b/3.json", {**REST, "id": 9, "full_name": "e/f", "updated_at": "2021-05-05T00:00:00Z"})
 
-    inputs.fetch(one, two, far)
+    inputs.fetch(first, two, far)
 
     assert inputs.rows()["fetched_at"].dt.year.tolist() == [2024, 2024, 2021]
     assert inputs.rows()["fetched_at"].dt.month.tolist() == [5, 5, 5]

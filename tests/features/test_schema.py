@@ -41,10 +41,10 @@ def test_an_empty_frame_has_every_column_and_only_missing_values(rows: int) -> N
 def test_a_missing_column_has_the_dtype_of_an_existing_one(field: Field) -> None:
     value = {"date": "2020-01-01", "list": ["a"], "text": "x", "category": "x"}.get(field.kind, 1)
 
-    given = conform(pd.DataFrame({field.name: [value, None]}))[field.name]
+    existing = conform(pd.DataFrame({field.name: [value, None]}))[field.name]
 
-    assert given.dtype == empty(2)[field.name].dtype
-    assert given.isna().tolist() == [False, True]
+    assert existing.dtype == empty(2)[field.name].dtype
+    assert existing.isna().tolist() == [False, True]
 
 
 def test_the_index_is_kept() -> None:

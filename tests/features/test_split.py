@@ -48,10 +48,10 @@ def test_all_repositories_of_an_owner_are_in_one_fold_in_any_case(names: list[st
 def test_a_fold_does_not_depend_on_other_repositories(
     names: list[str], others: list[str], section: FeaturesSection
 ) -> None:
-    alone = folds_of(names, section)
+    fewer = folds_of(names, section)
 
-    assert folds_of(names + others, section)[: len(names)] == alone
-    assert folds_of(others + names, section)[len(others) :] == alone
+    assert folds_of(names + others, section)[: len(names)] == fewer
+    assert folds_of(others + names, section)[len(others) :] == fewer
 
 
 @few
@@ -63,9 +63,9 @@ def test_every_value_is_a_fold_or_held_out(names: list[str], section: FeaturesSe
 @few
 @given(NAMES, SECTIONS)
 def test_by_repository_only_the_same_repository_stays_together(names: list[str], section: FeaturesSection) -> None:
-    apart = dataclasses.replace(section, split_by="repository")
+    by_repository = dataclasses.replace(section, split_by="repository")
     folds: dict[str, set[int]] = {}
-    for name, fold in zip(names, folds_of(names, apart), strict=True):
+    for name, fold in zip(names, folds_of(names, by_repository), strict=True):
         folds.setdefault(name.lower(), set()).add(fold)
 
     assert all(len(group) == 1 for group in folds.values())
@@ -88,11 +88,11 @@ def test_the_shares_are_those_of_the_config(test: float, validation: float, fold
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(0, 1), (7, 8), (12_345_678, 12_345_679), (2**31 - 2, 2**31 - 1), (10, 100), (1, 10)]
+    ("seed", "other"), [(0, 1), (7, 8), (12_345_678, 12_345_679), (2**31 - 2, 2**31 - 1), (10, 100), (1, 10)]
 )
-def test_every_seed_gives_another_split(one: int, other: int) -> None:
+def test_every_seed_gives_another_split(seed: int, other: int) -> None:
     """Seeds of many digits with the same beginning also differ."""
-    same = np.mean(assign_folds(MANY, FeaturesSection(seed=one)) == assign_folds(MANY, FeaturesSection(seed=other)))
+    same = np.mean(assign_folds(MANY, FeaturesSection(seed=seed)) == assign_folds(MANY, FeaturesSection(seed=other)))
 
     assert same < 0.3
 

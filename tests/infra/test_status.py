@@ -76,8 +76,8 @@ def test_ssh_uses_the_orchestration_machine_as_jump_host(state_dir: StateDir) ->
     assert shell == ["ssh", "-t", *command[1:]]
     assert command[-1] == "debian@10.20.0.13"
     assert [word for word in command if word.startswith("ProxyCommand=") and word.endswith("debian@203.0.113.9")]
-    alone = replace(SECTION, hosts={"production1": HOSTS["production1"]})
-    assert "ProxyCommand" not in str(ssh_command(alone, state_dir, "production1", terminal=False))
+    single_host = replace(SECTION, hosts={"production1": HOSTS["production1"]})
+    assert "ProxyCommand" not in str(ssh_command(single_host, state_dir, "production1", terminal=False))
 
 
 def test_an_unknown_machine_name_gets_a_suggestion_or_the_list(state_dir: StateDir) -> None:

@@ -55,9 +55,9 @@ class Workspace:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start a screening in containers, as a user does."""
-        command = [sys.executable, "-m", "stargaze", "screen", "--executor", "docker", "--json", *words]
+        command = [sys.executable, "-m", "stargaze", "screen", "--executor", "docker", "--json", *argv]
         # The engine of the tests has only the network of this machine.
         own = {"PYTHONPATH": str(self.project), "STARGAZE_SCREENING_BUILD_OPTIONS": "--network=host"}
         environment = {**os.environ, **own, **self.environment}
@@ -65,9 +65,9 @@ class Workspace:
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def screen(self, *words: str) -> CommandResult:
+    def screen(self, *argv: str) -> CommandResult:
         """Run a screening until it ends."""
-        return wait_for_result(self.start(*words))
+        return wait_for_result(self.start(*argv))
 
     @property
     def store(self) -> Store:
@@ -81,9 +81,9 @@ def wait_for_result(process: subprocess.Popen[str]) -> CommandResult:
     return CommandResult(process.returncode, out, err)
 
 
-def docker(*words: str) -> str:
+def docker(*argv: str) -> str:
     """Run a Docker command and return its output."""
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["docker", *argv], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def leaderboard(result: CommandResult) -> dict[tuple[str, str], dict[str, Any]]:
@@ -95,7 +95,7 @@ def remaining(workspace: Workspace) -> list[str]:
     """Return the containers and volumes of a workspace's screenings that exist on the engine."""
     label = f"--filter=label=stargaze.store={store_id(workspace.store.root)}"
     listings = (["ps", "--all", "--quiet", "--no-trunc"], ["volume", "ls", "--quiet"])
-    return [one for listing in listings for one in docker(*listing, label).split()]
+    return [item for listing in listings for item in docker(*listing, label).split()]
 
 
 def running(workspace: Workspace, family: str) -> str:

@@ -102,7 +102,7 @@ class Cluster:
         for name in names:
             layers = (package_layer(),) if name in PREINSTALLED else ()
             self.hosts[name] = self.lab.boot(name, f"{ADDRESSES[name]}/24", public_key, layers=layers)
-        pin_host_keys(self.state_dir, {one.name: (one.name, one.host_keys) for one in self.hosts.values()})
+        pin_host_keys(self.state_dir, {host.name: (host.name, host.host_keys) for host in self.hosts.values()})
         for name in names:
             self.hosts[name].wait()
 
@@ -112,10 +112,10 @@ class Cluster:
         (remote,) = to_ssh_hosts([machine_host], ssh_access(SECTION, self.state_dir))
         return remote.login_argv
 
-    def play(self, playbook: str = "site.yml", *words: str, **variables: Any) -> PlaybookRun:
+    def play(self, playbook: str = "site.yml", *argv: str, **variables: Any) -> PlaybookRun:
         """Run a playbook on the inventory that stargaze writes, with extra variables."""
         inventory, _ = prepare_inventory(SECTION, self.state_dir, self.store)
-        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, playbook_folder() / playbook, *words]
+        command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, playbook_folder() / playbook, *argv]
         command += ["--extra-vars", json.dumps(variables)]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
@@ -130,8 +130,8 @@ class Cluster:
     def run_on_ray_head(self, script: str, *, token: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Python on the head of the Ray cluster with the account and the settings of its jobs."""
         without = "" if token else "unset RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH;"
-        words = f"set -a; . /etc/stargaze/ray.env; {without} exec timeout 180 /opt/stargaze/bin/python -"
-        return self.hosts["development"].run("sudo", "-u", "ray", "sh", "-c", words, stdin=script, check=False)
+        command = f"set -a; . /etc/stargaze/ray.env; {without} exec timeout 180 /opt/stargaze/bin/python -"
+        return self.hosts["development"].run("sudo", "-u", "ray", "sh", "-c", command, stdin=script, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -42,11 +42,13 @@ class CloudLab:
     @contextlib.contextmanager
     def external_network(self, project: Tenancy, name: str, *, addresses: int) -> Iterator[Any]:
         """Create another external network for one project, with few addresses: each router and each floating IP uses one."""
-        made = seed.create_external_network(self.admin, name, "127.67.0", last=9 + addresses, project=project.project)
+        network = seed.create_external_network(
+            self.admin, name, "127.67.0", last=9 + addresses, project=project.project
+        )
         try:
-            yield made
+            yield network
         finally:
-            self.admin.network.delete_network(made)
+            self.admin.network.delete_network(network)
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +71,12 @@ def cloud_lab() -> Iterator[CloudLab]:
 @pytest.fixture
 def cloud_project(cloud_lab: CloudLab, tmp_path: Path) -> Iterator[Tenancy]:
     """An empty project with its logins; it is deleted with all of its resources after the test."""
-    with tenancy(cloud_lab.lab, cloud_lab.admin, tmp_path, f"test-{secrets.token_hex(4)}") as made:
-        yield made
+    with tenancy(cloud_lab.lab, cloud_lab.admin, tmp_path, f"test-{secrets.token_hex(4)}") as project:
+        yield project
 
 
 @pytest.fixture
 def faults(cloud_lab: CloudLab) -> Iterator[Faults]:
     """Proxies in front of all services; the logins of ``cloud_project.clouds(faults)`` use them."""
-    with fault_proxies(cloud_lab.lab.facts()["ports"]) as made:
-        yield made
+    with fault_proxies(cloud_lab.lab.facts()["ports"]) as proxies:
+        yield proxies

@@ -92,7 +92,7 @@ def opened(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def count_kinds(project: Tenancy) -> Counter[str]:
     """Count the resources of each kind in the project."""
-    return Counter(thing.kind for thing in project.inventory())
+    return Counter(resource.kind for resource in project.inventory())
 
 
 # ---- up and down --------------------------------------------------------------------------------------------------
@@ -118,8 +118,10 @@ def test_up_creates_five_tagged_machines_and_a_second_up_changes_nothing(
         "server group": 1,
     }
     tag = "stargaze-infra-stargaze"
-    untagged = [one for one in cloud_project.inventory() if tag not in one.tags and one.kind not in UNTAGGED]
-    assert [one.kind for one in untagged] == ["port"]  # created and deleted by the router
+    untagged = [
+        resource for resource in cloud_project.inventory() if tag not in resource.tags and resource.kind not in UNTAGGED
+    ]
+    assert [resource.kind for resource in untagged] == ["port"]  # created and deleted by the router
     assert str(resources["floating IP stargaze-orchestration"].spec["address"]).startswith("127.66.")
     faults.clear_calls()
     assert cluster.plan().changes == ()
@@ -139,13 +141,13 @@ def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(opened
 
 
 def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_project: Tenancy) -> None:
-    foreign = {thing.id for thing in cloud_project.create_foreign()}
+    foreign = {resource.id for resource in cloud_project.create_foreign()}
     cluster = opened()
     cluster.up()
 
     cluster.down()
 
-    assert {thing.id for thing in cloud_project.inventory()} == foreign
+    assert {resource.id for resource in cloud_project.inventory()} == foreign
     cluster.down()  # a second time it has nothing to do
 
 
@@ -158,7 +160,9 @@ def test_two_clusters_in_one_project_do_not_affect_each_other(opened: Open, clou
     first.down()
 
     assert second.plan().changes == ()
-    assert {thing.name.split("-")[0] for thing in cloud_project.inventory() if thing.kind == "server"} == {"other"}
+    assert {resource.name.split("-")[0] for resource in cloud_project.inventory() if resource.kind == "server"} == {
+        "other"
+    }
 
 
 def test_up_scales_to_the_configured_number_of_machines(opened: Open, cloud_project: Tenancy) -> None:
@@ -170,7 +174,7 @@ def test_up_scales_to_the_configured_number_of_machines(opened: Open, cloud_proj
 
     opened().up()
 
-    assert sorted(one.name for one in cloud_project.inventory() if one.kind == "server") == [
+    assert sorted(resource.name for resource in cloud_project.inventory() if resource.kind == "server") == [
         "stargaze-development",
         "stargaze-orchestration",
         "stargaze-production1",
@@ -196,7 +200,7 @@ def test_an_existing_network_and_keypair_are_used_and_not_deleted(
     assert count_kinds(cloud_project)["router"] == 0
     assert cluster.plan().changes == ()
     cluster.down()
-    assert [(one.kind, one.name) for one in cloud_project.inventory()] == [
+    assert [(resource.kind, resource.name) for resource in cloud_project.inventory()] == [
         ("keypair", "stargaze"),
         ("network", "campus"),
         ("subnet", "campus"),
@@ -280,7 +284,7 @@ def test_a_keypair_of_the_same_name_with_another_key_is_not_replaced(opened: Ope
 
     assert count_kinds(cloud_project)["server"] == 0
     opened().down()
-    assert [(one.kind, one.name) for one in cloud_project.inventory()] == [("keypair", "stargaze")]
+    assert [(resource.kind, resource.name) for resource in cloud_project.inventory()] == [("keypair", "stargaze")]
 
 
 def test_up_repairs_a_damaged_network(opened: Open, cloud_project: Tenancy) -> None:

@@ -45,23 +45,23 @@ class Workspace:
     def store(self) -> Store:
         return Store(self.folder / "store")
 
-    def run(self, *words: str, **more: str) -> CommandResult:
+    def run(self, *argv: str, **more: str) -> CommandResult:
         """Run a command until it ends."""
-        with self.started(*words, **more) as process:
+        with self.started(*argv, **more) as process:
             out, err = process.communicate(timeout=TIMEOUT)
         return CommandResult(process.returncode, out, err)
 
-    def run_json(self, *words: str) -> Any:
+    def run_json(self, *argv: str) -> Any:
         """Run a command that succeeds, and return the JSON that it prints."""
-        result = self.run(*words, "--json")
+        result = self.run(*argv, "--json")
         assert result.code == 0, result.err
         return result.json
 
     @contextlib.contextmanager
-    def started(self, *words: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *argv: str, **more: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; kill it at the end if it still runs."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self.folder,
             env={**self.cluster.environment, **more},
             stdout=subprocess.PIPE,
@@ -84,8 +84,10 @@ class Workspace:
     def remote_journal(self) -> list[str]:
         """Return the finished trials of the tuning that runs on the head."""
         paths = list((self.cluster.root / "ray" / "jobs").glob("*/store/trials.jsonl"))
-        mine = [path for path in paths if json.loads((path.parent.parent / "job.json").read_text())["id"] == self.job()]
-        return mine[0].read_text().splitlines()[1:] if mine else []
+        matching = [
+            path for path in paths if json.loads((path.parent.parent / "job.json").read_text())["id"] == self.job()
+        ]
+        return matching[0].read_text().splitlines()[1:] if matching else []
 
     def job(self) -> str:
         """Return the id of the job that was started from here."""
@@ -133,7 +135,7 @@ def test_tuning_on_the_cluster_shows_progress_and_finds_the_same_trials_as_local
     assert "tune:   0% inspecting development" in result.err
     assert "trial 24 of 24, best " in result.err
     tuned = result.json
-    found, bundle = workspace.trials(), Path(tuned["bundle"])
+    trials, bundle = workspace.trials(), Path(tuned["bundle"])
 
     assert verify_files(workspace.folder / bundle) == bundle.name == workspace.store.latest.read_text().strip()
     assert (workspace.folder / bundle).parent == workspace.store.bundles
@@ -142,7 +144,7 @@ def test_tuning_on_the_cluster_shows_progress_and_finds_the_same_trials_as_local
 
     local = workspace.run_json("tune", "--trials", "24")
 
-    assert workspace.trials() == found
+    assert workspace.trials() == trials
     assert {name: tuned[name] for name in ("best", "scores", "trials", "failed")}.keys() <= local.keys()
     assert local["scores"] == tuned["scores"]
 
@@ -157,13 +159,15 @@ def test_ctrl_c_stops_the_job_and_downloads_the_finished_trials(workspace: Works
     assert (process.returncode, ray_status(workspace.cluster, job)) == (130, "STOPPED"), err
     assert "hint:  stargaze tune --resume continues" in err
     assert not (workspace.store.root / "job.json").exists()
-    kept = [json.loads(line) for line in workspace.store.journal.read_text().splitlines()[1:]]
-    assert len(kept) >= 5
+    trials = [json.loads(line) for line in workspace.store.journal.read_text().splitlines()[1:]]
+    assert len(trials) >= 5
 
-    tuned = workspace.run_json("tune", "--resume", "--trials", str(len(kept) + 3), "--on", "cluster")
+    tuned = workspace.run_json("tune", "--resume", "--trials", str(len(trials) + 3), "--on", "cluster")
 
-    assert tuned["trials"] == len(set(workspace.trials())) == len(kept) + 3
-    assert {json.dumps(one["parameters"], sort_keys=True) for one in kept} <= {one for _, one, _ in workspace.trials()}
+    assert tuned["trials"] == len(set(workspace.trials())) == len(trials) + 3
+    assert {json.dumps(trial["parameters"], sort_keys=True) for trial in trials} <= {
+        parameters for _, parameters, _ in workspace.trials()
+    }
     assert not workspace.store.journal.exists()
 
 
@@ -235,13 +239,13 @@ def test_features_are_selected_and_families_screened_on_the_cluster(workspace: W
 def test_repositories_are_fetched_on_the_cluster_and_the_token_is_stored_nowhere(workspace: Workspace) -> None:
     token = "ghp_a-token-of-nobody"
     with running(World(200, tokens={token: "good"})) as url:
-        words = ("fetch", "--stars", ">=1", "--limit", "20", "--on", "cluster")
-        result = workspace.run(*words, GITHUB_TOKEN=token, STARGAZE_GITHUB_API_URL=url)
+        argv = ("fetch", "--stars", ">=1", "--limit", "20", "--on", "cluster")
+        result = workspace.run(*argv, GITHUB_TOKEN=token, STARGAZE_GITHUB_API_URL=url)
 
     assert result.code == 0, result.err
-    found = pd.read_parquet(workspace.store.repositories)
-    assert len(found) == 20
-    assert found["commits"].notna().all()  # asked by GraphQL, which wants the token
+    repositories = pd.read_parquet(workspace.store.repositories)
+    assert len(repositories) == 20
+    assert repositories["commits"].notna().all()  # requested by GraphQL, which needs the token
     assert "requests" in result.out
     files = [
         path for folder in (workspace.cluster.root, workspace.folder) for path in folder.rglob("*") if path.is_file()
@@ -253,16 +257,16 @@ def test_files_of_records_are_sent_to_the_cluster(workspace: Workspace) -> None:
     record = {"id": 7, "full_name": "a/b", "stargazers_count": 3, "created_at": "2015-01-01T00:00:00Z"}
     (workspace.folder / "some records.json").write_text(json.dumps([record]))
 
-    found = workspace.run_json("fetch", "some records.json", "--on", "cluster")
+    summary = workspace.run_json("fetch", "some records.json", "--on", "cluster")
 
-    assert found["repositories"] == 1
+    assert summary["repositories"] == 1
     assert pd.read_parquet(workspace.store.repositories)["full_name"].tolist() == ["a/b"]
 
 
 def test_trials_of_a_failed_node_run_on_the_other_node(workspace: Workspace) -> None:
     """All two hundred trials finish once, and they equal those of an undisturbed tuning."""
     undisturbed = workspace.run_json("tune", "--trials", "200", "--on", "cluster")
-    found = workspace.trials()
+    trials = workspace.trials()
     node = workspace.cluster.nodes[WORKER]
     try:
         with workspace.started("tune", "--trials", "200", "--on", "cluster", "--json") as process:
@@ -279,6 +283,6 @@ def test_trials_of_a_failed_node_run_on_the_other_node(workspace: Workspace) -> 
     assert process.returncode == 0, err
     tuned = json.loads(out)
     assert (tuned["trials"], tuned["failed"]) == (200, 0)
-    assert workspace.trials() == found
+    assert workspace.trials() == trials
     assert tuned["scores"] == undisturbed["scores"]
     assert Path(tuned["bundle"]).name == workspace.store.latest.read_text().strip()

@@ -54,9 +54,9 @@ def cloud(cloud_project: Tenancy) -> Any:
 @pytest.fixture
 def network(cloud: Any) -> Any:
     """A network with a subnet."""
-    made = cloud.network.create_network(name="inside")
-    cloud.network.create_subnet(name="inside", network_id=made.id, ip_version=4, cidr="10.77.0.0/24")
-    return made
+    created = cloud.network.create_network(name="inside")
+    cloud.network.create_subnet(name="inside", network_id=created.id, ip_version=4, cidr="10.77.0.0/24")
+    return created
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def create(cloud: Any, network: Any) -> Callable[..., Any]:
     """Request a server; return it in its first state."""
 
     def create(name: str = "one", **more: Any) -> Any:
-        given = {
+        options = {
             "image_id": cloud.image.find_image("debian-12").id,
             "flavor_id": cloud.compute.find_flavor("m1.small").id,
             "networks": [{"uuid": network.id}],
         }
-        return cloud.compute.create_server(name=name, **{**given, **more})
+        return cloud.compute.create_server(name=name, **{**options, **more})
 
     return create
 
@@ -140,8 +140,8 @@ def test_every_kind_of_resource_has_tags(cloud: Any, cloud_project: Tenancy, net
 
     lists = (nets.networks, nets.subnets, nets.security_groups, nets.ports, nets.routers, nets.ips)
     assert [len(list(query(tags=TAG))) for query in lists] == [1] * 6
-    assert [one.name for one in cloud.compute.servers(tags=TAG)] == ["one"]
-    tagged = {thing.kind for thing in cloud_project.inventory() if thing.tags == (TAG,)}
+    assert [server.name for server in cloud.compute.servers(tags=TAG)] == ["one"]
+    tagged = {resource.kind for resource in cloud_project.inventory() if resource.tags == (TAG,)}
     assert tagged == {"server", "network", "subnet", "security group", "port", "router", "floating IP"}
 
 
@@ -149,7 +149,7 @@ def test_no_two_servers_of_a_group_share_a_host(cloud_lab: CloudLab, cloud: Any,
     """Anti-affinity is enforced; a server without a free host goes to ERROR with the reason."""
     group = cloud.compute.create_server_group(name="apart", policy="anti-affinity")
     servers = [create(f"s{number}", scheduler_hints={"group": group.id}) for number in range(5)]
-    hosts = {cloud_lab.admin.compute.get_server(ready(cloud, one).id).compute_host for one in servers}
+    hosts = {cloud_lab.admin.compute.get_server(ready(cloud, server).id).compute_host for server in servers}
 
     assert len(hosts) == 5
 
@@ -188,13 +188,13 @@ def test_an_exhausted_address_pool_is_an_error(cloud_lab: CloudLab, cloud: Any, 
 
 def test_a_network_of_another_project_can_be_shared(cloud_lab: CloudLab, cloud: Any, cloud_project: Tenancy) -> None:
     """A network of the operator is visible to the project with which it is shared."""
-    theirs = cloud_lab.admin.network.create_network(name="provided")
+    shared = cloud_lab.admin.network.create_network(name="provided")
     try:
         assert cloud.network.find_network("provided") is None
-        cloud_project.share_network(theirs)
-        assert cloud.network.find_network("provided").id == theirs.id
+        cloud_project.share_network(shared)
+        assert cloud.network.find_network("provided").id == shared.id
     finally:
-        cloud_lab.admin.network.delete_network(theirs)
+        cloud_lab.admin.network.delete_network(shared)
 
 
 def test_a_server_that_fails_to_start_is_in_error_with_the_reason(
@@ -305,12 +305,12 @@ def test_clouds_yaml_is_readable_only_by_its_owner_and_valid_for_the_sdk(
 
 def test_foreign_resources_can_be_created_in_the_project(cloud_lab: CloudLab, cloud_project: Tenancy) -> None:
     """They are listed, have no tags, and are deleted with the project."""
-    theirs = cloud_project.create_foreign()
+    foreign = cloud_project.create_foreign()
 
     kinds = {"server", "keypair", "network", "subnet", "router", "port", "security group", "floating IP"}
-    assert {thing.kind for thing in theirs} == kinds
-    assert {thing.tags for thing in theirs} == {()}
-    assert cloud_project.inventory() == sorted(theirs)
+    assert {resource.kind for resource in foreign} == kinds
+    assert {resource.tags for resource in foreign} == {()}
+    assert cloud_project.inventory() == sorted(foreign)
 
 
 @pytest.fixture
@@ -325,9 +325,9 @@ def proxied(cloud_project: Tenancy, faults: Faults) -> Any:
 
 def test_calls_are_counted_by_service_method_and_path(proxied: Any, faults: Faults) -> None:
     """Ids and names are replaced in paths; links in responses lead through the proxies."""
-    made = [proxied.network.create_network(name=f"n{number}") for number in range(3)]
-    for one in made:
-        proxied.network.get_network(one.id)
+    networks = [proxied.network.create_network(name=f"n{number}") for number in range(3)]
+    for network in networks:
+        proxied.network.get_network(network.id)
     proxied.compute.create_keypair(name="mine", public_key=KEY)
     proxied.compute.delete_keypair("mine")
 
@@ -354,7 +354,7 @@ def test_a_service_can_reject_calls(proxied: Any, faults: Faults, status: int) -
 
 
 @pytest.mark.parametrize(
-    ("moment", "seen", "done"),
+    ("moment", "error", "done"),
     [
         ("before", ConnectFailure, False),
         ("after", ConnectFailure, True),
@@ -362,14 +362,14 @@ def test_a_service_can_reject_calls(proxied: Any, faults: Faults, status: int) -
     ],
 )
 def test_a_connection_can_be_dropped(
-    proxied: Any, faults: Faults, moment: Any, seen: type[Exception], done: bool
+    proxied: Any, faults: Faults, moment: Any, error: type[Exception], done: bool
 ) -> None:
     """The client cannot know whether the call was executed, and has to check."""
     faults.drop(moment, service="neutron", method="POST", path="*/networks", times=1)
 
-    with pytest.raises(seen):
+    with pytest.raises(error):
         proxied.network.create_network(name="once")
-    assert [one.name for one in proxied.network.networks(name="once")] == ["once"] * done
+    assert [network.name for network in proxied.network.networks(name="once")] == ["once"] * done
     assert [call.status for call in faults.calls if call.method == "POST"] == [None]
 
 
@@ -420,8 +420,8 @@ def test_programs_are_recognized_by_pid_and_start_time(cloud_lab: CloudLab) -> N
     """A later program with the same pid is not stopped."""
     programs = cloud_lab.lab.programs()
 
-    assert {one.name for one in programs} == {"keystone", "placement", "glance", "neutron", "nova"}
-    assert not any(dataclasses.replace(one, started=one.started + 1).runs for one in programs)
+    assert {program.name for program in programs} == {"keystone", "placement", "glance", "neutron", "nova"}
+    assert not any(dataclasses.replace(program, started=program.started + 1).runs for program in programs)
 
 
 def test_programs_end_with_their_parent(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pipeline:
     """Run the pipeline from the sample to a release, command by command: one test process runs it, the other waits."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "pipeline"
-    project, quick, output = Project(folder / "full"), Project(folder / "quick"), folder / "output.json"
+    project, quick_project, output = Project(folder / "full"), Project(folder / "quick"), folder / "output.json"
     project.folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -32,15 +32,15 @@ def job(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pipeline:
                 "tune": project.run_json("tune", "--trials", "3"),
                 "deploy": project.run_json("deploy"),
             }
-            project.copy(quick.folder)
-            board = pd.read_csv(quick.store / "leaderboard.csv")
+            project.copy(quick_project.folder)
+            board = pd.read_csv(quick_project.store / "leaderboard.csv")
             board = board[board["family"].isin(["dummy", "ridge", "elastic-net"])]
-            board.to_csv(quick.store / "leaderboard.csv", index=False)
+            board.to_csv(quick_project.store / "leaderboard.csv", index=False)
             output.write_text(json.dumps(outputs))
-    return Pipeline(project, json.loads(output.read_text()), quick)
+    return Pipeline(project, json.loads(output.read_text()), quick_project)
 
 
 @pytest.fixture(scope="session")
-def quick(job: Pipeline) -> Project:
+def quick_project(job: Pipeline) -> Project:
     """A project that is only copied, whose tuning takes seconds."""
-    return job.quick
+    return job.quick_project

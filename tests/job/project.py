@@ -42,28 +42,28 @@ class Project:
     def store(self) -> Path:
         return self.folder / "store"
 
-    def run(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command until it exits, and compare its exit code."""
         done = subprocess.run(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == expect, f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def run_json(self, *words: str) -> Any:
+    def run_json(self, *argv: str) -> Any:
         """Run a command and return the JSON that it prints."""
-        return json.loads(self.run(*words, "--json").stdout)
+        return json.loads(self.run(*argv, "--json").stdout)
 
     @contextlib.contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; at the end, kill every process that it left."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
@@ -124,13 +124,13 @@ def listen_addresses(pids: list[int]) -> set[str]:
     for pid in pids:
         with contextlib.suppress(OSError):
             inodes |= {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
-    found = set()
+    addresses = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
-                found.add(words[1].split(":")[0])
-    return found
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                addresses.add(fields[1].split(":")[0])
+    return addresses
 
 
 def wait(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
@@ -148,5 +148,5 @@ class Pipeline:
 
     project: Project
     output: dict[str, Any]
-    quick: Project
+    quick_project: Project
     """A copy whose leaderboard holds only families that are fitted in a moment; it is only copied, never changed."""

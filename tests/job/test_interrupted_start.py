@@ -12,8 +12,8 @@ from tests.job.project import TIMEOUT, Project, read_process_file, wait
 pytestmark = pytest.mark.job
 
 
-def test_ctrl_c_while_ray_starts_ends_all_processes(quick: Project, tmp_path: Path) -> None:
-    project = quick.copy(tmp_path)
+def test_ctrl_c_while_ray_starts_ends_all_processes(quick_project: Project, tmp_path: Path) -> None:
+    project = quick_project.copy(tmp_path)
 
     with project.started("tune", "--trials", "500") as process:
         wait(lambda: any(b"gcs_server" in read_process_file(pid, "cmdline") for pid in project.processes()), process)

@@ -26,9 +26,9 @@ class Interrupted:
     addresses: set[str]
 
 
-def interrupt(project: Project, number: signal.Signals, trials: int, *words: str) -> Interrupted:
+def interrupt(project: Project, number: signal.Signals, trials: int, *argv: str) -> Interrupted:
     """Start a long tuning and send it a signal as soon as `trials` trials have finished."""
-    with project.started("tune", "--trials", "500", "--max-concurrent", "1", *words) as process:
+    with project.started("tune", "--trials", "500", "--max-concurrent", "1", *argv) as process:
         wait(lambda: len(project.trials()) >= trials, process)
         addresses = listen_addresses(project.processes())
         process.send_signal(number)
@@ -38,9 +38,9 @@ def interrupt(project: Project, number: signal.Signals, trials: int, *words: str
 
 
 @pytest.fixture(scope="module")
-def stopped(quick: Project, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+def stopped(quick_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     """Press Ctrl-C after two trials, and wait until every process of the run has ended, including Ray."""
-    return interrupt(quick.copy(tmp_path_factory.mktemp("stopped")), signal.SIGINT, 2)
+    return interrupt(quick_project.copy(tmp_path_factory.mktemp("stopped")), signal.SIGINT, 2)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_no_finished_trial_is_repeated_after_a_kill(killed: Interrupted) -> None
     tuned = project.run_json("tune", "--trials", str(number), "--resume")
 
     table = pd.read_parquet(project.store / "trials.parquet")
-    tried = list(zip(table["family"], table["parameters"], strict=True))
+    configurations = list(zip(table["family"], table["parameters"], strict=True))
     before = [(trial["family"], json.dumps(trial["parameters"], sort_keys=True)) for trial in killed.trials]
-    assert tuned["trials"] == len(tried) == len(set(tried)) == number
-    assert set(before) <= set(tried)
+    assert tuned["trials"] == len(configurations) == len(set(configurations)) == number
+    assert set(before) <= set(configurations)
     assert not (project.store / "trials.jsonl").exists()

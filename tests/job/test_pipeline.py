@@ -99,7 +99,7 @@ def test_known_repositories_are_predicted_in_the_terminal(job: Pipeline) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "text"),
+    ("argv", "code", "text"),
     [
         (("predict", "../etc"), 2, "../etc"),
         (("predict", "no/such-repository"), 3, "no/such-repository"),
@@ -109,9 +109,9 @@ def test_known_repositories_are_predicted_in_the_terminal(job: Pipeline) -> None
     ],
 )
 def test_an_invalid_command_prints_an_error_and_a_hint_and_sets_the_exit_code(
-    job: Pipeline, words: tuple[str, ...], code: int, text: str
+    job: Pipeline, argv: tuple[str, ...], code: int, text: str
 ) -> None:
-    failed = job.project.run(*words, expect=code)
+    failed = job.project.run(*argv, expect=code)
 
     assert text in failed.stderr
     assert "hint:" in failed.stderr

@@ -12,8 +12,10 @@ from tests.job.project import Project, wait
 pytestmark = pytest.mark.job
 
 
-def test_a_commit_is_trained_in_the_background_and_not_released_if_it_is_worse(quick: Project, tmp_path: Path) -> None:
-    project = quick.copy(tmp_path)
+def test_a_commit_is_trained_in_the_background_and_not_released_if_it_is_worse(
+    quick_project: Project, tmp_path: Path
+) -> None:
+    project = quick_project.copy(tmp_path)
     before = (project.store / "serving" / "current").resolve()
     (project.folder / "stargaze.toml").write_text("[tuning]\ntrials = 4\n")
     git = ("git", "-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid")

@@ -74,10 +74,10 @@ class Node:
             if path.name.isdigit():
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        found = [self.process.pid]
-        for pid in found:
-            found += [child for child, parent in parents.items() if parent == pid]
-        return found
+        pids = [self.process.pid]
+        for pid in pids:
+            pids += [child for child, parent in parents.items() if parent == pid]
+        return pids
 
 
 @dataclass
@@ -120,8 +120,8 @@ class Cluster:
         )
         return sorted(done.stdout.split())
 
-    def _start(self, address: str, *words: str) -> Node:
-        command = [*_pinned(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *words]
+    def _start(self, address: str, *argv: str) -> Node:
+        command = [*_pinned(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *argv]
         command += [f"--node-ip-address={address}", f"--dashboard-agent-listen-port={free_port()}"]
         command += ["--object-store-memory=200000000"]
         with (self.root / f"{address}.log").open("ab") as log:

@@ -70,18 +70,18 @@ def store(tmp_path: Path, bundle_folder: Path) -> Store:
     return store
 
 
-def go(
+def run_with_stages(
     monkeypatch: pytest.MonkeyPatch,
     store: Store,
     todo: list[Stage],
     *,
     config: Config | None = None,
     as_json: bool = False,
-    **how: bool,
+    **options: bool,
 ) -> int:
-    """Replace the stages by these."""
+    """Run the pipeline with these stages."""
     monkeypatch.setattr(pipeline, "build_stages", lambda *_arguments: todo)
-    options = {"once": False, "again": False, **how}
+    options = {"once": False, "again": False, **options}
     return run_pipeline(
         config or Config(), store, Output(as_json), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC), **options
     )
@@ -103,7 +103,7 @@ def test_unfinished_stages_run_and_print_one_line_each(
 ) -> None:
     did: list[str] = []
 
-    code = go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=False, did=did)])
+    code = run_with_stages(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=False, did=did)])
 
     out, err = capsys.readouterr()
     assert did == ["b"]
@@ -115,7 +115,7 @@ def test_unfinished_stages_run_and_print_one_line_each(
 def test_again_runs_all_stages(monkeypatch: pytest.MonkeyPatch, store: Store, page: Page) -> None:
     did: list[str] = []
 
-    go(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=True, did=did)], again=True)
+    run_with_stages(monkeypatch, store, [stage("a", done=True, did=did), stage("b", done=True, did=did)], again=True)
 
     assert did == ["a", "b"]
 
@@ -127,7 +127,7 @@ def test_a_failed_stage_ends_the_run(monkeypatch: pytest.MonkeyPatch, store: Sto
         raise ExternalError("no")
 
     with pytest.raises(ExternalError):
-        go(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
+        run_with_stages(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
 
     assert did == []
 
@@ -137,7 +137,7 @@ def test_an_unknown_family_is_rejected_before_the_first_stage(monkeypatch: pytes
     config = Config(screening=ScreeningSection(families=["lightgmb"]))
 
     with pytest.raises(UsageError, match="lightgmb: no such family"):
-        go(monkeypatch, store, [stage("fetch", done=False, did=did)], config=config)
+        run_with_stages(monkeypatch, store, [stage("fetch", done=False, did=did)], config=config)
 
     assert did == []
 
@@ -146,7 +146,7 @@ def test_once_requests_predictions_of_held_out_repositories(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A prediction of a training repository would show nothing."""
-    code = go(monkeypatch, store, [], once=True)
+    code = run_with_stages(monkeypatch, store, [], once=True)
 
     frame = Bundle.load(store.current).known.set_index("full_name", drop=False)
     held_out = frame[assign_folds(frame["full_name"], FeaturesSection()) == TEST]
@@ -165,7 +165,7 @@ def test_once_requests_predictions_of_held_out_repositories(
 def test_once_with_json_prints_the_predictions(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    go(monkeypatch, store, [], once=True, as_json=True)
+    run_with_stages(monkeypatch, store, [], once=True, as_json=True)
 
     answers = json.loads(capsys.readouterr().out)
     assert [answer["full_name"] for answer in answers] == page.requested
@@ -177,10 +177,10 @@ def test_a_run_selects_the_same_features_whichever_command_ran_before(tmp_path: 
     """A skipped stage imports other modules than one that runs."""
     sample.head(400).to_parquet(tmp_path / "some.parquet")
 
-    alone = selected(tmp_path / "alone", "run")
+    run_only = selected(tmp_path / "alone", "run")
     after_fetch = selected(tmp_path / "after", "fetch", "run")
 
-    assert after_fetch == alone
+    assert after_fetch == run_only
 
 
 def selected(folder: Path, *commands: str) -> dict[str, Any]:

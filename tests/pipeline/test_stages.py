@@ -260,8 +260,8 @@ def test_the_status_reports_a_feature_set_of_other_repositories(store: Store, pl
 
 @pytest.mark.parametrize("content", [*JUNK, b"policy,family\n"])
 def test_the_status_lists_damaged_artifacts(store: Store, content: bytes) -> None:
-    nouns = [store.repositories, store.features, store.leaderboard, store.trials, store.latest]
-    for path in nouns:
+    artifacts = [store.repositories, store.features, store.leaderboard, store.trials, store.latest]
+    for path in artifacts:
         path.write_bytes(content)
 
     planned = holds(store)

@@ -77,7 +77,7 @@ def test_every_search_page_is_read(clock: FakeClock) -> None:
     assert all(row["stars"] >= 0 and row["id"] for row in rows)
 
 
-MOVED = [
+REDIRECTS = [
     "Repository.testGetRepositoryWith301Redirect.txt",
     "PullRequest2408.setUp.txt",
     "Repository_license.json",
@@ -85,7 +85,7 @@ MOVED = [
 ]
 
 
-@pytest.mark.parametrize("file", MOVED)
+@pytest.mark.parametrize("file", REDIRECTS)
 def test_a_renamed_repository_is_followed_to_its_record(file: str, clock: FakeClock) -> None:
     moved = next(exchange for exchange in recorded_in(file) if exchange.status == 301)
     target = next(exchange for exchange in recorded_in(file) if exchange.status == 200 and exchange.is_repository)

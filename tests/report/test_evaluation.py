@@ -55,10 +55,10 @@ def test_owners_with_many_repositories_widen_the_interval_of_the_score() -> None
     random = np.random.default_rng(5)
     error = np.repeat(np.abs(random.normal(1.0, 0.5, 50)), 10)
 
-    apart = evaluation.bootstrap_rmsle(error, np.arange(500))
+    independent = evaluation.bootstrap_rmsle(error, np.arange(500))
     together = evaluation.bootstrap_rmsle(error, np.repeat(np.arange(50), 10))
 
-    assert together[1] - together[0] > 2 * (apart[1] - apart[0])
+    assert together[1] - together[0] > 2 * (independent[1] - independent[0])
 
 
 def test_every_repository_is_in_one_group() -> None:

@@ -128,13 +128,13 @@ def test_nothing_is_loaded_and_nothing_is_run(text: str, parsed: ParsedPage) -> 
 
 
 def test_untrusted_names_are_shown_as_text(text: str, parsed: ParsedPage) -> None:
-    words = "".join(parsed.words)
+    visible = "".join(parsed.words)
 
-    assert HOSTILE in words
-    assert FORMULA in words
+    assert HOSTILE in visible
+    assert FORMULA in visible
     assert "<script" not in text
     assert BIDI not in text
-    assert BIDI.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "\N{REPLACEMENT CHARACTER}") in words
+    assert BIDI.replace("\N{RIGHT-TO-LEFT OVERRIDE}", "\N{REPLACEMENT CHARACTER}") in visible
 
 
 def test_every_chart_has_a_title_alternative_text_and_a_note(parsed: ParsedPage, charts: dict[str, Chart]) -> None:
@@ -201,7 +201,7 @@ def test_the_page_names_its_bundle(inputs: ReportInputs, page: Path, text: str, 
     meta = inputs.bundle.meta
 
     assert read_report_bundle(page) == inputs.bundle.digest
-    words = " ".join("".join(parsed.words).split())
+    visible = " ".join("".join(parsed.words).split())
     for expected in (
         meta["data"]["fingerprint"],
         meta["data"]["feature_set"],
@@ -209,10 +209,10 @@ def test_the_page_names_its_bundle(inputs: ReportInputs, page: Path, text: str, 
         "2026-03-01",
         "2025-06-01",
     ):
-        assert expected in words
+        assert expected in visible
     for members in meta["ensemble"].values():
         for member in members:
-            assert json.dumps(member["parameters"], sort_keys=True) in words
+            assert json.dumps(member["parameters"], sort_keys=True) in visible
 
 
 def test_commands_are_on_lines_of_their_own(parsed: ParsedPage) -> None:

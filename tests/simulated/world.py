@@ -174,12 +174,12 @@ class World:
             return _json(200, (accounts.user if parts[0] == "users" else accounts.organization)(parts[1]))
         return _not_found()
 
-    def _repository(self, name: str, rest: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
+    def _repository(self, name: str, subresource: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         row = self.population.find(name)
         if row is None:
             return _not_found()
-        if rest:
-            return self._subresource(row, rest, query)
+        if subresource:
+            return self._subresource(row, subresource, query)
         return self._redirect(row) if name.lower() in self.population.renamed else self._record(row, headers)
 
     def _search(self, query: dict[str, str], headers: Mapping[str, str]) -> Response:
@@ -214,24 +214,26 @@ class World:
         body = {"message": "Moved Permanently", "url": url, "documentation_url": DOCS}
         return _json(301, body, {"location": url})
 
-    def _subresource(self, row: int, rest: str, query: dict[str, str]) -> Response:
+    def _subresource(self, row: int, subresource: str, query: dict[str, str]) -> Response:
         number = int(self.population.id[row])
-        if rest == "contributors":
+        if subresource == "contributors":
             last = number % 400 + 1
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={last}>; rel="last"'
             person = {**accounts.account("somebody"), "contributions": 3}
             return _json(200, [person], {"link": link} if last > 1 else {})
-        if rest in ("commits", "issues", "pulls", "releases"):
+        if subresource in ("commits", "issues", "pulls", "releases"):
             link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={number % 90 + 2}>; rel="last"'
             return _json(200, [{"id": 1}], {"link": link})
-        if rest == "readme":
+        if subresource == "readme":
             return _json(200, accounts.readme(self.population.name(row), number % 20_000))
-        if rest == "stargazers/history" and not self.faults.history_refused:
+        if subresource == "stargazers/history" and not self.faults.history_refused:
             weeks, page = number % 200 + 1, int(query.get("page", 1))
             shown = range((page - 1) * 30, min(page * 30, weeks))
             begin = NOW - NOW % 604_800
             return _json(200, [{"week": begin - 604_800 * week, "total": 7, "days": [1] * 7} for week in shown])
-        return _json(403, {"message": "Resource not accessible"}) if rest == "stargazers/history" else _not_found()
+        return (
+            _json(403, {"message": "Resource not accessible"}) if subresource == "stargazers/history" else _not_found()
+        )
 
     def _graphql(self, body: dict[str, Any], window: Window, token_state: str) -> Response:
         if token_state == "scopeless":

@@ -41,11 +41,11 @@ def inside(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def fail(path: Path, trouble: BaseException) -> None:
+def fail(path: Path, error: BaseException) -> None:
     """Write half of the new content, then fail."""
     with atomic_write(path) as temporary:
         temporary.write_text("half of the n")
-        raise trouble
+        raise error
 
 
 def fail_in_scratch(parent: Path) -> None:
@@ -81,10 +81,10 @@ def test_a_written_file_is_readable_by_other_users(old: Path) -> None:
     assert old.stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("trouble", [ValueError(), KeyboardInterrupt(), SystemExit(), OSError(None, "of a library")])
-def test_a_failed_block_leaves_only_the_previous_file(old: Path, trouble: BaseException) -> None:
-    with pytest.raises(type(trouble)):
-        fail(old, trouble)
+@pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit(), OSError(None, "of a library")])
+def test_a_failed_block_leaves_only_the_previous_file(old: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        fail(old, error)
 
     assert old.read_text() == "old"
     assert inside(old.parent) == ["artifact.txt"]

@@ -38,23 +38,23 @@ def test_a_released_lock_contains_no_process_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("age", "stays"), [(STALE_AFTER + 60.0, False), (0.0, True)])
 def test_stale_temporary_files_are_deleted(store: Store, age: float, stays: bool) -> None:
     """Recent files stay: a deploy or a hook may be writing them."""
-    left = [*(left_by_replacing(path) for path in nouns(store)), store.root / ".screen-abcdefg1"]
+    stale = [*(stale_file(path) for path in artifacts(store)), store.root / ".screen-abcdefg1"]
     with scratch_folder(store.bundles) as folder:
-        left.append(folder.rename(folder.with_name(".making-abcdefg1")))
-    left[-2].mkdir()
-    (left[-1] / "model.txt").touch()
-    for path in left:
+        stale.append(folder.rename(folder.with_name(".partial-abcdefg1")))
+    stale[-2].mkdir()
+    (stale[-1] / "model.txt").touch()
+    for path in stale:
         os.utime(path, (time.time() - age,) * 2)
 
     enter(store)
 
-    assert [path.exists() for path in left] == [stays] * len(left)
+    assert [path.exists() for path in stale] == [stays] * len(stale)
 
 
 def test_files_of_other_programs_stay(store: Store) -> None:
     """``store.path`` may be a project folder with other files."""
     store.root.mkdir()
-    others = [store.root / name for name in (".env.template", ".gitignore", ".making-of", "a.json", ".a.json.abcdefgh")]
+    others = [store.root / name for name in (".env.template", ".gitignore", ".partial-of", "a.json", ".a.json.abcdefgh")]
     for path in others:
         path.touch()
         os.utime(path, (0, 0))
@@ -69,12 +69,12 @@ def enter(store: Store) -> None:
         pass
 
 
-def nouns(store: Store) -> list[Path]:
+def artifacts(store: Store) -> list[Path]:
     top = [store.repositories, store.features, store.selection, store.selection_plot, store.leaderboard]
     return [*top, store.trials, store.journal, store.latest, store.latest_growth]
 
 
-def left_by_replacing(path: Path) -> Path:
+def stale_file(path: Path) -> Path:
     """Return a temporary file as a killed process leaves it."""
     with atomic_write(path) as temporary:
         pass

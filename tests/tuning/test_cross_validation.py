@@ -174,13 +174,13 @@ def test_without_an_encoded_column_no_encoder_is_fitted(
 def test_arrays_are_saved_and_loaded_unchanged(arrays: Arrays, tmp_path: Path) -> None:
     arrays.save(tmp_path / "all.npz")
 
-    back = Arrays.load(tmp_path / "all.npz")
+    loaded = Arrays.load(tmp_path / "all.npz")
 
-    assert np.array_equal(back.inputs, arrays.inputs, equal_nan=True)
-    assert np.array_equal(back.target, arrays.target)
-    assert np.array_equal(back.folds, arrays.folds)
-    assert back.categories == arrays.categories
-    assert back.learned_columns == arrays.learned_columns
+    assert np.array_equal(loaded.inputs, arrays.inputs, equal_nan=True)
+    assert np.array_equal(loaded.target, arrays.target)
+    assert np.array_equal(loaded.folds, arrays.folds)
+    assert loaded.categories == arrays.categories
+    assert loaded.learned_columns == arrays.learned_columns
 
 
 def test_a_file_with_a_pickle_is_refused(tmp_path: Path) -> None:

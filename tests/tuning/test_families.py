@@ -66,9 +66,9 @@ def test_a_prediction_does_not_depend_on_the_batch(family: Family, arrays: Array
     model = fitted(family, arrays)
 
     together = model.predict(arrays.inputs[:5])
-    alone = np.concatenate([model.predict(arrays.inputs[[row]]) for row in range(5)])
+    single = np.concatenate([model.predict(arrays.inputs[[row]]) for row in range(5)])
 
-    assert together == pytest.approx(alone, abs=1e-6)
+    assert together == pytest.approx(single, abs=1e-6)
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES.values() for name in family.space])

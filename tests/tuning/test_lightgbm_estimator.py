@@ -18,9 +18,9 @@ def test_categories_are_split_as_sets_not_as_numbers(arrays: Arrays) -> None:
     """Codes 1 and 3 against 2 and 4: no threshold separates them, a set does."""
     codes = np.tile([[1.0], [2.0], [3.0], [4.0]], (100, 1))
     target = (codes[:, 0] % 2 == 0).astype(float)
-    stump = {"n_estimators": 200, "num_leaves": 2, "max_depth": 1, "learning_rate": 0.2, "cat_smooth": 1.0}
+    parameters = {"n_estimators": 200, "num_leaves": 2, "max_depth": 1, "learning_rate": 0.2, "cat_smooth": 1.0}
 
-    by_set = CategoricalLightGBM({**stump, "max_cat_to_onehot": 1}, (0,), 0).fit(codes, target)
+    by_set = CategoricalLightGBM({**parameters, "max_cat_to_onehot": 1}, (0,), 0).fit(codes, target)
 
     assert by_set.booster is not None
     assert "num_cat=1" in by_set.booster.model_to_string()

@@ -18,10 +18,10 @@ pairs = st.lists(st.tuples(counts, guesses), min_size=1, max_size=30)
 
 @given(pairs)
 def test_the_error_is_not_negative_and_symmetric(pair: list[tuple[float, float]]) -> None:
-    true, guess = zip(*pair, strict=True)
+    true, predicted = zip(*pair, strict=True)
 
-    assert rmsle(true, guess) >= 0
-    assert rmsle(true, guess) == pytest.approx(rmsle(guess, true))
+    assert rmsle(true, predicted) >= 0
+    assert rmsle(true, predicted) == pytest.approx(rmsle(predicted, true))
 
 
 @given(st.lists(counts, min_size=1, max_size=30))
@@ -36,9 +36,9 @@ def test_a_perfect_prediction_has_no_error(stars: list[float]) -> None:
 
 @given(pairs)
 def test_every_score_is_finite_and_in_its_range(pair: list[tuple[float, float]]) -> None:
-    true, guess = zip(*pair, strict=True)
+    true, predicted = zip(*pair, strict=True)
 
-    result = scores(true, guess)
+    result = scores(true, predicted)
 
     assert all(math.isfinite(value) for value in result.values())
     assert result["r2"] <= 1
@@ -52,10 +52,10 @@ def test_a_factor_of_two_costs_the_same_at_any_count(stars: float) -> None:
 
 
 def test_the_order_of_the_repositories_does_not_matter() -> None:
-    true, guess = np.array([0.0, 3.0, 50.0, 7.0]), np.array([1.0, 2.0, 90.0, 7.0])
+    true, predicted = np.array([0.0, 3.0, 50.0, 7.0]), np.array([1.0, 2.0, 90.0, 7.0])
     order = np.array([2, 0, 3, 1])
 
-    assert scores(true[order], guess[order]) == pytest.approx(scores(true, guess))
+    assert scores(true[order], predicted[order]) == pytest.approx(scores(true, predicted))
 
 
 def test_the_rank_correlation_depends_on_the_order_only() -> None:
@@ -69,7 +69,7 @@ def test_the_relative_error_ignores_repositories_without_stars() -> None:
     assert scores([0, 0], [5, 9])["mdape"] == 0.0
 
 
-@pytest.mark.parametrize(("true", "guess"), [([1, 2], [1]), ([-1], [1]), ([1], [-0.1])])
-def test_different_shapes_and_negative_counts_are_refused(true: list[float], guess: list[float]) -> None:
+@pytest.mark.parametrize(("true", "predicted"), [([1, 2], [1]), ([-1], [1]), ([1], [-0.1])])
+def test_different_shapes_and_negative_counts_are_refused(true: list[float], predicted: list[float]) -> None:
     with pytest.raises(ValueError, match=r"shapes differ|negative"):
-        scores(true, guess)
+        scores(true, predicted)

@@ -57,10 +57,10 @@ def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
     store, board, _ = screened
     _, feature_set = read_dataset_and_features(store)
 
-    back = read_leaderboard(store, feature_set)
+    loaded = read_leaderboard(store, feature_set)
 
-    pd.testing.assert_frame_equal(back.fillna({"note": ""}), board)
-    assert leaderboard_rows(back)[0]["family"] == "lightgbm"
+    pd.testing.assert_frame_equal(loaded.fillna({"note": ""}), board)
+    assert leaderboard_rows(board)[0]["family"] == "lightgbm"
 
 
 def test_progress_ends_at_100_percent(screened: Screened) -> None:

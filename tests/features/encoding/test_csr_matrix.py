@@ -25,10 +25,10 @@ def test_products_equal_those_of_scipy(table: CsrMatrix, seed: int, wide: bool) 
     shape = (table.n_columns, 3) if wide else (table.n_columns,)
     dense = np.random.default_rng(seed).normal(size=shape).astype("float32")
 
-    ours, expected = table @ dense, table.to_scipy() @ dense
+    product, expected = table @ dense, table.to_scipy() @ dense
 
-    assert ours.dtype == expected.dtype
-    assert np.array_equal(ours, expected)
+    assert product.dtype == expected.dtype
+    assert np.array_equal(product, expected)
 
 
 @given(table=tables(), seed=st.integers(0, 2**32), mask=st.booleans())

@@ -33,8 +33,8 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def encoder(repositories: pd.DataFrame) -> Encoder:
     """Return an encoder that is fitted on the first 150."""
-    seen = repositories.head(150)
-    return Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+    first = repositories.head(150)
+    return Encoder.fit(tokenize(first), np.log1p(first["stars"].to_numpy()), seed=0, owners=True)
 
 
 def test_words_predict_the_stars_of_unseen_repositories(encoder: Encoder, repositories: pd.DataFrame) -> None:
@@ -49,8 +49,8 @@ def test_a_single_row_is_encoded_as_in_a_table(encoder: Encoder, repositories: p
     whole = encoder.transform(repositories)
 
     for row in (3, 170):
-        alone = encoder.transform(repositories.iloc[[row]])
-        assert_frame_equal(alone, whole.iloc[[row]], rtol=1e-5, atol=1e-6)
+        single = encoder.transform(repositories.iloc[[row]])
+        assert_frame_equal(single, whole.iloc[[row]], rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_is_encoded_without_its_own_stars(encoder: Encoder, repositories: pd.DataFrame) -> None:
@@ -60,10 +60,10 @@ def test_a_row_is_encoded_without_its_own_stars(encoder: Encoder, repositories: 
 
 
 def test_topics_are_case_insensitive(encoder: Encoder, repositories: pd.DataFrame) -> None:
-    one = repositories.head(1).assign(topics=[["web"]])
+    repository = repositories.head(1).assign(topics=[["web"]])
     upper = repositories.head(1).assign(topics=[["WEB"]])
 
-    assert encoder.transform(one)["topics_stars"].tolist() == encoder.transform(upper)["topics_stars"].tolist()
+    assert encoder.transform(repository)["topics_stars"].tolist() == encoder.transform(upper)["topics_stars"].tolist()
 
 
 def test_an_unknown_repository_has_default_encodings(encoder: Encoder) -> None:
@@ -90,9 +90,9 @@ def test_an_encoder_survives_serialization(encoder: Encoder, repositories: pd.Da
 
 
 def test_the_same_rows_and_seed_give_the_same_bytes(encoder: Encoder, repositories: pd.DataFrame) -> None:
-    seen = repositories.head(150)
+    first = repositories.head(150)
 
-    again = Encoder.fit(tokenize(seen), np.log1p(seen["stars"].to_numpy()), seed=0, owners=True)
+    again = Encoder.fit(tokenize(first), np.log1p(first["stars"].to_numpy()), seed=0, owners=True)
 
     assert again.to_bytes() == encoder.to_bytes()
 

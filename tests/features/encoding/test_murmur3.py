@@ -22,12 +22,12 @@ def test_hashes_equal_those_of_scikit_learn(texts: list[str]) -> None:
 def test_token_counts_equal_those_of_scikit_learn(rows: list[list[str]]) -> None:
     expected = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
 
-    ours = count_tokens(rows)
+    counts = count_tokens(rows)
 
     expected.sort_indices()
     for part in ("data", "indices", "indptr"):
-        assert np.array_equal(getattr(ours, part), getattr(expected, part))
-    assert ours.data.dtype == expected.dtype
+        assert np.array_equal(getattr(counts, part), getattr(expected, part))
+    assert counts.data.dtype == expected.dtype
 
 
 def test_no_tokens_give_a_matrix_without_rows() -> None:

@@ -9,7 +9,7 @@ from stargaze.features.ingest.derive import derive_fields, detect_homepages, is_
 
 
 @pytest.mark.parametrize(
-    ("address", "there"),
+    ("address", "expected"),
     [
         ("https://flask.org", True),
         ("flask.org", True),
@@ -21,15 +21,15 @@ from stargaze.features.ingest.derive import derive_fields, detect_homepages, is_
         ("", False),
     ],
 )
-def test_the_repositorys_page_on_github_is_not_a_homepage(address: str, there: bool) -> None:
-    assert detect_homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [there]
+def test_the_repositorys_page_on_github_is_not_a_homepage(address: str, expected: bool) -> None:
+    assert detect_homepages(pd.Series([address]), pd.Series(["a/b"])).tolist() == [expected]
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 0, "1", "true", None])
 def test_a_flag_instead_of_a_url_stays_unchanged(value: object) -> None:
-    found = detect_homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
+    flags = detect_homepages(pd.Series([value], dtype="object"), pd.Series(["a/b"])).tolist()
 
-    assert found == [value]
+    assert flags == [value]
     assert not is_url(value)
 
 

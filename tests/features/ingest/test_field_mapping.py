@@ -208,9 +208,16 @@ def test_a_package_of_a_wrong_type_is_missing(package: object) -> None:
 
 def test_an_unusual_package_does_not_make_the_record_invalid() -> None:
     """Its author wrote package.json, not GitHub."""
-    odd = {"version": 3, "dependencies": "none", "keywords": "a, b", "scripts": 7, "description": {}, "private": "true"}
+    package = {
+        "version": 3,
+        "dependencies": "none",
+        "keywords": "a, b",
+        "scripts": 7,
+        "description": {},
+        "private": "true",
+    }
 
-    row = map_record({**CAMEL, "packageJSON": odd})
+    row = map_record({**CAMEL, "packageJSON": package})
 
     assert "package_version_major" not in row
     assert (row["package_keywords"], row["package_scripts"], row["package_is_private"]) == (2, 0, True)

@@ -66,16 +66,16 @@ def test_a_list_may_contain_pages(tmp_path: Path) -> None:
 
 
 def test_a_broken_line_is_an_invalid_record_and_the_others_are_read(tmp_path: Path) -> None:
-    found = stream(tmp_path / "x", json.dumps(A) + '\n{"full_name": \n\n' + json.dumps(B) + "\n")
+    records = stream(tmp_path / "x", json.dumps(A) + '\n{"full_name": \n\n' + json.dumps(B) + "\n")
 
-    assert [(line, value) for line, value, _ in found] == [(1, A), (2, None), (4, B)]
-    assert found[1][2] == "Expecting value, column 14"
+    assert [(line, value) for line, value, _ in records] == [(1, A), (2, None), (4, B)]
+    assert records[1][2] == "Expecting value, column 14"
 
 
 def test_a_line_of_a_hundred_thousand_levels_is_an_invalid_record(tmp_path: Path) -> None:
-    found = stream(tmp_path / "x.jsonl", '{"a":' * 100_000 + "\n" + json.dumps(A))
+    records = stream(tmp_path / "x.jsonl", '{"a":' * 100_000 + "\n" + json.dumps(A))
 
-    assert found == [(1, None, "nested too deeply"), (2, A, "")]
+    assert records == [(1, None, "nested too deeply"), (2, A, "")]
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "[{}," + "[" * 100_000])
@@ -85,7 +85,7 @@ def test_a_document_of_a_hundred_thousand_levels_is_rejected(tmp_path: Path, con
 
 
 @pytest.mark.parametrize(
-    ("content", "where"),
+    ("content", "position"),
     [
         ('{"items": [\n  {"full_name" 3}]}', "line 2, column 16"),
         ('[{"full_name": "a/b"},\n\n {"full_name": nothing}]', "line 3, column 16"),
@@ -97,8 +97,8 @@ def test_a_document_of_a_hundred_thousand_levels_is_rejected(tmp_path: Path, con
         ("[", "line 1"),
     ],
 )
-def test_broken_json_is_rejected_with_line_and_column(tmp_path: Path, content: str, where: str) -> None:
-    with pytest.raises(BadDataError, match=where) as caught:
+def test_broken_json_is_rejected_with_line_and_column(tmp_path: Path, content: str, position: str) -> None:
+    with pytest.raises(BadDataError, match=position) as caught:
         stream(tmp_path / "x", content)
 
     assert caught.value.hint
@@ -106,9 +106,9 @@ def test_broken_json_is_rejected_with_line_and_column(tmp_path: Path, content: s
 
 @pytest.mark.parametrize("digits", [30, 10_000])
 def test_a_number_of_thousands_of_digits_does_not_stop_the_file(tmp_path: Path, digits: int) -> None:
-    found = stream(tmp_path / "x", f'[{{"stars": {"9" * digits}}}, {{"stars": 1}}]')
+    records = stream(tmp_path / "x", f'[{{"stars": {"9" * digits}}}, {{"stars": 1}}]')
 
-    assert [value["stars"] for _, value, _ in found if isinstance(value, dict)][1] == 1
+    assert [value["stars"] for _, value, _ in records if isinstance(value, dict)][1] == 1
 
 
 def test_a_value_larger_than_the_limit_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +141,9 @@ def test_a_list_is_read_in_chunks_of_any_size(
     path = tmp_path_factory.mktemp("lists") / "x.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_records, "CHUNK", chunk)
-        found = stream(path, json.dumps([{"full_name": item} for item in items], indent=1) + "\n")
+        records = stream(path, json.dumps([{"full_name": item} for item in items], indent=1) + "\n")
 
-    assert [value for _, value, _ in found] == [{"full_name": item} for item in items]
+    assert [value for _, value, _ in records] == [{"full_name": item} for item in items]
 
 
 @settings(deadline=None)
@@ -152,7 +152,7 @@ def test_any_json_is_a_stream_of_values_or_rejected(tmp_path_factory: pytest.Tem
     path = tmp_path_factory.mktemp("any") / "x.json"
 
     try:
-        found = stream(path, json.dumps([value]))
+        records = stream(path, json.dumps([value]))
     except BadDataError:
         return
-    assert [position for position, _, _ in found] == list(range(1, len(found) + 1))
+    assert [position for position, _, _ in records] == list(range(1, len(records) + 1))

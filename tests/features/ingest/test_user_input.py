@@ -82,10 +82,10 @@ def test_any_text_is_a_possible_name_on_github_or_rejected(text: str) -> None:
 
 
 def test_known_repositories_are_returned_in_the_requested_order() -> None:
-    found = look_up_repositories(["torvalds/linux", "PALLETS/Flask"], KNOWN)
+    repositories = look_up_repositories(["torvalds/linux", "PALLETS/Flask"], KNOWN)
 
-    assert found["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
-    assert found.index.tolist() == [0, 1]
+    assert repositories["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
+    assert repositories.index.tolist() == [0, 1]
 
 
 def test_a_repeated_name_is_returned_twice() -> None:
@@ -119,29 +119,31 @@ def test_without_known_repositories_every_name_is_unknown() -> None:
 
 
 def test_entered_figures_have_the_date_of_today() -> None:
-    found = repositories_from_figures(
+    repositories = repositories_from_figures(
         [{"full_name": "a/b", "forks": "12", "language": "C", "has_wiki": "yes", "stars": ""}], NOW
     )
 
-    assert list(found.columns) == list(schema.FIELD_BY_NAME)
-    row = found.iloc[0]
+    assert list(repositories.columns) == list(schema.FIELD_BY_NAME)
+    row = repositories.iloc[0]
     assert (row["full_name"], row["forks"], row["language"], row["has_wiki"]) == ("a/b", 12.0, "C", 1.0)
     assert np.isnan(row["stars"])
     assert row["fetched_at"] == pd.Timestamp(NOW)
 
 
 def test_entered_figures_may_have_a_date() -> None:
-    found = repositories_from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
+    repositories = repositories_from_figures([{"full_name": "a/b", "fetched_at": "2020-01-01"}], NOW)
 
-    assert found["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")
+    assert repositories["fetched_at"].iloc[0] == pd.Timestamp("2020-01-01", tz="UTC")
 
 
 def test_several_repositories_keep_their_order() -> None:
-    found = repositories_from_figures([{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW)
+    repositories = repositories_from_figures(
+        [{"full_name": "c/d", "forks": 1}, {"full_name": "a/b", "commits": 2}], NOW
+    )
 
-    assert found["full_name"].tolist() == ["c/d", "a/b"]
-    assert found["forks"].tolist()[0] == 1.0
-    assert np.isnan(found["forks"].iloc[1])
+    assert repositories["full_name"].tolist() == ["c/d", "a/b"]
+    assert repositories["forks"].tolist()[0] == 1.0
+    assert np.isnan(repositories["forks"].iloc[1])
 
 
 @pytest.mark.parametrize(
@@ -205,12 +207,12 @@ def test_a_misspelled_field_has_a_suggestion() -> None:
 def test_any_figures_are_a_repository_or_rejected(figures: dict[str, Any]) -> None:
     """A program may send any JSON; none may end in a traceback."""
     try:
-        found = repositories_from_figures([{"full_name": "a/b", **figures}], NOW)
+        repositories = repositories_from_figures([{"full_name": "a/b", **figures}], NOW)
     except BadDataError as error:
         message = error.message
     else:
         message = ""
-        assert list(found.columns) == list(schema.FIELD_BY_NAME)
+        assert list(repositories.columns) == list(schema.FIELD_BY_NAME)
     assert "\n" not in message
 
 

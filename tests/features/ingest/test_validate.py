@@ -17,7 +17,7 @@ from stargaze.features.ingest.validate import MISSING, check_name, shorten, vali
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
-ANYTHING = st.one_of(
+ANY_VALUE = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -180,7 +180,7 @@ def test_only_known_columns_are_returned() -> None:
 
 @pytest.mark.thorough
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.fixed_dictionaries(dict.fromkeys(SOME_FIELDS, ANYTHING)), min_size=1, max_size=5))
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(SOME_FIELDS, ANY_VALUE)), min_size=1, max_size=5))
 def test_any_values_are_valid_or_invalid_and_never_a_crash(rows: list[dict[str, object]]) -> None:
     valid, invalid = validate(pd.DataFrame(rows, dtype="object"), NOW)
 
@@ -189,7 +189,7 @@ def test_any_values_are_valid_or_invalid_and_never_a_crash(rows: list[dict[str, 
     assert valid["full_name"].notna().all()
 
 
-@given(ANYTHING)
+@given(ANY_VALUE)
 def test_a_value_in_a_message_is_one_short_line(value: object) -> None:
     assert len(shorten(value)) < 200
     assert "\n" not in shorten(value)

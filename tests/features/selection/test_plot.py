@@ -28,11 +28,11 @@ def test_each_policy_has_a_panel_with_its_most_important_features(
 ) -> None:
     draw_selection(reasons(n, verdict), tmp_path / "x.svg")
 
-    words = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
+    texts = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
     for policy in POLICIES:
-        assert f"{policy}: {n if verdict == 'selected' else 0} features selected" in words
-    assert sum(word == f"feature_{n - 1}" for word in words) == (len(POLICIES) if shown else 0)
-    assert sum(word.startswith("feature_") for word in set(words)) == shown
+        assert f"{policy}: {n if verdict == 'selected' else 0} features selected" in texts
+    assert sum(word == f"feature_{n - 1}" for word in texts) == (len(POLICIES) if shown else 0)
+    assert sum(word.startswith("feature_") for word in set(texts)) == shown
 
 
 def test_the_same_reasons_give_the_same_bytes(tmp_path: Path) -> None:

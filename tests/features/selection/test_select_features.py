@@ -53,7 +53,7 @@ def codes(values: int) -> Callable[[pd.DataFrame], np.ndarray]:
 
 
 NOISE = [f"planted_noise_{seed}" for seed in range(6)]
-PLANTS = (
+PLANTED_FEATURES = (
     planted("planted_leak", lambda r: np.sqrt(r["stars"])),
     planted("planted_twin", lambda r: r["forks"], policy="all"),
     *(planted(name, noise(seed)) for seed, name in enumerate(NOISE[:4])),
@@ -62,7 +62,7 @@ PLANTS = (
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
+def small_models() -> Iterator[None]:
     """Fit smaller models, which are enough for planted features."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stargaze.features.selection.permutation_importance.ROUNDS", 40)
@@ -70,12 +70,12 @@ def quick() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def plants() -> Iterator[None]:
+def planted_features() -> Iterator[None]:
     """Add the planted features to the catalog inside a block."""
     with pytest.MonkeyPatch.context() as patch:
-        for plant in PLANTS:
-            patch.setitem(CATALOG, plant.name, plant)
-            patch.setitem(COMPUTED, plant.name, plant)
+        for feature in PLANTED_FEATURES:
+            patch.setitem(CATALOG, feature.name, feature)
+            patch.setitem(COMPUTED, feature.name, feature)
         yield
 
 
@@ -87,9 +87,9 @@ def repositories(plausible: Plausible) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def selection(quick: None, repositories: pd.DataFrame) -> Selection:
+def selection(small_models: None, repositories: pd.DataFrame) -> Selection:
     """Return a selection with the planted features."""
-    with plants():
+    with planted_features():
         return select(dataset(repositories, MANY_RUNS), MANY_RUNS)
 
 
@@ -216,7 +216,7 @@ def test_every_feature_has_a_verdict_under_every_policy(selection: Selection) ->
     assert reasons[list(POLICIES)].map(lambda verdict: isinstance(verdict, str) and len(verdict) > 3).all(axis=None)
 
 
-NAMES = [plant.name for plant in PLANTS]
+NAMES = [feature.name for feature in PLANTED_FEATURES]
 
 
 def test_the_table_marks_the_selected_features(selection: Selection) -> None:
@@ -245,7 +245,7 @@ def test_only_training_rows_are_used(repositories: pd.DataFrame, selection: Sele
     changed = repositories.copy()
     changed.loc[held_out, "stars"] = 0.0
     changed.loc[held_out, "forks"] = 1e6
-    with plants():
+    with planted_features():
         again = select(dataset(changed, MANY_RUNS), MANY_RUNS)
 
     assert again.feature_set == selection.feature_set

@@ -55,8 +55,8 @@ class FakeJobService:
     secrets: list[dict[str, str]] = field(default_factory=list)
     name: str = "development"
 
-    def inspect(self, wanted: Mapping[str, str]) -> dict[str, Any]:
-        return json.loads(json.dumps(self.server.inspect(dict(wanted))))
+    def inspect(self, expected: Mapping[str, str]) -> dict[str, Any]:
+        return json.loads(json.dumps(self.server.inspect(dict(expected))))
 
     def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
         self.server.submit(json.loads(json.dumps(request)), io.BytesIO(archive))

@@ -61,7 +61,7 @@ def test_results_are_downloaded_as_if_they_were_created_here(
     )  # fmt: skip
     submit(service, store)
 
-    result = follow_job("tune", service, store, lambda *one: reports.append(one))
+    result = follow_job("tune", service, store, lambda *report: reports.append(report))
 
     assert (result.value, result.text) == (answer, "in words")
     assert ("trial 1 of 2", 0.5) in reports
@@ -146,7 +146,7 @@ def test_a_lost_connection_is_opened_again_at_the_same_offset(
     submit(service, store)
     service.breaks = 4
 
-    follow_job("tune", service, store, lambda *one: reports.append(one))
+    follow_job("tune", service, store, lambda *report: reports.append(report))
 
     assert [what for what, _ in reports] == [f"trial {number}" for number in range(4)]
 
@@ -246,9 +246,9 @@ def test_a_missing_input_names_the_command_that_creates_it(store: Store, tmp_pat
         "check the name": build_spec("fetch", Config(), store, files=[tmp_path / "gone.json"]),
     }
 
-    for hint, one in missing.items():
+    for hint, spec in missing.items():
         with pytest.raises(MissingInputError) as raised:
-            check_inputs(one, store)
+            check_inputs(spec, store)
         assert raised.value.hint == hint
 
 

@@ -61,10 +61,10 @@ def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert (code, events[-1]) == (0, {"exit_code": 0})
-    answers = [one for one in events if "result" in one]
-    assert [one["result"]["repositories"] for one in answers] == [13_777]
-    assert [one["text"] for one in answers] == ["13,777 repositories from 13,777 records"]
-    assert any("activity" in one for one in events)
+    answers = [event for event in events if "result" in event]
+    assert [event["result"]["repositories"] for event in answers] == [13_777]
+    assert [event["text"] for event in answers] == ["13,777 repositories from 13,777 records"]
+    assert any("activity" in event for event in events)
 
 
 @pytest.mark.real

@@ -19,7 +19,7 @@ from stargaze.system.source_package import code_digest
 from tests.infra.jobs.conftest import RemoteSide
 from tests.waiting import wait_for
 
-ASKED = {
+REQUEST = {
     "id": "job-1",
     "stage": "tune",
     "started": "2026-03-01T12:00:00+00:00",
@@ -35,7 +35,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build_request(files: dict[str, Path], **more: Any) -> dict[str, Any]:
-    return {**ASKED, "checksums": checksums(files), "environment": {}, **more}
+    return {**REQUEST, "checksums": checksums(files), "environment": {}, **more}
 
 
 @pytest.fixture

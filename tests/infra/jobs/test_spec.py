@@ -23,7 +23,7 @@ from stargaze.infra.jobs.spec import build_spec
 from stargaze.store import Store
 
 STORE = Store(Path("store"))
-OURS = Config(
+CONFIG = Config(
     infra=InfraSection(provider="static", hosts={"development": "me@10.0.0.4"}, key_file="/home/me/key"),
     deploy=DeploySection(signing_key="/home/me/signer"),
     serve=ServeSection(broker_url="amqp://me@10.0.0.5"),
@@ -54,7 +54,7 @@ def test_a_resumed_tuning_has_its_journal_as_input() -> None:
 
 
 def test_the_config_of_a_job_contains_nothing_of_this_machine() -> None:
-    spec = build_spec("tune", OURS, STORE)
+    spec = build_spec("tune", CONFIG, STORE)
     job_config = tomllib.loads(spec.config)
 
     assert "/home/me" not in spec.config
@@ -65,9 +65,9 @@ def test_the_config_of_a_job_contains_nothing_of_this_machine() -> None:
 
 
 def test_the_config_of_a_job_can_be_loaded(tmp_path: Path) -> None:
-    (tmp_path / "remote.toml").write_text(build_spec("tune", OURS, STORE).config)
+    (tmp_path / "remote.toml").write_text(build_spec("tune", CONFIG, STORE).config)
 
-    assert load(tmp_path / "remote.toml", environ={}).tuning == dataclasses.replace(OURS.tuning, on="local")
+    assert load(tmp_path / "remote.toml", environ={}).tuning == dataclasses.replace(CONFIG.tuning, on="local")
 
 
 def test_input_files_keep_their_suffixes() -> None:

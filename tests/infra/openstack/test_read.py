@@ -47,7 +47,7 @@ def test_a_resource_with_attachments_is_in_use() -> None:
 
 
 def test_only_the_interface_in_the_owned_subnet_is_owned() -> None:
-    def thing(kind: str, **more: Any) -> Any:
+    def resource(kind: str, **more: Any) -> Any:
         return SimpleNamespace(id=kind, name="stargaze", description=TAG, tags=[TAG], created_at="", **more)
 
     def interface(name: str, subnet: str) -> Any:
@@ -60,8 +60,8 @@ def test_only_the_interface_in_the_owned_subnet_is_owned() -> None:
         interface_port.description, interface_port.tags = "", []
         return interface_port
 
-    router = thing("router", external_gateway_info=None)
-    subnet = thing("sub", cidr="10.20.0.0/24", dns_nameservers=[], network_id="net")
+    router = resource("router", external_gateway_info=None)
+    subnet = resource("sub", cidr="10.20.0.0/24", dns_nameservers=[], network_id="net")
     ports = [interface("theirs", "another"), interface("ours", "sub")]
 
     resources = read_resources(router=[router], subnet=[subnet], port=ports)

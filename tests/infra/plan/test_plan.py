@@ -88,7 +88,7 @@ def test_dependencies_are_desired_too_and_have_no_cycle(section: InfraSection) -
 
 def test_only_the_page_is_open_to_the_internet_and_ssh_only_to_the_configured_range() -> None:
     rules = [rule for resource in desired() if resource.kind == "rules" for rule in resource.spec["rules"]]
-    public = [rule for rule in rules if any(rule.endswith(f"from {anywhere}") for anywhere in ANYWHERE)]
+    public = [rule for rule in rules if any(rule.endswith(f"from {source}") for source in ANYWHERE)]
     others = [rule for rule in rules if rule not in public and "group:" not in rule]
 
     assert sorted(public) == ["tcp 80 from 0.0.0.0/0", "tcp 80 from ::/0"]
@@ -176,9 +176,9 @@ def test_of_duplicates_the_working_one_is_kept_and_then_the_oldest() -> None:
     server = next(resource for resource in actual if resource.key == "server stargaze-production1")
     network = next(resource for resource in actual if resource.kind == "network")
     broken = replace(server, id="broken", state="ERROR", created_at="2025-01-01")
-    younger = replace(network, id="younger", created_at="2026-02-02")
+    newer = replace(network, id="younger", created_at="2026-02-02")
 
-    plan = plan_for([broken, *actual, younger])
+    plan = plan_for([broken, *actual, newer])
 
     assert {step.actual.id for step in plan.changes if step.actual} == {"broken", "younger"}
     assert {(step.action, step.reason) for step in plan.changes} == {("delete", "duplicate")}

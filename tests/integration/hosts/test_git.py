@@ -19,11 +19,11 @@ pytestmark = pytest.mark.hosts
 NODE = "production1"
 
 
-def git(cluster: Cluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def git(cluster: Cluster, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     ssh = shlex.join(cluster.ssh(cluster.hosts[NODE])[:-1])
     identity = {f"GIT_{who}_{what}": "a@b.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **identity, "GIT_SSH_COMMAND": ssh, "GIT_CONFIG_GLOBAL": os.devnull}
-    return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(["git", "-C", folder, *argv], env=environment, capture_output=True, text=True, check=False)
 
 
 def url(cluster: Cluster) -> str:
@@ -67,18 +67,18 @@ def test_a_signed_release_is_installed(configured: Configured, released: Store) 
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "argv"),
     [([], []), ([], ["id"]), (["-W", "127.0.0.1:22"], [])],
     ids=["a shell", "a command", "a tunnel"],
 )
 def test_the_account_for_pushes_can_do_nothing_else(
-    configured: Configured, options: list[str], words: list[str]
+    configured: Configured, options: list[str], argv: list[str]
 ) -> None:
     cluster = configured.cluster
     *ssh, destination = cluster.ssh(cluster.hosts[NODE], user="git")
 
-    argv = [*ssh, *options, destination, *words]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    command = [*ssh, *options, destination, *argv]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
     assert done.returncode != 0
     assert "uid=" not in done.stdout

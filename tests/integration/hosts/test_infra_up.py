@@ -115,10 +115,10 @@ class Shell:
         self._environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(clouds), "NO_COLOR": "1"}
         (folder / "stargaze.toml").write_text(CONFIG)
 
-    def run(self, *words: str, code: int = 0) -> str:
+    def run(self, *argv: str, code: int = 0) -> str:
         """Run a command, compare its exit code and return its output."""
         done = subprocess.run(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,

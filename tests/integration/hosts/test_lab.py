@@ -19,8 +19,8 @@ def outsider(cluster: Cluster) -> Host:
     return cluster.hosts["outsider"]
 
 
-def ssh(cluster: Cluster, host: Host, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*cluster.ssh(host), *words], capture_output=True, text=True, check=False)
+def ssh(cluster: Cluster, host: Host, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*cluster.ssh(host), *argv], capture_output=True, text=True, check=False)
 
 
 def test_a_host_is_a_complete_system_that_accepts_the_key_of_its_user(cluster: Cluster, outsider: Host) -> None:
@@ -69,7 +69,7 @@ def test_a_host_uses_the_host_key_that_it_was_given(cluster: Cluster, tmp_path: 
 
     assert scan.stdout.split()[1:3] == (tmp_path / "chosen.pub").read_text().split()[:2]
     assert keys == [" ".join(scan.stdout.split()[1:3])]
-    assert "chosen" not in [one.name for one in cluster.lab.hosts()]
+    assert "chosen" not in [other.name for other in cluster.lab.hosts()]
 
 
 def test_a_host_has_no_route_out_of_the_lab(outsider: Host) -> None:

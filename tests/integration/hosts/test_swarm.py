@@ -35,14 +35,16 @@ def serves(host: Host, port: int) -> bool:
 
 
 def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> None:
-    found = nodes(configured.cluster)
+    descriptions = nodes(configured.cluster)
 
-    assert [(node["Description"]["Hostname"], node["Spec"]["Role"], node["Status"]["State"]) for node in found] == [
+    assert [
+        (node["Description"]["Hostname"], node["Spec"]["Role"], node["Status"]["State"]) for node in descriptions
+    ] == [
         ("production1", "manager", "ready"),
         ("production2", "worker", "ready"),
     ]
-    assert all(node["Spec"]["Labels"] == {"stargaze.role": "production"} for node in found)
-    assert [node["Status"]["Addr"] for node in found] == ["10.78.0.21", "10.78.0.22"]
+    assert all(node["Spec"]["Labels"] == {"stargaze.role": "production"} for node in descriptions)
+    assert [node["Status"]["Addr"] for node in descriptions] == ["10.78.0.21", "10.78.0.22"]
 
 
 def test_two_managers_are_rejected_before_anything_is_changed(configured: Configured) -> None:
@@ -78,7 +80,7 @@ def test_a_published_port_is_reachable_only_if_it_is_the_port_of_the_page(
         "sh", "-c", "tar -C / -c usr/bin usr/lib usr/lib64 lib lib64 bin etc/ssl | docker import - python >/dev/null"
     )
     for port in (8000, 8001):
-        words = [
+        argv = [
             "--detach",
             f"--name=page{port}",
             f"--publish={port}:80",
@@ -88,7 +90,7 @@ def test_a_published_port_is_reachable_only_if_it_is_the_port_of_the_page(
             "http.server",
             "80",
         ]
-        engine.run("docker", "run", *words)
+        engine.run("docker", "run", *argv)
 
     try:
         wait_for(lambda: all(serves(engine, port) for port in (8000, 8001)))
@@ -126,10 +128,10 @@ def test_a_rebuilt_node_joins_the_swarm_again(configured: Configured) -> None:
     cluster.boot("production2")
     run = cluster.play("site.yml", "--limit", "production1,production2", "--tags", "base,swarm")
 
-    found = nodes(cluster)
+    descriptions = nodes(cluster)
     assert run.code == 0, run.output
-    assert [(node["Description"]["Hostname"], node["Status"]["State"]) for node in found] == [
+    assert [(node["Description"]["Hostname"], node["Status"]["State"]) for node in descriptions] == [
         ("production1", "ready"),
         ("production2", "ready"),
     ]
-    assert len(before & {node["ID"] for node in found}) == 1
+    assert len(before & {node["ID"] for node in descriptions}) == 1

@@ -87,10 +87,10 @@ class Workspace:
         return Path(tomllib.loads((self.folder / "stargaze.toml").read_text())["infra"]["key_file"])
 
     @contextlib.contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command in the background; kill it at the end if it still runs."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self.folder,
             env={**os.environ, "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
@@ -106,10 +106,10 @@ class Workspace:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
-    def run(self, *words: str, code: int | None = 0, **variables: str) -> CommandResult:
+    def run(self, *argv: str, code: int | None = 0, **variables: str) -> CommandResult:
         """Run a command as a user does, and compare its exit code."""
         completed = subprocess.run(
-            [sys.executable, "-m", "stargaze", *words],
+            [sys.executable, "-m", "stargaze", *argv],
             cwd=self.folder,
             env={**os.environ, "NO_COLOR": "1", **variables},
             stdin=subprocess.DEVNULL,

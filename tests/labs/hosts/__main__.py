@@ -8,11 +8,11 @@ import sys
 from tests.labs.hosts.lab import Lab
 
 
-def main(words: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run one command."""
     lab = Lab()
     by_name = {host.name: host for host in lab.hosts()}
-    match words:
+    match argv:
         case ["up", number]:
             key = lab.folder / "key"
             lab.folder.mkdir(parents=True, exist_ok=True)
@@ -25,8 +25,8 @@ def main(words: list[str]) -> int:
         case ["list"]:
             for host in lab.hosts():
                 sys.stdout.write(f"{host.name} {' '.join(host.addresses)} {'on' if host.first_process else 'off'}\n")
-        case ["run", name, *argv] if name in by_name:
-            done = by_name[name].run(*argv, check=False)
+        case ["run", name, *command] if name in by_name:
+            done = by_name[name].run(*command, check=False)
             sys.stdout.write(done.stdout)
             sys.stderr.write(done.stderr)
             return done.returncode

@@ -57,14 +57,14 @@ class Host:
         """Pid of its process 1 on this machine; None while it is off."""
         return _child(self._starter())
 
-    def run(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program on the host as root, without ssh, to inspect or to break something."""
         number = self.first_process
         if number is None:
             raise OSError(f"{self.name} is off")
-        argv = ["nsenter", f"--target={number}", "--all", "--", *words]
+        command = ["nsenter", f"--target={number}", "--all", "--", *argv]
         own = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}  # a host has its own engine
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=check, env=own)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=check, env=own)
 
     def kill(self) -> None:
         """Cut its power: all of its processes end at once, and its disk stays as it is."""
@@ -81,14 +81,14 @@ class Host:
         group = self.network.namespace(self.name)
         entries = [str(entry) for entry in groups.make(group)]
         (self.folder / "group").write_text(group)
-        words = ["nsenter", f"--net=/run/netns/{group}"]
-        words += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
-        words += [str(HERE / "first.sh"), str(self.folder), self.name, (self.folder / "layers").read_text()]
+        argv = ["nsenter", f"--net=/run/netns/{group}"]
+        argv += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
+        argv += [str(HERE / "first.sh"), str(self.folder), self.name, (self.folder / "layers").read_text()]
         # Not a child of this process: a host outlives the process that boots it.
         script = f'for group in {" ".join(entries)}; do echo $$ >"$group" || exit 1; done; exec "$@"'
         outer = f'sh -c "$0" - "$@" </dev/null >>{shlex.quote(str(self.folder / "log"))} 2>&1 & echo $!'
         done = subprocess.run(
-            ["sh", "-c", outer, script, *words], start_new_session=True, capture_output=True, text=True, check=True
+            ["sh", "-c", outer, script, *argv], start_new_session=True, capture_output=True, text=True, check=True
         )
         (self.folder / "pid").write_text(done.stdout)
 
@@ -120,8 +120,8 @@ class Host:
         """Return the pid of the process that waits for process 1; pids are reused, so its arguments are compared."""
         with contextlib.suppress(OSError, ValueError):
             number = int((self.folder / "pid").read_text())
-            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-            if str(self.folder).encode() in words:
+            arguments = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            if str(self.folder).encode() in arguments:
                 return number
         return None
 
@@ -189,11 +189,11 @@ class Lab:
 
     def hosts(self) -> list[Host]:
         """Return all hosts, on or off, also those that another process booted."""
-        found = []
+        hosts = []
         for file in sorted(self.hosts_folder.glob("*/host.json")):
             addresses = tuple(json.loads(file.read_text())["addresses"])
-            found.append(Host(file.parent.name, addresses, file.parent, self.network))
-        return found
+            hosts.append(Host(file.parent.name, addresses, file.parent, self.network))
+        return hosts
 
     def remove(self) -> None:
         """Delete all hosts and the switch; the template stays."""
@@ -217,13 +217,13 @@ def _delete(folder: Path) -> None:
     subprocess.run(["sh", "-c", 'rm -rf "$0" >/dev/null 2>&1 &', trash], start_new_session=True, check=True)
 
 
-def _install_host_key(path: Path, given: Path | None) -> None:
+def _install_host_key(path: Path, key: Path | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if given is None:
+    if key is None:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
     else:
-        shutil.copy(given, path)
-        shutil.copy(given.with_name(f"{given.name}.pub"), path.with_name(f"{path.name}.pub"))
+        shutil.copy(key, path)
+        shutil.copy(key.with_name(f"{key.name}.pub"), path.with_name(f"{path.name}.pub"))
     path.chmod(0o600)
 
 

@@ -46,15 +46,28 @@ class Network:
 
     def plug(self, name: str, addresses: Sequence[str]) -> None:
         """Create the namespace of a host with these addresses on one link, and no default route."""
-        there = self.namespace(name)
-        if there in namespaces():
+        namespace = self.namespace(name)
+        if namespace in namespaces():
             return
-        _ip("netns", "add", there)
-        _ip("-n", self.switch, "link", "add", f"to-{name}"[:15], "type", "veth", "peer", "name", "eth0", "netns", there)
+        _ip("netns", "add", namespace)
+        _ip(
+            "-n",
+            self.switch,
+            "link",
+            "add",
+            f"to-{name}"[:15],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            namespace,
+        )
         _ip("-n", self.switch, "link", "set", f"to-{name}"[:15], "master", "switch", "up")
-        _ip("-n", there, "link", "set", "lo", "up")
+        _ip("-n", namespace, "link", "set", "lo", "up")
         # Always the same, so that the ARP caches of other hosts stay valid when a host is rebuilt.
-        _ip("-n", there, "link", "set", "eth0", "address", _hardware_address(there), "up")
+        _ip("-n", namespace, "link", "set", "eth0", "address", _hardware_address(namespace), "up")
         for address in addresses:
             self.add_address(name, address)
 
@@ -93,8 +106,8 @@ def _hardware_address(name: str) -> str:
     return ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])
 
 
-def _ip(*words: str) -> str:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+def _ip(*argv: str) -> str:
+    done = subprocess.run(["ip", *argv], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+        raise OSError(f"ip {' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout

@@ -36,10 +36,10 @@ def fill_wheelhouse() -> Path:
         if not stamp.is_file() or stamp.read_text(encoding="utf-8") != requirements:
             draft = WHEELHOUSE / "requirements.txt"
             draft.write_text(requirements, encoding="utf-8")
-            words = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
-            words += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
-            words += [f"--python-version={version}", f"--requirement={draft}", f"--dest={WHEELHOUSE}"]
-            subprocess.run(words, check=True)
+            argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+            argv += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
+            argv += [f"--python-version={version}", f"--requirement={draft}", f"--dest={WHEELHOUSE}"]
+            subprocess.run(argv, check=True)
             draft.rename(stamp)
     return WHEELHOUSE
 

@@ -65,8 +65,10 @@ def _keep(lab: Lab, hours: float) -> int:
 
 def _status(lab: Lab, _hours: float) -> int:
     programs = lab.programs()
-    for one in programs:
-        print(f"{one.name:10} pid {one.pid:<8} port {lab.facts()['ports'][one.name]:<6} {one.memory} MiB")
+    for program in programs:
+        print(
+            f"{program.name:10} pid {program.pid:<8} port {lab.facts()['ports'][program.name]:<6} {program.memory} MiB"
+        )
     print(f"up: {lab.clouds}" if programs else "down")
     return 0 if programs else 1
 

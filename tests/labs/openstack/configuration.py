@@ -40,9 +40,9 @@ class Layout:
         """Return a program that is part of the packages of the services."""
         return self.venv / "bin" / name
 
-    def own(self, script: str, *words: object) -> list[object]:
+    def own(self, script: str, *argv: object) -> list[object]:
         """Return the command of an own script, in the environment of the services."""
-        return [self.bin("python"), INSIDE / f"{script}.py", *words]
+        return [self.bin("python"), INSIDE / f"{script}.py", *argv]
 
     def url(self, service: str) -> str:
         """Return the root URL of the API of a service."""
@@ -71,7 +71,7 @@ def files(layout: Layout) -> dict[Path, str]:
         "neutron": _neutron(layout),
         "nova": _nova(layout),
     }
-    return {layout.conf(service): _text(_common(layout, service) | found) for service, found in sections.items()}
+    return {layout.conf(service): _text(_common(layout, service) | extra) for service, extra in sections.items()}
 
 
 def environment(layout: Layout) -> dict[str, str]:

@@ -25,7 +25,7 @@ def create(layout: Layout) -> None:
     """Run the migrations of the services in two sequences at the same time: each starts with long imports."""
     keystone = [layout.bin("keystone-manage"), "--config-file", layout.conf("keystone")]
     user = ["--keystone-user", os.getuid(), "--keystone-group", os.getgid()]
-    place = [f"--bootstrap-{one}-url={layout.url('keystone')}" for one in ("public", "internal", "admin")]
+    place = [f"--bootstrap-{kind}-url={layout.url('keystone')}" for kind in ("public", "internal", "admin")]
     region = [f"--bootstrap-region-id={REGION}", f"--bootstrap-password={layout.admin_password}"]
     sequences: list[list[list[object]]] = [
         [
@@ -102,9 +102,9 @@ class _Sequence:
             raise RuntimeError(f"{self.process.args!r} failed:\n{output[-3000:]}")
         if not self.left:
             return False
-        words = [str(word) for word in self.left.pop(0)]
+        argv = [str(word) for word in self.left.pop(0)]
         with self.log.open("ab") as file:
-            self.process = subprocess.Popen(words, env=self.environment, stdout=file, stderr=file)
+            self.process = subprocess.Popen(argv, env=self.environment, stdout=file, stderr=file)
         return True
 
     def end(self) -> None:

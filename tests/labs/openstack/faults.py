@@ -132,14 +132,14 @@ class Faults:
 
     def matching(self, service: str, method: str, path: str) -> list[Fault]:
         """Return the faults of a call; each matching fault counts it."""
-        found = []
+        faults = []
         with self._lock:
-            for fault, seen in self._faults:
+            for fault, count in self._faults:
                 if fault.matches(service, method, path):
-                    seen[0] += 1
-                    if fault.skip < seen[0] and (fault.times is None or seen[0] <= fault.skip + fault.times):
-                        found.append(fault)
-        return found
+                    count[0] += 1
+                    if fault.skip < count[0] and (fault.times is None or count[0] <= fault.skip + fault.times):
+                        faults.append(fault)
+        return faults
 
     def record(self, call: Call) -> None:
         """Record a call."""
@@ -203,9 +203,9 @@ class _Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        for one in list(self._open):
+        for connection in list(self._open):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: tests kill clients in the middle of a call."""
@@ -256,8 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
             # with the Host header of the client, so that links in the response lead to the proxy
             service.request(self.command, self.path, body or None, {**headers, "Content-Length": str(len(body))})
             answer = service.getresponse()
-            kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
-            return _Answer(answer.status, kept, answer.read())
+            response_headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
+            return _Answer(answer.status, response_headers, answer.read())
 
     def _write(self, answer: _Answer) -> None:
         self.send_response_only(answer.status)

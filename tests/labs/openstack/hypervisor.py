@@ -49,15 +49,15 @@ class Hypervisor:
     def watched(self, react: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         """Call a function with each new event, in order, in a thread; raise its error at the end."""
         over, failed = threading.Event(), []
-        seen = set(self._names())  # all of them, not only the last: two services write
+        known = set(self._names())  # all of them, not only the last: two services write
 
         def watch() -> None:
             ends = False
             while not ends:
                 ends = over.wait(PAUSE)  # then read once more
                 for name in self._names():
-                    if name not in seen:
-                        seen.add(name)
+                    if name not in known:
+                        known.add(name)
                         if event := self._read(name):
                             react(event)
 

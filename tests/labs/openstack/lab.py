@@ -61,14 +61,14 @@ class Lab:
     def install(self) -> None:
         """Create the environment of the services from the lock file, unless it exists."""
         mark = self.folder / "venv" / ".installed"
-        wanted = _digest(LOCK)
-        if mark.exists() and mark.read_text(encoding="ascii") == wanted:
+        version = _digest(LOCK)
+        if mark.exists() and mark.read_text(encoding="ascii") == version:
             return
         shutil.rmtree(self.folder / "venv", ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes"]
         subprocess.run([*uv, "--python", self.folder / "venv" / "bin" / "python", "--requirement", LOCK], check=True)
-        mark.write_text(wanted, encoding="ascii")
+        mark.write_text(version, encoding="ascii")
 
     def up(self) -> None:
         """Start all services and wait until they respond; they end with this process."""
@@ -95,7 +95,7 @@ class Lab:
     def programs(self) -> list[processes.Program]:
         """Return the running programs."""
         facts = self.facts()
-        return [one for one in (processes.Program(**row) for row in facts.get("programs", [])) if one.runs]
+        return [program for program in (processes.Program(**row) for row in facts.get("programs", [])) if program.runs]
 
     def facts(self) -> dict[str, Any]:
         """Return ports and programs of the running lab; empty if there is none."""
@@ -106,7 +106,7 @@ class Lab:
     def _up(self) -> None:
         cache = self.folder / "cache" / self._key()
         before = databases.stored_facts(cache)
-        passwords = before.get("passwords") or {one: secrets.token_urlsafe(12) for one in USERS}
+        passwords = before.get("passwords") or {name: secrets.token_urlsafe(12) for name in USERS}
         ports = _ports(before.get("ports", {}))
         layout = Layout(self.folder / "venv", self.run, ports, passwords["admin"], passwords["services"])
         self._write(layout, passwords)
@@ -121,12 +121,12 @@ class Lab:
                 seed.create_offers(admin, passwords["member"])
             databases.store(cache, layout, {"ports": ports, "passwords": passwords})
             self.log("flavors, images, external network")
-        facts = {"ports": ports, "programs": [asdict(one) for one in self._programs]}
+        facts = {"ports": ports, "programs": [asdict(name) for name in self._programs]}
         (self.run / "lab.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def _write(self, layout: Layout, passwords: Mapping[str, str]) -> None:
         below = ("databases", "images", "keys/tokens", "keys/credentials", "log", "hypervisor/events")
-        for name in (*below, "hypervisor/orders", "hypervisor/consoles", *(f"state/{one}" for one in SERVICES)):
+        for name in (*below, "hypervisor/orders", "hypervisor/consoles", *(f"state/{service}" for service in SERVICES)):
             (self.run / name).mkdir(parents=True)
         self.run.chmod(0o700)
         for path, text in configuration.files(layout).items():
@@ -163,7 +163,7 @@ class Lab:
         self._programs.append(processes.start(service, command, configuration.environment(layout), log))
 
     def _wait(self, layout: Layout, service: str) -> None:
-        program = next(one for one in self._programs if one.name == service)
+        program = next(program for program in self._programs if program.name == service)
         limit = time.monotonic() + START
         while not _answers(layout.ports[service]):
             if not program.runs or time.monotonic() > limit:
@@ -189,16 +189,16 @@ class Lab:
             yield
 
 
-def _ports(wanted: Mapping[str, int]) -> dict[str, int]:
+def _ports(preferred: Mapping[str, int]) -> dict[str, int]:
     """Return a free port for each service, the previous one if it is free."""
-    with contextlib.ExitStack() as held:
-        return {service: _free(held, wanted.get(service, 0)) for service in SERVICES}
+    with contextlib.ExitStack() as stack:
+        return {service: _free(stack, preferred.get(service, 0)) for service in SERVICES}
 
 
-def _free(held: contextlib.ExitStack, wanted: int) -> int:
-    for port in (wanted, 0):
+def _free(stack: contextlib.ExitStack, preferred: int) -> int:
+    for port in (preferred, 0):
         with contextlib.suppress(OSError):
-            return int(held.enter_context(socket.create_server(("127.0.0.1", port))).getsockname()[1])
+            return int(stack.enter_context(socket.create_server(("127.0.0.1", port))).getsockname()[1])
     raise RuntimeError("no port is free")
 
 

@@ -45,11 +45,11 @@ def connect(login: Mapping[str, Any], **options: Any) -> Iterator[Any]:
     config = openstack.config.OpenStackConfig(
         config_files=[], vendor_files=[], secure_files=[], load_envvars=False, load_yaml_config=False
     )
-    made = openstack.connection.Connection(config=config.get_one(**login, **options))
+    connection = openstack.connection.Connection(config=config.get_one(**login, **options))
     try:
-        yield made
+        yield connection
     finally:
-        made.close()
+        connection.close()
 
 
 def _login(kind: str, auth_url: str, auth: Mapping[str, str]) -> Login:

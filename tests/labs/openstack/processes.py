@@ -49,11 +49,11 @@ class Program:
 
 def start(name: str, command: Sequence[object], environment: Mapping[str, str], log: Path) -> Program:
     """Start a program that gets SIGTERM when this thread ends; call this from the main thread."""
-    words = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *map(str, command)]
+    argv = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *map(str, command)]
     with log.open("ab") as file:
         # `end` waits for it
         process = subprocess.Popen(
-            words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            argv, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     _CHILDREN[process.pid] = process
     return Program.of(name, process.pid)
@@ -61,15 +61,15 @@ def start(name: str, command: Sequence[object], environment: Mapping[str, str], 
 
 def end(programs: Sequence[Program]) -> None:
     """Stop all of them at the same time: by SIGTERM, then by SIGKILL."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        for one in programs:
-            if one.runs:
-                os.kill(one.pid, how)
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        for program in programs:
+            if program.runs:
+                os.kill(program.pid, signal_number)
         limit = time.monotonic() + TIMEOUT
-        while any(one.runs for one in programs) and time.monotonic() < limit:
+        while any(program.runs for program in programs) and time.monotonic() < limit:
             time.sleep(PAUSE)
-    for one in programs:
-        if child := _CHILDREN.pop(one.pid, None):
+    for program in programs:
+        if child := _CHILDREN.pop(program.pid, None):
             child.wait()
 
 

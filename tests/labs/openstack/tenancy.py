@@ -61,17 +61,17 @@ class Tenancy:
         ``weak``          one that may only read
         ``wrong``         the user with another password
         """
-        made = {
+        logins = {
             "lab": self.login(),
             "application": self.credential("member"),
             "weak": self.credential("reader"),
             "wrong": self.login("not-this"),
         }
         if faults:
-            made = {name: through_proxies(one, faults) for name, one in made.items()}
+            logins = {name: through_proxies(login, faults) for name, login in logins.items()}
         place = self.folder / ("clouds-through.yaml" if faults else "clouds.yaml")
         place.touch(mode=0o600)
-        place.write_text(yaml.safe_dump({"clouds": made}), encoding="utf-8")
+        place.write_text(yaml.safe_dump({"clouds": logins}), encoding="utf-8")
         return place
 
     def login(self, password: str = "") -> Login:
@@ -80,13 +80,13 @@ class Tenancy:
 
     def credential(self, role: str, *, seconds: float | None = None) -> Login:
         """Create an application credential with one role, and return the login with it."""
-        made = self.connect().identity.create_application_credential(
+        created = self.connect().identity.create_application_credential(
             user=self.user.id,
             name=f"{role}-{secrets.token_hex(4)}",
             roles=[{"name": role}],
             expires_at=seconds and (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%f"),
         )
-        return by_application(self._auth_url, made.id, made.secret)
+        return by_application(self._auth_url, created.id, created.secret)
 
     def expired_login(self) -> Login:
         """Return the login with an expired application credential; waits until it expires."""
@@ -114,7 +114,9 @@ class Tenancy:
 
     def inventory(self) -> list[Resource]:
         """Return all resources of the project, without the default security group."""
-        return sorted(thing for thing in self._all() if (thing.kind, thing.name) != ("security group", "default"))
+        return sorted(
+            resource for resource in self._all() if (resource.kind, resource.name) != ("security group", "default")
+        )
 
     def share_network(self, network: Any) -> None:
         """Let the project use a network of another project."""
@@ -146,7 +148,7 @@ class Tenancy:
             key_name=name,
         )
         cloud.compute.wait_for_server(server, interval=PAUSE)
-        return [thing for thing in self.inventory() if thing.id not in {one.id for one in before}]
+        return [resource for resource in self.inventory() if resource.id not in {earlier.id for earlier in before}]
 
     def delete(self) -> None:
         """Delete all remaining resources, then user and project."""
@@ -161,8 +163,8 @@ class Tenancy:
         return f"http://127.0.0.1:{self.lab.facts()['ports']['keystone']}{SERVICES['keystone'][1]}"
 
     def _all(self) -> Iterator[Resource]:
-        network, mine = self.admin.network, {"project_id": self.project.id}
-        for server in self.admin.compute.servers(all_projects=True, **mine):
+        network, own = self.admin.network, {"project_id": self.project.id}
+        for server in self.admin.compute.servers(all_projects=True, **own):
             tags = self.admin.compute.get(f"/servers/{server.id}/tags", microversion="2.26").json().get("tags", [])
             yield Resource("server", server.name, server.id, tuple(tags), server.status)
         lists: list[tuple[str, Callable[..., Any]]] = [
@@ -174,8 +176,14 @@ class Tenancy:
             ("security group", network.security_groups),
         ]
         for kind, query in lists:
-            for one in query(**mine):
-                yield Resource(kind, one.name or "", one.id, tuple(one.tags or ()), getattr(one, "status", None) or "")
+            for resource in query(**own):
+                yield Resource(
+                    kind,
+                    resource.name or "",
+                    resource.id,
+                    tuple(resource.tags or ()),
+                    getattr(resource, "status", None) or "",
+                )
         for group in self.admin.compute.server_groups(all_projects=True):
             if group.project_id == self.project.id:
                 yield Resource("server group", group.name, group.id)
@@ -187,14 +195,14 @@ class Tenancy:
     def _empty(self) -> None:
         """Delete in the order of the dependencies, and repeat it for resources that were still in use or appeared late."""
         limit = time.monotonic() + TIMEOUT
-        while left := self.inventory():
+        while remaining := self.inventory():
             for kind, delete in self._deletes().items():
-                for thing in left:
-                    if thing.kind == kind:
+                for resource in remaining:
+                    if resource.kind == kind:
                         with contextlib.suppress(ConflictException, NotFoundException):
-                            delete(thing.id)
+                            delete(resource.id)
             if time.monotonic() > limit:
-                raise RuntimeError(f"the project does not get empty: {left}")
+                raise RuntimeError(f"the project does not get empty: {remaining}")
             time.sleep(PAUSE)
         for group in self.admin.network.security_groups(project_id=self.project.id):  # a query creates the default one
             self.admin.network.delete_security_group(group)
@@ -231,8 +239,8 @@ def tenancy(lab: Lab, admin: Any, folder: Path, name: str) -> Iterator[Tenancy]:
     user = admin.identity.create_user(name=name, password=password, domain_id="default")
     for role in ("member", "reader"):
         admin.identity.assign_project_role_to_user(project, user, admin.identity.find_role(role))
-    made = Tenancy(lab, admin, project, user, password, folder, Hypervisor(lab.hypervisor, project.id))
+    project_login = Tenancy(lab, admin, project, user, password, folder, Hypervisor(lab.hypervisor, project.id))
     try:
-        yield made
+        yield project_login
     finally:
-        made.delete()
+        project_login.delete()

@@ -147,15 +147,15 @@ def test_a_renamed_repository_has_a_note(lookup: GithubLookup, fake_github: Fake
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "note"),
     [({"fork": True}, "is a fork"), ({"archived": True}, "is archived"), ({"size": 0}, "is empty")],
 )
 def test_unusual_repositories_have_a_note(
-    lookup: GithubLookup, fake_github: FakeGithub, change: dict[str, Any], words: str
+    lookup: GithubLookup, fake_github: FakeGithub, change: dict[str, Any], note: str
 ) -> None:
     fake_github.replies["/repos/new/thing"] = 200, {}, {**ROW, **change}
 
-    assert words in lookup.find(["new/thing"], NOW).notes["new/thing"]
+    assert note in lookup.find(["new/thing"], NOW).notes["new/thing"]
 
 
 def test_a_deleted_repository_is_an_error(lookup: GithubLookup) -> None:
@@ -227,11 +227,11 @@ def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: Man
         with pytest.raises(TimeoutError):
             listener.accept()
         clock.now += BACKOFF + 1
-        asking = threading.Thread(target=lookup.find, args=(["a/four"], NOW))
-        asking.start()
+        thread = threading.Thread(target=lookup.find, args=(["a/four"], NOW))
+        thread.start()
         listener.settimeout(5.0)
         listener.accept()[0].close()
-        asking.join()
+        thread.join()
 
 
 @pytest.mark.real  # it waits for seconds

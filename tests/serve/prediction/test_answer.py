@@ -208,14 +208,14 @@ def test_the_numbers_are_the_same_without_an_explanation(bundle: Bundle) -> None
     request = PredictionRequest(names_of(bundle, 3, 700, 1500), (ENTERED,))
 
     full = answer_requests(context, [request], NOW)[0]["predictions"]
-    plain = answer_requests(context, [dataclasses.replace(request, explain=False)], NOW)[0]["predictions"]
+    unexplained = answer_requests(context, [dataclasses.replace(request, explain=False)], NOW)[0]["predictions"]
 
     explanation = {"expected", "base", "factors", "other_factors", "similar", "history", "forecast"}
-    assert [{k: v for k, v in row.items() if k not in explanation} for row in plain] == [
+    assert [{k: v for k, v in row.items() if k not in explanation} for row in unexplained] == [
         {k: v for k, v in row.items() if k not in explanation} for row in full
     ]
     assert all(row["factors"] and row["similar"] and row["history"] for row in full)
-    assert not any(row[name] for row in plain for name in explanation)
+    assert not any(row[name] for row in unexplained for name in explanation)
 
 
 def test_base_and_factors_multiply_to_the_expected_stars(context: PredictionContext) -> None:

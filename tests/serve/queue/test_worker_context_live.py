@@ -125,9 +125,9 @@ def create_lookup(bundle: Bundle, url: str, store: Store, token: str = "", clock
     return GithubLookup(bundle, open_github(url, token, store, clock or Clock()), bool(token))
 
 
-def stars(found: LookupResult, name: str) -> float:
+def stars(result: LookupResult, name: str) -> float:
     """Return the stars of a repository."""
-    return float(found.frame["stars"].iloc[found.rows[name]])
+    return float(result.frame["stars"].iloc[result.rows[name]])
 
 
 @pytest.mark.parametrize("token", ["good", ""])
@@ -172,7 +172,7 @@ def test_an_unusual_repository_has_a_note(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (404, {"message": "Not Found"}, "deleted or renamed, or is private"),
         (200, ROW | {"private": True}, "deleted or renamed, or is private"),
@@ -182,14 +182,14 @@ def test_an_unusual_repository_has_a_note(
     ids=["deleted", "private", "legal", "blocked"],
 )
 def test_an_inaccessible_repository_is_an_error(
-    bundle: Bundle, store: Store, github: FakeGithub, status: int, body: dict[str, Any], words: str
+    bundle: Bundle, store: Store, github: FakeGithub, status: int, body: dict[str, Any], message: str
 ) -> None:
     github.status, github.body = status, body
 
     result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
     assert result.rows == {}
-    assert words in result.errors["own/name"]["message"]
+    assert message in result.errors["own/name"]["message"]
     assert FIGURES_HINT in result.errors["own/name"]["hint"]
 
 

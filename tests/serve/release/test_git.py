@@ -71,7 +71,7 @@ def test_ctrl_c_while_the_hook_loads_the_model_leaves_nothing_behind(release_sto
         assert process.wait(30) == -signal.SIGINT
         assert loader_pids(release_store) == []
     assert list(release_store.store.releases.glob("objects/tmp_objdir-*")) == []
-    assert list(release_store.store.root.rglob(".making-*")) == []
+    assert list(release_store.store.root.rglob(".partial-*")) == []
     assert release_store.deploy("good").changed
 
 
@@ -89,17 +89,17 @@ def test_the_loader_ends_when_its_hook_is_killed(release_store: ReleaseStore) ->
 @pytest.mark.parametrize(("age", "remains"), [(STALE_AFTER + 60.0, False), (0.0, True)])
 def test_a_later_deploy_removes_what_a_killed_push_left(release_store: ReleaseStore, age: float, remains: bool) -> None:
     """Not at once: another push may still be running."""
-    leftovers = [
+    stale = [
         release_store.store.releases / "objects" / "tmp_objdir-incoming-abc",
-        release_store.store.serving / ".making-abcdefg1",
+        release_store.store.serving / ".partial-abcdefg1",
     ]
-    for folder in leftovers:
+    for folder in stale:
         (folder / "inside").mkdir(parents=True)
         os.utime(folder, (time.time() - age,) * 2)
 
     release_store.deploy("good")
 
-    assert [folder.exists() for folder in leftovers] == [remains, remains]
+    assert [folder.exists() for folder in stale] == [remains, remains]
 
 
 @contextlib.contextmanager
@@ -120,6 +120,6 @@ def loader_pids(release_store: ReleaseStore) -> list[int]:
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{release_store.store.serving.resolve()}/.making-" in (folder / "cmdline").read_text():
+            if f"{release_store.store.serving.resolve()}/.partial-" in (folder / "cmdline").read_text():
                 pids.append(int(folder.name))
     return pids

@@ -464,7 +464,7 @@ def test_deploying_again_installs_after_a_crash(release_store: ReleaseStore) -> 
 
 def test_a_half_written_bundle_is_removed(release_store: ReleaseStore) -> None:
     release_store.deploy("good")
-    half = release_store.store.serving / "bundles" / ".making-abc"
+    half = release_store.store.serving / "bundles" / ".partial-abc"
     half.mkdir()
 
     assert run_hook("install", release_store).returncode == 0

@@ -112,9 +112,9 @@ def test_a_rollback_is_a_new_release_of_the_previous_bundle(release_store: Relea
     first = release_store.deploy("good 1")
     second = release_store.deploy("good 2")
 
-    back = rollback_release(release_store.section, release_store.store, now=release_store.now, author="a tester")
+    rollback = rollback_release(release_store.section, release_store.store, now=release_store.now, author="a tester")
 
-    assert (back.digest, back.kind, back.previous) == (first.digest, "rollback", second.commit)
+    assert (rollback.digest, rollback.kind, rollback.previous) == (first.digest, "rollback", second.commit)
     assert installed_digest(release_store.store) == first.digest
     assert [line.kind for line in list_releases(release_store.store)] == ["rollback", "deploy", "deploy"]
 
@@ -147,9 +147,9 @@ def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
     for model in ("good 2", "good 3"):
         release_store.deploy(model)
 
-    back = rollback_release(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
+    rollback = rollback_release(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
 
-    assert installed_digest(release_store.store) == back.digest == first.digest
+    assert installed_digest(release_store.store) == rollback.digest == first.digest
 
 
 def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:

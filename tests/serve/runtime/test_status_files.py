@@ -88,13 +88,13 @@ def test_served_bundles_are_printed_as_json(queue: Path, capsys: pytest.CaptureF
 def test_a_queue_folder_of_another_version_is_emptied_with_its_results(store: Store) -> None:
     """Messages and results are transient, so nothing is migrated."""
     store.queue.mkdir(parents=True)
-    leftovers = [store.queue / "pulse", store.queue / "message.msg", store.results]
-    for path in leftovers:
+    stale = [store.queue / "pulse", store.queue / "message.msg", store.results]
+    for path in stale:
         path.write_text("of another version")
 
     prepare_queue_folder(store)
 
-    assert [path for path in leftovers if path.exists()] == []
+    assert [path for path in stale if path.exists()] == []
     assert (store.queue / "messages").is_dir()
 
 

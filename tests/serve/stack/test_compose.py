@@ -142,11 +142,11 @@ def test_every_service_is_limited_unprivileged_and_rolls_back(name: str) -> None
 
 def test_only_web_and_github_lookups_reach_the_outside() -> None:
     known = render_stack(SPEC)
-    asks = render_stack(dataclasses.replace(SPEC, serve=ServeSection(github_lookup=True)))
+    with_lookup = render_stack(dataclasses.replace(SPEC, serve=ServeSection(github_lookup=True)))
 
     assert known["networks"]["inside"]["internal"]
     assert known["services"]["worker"]["networks"] == ["inside"]
-    assert asks["services"]["worker"]["networks"] == ["page", "inside"]
+    assert with_lookup["services"]["worker"]["networks"] == ["page", "inside"]
     assert set(known["services"]["broker"]["networks"]) == set(known["services"]["results"]["networks"]) == {"inside"}
 
 

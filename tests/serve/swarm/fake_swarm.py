@@ -191,22 +191,24 @@ class FakeSwarm:
                 pytest.fail(f"unexpected command: docker {' '.join(argv)}")
         return 0, "", ""
 
-    def _scale(self, wanted: Mapping[str, str]) -> None:
-        for service, number in wanted.items():
+    def _scale(self, replicas: Mapping[str, str]) -> None:
+        for service, number in replicas.items():
             self.services[service]["Spec"]["Mode"] = {"Replicated": {"Replicas": int(number)}}
 
     def _deploy(self, whole: dict[str, Any]) -> None:
         assert set(whole["secrets"]) <= set(self.secrets)
         assert set(whole["configs"]) <= set(self.configs)
-        wanted = {f"{STACK_NAME}_{name}": _describe(name, given) for name, given in whole["services"].items()}
-        for name, service in wanted.items():
+        desired = {
+            f"{STACK_NAME}_{name}": _describe(name, definition) for name, definition in whole["services"].items()
+        }
+        for name, service in desired.items():
             before = self.services.get(name)
             changed = before is None or _label(before) != _label(service)
             if name.removeprefix(f"{STACK_NAME}_") in self.unhealthy and changed:
                 self.task_errors[name] = self.unhealthy[name.removeprefix(f"{STACK_NAME}_")]
-                wanted[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
+                desired[name] = {**before, "UpdateStatus": {"State": "rollback_completed"}} if before else service
                 self.never_started |= set() if before else {name}
-        self.services = wanted
+        self.services = desired
 
     def _exec(self, name: str, service: str, argv: Sequence[str], stdin: bytes) -> tuple[int, str, str]:
         if self.runs_on.get(service, name) != name or service not in self.services:
@@ -271,17 +273,17 @@ class FakeSwarm:
         return "\n".join([*lines, f'page 200 {{"status": "ready", "bundle": "{digest}"}}', ""])
 
 
-def _describe(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service of a Compose file as Docker describes it."""
     container = {
-        "Image": given["image"],
-        "Labels": dict(given["labels"]),
-        "Secrets": [{"SecretName": secret["source"]} for secret in given.get("secrets", ())],
+        "Image": definition["image"],
+        "Labels": dict(definition["labels"]),
+        "Secrets": [{"SecretName": secret["source"]} for secret in definition.get("secrets", ())],
     }
-    replicas = given["deploy"].get("replicas")
+    replicas = definition["deploy"].get("replicas")
     spec = {
         "Name": f"{STACK_NAME}_{name}",
-        "Labels": {STACK_LABEL: given["deploy"]["labels"][STACK_LABEL]},
+        "Labels": {STACK_LABEL: definition["deploy"]["labels"][STACK_LABEL]},
         "TaskTemplate": {"ContainerSpec": container},
         "Mode": {"Replicated": {"Replicas": replicas}} if replicas else {"Global": {}},
     }

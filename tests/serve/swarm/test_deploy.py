@@ -202,17 +202,17 @@ def test_an_unreachable_machine_fails_the_deploy_before_any_change(deployed: Dep
 
 
 def test_a_bundle_that_fails_the_quality_gate_is_not_built_unless_forced(deployed: Deployer) -> None:
-    seen: list[tuple[str, str]] = []
+    calls: list[tuple[str, str]] = []
 
     def gate(challenger: Path, champion: Path) -> None:
-        seen.append((challenger.name, champion.name))
+        calls.append((challenger.name, champion.name))
         raise DifferenceFoundError("it predicts worse")
 
     first = deployed.swarm.installed["production1"]
     for none in ("", " "):
         with pytest.raises(DifferenceFoundError, match="it predicts worse"):
             deployed.deploy("good 2", gate=gate, force_reason=none)
-    assert seen == [(deployed.release_store.add_bundle("good 2"), first)] * 2
+    assert calls == [(deployed.release_store.add_bundle("good 2"), first)] * 2
     assert deployed.swarm.changes == []
 
     completed = deployed.deploy("good 2", gate=gate, force_reason="a new policy")

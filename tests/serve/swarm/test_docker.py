@@ -32,7 +32,7 @@ from stargaze.system.source_package import find_recipe
 from stargaze.system.ssh import SshHost
 
 MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
-HERE = SshHost("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
+HOST = SshHost("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
 SSH = """#!/bin/sh
 for last; do :; done
 exec sh -c "$last"
@@ -137,13 +137,13 @@ def test_the_survey_of_a_node(fake: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("output", "message"),
     [('{"Name": "h", "Swarm": {}}', "is not part of a Swarm"), ("", "the Docker engine does not answer")],
 )
-def test_a_machine_outside_of_a_swarm_is_named(fake: Path, told: str, said: str) -> None:
-    (fake / "info").write_text(f"{told}\n")
+def test_a_machine_outside_of_a_swarm_is_named(fake: Path, output: str, message: str) -> None:
+    (fake / "info").write_text(f"{output}\n")
 
-    with pytest.raises(ExternalError, match=said):
+    with pytest.raises(ExternalError, match=message):
         survey_node(MACHINE)
 
 
@@ -182,7 +182,7 @@ def test_the_inspection_of_a_node_returns_containers_and_page(fake: Path, page: 
     (fake / "held").write_text("image:1=layers\nimage-of-c1=layers\nimage-of-c2=others\n")
     (fake / "running").write_text("c1 stargaze_web\nc2 stargaze_worker\nc3 stargaze_broker\n")
 
-    result = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HOST, "image:1", page.server_port)
 
     assert result.containers == (
         Container("web", True, ["aa"]),
@@ -202,7 +202,7 @@ def test_a_container_is_compared_with_the_labeled_content(fake: Path, page: Page
     (fake / "running").write_text("c1 stargaze_web\n")
     (fake / "sent").write_text(f"{content(sent)}\n")
 
-    result = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HOST, "image:1", page.server_port)
 
     assert result.containers == (Container("web", as_sent, ["aa"]),)
 
@@ -212,7 +212,7 @@ def test_a_foreign_page_is_reported_in_one_line(fake: Path, page: Page, status: 
     (fake / "running").write_text("")
     page.answer = (status, "<html>\n\n<h1>It works!</h1>\n</html>\n")
 
-    result = inspect_node(HERE, "image:1", page.server_port)
+    result = inspect_node(HOST, "image:1", page.server_port)
 
     assert (result.containers, result.page_response) == ((), f"{status} <html> <h1>It works!</h1> </html>")
     assert "production1: its page " in node_mismatches(result, "a" * 64)[-1]
@@ -222,7 +222,7 @@ def test_a_closed_port_is_an_empty_response(fake: Path, page: Page) -> None:
     (fake / "running").write_text("")
     page.server_close()
 
-    assert inspect_node(HERE, "image:1", page.server_port).page_response == ""
+    assert inspect_node(HOST, "image:1", page.server_port).page_response == ""
 
 
 def test_a_secret_is_standard_input_and_never_an_argument(fake: Path) -> None:

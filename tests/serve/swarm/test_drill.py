@@ -26,7 +26,7 @@ OK_COUNTS |= {"slowest": 1.0, "reasons": {}}
 
 
 @pytest.mark.parametrize(
-    ("fault", "counts", "why", "held"),
+    ("fault", "counts", "why", "expected"),
     [
         ("worker", {}, "", True),
         ("worker", {"lost": 1, "reasons": {"lost: nobody knows it": 1}}, "", False),
@@ -41,14 +41,14 @@ OK_COUNTS |= {"slowest": 1.0, "reasons": {}}
     ],
 )
 def test_an_expectation_holds_if_no_request_failed_and_all_services_recovered(
-    fault: str, counts: dict[str, Any], why: str, held: bool
+    fault: str, counts: dict[str, Any], why: str, expected: bool
 ) -> None:
     result = evaluate_fault(FAULTS[fault], {**OK_COUNTS, **counts}, 9.0, why)
 
-    assert result.passed is held
+    assert result.passed is expected
     assert why in result.reason
-    assert bool(result.reason) == (not held and counts.get("answered") != 0)
-    assert result.as_row()["state"] == ("passed" if held else "FAILED")
+    assert bool(result.reason) == (not expected and counts.get("answered") != 0)
+    assert result.as_row()["state"] == ("passed" if expected else "FAILED")
 
 
 def test_faults_are_selected_by_name_and_all_by_default() -> None:
@@ -156,8 +156,8 @@ def test_a_deploy_that_repairs_the_killed_one_passes(
 ) -> None:
     """The killed one would run for a minute; the second one has the settings of the config."""
     monkeypatch.setattr(drill, "_released_digest", lambda _store: "a" * 64)
-    say = f'echo "$0" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
-    command = ["sh", "-c", f'{say}; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
+    record = f'echo "$0" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
+    command = ["sh", "-c", f'{record}; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
     monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=lambda _: wait_for((tmp_path / "typed").exists)))
 
     FAULTS["deploy"].inject(dataclasses.replace(context(store, True), deploy_argv=command))

@@ -36,12 +36,12 @@ def other(deployed: Deployer, tmp_path: Path) -> Deployer:
 
 
 def test_releases_of_another_store_are_imported_before_a_deploy(deployed: Deployer, other: Deployer) -> None:
-    seen: list[Any] = []
+    imported: list[Any] = []
 
-    completed = other.deploy("good 2", gate=lambda _, champion: seen.append(champion.name))
+    completed = other.deploy("good 2", gate=lambda _, champion: imported.append(champion.name))
 
     first = deployed.record[0][1]
-    assert seen == [first]
+    assert imported == [first]
     assert [digest for _, digest in other.record] == [completed.release.digest, first]
     assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
@@ -85,14 +85,14 @@ def test_a_failed_deploy_of_another_store_is_restored(deployed: Deployer, other:
 
 
 def test_an_untrusted_signer_is_an_error_with_the_command_to_trust_it(deployed: Deployer, tmp_path: Path) -> None:
-    stranger = Deployer(create_release_store(tmp_path / "stranger"), deployed.swarm)
+    untrusted = Deployer(create_release_store(tmp_path / "stranger"), deployed.swarm)
 
     with pytest.raises(CredentialsError) as excinfo:
-        stranger.deploy("good 2")
+        untrusted.deploy("good 2")
 
     assert excinfo.value.message == "production1 has a release whose signer is not trusted by this store"
-    assert excinfo.value.hint.endswith(f"/keys/allowed_signers >>{stranger.store.keys}/allowed_signers")
-    assert stranger.record == []
+    assert excinfo.value.hint.endswith(f"/keys/allowed_signers >>{untrusted.store.keys}/allowed_signers")
+    assert untrusted.record == []
     assert "accept a release" not in " ".join(deployed.swarm.changes)
 
 
@@ -121,7 +121,7 @@ def test_many_releases_are_imported_in_several_pushes(
     other.release_store.set_policy(max_releases=2)
     pushed: list[str] = []
     push = git.push
-    monkeypatch.setattr(git, "push", lambda *argv, **way: pushed.append(argv[1]) or push(*argv, **way))
+    monkeypatch.setattr(git, "push", lambda *argv, **options: pushed.append(argv[1]) or push(*argv, **options))
 
     other.rollback()
 

@@ -31,7 +31,7 @@ def test_replicas_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "keys", "said"),
+    ("arguments", "keys", "message"),
     [
         ("wroker=2", {}, "not a service to scale"),
         ("broker=2", {}, "not a service to scale"),
@@ -46,9 +46,9 @@ def test_replicas_are_parsed() -> None:
         ("web=4", {"publish_mode": "host"}, "one replica per node"),
     ],
 )
-def test_invalid_replicas_are_rejected(words: str, keys: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        operations.parse_replicas([words], DeploySection(**keys))
+def test_invalid_replicas_are_rejected(arguments: str, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        operations.parse_replicas([arguments], DeploySection(**keys))
 
 
 def survey(host: SshHost) -> NodeInfo:
@@ -186,7 +186,7 @@ def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, mon
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "message"),
     [
         ("200 {}", "ready"),
         ('503 {"error": {"message": "the queue is away"}}', "the queue is away"),
@@ -195,13 +195,13 @@ def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, mon
     ],
 )
 def test_the_status_shows_why_a_page_is_not_ready(
-    fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch, page: str, said: str
+    fake: FakeSwarm, store: Store, monkeypatch: pytest.MonkeyPatch, page: str, message: str
 ) -> None:
     monkeypatch.setattr(operations, "inspect_node", lambda item, *_: NodeStatus(item.name, "a" * 64, (), page))
 
     machines, _ = operations.production_status(store, fake.target())
 
-    assert [row["page"] for row in machines] == [said, said]
+    assert [row["page"] for row in machines] == [message, message]
 
 
 def test_scale_waits_until_the_replicas_run(fake: FakeSwarm) -> None:

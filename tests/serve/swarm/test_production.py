@@ -41,14 +41,14 @@ def ready(fake: FakeSwarm, bundle: Path, section: DeploySection = SECTION) -> di
     return prepare_stack(plan, section, fake.target(), survey, lambda _: None)
 
 
-def run(fake: FakeSwarm, found: dict[str, Any]) -> None:
+def run(fake: FakeSwarm, stack: dict[str, Any]) -> None:
     """Deploy the stack."""
-    fake.configs |= dict.fromkeys(found["configs"], b"")
-    fake._deploy(found)
+    fake.configs |= dict.fromkeys(stack["configs"], b"")
+    fake._deploy(stack)
 
 
-def versions(found: dict[str, Any]) -> set[str]:
-    return {name.rpartition("_")[2] for name in found["secrets"] if name != secret_versions.COOKIE_SECRET}
+def versions(stack: dict[str, Any]) -> set[str]:
+    return {name.rpartition("_")[2] for name in stack["secrets"] if name != secret_versions.COOKIE_SECRET}
 
 
 def test_the_swarm_is_reached_through_its_first_manager(fake: FakeSwarm) -> None:
@@ -61,19 +61,19 @@ def test_the_swarm_is_reached_through_its_first_manager(fake: FakeSwarm) -> None
 
 
 @pytest.mark.parametrize(
-    ("changed", "said", "hint"),
+    ("changed", "message", "hint"),
     [
         ({"unreachable": {"production2"}}, r"ssh login to production2 failed: .*No route to host", "infra status"),
         ({"managers": 0}, "no production machine manages the Swarm", "stargaze infra configure --tags swarm"),
     ],
 )
 def test_a_deploy_requires_every_machine_and_a_manager(
-    fake: FakeSwarm, bundle: Path, changed: dict[str, object], said: str, hint: str
+    fake: FakeSwarm, bundle: Path, changed: dict[str, object], message: str, hint: str
 ) -> None:
     for name, value in changed.items():
         setattr(fake, name, value)
 
-    with pytest.raises(ExternalError, match=said) as excinfo:
+    with pytest.raises(ExternalError, match=message) as excinfo:
         ready(fake, bundle)
 
     assert hint in excinfo.value.hint
@@ -94,9 +94,9 @@ def test_before_the_first_deploy_no_image_is_in_use(fake: FakeSwarm, bundle: Pat
 def test_every_machine_gets_every_image(fake: FakeSwarm, bundle: Path) -> None:
     result = ready(fake, bundle)
 
-    mine = {result["services"]["web"]["image"], SECTION.broker_image, SECTION.results_image}
-    assert fake.images == {"production1": mine, "production2": mine}
-    assert {service["image"] for service in result["services"].values()} == mine
+    images = {result["services"]["web"]["image"], SECTION.broker_image, SECTION.results_image}
+    assert fake.images == {"production1": images, "production2": images}
+    assert {service["image"] for service in result["services"].values()} == images
 
 
 def test_optional_services_add_their_images(fake: FakeSwarm, bundle: Path) -> None:

@@ -83,7 +83,7 @@ def used(fake: FakeSwarm, store: Store) -> FakeSwarm:
     return fake
 
 
-def left(fake: FakeSwarm) -> list[set[str]]:
+def remaining_images(fake: FakeSwarm) -> list[set[str]]:
     return [*fake.images.values(), fake.built]
 
 
@@ -93,7 +93,7 @@ def test_prune_deletes_from_nodes_builder_swarm_and_store(used: FakeSwarm, store
     prune_deployments(store, used.target(), Swarm(used.machines[0]), messages.append)
 
     newest = {f"stargaze-serve:{number}" for number in (3, 4, 5)}
-    assert left(used) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
+    assert remaining_images(used) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
     assert set(used.configs) == {name for number in (3, 4, 5) for name in render_stack(spec(number))["configs"]}
     assert [path.stat().st_mtime for path in sent_stacks(store)] == [5, 4, 3]
     assert messages == []
@@ -113,7 +113,7 @@ def test_the_image_of_an_ended_container_is_kept(used: FakeSwarm, store: Store) 
 
     prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
 
-    assert ["stargaze-serve:1" in images for images in left(used)] == [True, True, False]
+    assert ["stargaze-serve:1" in images for images in remaining_images(used)] == [True, True, False]
 
 
 def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used: FakeSwarm, store: Store) -> None:

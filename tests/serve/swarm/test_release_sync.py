@@ -99,18 +99,18 @@ def test_an_unreachable_machine_is_named(release_store: ReleaseStore, machines: 
         release_sync.push_release(release_store.section, release_store.store, machines, result.digest)
 
 
-@pytest.mark.parametrize("there", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
+@pytest.mark.parametrize("existing", [OTHER, OTHER.rstrip(), ""], ids=["whole", "without its last newline", "empty"])
 def test_a_missing_signing_key_is_added_to_a_machine(
-    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path, there: str
+    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path, existing: str
 ) -> None:
     signers = allowed_signers_file(Store(tmp_path / "two"))
     line = signers.read_text()
-    signers.write_text(there)
+    signers.write_text(existing)
     messages: list[str] = []
 
     for _ in range(2):
         known = [surveyed_node(name, tmp_path) for name in ("one", "two")]
         release_sync.trust_signing_key(release_store.section, release_store.store, known, messages.append)
 
-    assert signers.read_text() == (f"{OTHER}{line}" if there else line)
+    assert signers.read_text() == (f"{OTHER}{line}" if existing else line)
     assert messages == ["adding our signing key to two"]

@@ -235,7 +235,7 @@ def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"installed_digest": ""}, "production1: no release is installed"),
         (
@@ -255,5 +255,5 @@ def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
         ({"page_response": "200 []"}, "production1: its page shows another release"),
     ],
 )
-def test_each_mismatch_is_named(changed: dict[str, Any], said: str) -> None:
-    assert node_mismatches(dataclasses.replace(GOOD, **changed), "a" * 64) == [said]
+def test_each_mismatch_is_named(changed: dict[str, Any], message: str) -> None:
+    assert node_mismatches(dataclasses.replace(GOOD, **changed), "a" * 64) == [message]

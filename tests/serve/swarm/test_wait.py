@@ -102,7 +102,7 @@ def test_the_timeout_error_names_every_updating_service(polls: Callable[..., Non
     assert 300 < clock.now <= 302
 
 
-def seen(name: str, serves: str = DIGEST) -> NodeStatus:
+def node_status(name: str, serves: str = DIGEST) -> NodeStatus:
     page = f'200 {{"bundle": "{DIGEST}"}}'
     return NodeStatus(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)
 
@@ -114,7 +114,7 @@ def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: 
     def inspect(host: object, image: str, port: int) -> NodeStatus:
         name = host.name  # type: ignore[attr-defined]
         requests.append((name, image, port))
-        return seen(name, DIGEST if len(requests) > 4 or name == "production1" else "b" * 64)
+        return node_status(name, DIGEST if len(requests) > 4 or name == "production1" else "b" * 64)
 
     monkeypatch.setattr(production, "inspect_node", inspect)
 
@@ -125,7 +125,9 @@ def test_a_release_serves_when_every_process_of_every_machine_does(monkeypatch: 
 
 def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        production, "inspect_node", lambda item, *_: seen(item.name, "b" * 64 if item.name == "production2" else DIGEST)
+        production,
+        "inspect_node",
+        lambda item, *_: node_status(item.name, "b" * 64 if item.name == "production2" else DIGEST),
     )
 
     with pytest.raises(ExternalError) as excinfo:
@@ -139,7 +141,7 @@ def test_a_machine_that_serves_another_release_is_named(monkeypatch: pytest.Monk
 def test_serving_is_awaited_for_a_minute_at_most(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, timeout: int, limit: int
 ) -> None:
-    monkeypatch.setattr(production, "inspect_node", lambda item, *_: seen(item.name, "b" * 64))
+    monkeypatch.setattr(production, "inspect_node", lambda item, *_: node_status(item.name, "b" * 64))
 
     with pytest.raises(ExternalError, match=r"production1: .*; production2: .*"):
         await_serving(DeploySection(timeout=timeout), MACHINES, "image:1", 80, DIGEST)

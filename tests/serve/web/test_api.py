@@ -179,12 +179,12 @@ def test_an_invalid_idempotency_key_is_400(page: FlaskClient, names: list[str], 
 
 
 def test_a_what_if_is_a_separate_job(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
-    plain = page.post(PATH, json={"repositories": names[:1]}).json
+    without = page.post(PATH, json={"repositories": names[:1]}).json
     changed = page.post(PATH, json={"repositories": names[:1], "what_if": {"license": "mit"}}).json
     queue.work()
 
-    assert changed["id"] != plain["id"]
-    assert page.get(plain["url"]).json["predictions"][0]["what_if"] is None
+    assert changed["id"] != without["id"]
+    assert page.get(without["url"]).json["predictions"][0]["what_if"] is None
     assert page.get(changed["url"]).json["predictions"][0]["what_if"]["changes"][0]["field"] == "license"
 
 

@@ -77,16 +77,16 @@ def job(tmp_path: Path) -> FamilyJob:
 
 
 def test_a_family_has_limits_its_data_and_nothing_of_this_machine(job: FamilyJob) -> None:
-    words = run_arguments(SPEC, job)
+    argv = run_arguments(SPEC, job)
 
     bounds = {"--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--cpus=1.5"}
-    assert bounds | {"--memory=2000000000b", "--memory-swap=2000000000b", "--user=10001:10001"} <= set(words)
-    mounts = [word for word in words if word.startswith("--mount")]
+    assert bounds | {"--memory=2000000000b", "--memory-swap=2000000000b", "--user=10001:10001"} <= set(argv)
+    mounts = [word for word in argv if word.startswith("--mount")]
     assert all("type=volume" in mount for mount in mounts)
     assert ["readonly" in mount for mount in mounts] == [True, False]
-    assert str(job.folder) not in " ".join(words)
-    assert not {"--volume", "-v", "--privileged"} & set(words)
-    assert words[-6:] == ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results", "7"]
+    assert str(job.folder) not in " ".join(argv)
+    assert not {"--volume", "-v", "--privileged"} & set(argv)
+    assert argv[-6:] == ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results", "7"]
 
 
 def test_the_kernel_limits_the_cpu_time(job: FamilyJob) -> None:
@@ -98,8 +98,8 @@ def test_everything_has_the_label_of_its_store(job: FamilyJob) -> None:
     assert f"--label={SPEC.label}" in run_arguments(SPEC, job)
     assert f"--label={SPEC.label}" in data_container_arguments(SPEC)
     assert all(
-        f"volume-label={SPEC.label}" in " ".join(words)
-        for words in (run_arguments(SPEC, job), data_container_arguments(SPEC))
+        f"volume-label={SPEC.label}" in " ".join(argv)
+        for argv in (run_arguments(SPEC, job), data_container_arguments(SPEC))
     )
 
 
@@ -180,7 +180,7 @@ def test_a_missing_image_is_built_from_dockerfile_lock_file_and_source(job: Fami
     with docker_executor(section, job.folder, ["ridge"], messages.append, engine):
         pass
 
-    built = next(words for words in engine.commands if words[0] == "build")
+    built = next(argv for argv in engine.commands if argv[0] == "build")
     assert {"--build-arg=BASE=mirror/python:3.12", "--network=host", "--force-rm"} <= set(built)
     assert built[-1] == "-"
     with tarfile.open(fileobj=io.BytesIO(engine.inputs[0])) as archive:

@@ -127,11 +127,11 @@ def test_the_model_beats_the_baselines_on_fading_growth(history: pd.DataFrame) -
 
     rows = pd.DataFrame(evaluate_horizons({days: horizon.model for days, horizon in fitted.items()}, examples))
 
-    ours = rows[rows["method"] == OURS].set_index("days")
+    model = rows[rows["method"] == OURS].set_index("days")
     others = rows[rows["method"] != OURS].groupby("days").agg({"r2": "max", "median_error": "min"})
-    assert ours["r2"][90] > others["r2"][90]
-    assert ours["median_error"][90] < others["median_error"][90]
-    assert ours["coverage"].between(0.8, 0.97).all()
+    assert model["r2"][90] > others["r2"][90]
+    assert model["median_error"][90] < others["median_error"][90]
+    assert model["coverage"].between(0.8, 0.97).all()
 
 
 def test_counts_after_train_until_change_no_model(history: pd.DataFrame) -> None:
@@ -141,8 +141,8 @@ def test_counts_after_train_until_change_no_model(history: pd.DataFrame) -> None
     after = later["date"] >= pd.Timestamp(section.train_until, tz="UTC")
     later.loc[after, "stars"] += 40.0
     new = one_history("owner50/new", 500 + 3.0 * np.arange(30), begin="2024-03-04")
-    twin = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
-    later = tidy_history(pd.concat([later, new, twin], ignore_index=True))
+    copy = later[after & (later["full_name"] == later["full_name"].iloc[0])].assign(full_name="owner51/twin")
+    later = tidy_history(pd.concat([later, new, copy], ignore_index=True))
 
     fitted = [
         fit_horizons(section, TuningSection(), table, clean_history(table), lambda _what, _done: None)[0][30]

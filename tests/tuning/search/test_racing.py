@@ -31,7 +31,7 @@ def test_no_race_is_lost_before_the_first_or_after_the_last_fold(folds: list[flo
 
 def test_the_same_gap_is_lost_after_enough_folds() -> None:
     gap = 0.0002
-    lost = [RACE.is_lost([score + gap for score in RACE.best[:seen]]) for seen in (1, 2, 3, 4)]
+    lost = [RACE.is_lost([score + gap for score in RACE.best[:n_folds]]) for n_folds in (1, 2, 3, 4)]
 
     assert lost == sorted(lost)
     assert (lost[0], lost[3]) == (False, True)
@@ -50,7 +50,7 @@ def test_clear_winners_are_rarely_stopped_and_equal_trials_mostly(better_by: flo
     random = np.random.default_rng(0)
     gaps = random.normal(0.0, RACE.spread, (4000, 5))
     gaps += -better_by * RACE.spread - gaps.mean(axis=1, keepdims=True)  # exact over all folds
-    lost = np.mean([any(RACE.is_lost((RACE.best + row)[:seen]) for seen in (1, 2, 3, 4)) for row in gaps])
+    lost = np.mean([any(RACE.is_lost((RACE.best + row)[:n_folds]) for n_folds in (1, 2, 3, 4)) for row in gaps])
 
     assert least <= lost <= most
 

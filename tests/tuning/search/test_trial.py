@@ -90,8 +90,8 @@ def test_binned_folds_are_shared_by_the_trials_of_a_process(arrays: Arrays) -> N
     again = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), data)
 
     assert [data.fold(number) for number in range(3)] == folds
-    alone = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), TrialData(arrays))
-    assert again["folds"] == alone["folds"]
+    separate = run_trial(config("lightgbm", **{**SMALL, "min_child_samples": 60, "num_leaves": 31}), TrialData(arrays))
+    assert again["folds"] == separate["folds"]
 
 
 def test_an_encoded_column_is_binned_out_of_fold(arrays: Arrays) -> None:

@@ -106,19 +106,19 @@ def test_without_any_stars_the_interval_is_zero_to_zero() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 19, 200, 401])
 def test_few_rows_give_a_wide_interval_not_an_error(rows: int) -> None:
     """With fewer rows than 1 / (1 - coverage) it covers all of them."""
-    drawn = _even(np.random.default_rng(rows), rows)
+    sample = _even(np.random.default_rng(rows), rows)
 
-    intervals = calibrate(*drawn, 0.9)
+    intervals = calibrate(*sample, 0.9)
 
     assert intervals.is_valid()
-    assert covered(drawn, drawn).mean() >= 0.9
+    assert covered(sample, sample).mean() >= 0.9
 
 
 def test_more_coverage_is_a_wider_interval() -> None:
-    drawn = _even(np.random.default_rng(0), CALIBRATION)
+    sample = _even(np.random.default_rng(0), CALIBRATION)
     widths = []
     for coverage in (0.5, 0.7, 0.9, 0.99):
-        low, high = calibrate(*drawn, coverage).bounds(np.array([5.0, 8.0]), np.full(2, 0.64))
+        low, high = calibrate(*sample, coverage).bounds(np.array([5.0, 8.0]), np.full(2, 0.64))
         widths.append((high - low).tolist())
 
     assert widths == sorted(widths)
@@ -134,11 +134,11 @@ def test_a_constant_prediction_has_at_least_the_nominal_coverage() -> None:
 
 
 def test_classes_have_enough_rows_and_decades_start_classes() -> None:
-    drawn = _mostly_none(np.random.default_rng(0), CALIBRATION)
+    sample = _mostly_none(np.random.default_rng(0), CALIBRATION)
 
-    intervals = calibrate(*drawn, 0.9)
+    intervals = calibrate(*sample, 0.9)
 
-    stars = np.round(np.expm1(drawn[2]))
+    stars = np.round(np.expm1(sample[2]))
     assert {0.0, 1.0, 10.0} <= set(intervals.count_classes)
     assert np.bincount(np.searchsorted(intervals.count_classes, stars, side="right") - 1).min() >= 50
 

@@ -106,8 +106,8 @@ def test_a_stratified_sample_contains_all_rare_repositories(
     github: SmallGitHub, run_crawl: RunCrawl, store: Store
 ) -> None:
     run_crawl(dataclasses.replace(SECTION, limit=600, sampling="stratified"))
-    famous = [number for number, row in github.rows.items() if row["stars"] >= 316]
-    assert set(famous) <= set(table(store)["id"])
+    rare = [number for number, row in github.rows.items() if row["stars"] >= 316]
+    assert set(rare) <= set(table(store)["id"])
 
 
 @pytest.mark.parametrize("number", [30, 150, 1000, 2900])
@@ -321,27 +321,27 @@ def test_a_missing_name_does_not_invalidate_the_cache_of_others(github: SmallGit
 
 
 def test_an_update_of_one_list_does_not_change_another(github: SmallGitHub, run_crawl: RunCrawl) -> None:
-    one, other = (GithubSection(names=[f"owner{n}/name{n}" for n in numbers]) for numbers in ((1, 2, 3), (2, 3)))
-    run_crawl(one)
+    first, other = (GithubSection(names=[f"owner{n}/name{n}" for n in numbers]) for numbers in ((1, 2, 3), (2, 3)))
+    run_crawl(first)
     run_crawl(other)
     github.clock.now += 5 * DAY
     run_crawl(other, update=True)
-    assert run_crawl(one).requests == 0
+    assert run_crawl(first).requests == 0
     github.clock.now += 60
     n_requests = len(github.requests)
-    run_crawl(one, update=True)
+    run_crawl(first, update=True)
     assert sum(request.startswith("/repos/") for request in github.requests[n_requests:]) == 3
 
 
 def test_a_stopped_update_resumes_after_a_crawl_of_another_list(github: SmallGitHub, run_crawl: RunCrawl) -> None:
-    one = GithubSection(names=[f"owner{n}/name{n}" for n in range(1, 11)])
-    run_crawl(one)
+    first = GithubSection(names=[f"owner{n}/name{n}" for n in range(1, 11)])
+    run_crawl(first)
     github.clock.now += DAY
     with pytest.raises(KeyboardInterrupt):
-        run_crawl(one, update=True, via=InterruptingTransport(github, 6, after=False))
+        run_crawl(first, update=True, via=InterruptingTransport(github, 6, after=False))
     run_crawl(GithubSection(names=["owner50/name50"]))
     n_requests = len(github.requests)
-    run_crawl(one, update=True)
+    run_crawl(first, update=True)
     assert sum(request.startswith("/repos/") for request in github.requests[n_requests:]) == 5
 
 

@@ -153,8 +153,8 @@ class TimingOut(World):
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 11])
 @pytest.mark.parametrize("shown", [0.0, 0.03, 0.6])
 def test_no_repository_is_lost_to_a_partial_count(every: int, shown: float) -> None:
-    many = power_law_world(20_000, 100, 5)
-    world = TimingOut(many.stars, many.created, every=every, shown=shown)
+    world = power_law_world(20_000, 100, 5)
+    world = TimingOut(world.stars, world.created, every=every, shown=shown)
     done = list(partition_search(world, Region(100, None, BEGIN, END)))
     assert len(set().union(*(part.ids for part in done))) == 20_000
     assert all(part.missing == 0 and not part.incomplete for part in done)
@@ -183,8 +183,8 @@ class RandomlyIncomplete(World):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("min_stars", [1, 10, 100])
 def test_no_repository_is_lost_to_randomly_incomplete_responses(seed: int, share: float, min_stars: int) -> None:
-    many = power_law_world(9_000, min_stars, seed)
-    world = RandomlyIncomplete(many.stars, many.created, seed=seed, share=share)
+    world = power_law_world(9_000, min_stars, seed)
+    world = RandomlyIncomplete(world.stars, world.created, seed=seed, share=share)
     done = list(partition_search(world, Region(min_stars, None, BEGIN, END)))
     assert len(set().union(*(part.ids for part in done))) == 9_000
 

@@ -41,7 +41,7 @@ class LabDriver(fake.FakeDriver):
         """Return the same ids after each start, unlike the fake driver."""
         return {_identity(name): name for name in self.get_available_nodes()}
 
-    def spawn(self, context: Any, instance: Any, *rest: Any, **more: Any) -> None:
+    def spawn(self, context: Any, instance: Any, *args: Any, **more: Any) -> None:
         """Start the server, later or not at all if the tests have set this."""
         for order in self._orders(instance):
             time.sleep(order.get("delay", 0.0))
@@ -50,27 +50,27 @@ class LabDriver(fake.FakeDriver):
             if "fail" in order:
                 # the only error after which Nova does not try the next host
                 raise exception.BuildAbortException(instance_uuid=instance.uuid, reason=order["fail"])
-        super().spawn(context, instance, *rest, **more)
+        super().spawn(context, instance, *args, **more)
         self._write_event("spawn", instance, more.get("network_info"))
 
-    def destroy(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+    def destroy(self, context: Any, instance: Any, network_info: Any, *args: Any, **more: Any) -> None:
         """Delete the server."""
-        super().destroy(context, instance, network_info, *rest, **more)
+        super().destroy(context, instance, network_info, *args, **more)
         self._write_event("destroy", instance, network_info)
 
-    def reboot(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+    def reboot(self, context: Any, instance: Any, network_info: Any, *args: Any, **more: Any) -> None:
         """Restart the server."""
-        super().reboot(context, instance, network_info, *rest, **more)
+        super().reboot(context, instance, network_info, *args, **more)
         self._write_event("reboot", instance, network_info)
 
-    def power_off(self, instance: Any, *rest: Any, **more: Any) -> None:
+    def power_off(self, instance: Any, *args: Any, **more: Any) -> None:
         """Switch the server off."""
-        super().power_off(instance, *rest, **more)
+        super().power_off(instance, *args, **more)
         self._write_event("power_off", instance, None)
 
-    def power_on(self, context: Any, instance: Any, network_info: Any, *rest: Any, **more: Any) -> None:
+    def power_on(self, context: Any, instance: Any, network_info: Any, *args: Any, **more: Any) -> None:
         """Switch the server on."""
-        super().power_on(context, instance, network_info, *rest, **more)
+        super().power_on(context, instance, network_info, *args, **more)
         self._write_event("power_on", instance, network_info)
 
     def get_console_output(self, context: Any, instance: Any) -> str:

@@ -33,17 +33,17 @@ class Routers(l3_router_plugin.L3RouterPlugin):
 
     def create_floatingip(self, context: Any, floatingip: Any) -> Any:
         """Create it active, as an agent would set it a moment later."""
-        made = super(l3_router_plugin.L3RouterPlugin, self).create_floatingip(
+        created = super(l3_router_plugin.L3RouterPlugin, self).create_floatingip(
             context, floatingip, initial_status=constants.FLOATINGIP_STATUS_ACTIVE
         )
-        self._write_event("floating", made)
-        return made
+        self._write_event("floating", created)
+        return created
 
     def update_floatingip(self, context: Any, id: str, floatingip: Any) -> Any:  # noqa: A002 - Neutron's own name
         """Bind it to a port, or to none."""
-        made = super().update_floatingip(context, id, floatingip)
-        self._write_event("floating", made)
-        return made
+        created = super().update_floatingip(context, id, floatingip)
+        self._write_event("floating", created)
+        return created
 
     def delete_floatingip(self, context: Any, id: str) -> None:  # noqa: A002 - Neutron's own name
         """Release the address."""
@@ -55,10 +55,10 @@ class Routers(l3_router_plugin.L3RouterPlugin):
         """Remove the addresses from a port that is deleted."""
         bound = self.get_floatingips(context.elevated(), filters={"port_id": [port_id]})
         routers = super().disassociate_floatingips(context, port_id)
-        for one in bound:
-            self._write_event("floating", {**one, "fixed_ip_address": None, "port_id": None})
+        for floating_ip in bound:
+            self._write_event("floating", {**floating_ip, "fixed_ip_address": None, "port_id": None})
         return routers
 
     def _write_event(self, event: str, floating_ip: Any) -> None:
-        kept = ("id", "project_id", "floating_ip_address", "fixed_ip_address", "port_id")
-        self._events.write(event, {name: floating_ip.get(name) for name in kept})
+        names = ("id", "project_id", "floating_ip_address", "fixed_ip_address", "port_id")
+        self._events.write(event, {name: floating_ip.get(name) for name in names})
