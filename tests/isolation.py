@@ -1,4 +1,4 @@
-"""Each test ends as it began: no thread, child process, signal handler, folder or variable is left for the next one."""
+"""Each test leaves nothing behind: no thread, child process, signal handler, folder or variable that affects the next one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _state() -> dict[str, Any]:
 
 
 def _children() -> set[psutil.Process]:
-    """Return the child processes, also those that ended and that nobody waited for."""
+    """Return the child processes, also those that ended and that were not waited for."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # there are none: no need to look through all processes
@@ -125,7 +125,7 @@ def _running_children() -> list[psutil.Process]:
 
 
 def _serves_multiprocessing(process: psutil.Process) -> bool:
-    """Tell whether Python keeps this process until its own end: the resource tracker and the fork server."""
+    """Return whether Python keeps this process until its own end: the resource tracker and the fork server."""
     try:
         return any("from multiprocessing." in word for word in process.cmdline())
     except psutil.Error:  # it ended meanwhile

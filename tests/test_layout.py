@@ -1,4 +1,4 @@
-"""The layout holds what CONTRIBUTING.md says of it: small folders and modules, names that a reader would search for."""
+"""The layout follows the rules of CONTRIBUTING.md: small folders and modules, names that a reader would search for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = sorted({path.parent for path in MODULES})
 LINES = 33_000
 """The largest number of lines of the package."""
 TABLES = {"features/extract.py", "tuning/families.py"}
-"""Tables of data: one function a feature, one row a model family."""
+"""Tables of data: one function per feature, one row per model family."""
 TERMS = (
     "rate limit",
     "retry",
@@ -36,7 +36,7 @@ TERMS = (
     "track record",
     "cloud-init",
 )
-"""A reader of the field searches for these."""
+"""Terms of the field that a reader searches for."""
 
 
 @functools.cache

@@ -47,7 +47,7 @@ def test_every_command_rejects_an_unknown_key(run: Run, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["infra up", "infra down"])
-def test_without_a_cloud_it_is_said_where_to_get_one(run: Run, command: str) -> None:
+def test_without_a_cloud_the_hint_says_where_to_get_clouds_yaml(run: Run, command: str) -> None:
     ended = run(*command.split())
 
     assert (ended.code, ended.error) == (2, "there is no clouds.yaml with a cloud")
@@ -55,13 +55,13 @@ def test_without_a_cloud_it_is_said_where_to_get_one(run: Run, command: str) -> 
 
 
 @pytest.mark.parametrize("command", ["infra status", "infra configure", "infra ssh"])
-def test_before_up_there_are_no_machines(run: Run, command: str) -> None:
+def test_before_infra_up_the_hint_names_it(run: Run, command: str) -> None:
     ended = run(*command.split(), *NEEDS.get(command, []))
 
     assert (ended.code, ended.hint) == (3, "stargaze infra up")
 
 
-def test_machines_that_exist_are_not_deleted(run: Run) -> None:
+def test_static_machines_are_not_deleted(run: Run) -> None:
     Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
 
     ended = run("infra", "down", "--yes")
@@ -69,7 +69,7 @@ def test_machines_that_exist_are_not_deleted(run: Run) -> None:
     assert (ended.code, "does not delete them" in ended.error) == (2, True)
 
 
-def test_a_machine_that_is_not_there_is_near_one_that_is(run: Run) -> None:
+def test_an_unknown_machine_suggests_a_similar_name(run: Run) -> None:
     Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
 
     ended = run("infra", "ssh", "prodution1")
@@ -77,7 +77,7 @@ def test_a_machine_that_is_not_there_is_near_one_that_is(run: Run) -> None:
     assert (ended.code, ended.hint) == (3, "Did you mean production1?")
 
 
-def test_a_tag_that_is_none_is_refused(run: Run) -> None:
+def test_an_unknown_tag_is_refused_with_a_suggestion(run: Run) -> None:
     Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
 
     ended = run("infra", "configure", "--tags", "swram")
@@ -85,7 +85,7 @@ def test_a_tag_that_is_none_is_refused(run: Run) -> None:
     assert (ended.code, ended.hint) == (2, "Did you mean swarm?")
 
 
-def test_the_doctor_answers_in_json_and_ends_with_what_is_ill(run: Run) -> None:
+def test_the_doctor_prints_json_and_exits_with_1_if_a_check_failed(run: Run) -> None:
     ended = run("doctor", "--json")
 
     rows = json.loads(ended.out)
@@ -104,7 +104,7 @@ def cloud(run: Run, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     return fake
 
 
-def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
+def test_up_prints_one_json_document(run: Run, cloud: FakeCloud) -> None:
     planned = json.loads(run("infra", "up", "--dry-run", "--json").out)
     document = json.loads(run("infra", "up", "--json").out)
     again = json.loads(run("infra", "up", "--json").out)
@@ -115,7 +115,7 @@ def test_up_answers_with_one_json_document(run: Run, cloud: FakeCloud) -> None:
     assert again == {"plan": [], "machines": []}
 
 
-def test_up_shows_the_plan_as_one_json_document_where_something_is_missing(run: Run, cloud: FakeCloud) -> None:
+def test_up_with_a_problem_prints_the_plan_as_one_json_document(run: Run, cloud: FakeCloud) -> None:
     cloud.offered = replace(cloud.offered, images=())
 
     ended = run("infra", "up", "--json")
@@ -124,7 +124,7 @@ def test_up_shows_the_plan_as_one_json_document_where_something_is_missing(run: 
     assert list(json.loads(ended.out)) == ["plan"]
 
 
-def test_up_without_json_shows_plan_and_machines(run: Run, cloud: FakeCloud) -> None:
+def test_up_without_json_prints_plan_and_machines(run: Run, cloud: FakeCloud) -> None:
     first, again = run("infra", "up"), run("infra", "up")
 
     assert "stargaze-production1" in first.out
@@ -133,13 +133,13 @@ def test_up_without_json_shows_plan_and_machines(run: Run, cloud: FakeCloud) -> 
     assert again.out.splitlines() == ["nothing to do", "nothing to configure"]
 
 
-def test_machines_that_exist_have_no_plan(run: Run) -> None:
+def test_static_machines_have_no_plan(run: Run) -> None:
     Path("stargaze.toml").write_text('[infra]\nprovider = "static"\n[infra.hosts]\nproduction1 = "me@192.0.2.1"\n')
 
     assert json.loads(run("infra", "up", "--dry-run", "--json").out) == {"plan": []}
 
 
-def test_who_types_no_name_deletes_nothing(run: Run, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_typed_name_nothing_is_deleted(run: Run, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -67,7 +67,7 @@ def job_record() -> Path:
     return Path("store/job.json")
 
 
-# ---- the way there and back -----------------------------------------------------------------------------------------
+# ---- start, attach, download ------------------------------------------------------------------------------------------
 
 
 def test_a_detached_job_is_attached_later_with_the_same_result(run: Run, remote: RemoteSide, place: Store) -> None:
@@ -131,7 +131,7 @@ def test_after_a_lost_connection_the_job_can_be_attached(
     assert job_record().exists()
 
 
-# ---- what cannot be -------------------------------------------------------------------------------------------------
+# ---- rejected combinations ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", STAGES)

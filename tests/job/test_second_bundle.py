@@ -1,4 +1,4 @@
-"""A second bundle of the same store: its release, its rollback, and the same seed once more."""
+"""A second bundle of the same store: its release, its rollback, and a second run with the same seed."""
 
 from __future__ import annotations
 

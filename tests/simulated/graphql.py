@@ -28,7 +28,7 @@ ROW = 0.006
 CONNECTION = 0.004
 OBJECT = 0.006
 COMMIT = 1e-5
-"""Seconds to count item commit."""
+"""Seconds to count one commit."""
 TIMEOUT = 10.0
 """Timeout of a query [s]."""
 SAML = "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to it."
@@ -46,7 +46,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Execution:
-    """The state of item query: its cost grows while its fields are resolved."""
+    """The state of one query: its cost grows while its fields are resolved."""
 
     population: Population
     variables: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Execution:
 
 
 def execute(population: Population, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], Execution]:
-    """Return the data of a query, and its state; raise GraphQLError for an invalid item."""
+    """Return the data of a query, and its state; raise GraphQLError for an invalid query."""
     document: DocumentNode = parse(query)
     fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
     operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))

@@ -59,7 +59,7 @@ class Machines:
     def spawn(self, event: dict[str, Any]) -> None:
         """Boot a host with address and key of the server, and print its host keys on the console.
 
-        Its disk has the locked packages already: the playbooks install them in the tests of the playbooks.
+        Its disk has the locked packages already; their installation is tested with the playbooks.
         """
         address = event["ports"][0]["addresses"][0]
         name = event["name"].removeprefix("stargaze-")

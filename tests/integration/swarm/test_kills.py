@@ -1,4 +1,4 @@
-"""What is killed comes back, and accepted requests are answered."""
+"""Killed processes are restarted, and accepted requests are answered."""
 
 from __future__ import annotations
 

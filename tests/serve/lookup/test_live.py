@@ -18,7 +18,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.github import BACKOFF, CACHE_TTL, NoWaitClock, connect_github
 from stargaze.serve.lookup.live import GithubLookup
 
-NOW = datetime.now(UTC)  # the servers of the tests date their fake_github
+NOW = datetime.now(UTC)  # the fake servers date their responses
 ROW = {
     "id": 7,
     "node_id": "R_kgDO7",

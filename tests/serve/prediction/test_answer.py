@@ -39,7 +39,7 @@ def context(bundle: Bundle) -> PredictionContext:
 
 @dataclass(frozen=True)
 class RenamedLookup:
-    """Finds item repository under two names, and another with today's values of GitHub."""
+    """Finds one repository under two names, and another with today's values of GitHub."""
 
     bundle: Bundle
 
@@ -64,7 +64,7 @@ class FailingLookup:
 
 @dataclass(frozen=True)
 class FakeStarHistories:
-    """The same history for all repositories but item, which raises."""
+    """The same history for all repositories but one, for which it raises."""
 
     failing: str = ""
 

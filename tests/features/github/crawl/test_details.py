@@ -148,7 +148,7 @@ def test_several_refused_fields_are_left_out(github: SmallGitHub, cache: Respons
 
 
 def commit_responses(*nodes: tuple[dict[str, object] | None, str]) -> Iterator[Response]:
-    """Yield responses to the commit query of repository repository: its node, and the type of the error of its missing field."""
+    """Yield responses to the commit query of a repository: its node, and the type of the error of its missing field."""
     path = ["nodes", 0, "defaultBranchRef", "target", "history"]
     for node, kind in nodes:
         error = {"path": path, "message": "Something went wrong", **({"type": kind} if kind else {})}

@@ -1,6 +1,6 @@
 """Create Nova's three databases by its own migrations, in one process: ``nova_schema.py CONF CELL0_URL CELL1_URL``.
 
-Each of the ``nova-manage`` calls that this stands for would spend six seconds of a core on its imports.
+Each of the ``nova-manage`` calls that it replaces would need six seconds of CPU time for its imports.
 """
 
 from __future__ import annotations
