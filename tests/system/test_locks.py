@@ -54,7 +54,9 @@ def test_stale_temporary_files_are_deleted(store: Store, age: float, stays: bool
 def test_files_of_other_programs_stay(store: Store) -> None:
     """``store.path`` may be a project folder with other files."""
     store.root.mkdir()
-    others = [store.root / name for name in (".env.template", ".gitignore", ".partial-of", "a.json", ".a.json.abcdefgh")]
+    others = [
+        store.root / name for name in (".env.template", ".gitignore", ".partial-of", "a.json", ".a.json.abcdefgh")
+    ]
     for path in others:
         path.touch()
         os.utime(path, (0, 0))

@@ -1,4 +1,4 @@
-"""The sparse matrix gives the same sums as SciPy's, to the last bit."""
+"""Hashes equal those of scikit-learn, and the sparse matrix gives the same sums as SciPy's, to the last bit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.utils.murmurhash import murmurhash3_32
 
-from stargaze.features.encoding.tokens import CsrMatrix
+from stargaze.features.encoding.tokens import BUCKETS, CsrMatrix, count_tokens, murmur3
 
 
 @st.composite
@@ -49,3 +51,29 @@ def test_values_of_the_same_cell_are_added() -> None:
     assert table.to_scipy().toarray().tolist() == [[0, 0, 3], [0, 0, 0], [2, 0, 0]]
     assert table.rows.tolist() == [0, 2, 2]
     assert table.data.sum() == pytest.approx(5.0)
+
+
+# ---- hashes ---------------------------------------------------------------------------------------------------------
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(st.lists(TEXT, max_size=20))
+def test_hashes_equal_those_of_scikit_learn(texts: list[str]) -> None:
+    assert murmur3(texts).tolist() == [murmurhash3_32(text.encode(), seed=0) for text in texts]
+
+
+@given(st.lists(st.lists(TEXT, max_size=8), min_size=1, max_size=5))
+def test_token_counts_equal_those_of_scikit_learn(rows: list[list[str]]) -> None:
+    expected = FeatureHasher(BUCKETS, input_type="string", dtype=np.float32).transform(rows)
+
+    counts = count_tokens(rows)
+
+    expected.sort_indices()
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(counts, part), getattr(expected, part))
+    assert counts.data.dtype == expected.dtype
+
+
+def test_no_tokens_give_a_matrix_without_rows() -> None:
+    assert count_tokens([]).shape == (0, BUCKETS)
