@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,24 @@ def test_architecture_shows_every_package() -> None:
     missing = packages - set(layout("docs/architecture.md"))
 
     assert {path for path in missing if described_with_its_parent not in path.parents} == set()
+
+
+def test_architecture_shows_the_layers_of_the_import_contracts() -> None:
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = {
+        contract.get("containers", ["stargaze"])[0].rpartition(".")[2]: [
+            [name.strip().removeprefix("stargaze.") for name in layer.split("|")] for layer in contract["layers"]
+        ]
+        for contract in contracts
+        if contract["type"] == "layers"
+    }
+    described = {
+        row[0].strip("`"): [layer.split(", ") for layer in row[1].split(" > ")]
+        for row in rows("docs/architecture.md")
+        if " > " in row[1]
+    }
+
+    assert described == layers
 
 
 def terms() -> list[list[str]]:
