@@ -241,7 +241,7 @@ def test_tests_set_the_console_output(cloud: Any, cloud_project: Tenancy, create
 def test_changes_of_a_server_are_events(cloud: Any, cloud_project: Tenancy, create: Callable[..., Any]) -> None:
     """A watcher can power a real host on and off with the server."""
     events: list[str] = []
-    with cloud_project.hypervisor.watched(lambda event: events.append(event["event"])):
+    with cloud_project.hypervisor.watch(lambda event: events.append(event["event"])):
         server = ready(cloud, create())
         cloud.compute.stop_server(server)
         ready(cloud, server, status="SHUTOFF")
@@ -421,21 +421,21 @@ def test_programs_are_recognized_by_pid_and_start_time(cloud_lab: CloudLab) -> N
     programs = cloud_lab.lab.programs()
 
     assert {program.name for program in programs} == {"keystone", "placement", "glance", "neutron", "nova"}
-    assert not any(dataclasses.replace(program, started=program.started + 1).runs for program in programs)
+    assert not any(dataclasses.replace(program, started=program.started + 1).is_running for program in programs)
 
 
 def test_programs_end_with_their_parent(tmp_path: Path) -> None:
     """Also after SIGKILL: a killed test run leaves no process."""
     script = (
         "import os, pathlib; from tests.labs.openstack import processes; "
-        f"one = processes.start('sleep', ['/bin/sleep', '600'], {{}}, pathlib.Path({str(tmp_path / 'log')!r})); "
+        f"one = processes.start_program('sleep', ['/bin/sleep', '600'], {{}}, pathlib.Path({str(tmp_path / 'log')!r})); "
         "print(one.pid, one.started, flush=True); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=False)
     pid, started = map(int, ended.stdout.split())
 
     assert ended.returncode == -signal.SIGKILL
-    wait_for(lambda: not Program("sleep", pid, started).runs)
+    wait_for(lambda: not Program("sleep", pid, started).is_running)
 
 
 def _subnet(cloud: Any) -> str:

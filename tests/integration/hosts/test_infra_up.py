@@ -99,7 +99,7 @@ def machines(cloud_project: Tenancy) -> Iterator[Machines]:
             cloud_project.admin, "outside", OUTSIDE, last=99, project=cloud_project.project
         )
         try:
-            with cloud_project.hypervisor.watched(machines.react):
+            with cloud_project.hypervisor.watch(machines.react):
                 yield machines
         finally:
             lab.remove()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The first process of a host: mounts the disk and the file systems that a Linux system expects, then becomes systemd.
-#   first.sh FOLDER NAME LAYERS    FOLDER holds the disk of the host, LAYERS are the read-only folders below it, divided by colons
-# It runs in namespaces of its own (lab.py starts it), so that its mounts vanish when it ends.
+#   first.sh FOLDER NAME LAYERS    FOLDER holds the disk of the host, LAYERS are the read-only folders below it, separated by colons
+# lab.py starts it in separate namespaces, so that its mounts disappear when it ends.
 set -euo pipefail
 
 folder=$1 name=$2 layers=$3 root=$1/root

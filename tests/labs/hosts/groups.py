@@ -12,7 +12,7 @@ PAUSE = 0.05  # [s]
 V1 = ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids", "systemd")
 
 
-def make(name: str) -> list[Path]:
+def create(name: str) -> list[Path]:
     """Create the groups of a host; return the files to which a pid is written to move that process into them."""
     if _is_one_tree():
         _delegate_controllers()

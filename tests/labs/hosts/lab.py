@@ -77,9 +77,9 @@ class Host:
         """Power it on with its disk and its addresses; do nothing if it is on."""
         if self.first_process is not None:
             return
-        self.network.plug(self.name, self.addresses)
+        self.network.add_host(self.name, self.addresses)
         group = self.network.namespace(self.name)
-        entries = [str(entry) for entry in groups.make(group)]
+        entries = [str(entry) for entry in groups.create(group)]
         (self.folder / "group").write_text(group)
         argv = ["nsenter", f"--net=/run/netns/{group}"]
         argv += ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--cgroup"]
@@ -112,7 +112,7 @@ class Host:
     def remove(self) -> None:
         """Power it off and delete it with its disk; do nothing if there is none."""
         self.kill()
-        self.network.unplug(self.name)
+        self.network.remove_host(self.name)
         groups.remove(self.network.namespace(self.name))
         _delete(self.folder)
 
@@ -151,7 +151,7 @@ class Lab:
     def prepare(self) -> None:
         """Create the template, if needed, and the switch."""
         subprocess.run(["sh", str(HERE / "template.sh"), str(self.folder)], check=True)
-        self.network.make(self.own)
+        self.network.create(self.own)
 
     def boot(
         self,

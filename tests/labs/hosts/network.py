@@ -30,7 +30,7 @@ class Network:
         """Return the namespace of a host."""
         return f"{self.prefix}-{name}"
 
-    def make(self, own: Iterable[str]) -> None:
+    def create(self, own: Iterable[str]) -> None:
         """Create the switch, with this machine on it under these addresses (with their prefix lengths)."""
         if self.switch not in namespaces():
             _ip("netns", "add", self.switch)
@@ -44,7 +44,7 @@ class Network:
             _ip("address", "add", address, "dev", self.link)
         _ip("link", "set", self.link, "up")
 
-    def plug(self, name: str, addresses: Sequence[str]) -> None:
+    def add_host(self, name: str, addresses: Sequence[str]) -> None:
         """Create the namespace of a host with these addresses on one link, and no default route."""
         namespace = self.namespace(name)
         if namespace in namespaces():
@@ -79,7 +79,7 @@ class Network:
         """Remove an address from a host."""
         _ip("-n", self.namespace(name), "address", "del", address, "dev", "eth0")
 
-    def unplug(self, name: str) -> None:
+    def remove_host(self, name: str) -> None:
         """Remove the namespace of a host and with it its links."""
         if self.namespace(name) in namespaces():
             # The kernel deletes a namespace later, but a link at once, and with it its other end.

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Create a disk layer that holds /opt/stargaze with the packages of a lock file, as the role `stargaze` installs them.
+# Create a disk layer with /opt/stargaze and the packages of a lock file, as the role `stargaze` installs them.
 #   packages.sh TEMPLATE WHEELHOUSE LOCK UV LAYER    WHEELHOUSE holds the wheels, UV is the program; LAYER is created
-# A host with this layer above the template only needs the wheel of stargaze. Mounts are made in a namespace of their own.
+# A host with this layer above the template only needs the wheel of stargaze. The mounts are in a separate namespace.
 set -euo pipefail
 
 if [ "${IN_NAMESPACE:-}" = "" ]; then

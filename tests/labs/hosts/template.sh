@@ -1,6 +1,6 @@
 #!/bin/sh
 # Create FOLDER/template, the disk that every test host starts from: a small Debian with the packages that the playbooks install.
-#   template.sh FOLDER [DEBIAN]    does nothing if it exists already and was created by this version of the script (half a minute)
+#   template.sh FOLDER [DEBIAN]    does nothing if this version of the script has created it already; takes half a minute
 # The minimal Debian in DEBIAN is its base (tools/debian-base.sh; by default .debian of the checkout). Hosts reach no package
 # mirror, so the packages are installed here: apt on a host finds them installed and its lists empty.
 set -eu
@@ -13,7 +13,7 @@ draft=$folder/template.tmp
 version=$(cat "$0" "$project/tools/debian-base.sh" | cksum)
 mkdir -p "$folder"
 exec 8>"$folder/template.lock"
-flock 8 # two suites may ask for it at the same time
+flock 8 # two suites may run this at the same time
 test "$(cat "$template/etc/stargaze-lab" 2>/dev/null)" = "$version" && exit 0
 
 system="systemd systemd-sysv dbus openssh-server sudo iproute2 iputils-ping procps python3 python3-apt"
@@ -47,9 +47,9 @@ rm -rf "$draft"/usr/sbin/policy-rc.d "$draft"/etc/dpkg/dpkg.cfg.d/unsafe-io "$dr
 # As in cloud images: one user with sudo and keys, and no password anywhere.
 inside useradd --create-home --shell /bin/bash debian
 echo 'debian ALL=(ALL) NOPASSWD: ALL' >"$draft/etc/sudoers.d/cloud"
-# It has no server to lead to yet, and would fail at every boot.
+# It has no server to forward to yet, and would fail at every boot.
 inside systemctl disable --quiet haproxy.service
-# Hosts share the clock and the kernel of this machine; these timers would only disturb.
+# Hosts share the clock and the kernel of this machine; these timers would disturb other processes.
 inside systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service
 echo "$version" >"$draft/etc/stargaze-lab"
 rm -rf --one-file-system "$template"

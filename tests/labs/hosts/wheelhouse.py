@@ -32,7 +32,7 @@ def fill_wheelhouse() -> Path:
     WHEELHOUSE.mkdir(parents=True, exist_ok=True)
     stamp = WHEELHOUSE / "downloaded.txt"
     with (FOLDER / "wheelhouse.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two suites may ask for it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two suites may run this at the same time
         if not stamp.is_file() or stamp.read_text(encoding="utf-8") != requirements:
             draft = WHEELHOUSE / "requirements.txt"
             draft.write_text(requirements, encoding="utf-8")

@@ -18,12 +18,12 @@ PAUSE = 0.1
 def main() -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="python -m tests.labs.openstack", description=__doc__)
-    parser.add_argument("what", choices=["install", "up", "status", "down", "keep"])
+    parser.add_argument("what", choices=["install", "up", "status", "down", "serve"])
     parser.add_argument("--hours", type=float, default=3.0, help="stop after this time (default: 3)")
     options = parser.parse_args()
     began = time.monotonic()
     lab = Lab(log=lambda line: print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True))
-    commands = {"install": _install, "up": _up, "status": _status, "down": _down, "keep": _keep}
+    commands = {"install": _install, "up": _up, "status": _status, "down": _down, "serve": _serve}
     return commands[options.what](lab, options.hours)
 
 
@@ -36,19 +36,19 @@ def _install(lab: Lab, _hours: float) -> int:
 def _up(lab: Lab, hours: float) -> int:
     """Start a background process that runs the services, and wait until they respond."""
     if lab.programs():
-        print(f"it is up: {lab.clouds}")
+        print(f"already running: {lab.clouds}")
         return 0
-    command = [sys.executable, "-m", "tests.labs.openstack", "keep", "--hours", str(hours)]
-    keeper = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-m", "tests.labs.openstack", "serve", "--hours", str(hours)]
+    server = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, start_new_session=True)
     while not lab.programs():
-        if keeper.poll() is not None:
-            return keeper.returncode
+        if server.poll() is not None:
+            return server.returncode
         time.sleep(PAUSE)
     print(f"up for {hours:g} hours: export OS_CLIENT_CONFIG_FILE={lab.clouds} OS_CLOUD=lab")
     return 0
 
 
-def _keep(lab: Lab, hours: float) -> int:
+def _serve(lab: Lab, hours: float) -> int:
     """Run the services until a signal, until the time is over, or until one of them ends."""
     with exit_on_signals():
         lab.up()

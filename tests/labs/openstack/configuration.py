@@ -40,7 +40,7 @@ class Layout:
         """Return a program that is part of the packages of the services."""
         return self.venv / "bin" / name
 
-    def own(self, script: str, *argv: object) -> list[object]:
+    def script_command(self, script: str, *argv: object) -> list[object]:
         """Return the command of an own script, in the environment of the services."""
         return [self.bin("python"), INSIDE / f"{script}.py", *argv]
 

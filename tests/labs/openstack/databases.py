@@ -36,8 +36,10 @@ def create(layout: Layout) -> None:
             [layout.bin("glance-manage"), "--config-file", layout.conf("glance"), "db_sync"],
         ],
         [
-            layout.own("nova_schema", layout.conf("nova"), layout.database("nova_cell0"), layout.database("nova")),
-            layout.own("neutron_schema", layout.conf("neutron"), layout.database("neutron")),
+            layout.script_command(
+                "nova_schema", layout.conf("nova"), layout.database("nova_cell0"), layout.database("nova")
+            ),
+            layout.script_command("neutron_schema", layout.conf("neutron"), layout.database("neutron")),
         ],
     ]
     for name in NAMES:

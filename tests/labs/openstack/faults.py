@@ -130,7 +130,7 @@ class Faults:
         """Call a function at the matching call with this number, starting at 1, before the service gets it."""
         self.add(Fault(skip=number - 1, times=1, act=act, **match))
 
-    def matching(self, service: str, method: str, path: str) -> list[Fault]:
+    def match(self, service: str, method: str, path: str) -> list[Fault]:
         """Return the faults of a call; each matching fault counts it."""
         faults = []
         with self._lock:
@@ -163,12 +163,12 @@ def fault_proxies(ports: Mapping[str, int]) -> Iterator[Faults]:
         yield faults
 
 
-def normal(path: str) -> str:
+def normalize_path(path: str) -> str:
     """Return the path with ``{id}`` in place of each id.
 
-    >>> normal("/v2.1/servers/4ba9039e-6d87-4a30-968c-b1bfd3f061f5/action")
+    >>> normalize_path("/v2.1/servers/4ba9039e-6d87-4a30-968c-b1bfd3f061f5/action")
     '/v2.1/servers/{id}/action'
-    >>> normal("/v3/projects/695e7a6e9e224966b12c3c3cc75c12af"), normal("/v2.1/os-keypairs/mine")
+    >>> normalize_path("/v3/projects/695e7a6e9e224966b12c3c3cc75c12af"), normalize_path("/v2.1/os-keypairs/mine")
     ('/v3/projects/{id}', '/v2.1/os-keypairs/{id}')
     """
     return IDS.sub("{id}", OWN_NAMES.sub("{id}", path))
@@ -219,9 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Handle one call, with its faults."""
         began = time.monotonic()
         raw, _, query = self.path.partition("?")
-        path = normal(raw)
+        path = normalize_path(raw)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self._answer(self.server.faults.matching(self.server.service, self.command, path), body)
+        answer = self._answer(self.server.faults.match(self.server.service, self.command, path), body)
         status = answer.status if answer.whole else None
         took = time.monotonic() - began
         # before the response is sent, so that a client with a response finds the call

@@ -46,7 +46,7 @@ class Hypervisor:
         ]
 
     @contextlib.contextmanager
-    def watched(self, react: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    def watch(self, react: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         """Call a function with each new event, in order, in a thread; raise its error at the end."""
         over, failed = threading.Event(), []
         known = set(self._names())  # all of them, not only the last: two services write

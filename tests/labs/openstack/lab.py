@@ -81,21 +81,23 @@ class Lab:
             try:
                 self._up()
             except BaseException:
-                processes.end(self._programs)
+                processes.stop_programs(self._programs)
                 raise
 
     def down(self) -> None:
         """Stop the services that this object started, or else those that run in the folder."""
         with self._exclusive():
             programs = self._programs or self.programs()
-            processes.end(programs)
+            processes.stop_programs(programs)
             if not self.programs():  # another process may have started a lab since
                 (self.run / "lab.json").unlink(missing_ok=True)
 
     def programs(self) -> list[processes.Program]:
         """Return the running programs."""
         facts = self.facts()
-        return [program for program in (processes.Program(**row) for row in facts.get("programs", [])) if program.runs]
+        return [
+            program for program in (processes.Program(**row) for row in facts.get("programs", [])) if program.is_running
+        ]
 
     def facts(self) -> dict[str, Any]:
         """Return ports and programs of the running lab; empty if there is none."""
@@ -146,27 +148,27 @@ class Lab:
 
     def _start_services(self, layout: Layout, *, seeded: bool) -> None:
         for service in ("keystone", "placement", "glance", "neutron"):
-            self._start(layout, service, layout.own("serve", f"{service}.wsgi.api", layout.ports[service]))
+            self._start(layout, service, layout.script_command("serve", f"{service}.wsgi.api", layout.ports[service]))
         self._wait(layout, "keystone")
         if not seeded:
             with self._admin() as admin:
                 seed.create_catalog(admin, layout)
             self.log("catalog")
         files, ports = (layout.conf("nova"), layout.paste("nova")), layout.ports
-        nova = layout.own("nova_services", *files, ports["nova"], HOSTS, ports["placement"])
+        nova = layout.script_command("nova_services", *files, ports["nova"], HOSTS, ports["placement"])
         self._start(layout, "nova", nova)
         for service in ("placement", "glance", "neutron", "nova"):
             self._wait(layout, service)
 
     def _start(self, layout: Layout, service: str, command: list[object]) -> None:
         log = self.run / "log" / f"{service}.out"
-        self._programs.append(processes.start(service, command, configuration.environment(layout), log))
+        self._programs.append(processes.start_program(service, command, configuration.environment(layout), log))
 
     def _wait(self, layout: Layout, service: str) -> None:
         program = next(program for program in self._programs if program.name == service)
         limit = time.monotonic() + START
         while not _answers(layout.ports[service]):
-            if not program.runs or time.monotonic() > limit:
+            if not program.is_running or time.monotonic() > limit:
                 output = (self.run / "log" / f"{service}.out").read_text(encoding="utf-8", errors="replace")
                 raise RuntimeError(f"{service} did not start:\n{output[-3000:]}")
             time.sleep(PAUSE)

@@ -19,7 +19,7 @@ PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Program:
-    """A running program; its start time tells it from a later program with the same pid."""
+    """A running program; its start time distinguishes it from a later program with the same pid."""
 
     name: str
     pid: int
@@ -27,13 +27,13 @@ class Program:
     """Clock ticks between the boot of the machine and the start."""
 
     @classmethod
-    def of(cls, name: str, pid: int) -> Program:
+    def from_pid(cls, name: str, pid: int) -> Program:
         """Describe a running program."""
         return cls(name, pid, _started(pid))
 
     @property
-    def runs(self) -> bool:
-        """Whether it still runs and is no zombie."""
+    def is_running(self) -> bool:
+        """Whether it is running and not a zombie."""
         with contextlib.suppress(OSError):
             return _started(self.pid) == self.started and _fields(self.pid)[0] != "Z"
         return False
@@ -47,26 +47,26 @@ class Program:
         return 0
 
 
-def start(name: str, command: Sequence[object], environment: Mapping[str, str], log: Path) -> Program:
+def start_program(name: str, command: Sequence[object], environment: Mapping[str, str], log: Path) -> Program:
     """Start a program that gets SIGTERM when this thread ends; call this from the main thread."""
     argv = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *map(str, command)]
     with log.open("ab") as file:
-        # `end` waits for it
+        # `stop_programs` waits for it
         process = subprocess.Popen(
             argv, env=dict(environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     _CHILDREN[process.pid] = process
-    return Program.of(name, process.pid)
+    return Program.from_pid(name, process.pid)
 
 
-def end(programs: Sequence[Program]) -> None:
-    """Stop all of them at the same time: by SIGTERM, then by SIGKILL."""
+def stop_programs(programs: Sequence[Program]) -> None:
+    """Stop all programs at the same time: by SIGTERM, then by SIGKILL."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         for program in programs:
-            if program.runs:
+            if program.is_running:
                 os.kill(program.pid, signal_number)
         limit = time.monotonic() + TIMEOUT
-        while any(program.runs for program in programs) and time.monotonic() < limit:
+        while any(program.is_running for program in programs) and time.monotonic() < limit:
             time.sleep(PAUSE)
     for program in programs:
         if child := _CHILDREN.pop(program.pid, None):

@@ -1,7 +1,7 @@
 """Create Neutron's database from its own models: ``neutron_schema.py CONF URL``.
 
-Its migrations cannot run on SQLite, which alters no constraints; its unit tests do as this does. One migration also writes
-rows (the rules of a new security group): of that one the own code runs.
+Its migrations cannot run on SQLite, which alters no constraints; Neutron's unit tests do the same. One migration also
+writes rows (the rules of a new security group): its own code is run.
 """
 
 from __future__ import annotations
