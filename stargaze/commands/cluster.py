@@ -21,11 +21,11 @@ def resolve_place(place: PlaceOptions, options: Mapping[str, Any], configured: s
     on, detach, attach = place.on, place.detach, place.attach
     if detach and attach:
         raise UsageError("--detach and --attach cannot be combined", hint="give one of them")
-    given = [name.replace("_", "-") for name, value in options.items() if value is not None and value != []]
-    if attach and given:
+    names = [name.replace("_", "-") for name, value in options.items() if value is not None and value != []]
+    if attach and names:
         raise UsageError(
-            f"--{given[0]} cannot be combined with --attach, which follows a job that is already running",
-            hint=f"leave out --{given[0]}",
+            f"--{names[0]} cannot be combined with --attach, which follows a job that is already running",
+            hint=f"leave out --{names[0]}",
         )
     on = configured if on is None else parse_section("tuning", {"on": on}, source="option").on
     if place.on == "local" and (detach or attach):

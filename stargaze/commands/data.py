@@ -66,8 +66,8 @@ def fetch(
     inputs = [*(files or []), *(more_files or [])]
     if dry_run and (place.detach or place.attach):
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
-    given = {**search, "name": names, "update": update or None, "file": inputs}
-    place = resolve_place(place, given)
+    stage_options = {**search, "name": names, "update": update or None, "file": inputs}
+    place = resolve_place(place, stage_options)
     if dry_run:
         place = PlaceOptions("local")
     github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, log=out.note if verbose else None)

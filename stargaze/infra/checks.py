@@ -141,8 +141,8 @@ def _check_facts(
     expected = {"swarm": "active", "ray": "active", "stargaze": __version__, "page": "active"}
     tags = {"docker": "base", "stargaze": "ray,git"}
 
-    def check(part: str, found: str, hint: str, *, is_ok: bool) -> Check:
-        return Check(f"{name}: {part}", "ok" if is_ok else "error", found, hint)
+    def check(part: str, value: str, hint: str, *, is_ok: bool) -> Check:
+        return Check(f"{name}: {part}", "ok" if is_ok else "error", value, hint)
 
     parts = [
         check(

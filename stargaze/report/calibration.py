@@ -97,8 +97,8 @@ def rank_counts(
     random = np.random.default_rng(seed).random(len(log_predicted))
     ranks = np.empty(len(log_predicted))
     for row, start in enumerate(starts):
-        drawn = np.maximum(np.round(np.expm1(log_predicted[row] + residuals[start : start + n_near])), 0.0)
-        below, equal = np.sum(drawn < stars[row]), np.sum(drawn == stars[row])
+        simulated = np.maximum(np.round(np.expm1(log_predicted[row] + residuals[start : start + n_near])), 0.0)
+        below, equal = np.sum(simulated < stars[row]), np.sum(simulated == stars[row])
         ranks[row] = (below + random[row] * (equal + 1)) / (n_near + 1)
     return ranks
 

@@ -41,25 +41,25 @@ def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     >>> scores([1.0, 10.0, 100.0], [2.0, 10.0, 100.0])["rho"]
     1.0
     """
-    true, guess = _as_counts(stars, predicted)
-    log_true, log_guess = np.log1p(true), np.log1p(guess)
+    true, predicted_counts = _as_counts(stars, predicted)
+    log_true, log_predicted = np.log1p(true), np.log1p(predicted_counts)
     spread = float(np.sum((log_true - log_true.mean()) ** 2))
     starred = true > 0
     # Predictions of similar repositories may differ in the last bit only: rounded, they share a rank.
-    ranks = rankdata(true), rankdata(np.round(log_guess, 9))
+    ranks = rankdata(true), rankdata(np.round(log_predicted, 9))
     varied = all(rank.std() > 0 for rank in ranks)
     return {
-        "rmsle": clipped_rmse(log_true, log_guess),
-        "r2": 1.0 - float(np.sum((log_true - log_guess) ** 2)) / spread if spread > 0 else 0.0,
-        "mdape": float(np.median(np.abs(guess - true)[starred] / true[starred])) if starred.any() else 0.0,
+        "rmsle": clipped_rmse(log_true, log_predicted),
+        "r2": 1.0 - float(np.sum((log_true - log_predicted) ** 2)) / spread if spread > 0 else 0.0,
+        "mdape": float(np.median(np.abs(predicted_counts - true)[starred] / true[starred])) if starred.any() else 0.0,
         "rho": float(np.corrcoef(*ranks)[0, 1]) if varied else 0.0,
     }
 
 
 def _as_counts(stars: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    true, guess = np.asarray(stars, dtype="float64"), np.asarray(predicted, dtype="float64")
-    if true.shape != guess.shape:
-        raise ValueError(f"shapes differ: {true.shape} and {guess.shape}")
-    if (true < 0).any() or (guess < 0).any():
+    true, predicted_counts = np.asarray(stars, dtype="float64"), np.asarray(predicted, dtype="float64")
+    if true.shape != predicted_counts.shape:
+        raise ValueError(f"shapes differ: {true.shape} and {predicted_counts.shape}")
+    if (true < 0).any() or (predicted_counts < 0).any():
         raise ValueError("a count of stars is negative")
-    return true, guess
+    return true, predicted_counts

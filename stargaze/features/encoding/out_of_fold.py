@@ -69,8 +69,8 @@ def fit_out_of_fold(
     values = np.zeros((2 + max(fold_numbers), len(target), len(columns)), dtype="float32")
     values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(text.words)
     for fold in fold_numbers:
-        seen = np.flatnonzero(training & (folds != fold))
-        components = TextComponents.fit(text.words[seen], seed)
+        training_rows = np.flatnonzero(training & (folds != fold))
+        components = TextComponents.fit(text.words[training_rows], seed)
         values[1 + fold, :, : len(TEXT_COMPONENTS)] = components.transform(text.words)
     for excluded in ((), *combinations(fold_numbers, 1), *combinations(fold_numbers, 2)):
         _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], text, target, folds, excluded)
@@ -81,14 +81,14 @@ def _encode_excluding(
     values: np.ndarray, text: TokenizedText, target: np.ndarray, folds: np.ndarray, excluded: tuple[int, ...]
 ) -> None:
     """Fit without some folds; write the rows that need exactly this encoder into ``values`` (1 + n_folds, n, q)."""
-    seen = np.flatnonzero((folds >= 0) & ~np.isin(folds, excluded))
+    training_rows = np.flatnonzero((folds >= 0) & ~np.isin(folds, excluded))
     rows = np.flatnonzero((folds < 0) | np.isin(folds, excluded))
-    if not len(seen):  # there are only two folds, and both are excluded
+    if not len(training_rows):  # there are only two folds, and both are excluded
         for fold in excluded:
             values[1 + fold, (folds >= 0) & (folds != fold)] = np.nan
         return
     owners = values.shape[2] > len(TARGET_ENCODED)
-    encoded = TargetEncodings.fit(text.take(seen), target[seen], owners=owners).transform(text.take(rows))
+    encoded = TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners).transform(text.take(rows))
     for model_fold in (None, *excluded):  # the fold that the model does not see
         row_folds = [fold for fold in excluded if fold != model_fold]
         if len(row_folds) > 1:

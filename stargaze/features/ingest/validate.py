@@ -20,7 +20,7 @@ FULL_NAME = re.compile(r"(?P<owner>[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A
 NAME_HINT = "write owner/name, as pallets/flask"
 GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)
 """Day of GitHub's first repository."""
-SLACK = timedelta(days=1)
+CLOCK_TOLERANCE = timedelta(days=1)
 """How late a date may be: clocks differ, and a day may be of a time zone ahead of UTC."""
 MAX_ID = 1e12
 """GitHub's ids are near 1e9 and grow by about 1e8 per year."""
@@ -182,7 +182,7 @@ def _parse_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Ser
         texts = _to_strings(column).mask(absent)
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.as_unit("s")
     not_a_date = ~absent & dates.isna().to_numpy()
-    late = (dates > pd.Timestamp(now + SLACK)).to_numpy()
+    late = (dates > pd.Timestamp(now + CLOCK_TOLERANCE)).to_numpy()
     early = (dates < pd.Timestamp(GITHUB_START)).to_numpy() & (field.name in ("created_at", "fetched_at"))
     dates = dates.mask(not_a_date | late | early)
     if field.name in UNRELIABLE_DATES:

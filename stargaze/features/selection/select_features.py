@@ -77,12 +77,12 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
             raise MissingInputError(message, hint="fetch records with more fields: stargaze fetch --from FILE...")
         choice = choose_stable(training, candidates, section)
         selected[policy], scores[policy] = choice.selected, choice.errors
-        why = dropped | choice.reasons
-        verdicts = {
-            name: why.get(name, SELECTED) if name in allowed else f"needs policy {item.policy}"
+        all_reasons = dropped | choice.reasons
+        results = {
+            name: all_reasons.get(name, SELECTED) if name in allowed else f"needs policy {item.policy}"
             for name, item in CATALOG.items()
         }
-        reasons[policy] = pd.Series(verdicts)
+        reasons[policy] = pd.Series(results)
         reasons[f"importance_{policy}"] = pd.Series(choice.importances.increase).reindex(reasons.index).round(6)
         reasons[f"stability_{policy}"] = pd.Series(choice.importances.win_rate).reindex(reasons.index).round(3)
     report("done", 1.0)

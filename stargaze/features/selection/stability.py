@@ -19,7 +19,7 @@ STABLE = 0.5
 """A feature that beats the probes in more of the runs is stable [share]."""
 UNCERTAIN = 0.25
 """One that beats them in more, but is not stable, is uncertain; noise beats them in a sixth of the runs [share]."""
-CLEARLY = 2.0
+CLEAR_INCREASE = 2.0
 """The remaining features are added only if the error is higher without them by more than this [standard errors]."""
 
 
@@ -67,7 +67,7 @@ def choose_stable(training: TrainingRows, candidates: Sequence[str], section: Fe
     all_errors = importances.errors
     selected, errors = list[str](), np.full(len(all_errors), np.inf)
     increases = dict[float, ErrorIncrease]()
-    for win_rate, standard_errors in ((STABLE, 0.0), (UNCERTAIN, 1.0), (0.0, CLEARLY)):
+    for win_rate, standard_errors in ((STABLE, 0.0), (UNCERTAIN, 1.0), (0.0, CLEAR_INCREASE)):
         wider = [name for name in candidates if importances.beats_probes(name, win_rate)]
         if len(wider) == len(selected):
             continue
@@ -75,7 +75,7 @@ def choose_stable(training: TrainingRows, candidates: Sequence[str], section: Fe
         increases[win_rate] = ErrorIncrease.from_differences(errors - wider_errors)
         if increases[win_rate].exceeds(standard_errors):
             selected, errors = wider, wider_errors
-    if ErrorIncrease.from_differences(errors - all_errors).exceeds(CLEARLY):
+    if ErrorIncrease.from_differences(errors - all_errors).exceeds(CLEAR_INCREASE):
         selected, errors = list(candidates), all_errors
     reasons = {name: _explain(name, importances, increases) for name in candidates if name not in selected}
     means = {"rmsle_candidates": round(float(all_errors.mean()), 5), "rmsle_selected": round(float(errors.mean()), 5)}

@@ -12,7 +12,7 @@ from stargaze.config import Config, render
 from stargaze.store import Store
 
 FILE_NAME = re.compile(
-    r"(given/[0-9]+/)?[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}"
+    r"(inputs/[0-9]+/)?[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}"
     r"|bundles/(latest|latest-growth|[0-9a-f]{64}/[A-Za-z0-9._-]{1,100})"
 )
 """Names of files in a store that are transferred; no other name is packed or unpacked."""
@@ -54,13 +54,13 @@ def build_spec(
 
     ``files`` are the input files of ``fetch``; ``options`` are options that are not keys of the config.
     """
-    given = {f"given/{number}/{_safe_name(path.name)}": path for number, path in enumerate(files)}
-    sources = [argument for name in given for argument in ("--from", f"store/{name}")]
+    uploads = {f"inputs/{number}/{_safe_name(path.name)}": path for number, path in enumerate(files)}
+    sources = [argument for name in uploads for argument in ("--from", f"store/{name}")]
     return JobSpec(
         stage=stage,
         argv=(stage, *options, *sources),
         config=render(_job_config(config)),
-        inputs={**given, **_inputs(stage, config, store, resume=resume)},
+        inputs={**uploads, **_inputs(stage, config, store, resume=resume)},
         outputs=OUTPUTS.get(stage, ("trials.parquet", LATEST_BUNDLE[config.tuning.target])),
         partial_outputs=("trials.jsonl",) if stage == "tune" else (),
     )
@@ -69,7 +69,7 @@ def build_spec(
 def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[str, Path]:
     if stage == "tune" and config.tuning.target == "growth":
         history = store.history(config.growth.history_file)
-        name = history.name if history == store.star_history else f"given/0/{_safe_name(history.name)}"
+        name = history.name if history == store.star_history else f"inputs/0/{_safe_name(history.name)}"
         repositories = {"repositories.parquet": store.repositories} if store.repositories.exists() else {}
         return {name: history, **repositories}
     paths = {
@@ -83,7 +83,7 @@ def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[s
 
 def _job_config(config: Config) -> Config:
     """Return the sections of the stages, as they apply on the cluster."""
-    history = config.growth.history_file and f"store/given/0/{_safe_name(Path(config.growth.history_file).name)}"
+    history = config.growth.history_file and f"store/inputs/0/{_safe_name(Path(config.growth.history_file).name)}"
     return Config(
         fetch=dataclasses.replace(config.fetch, files=[]),
         github=config.github,

@@ -87,9 +87,9 @@ def _record_installation(path: Path, release: Release, now: datetime, *, changed
 
 def _prune_bundles(bundles: Path, digests: list[str], limit: int) -> None:
     """Remove all but the newest bundles, and what a crash left; the lock excludes other writers."""
-    kept = set(digests[: max(1, limit)])
+    newest = set(digests[: max(1, limit)])
     for path in bundles.iterdir():
-        if path.name not in kept:
+        if path.name not in newest:
             shutil.rmtree(path, ignore_errors=True)
 
 

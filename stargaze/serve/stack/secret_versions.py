@@ -27,7 +27,7 @@ def complete_versions(names: Sequence[str]) -> list[int]:
     kinds: dict[int, set[str]] = {}
     for match in _match_versioned(names):
         kinds.setdefault(int(match[2]), set()).add(match[1])
-    return sorted(version for version, found in kinds.items() if found == set(SECRET_NAMES))
+    return sorted(version for version, present in kinds.items() if present == set(SECRET_NAMES))
 
 
 def next_version(names: Sequence[str]) -> int:

@@ -101,8 +101,8 @@ BASELINES: dict[str, Callable[[Windows, int], np.ndarray]] = {
 
 def fitted_log_linear(train: Examples, test: Examples) -> np.ndarray:
     """Return the log-linear baseline of ``test``, shifted and scaled to the least squares on ``train``; shape (n,) [nat]."""
-    plain = log_linear(train.origins, train.days)
-    design = np.column_stack([np.ones(len(plain)), plain])
+    baseline = log_linear(train.origins, train.days)
+    design = np.column_stack([np.ones(len(baseline)), baseline])
     base, factor = np.linalg.lstsq(design, train.growth, rcond=None)[0]
     fitted: np.ndarray = base + factor * log_linear(test.origins, test.days)
     return fitted

@@ -20,7 +20,7 @@ MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
 LEAST_FACTOR, HALVINGS = 0.05, 14
 """The smallest factor of the final shrinkage, and the iterations of its bisection."""
-FINE = 1e5
+RADIUS_STEPS = 1e5
 """Resolution of a radius [1/nat]: finer than one star at any count."""
 SPREAD = {
     "n_estimators": 120,
@@ -98,9 +98,9 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     """
     if not len(target):
         raise ValueError("no rows to calibrate on")
-    stars, guess = np.round(np.expm1(target)), np.round(np.expm1(predicted))
-    count_classes, prediction_classes = _classes(stars), _classes(guess)
-    pairs = ((count_classes, stars), (prediction_classes, guess))
+    stars, predicted_stars = np.round(np.expm1(target)), np.round(np.expm1(predicted))
+    count_classes, prediction_classes = _classes(stars), _classes(predicted_stars)
+    pairs = ((count_classes, stars), (prediction_classes, predicted_stars))
     groups = [np.searchsorted(edges, counts, side="right") - 1 for edges, counts in pairs]
     sizes = [np.bincount(group) for group in groups]
     levels = [np.full(len(size), coverage) for size in sizes]
@@ -210,7 +210,7 @@ def _shrink(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, sta
 
 
 def _round_up(radius: np.ndarray) -> np.ndarray:
-    return np.asarray(np.ceil(radius * FINE) / FINE)
+    return np.asarray(np.ceil(radius * RADIUS_STEPS) / RADIUS_STEPS)
 
 
 def _inside(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:

@@ -73,8 +73,8 @@ def test_the_config_of_a_job_can_be_loaded(tmp_path: Path) -> None:
 def test_input_files_keep_their_suffixes() -> None:
     spec = build_spec("fetch", Config(), STORE, files=[Path("/a/my repos.csv.gz"), Path("/b/my repos.csv.gz")])
 
-    assert list(spec.inputs) == ["given/0/my_repos.csv.gz", "given/1/my_repos.csv.gz"]
-    assert spec.argv == ("fetch", "--from", "store/given/0/my_repos.csv.gz", "--from", "store/given/1/my_repos.csv.gz")
+    assert list(spec.inputs) == ["inputs/0/my_repos.csv.gz", "inputs/1/my_repos.csv.gz"]
+    assert spec.argv == ("fetch", "--from", "store/inputs/0/my_repos.csv.gz", "--from", "store/inputs/1/my_repos.csv.gz")
 
 
 def test_growth_has_the_star_history_as_input() -> None:
@@ -82,8 +82,8 @@ def test_growth_has_the_star_history_as_input() -> None:
 
     spec = build_spec("tune", config, STORE)
 
-    assert spec.inputs == {"given/0/weekly.parquet": Path("/data/weekly.parquet")}
-    assert tomllib.loads(spec.config)["growth"]["history_file"] == "store/given/0/weekly.parquet"
+    assert spec.inputs == {"inputs/0/weekly.parquet": Path("/data/weekly.parquet")}
+    assert tomllib.loads(spec.config)["growth"]["history_file"] == "store/inputs/0/weekly.parquet"
     assert spec.outputs[-1] == "bundles/latest-growth"
     gathered = build_spec("tune", Config(tuning=TuningSection(target="growth")), STORE)
     assert gathered.inputs == {"star_history.parquet": STORE.star_history}

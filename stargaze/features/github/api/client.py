@@ -98,7 +98,7 @@ class Client:
         self._transport = transport
         self._clock = clock
         self._notify = notify or (lambda _line: None)
-        self.on_wait: Callable[[str, float], None] = lambda _why, _seconds: None
+        self.on_wait: Callable[[str, float], None] = lambda _reason, _seconds: None
         self.on_response: Callable[[], None] = lambda: None
         self.limits: dict[str, LimitState] = {}
         self.latest: tuple[str, LimitState | None] = ("", None)
@@ -126,9 +126,9 @@ class Client:
         """Return GitHub's time; the request is free and reveals an invalid token early."""
         return self.get("/rate_limit", allow_refusal=True).at
 
-    def wait_before_retry(self, why: str, seconds: float) -> None:
+    def wait_before_retry(self, reason: str, seconds: float) -> None:
         """Report the wait, then wait before the next request."""
-        self._pause(f"next try ({why})", seconds)
+        self._pause(f"next try ({reason})", seconds)
 
     def now(self) -> datetime:
         """Return the local time, for responses without a date."""
@@ -150,9 +150,9 @@ class Client:
                     is_graphql=resource == "graphql",
                 )
             except NoResponseError as error:
-                action = ResponseAction("failed", why=str(error), wait=rate_limit.backoff(faults))
+                action = ResponseAction("failed", reason=str(error), wait=rate_limit.backoff(faults))
             except OtherServerError as error:  # the last response is the redirect to it
-                action = ResponseAction("other_server", why=f"points to another server, {error}")
+                action = ResponseAction("other_server", reason=f"points to another server, {error}")
             action = self._adjust_action(action, allow_refusal=allow_refusal)
             if action.kind in ("ok", "not_modified", "gone"):
                 self._is_github = True
@@ -166,7 +166,7 @@ class Client:
                 self._handle_limit(request, action, limits, self._response_time(response))
             elif action.kind == "too_heavy" and resource == "graphql":
                 self.stats.failed += 1
-                raise TooHeavyError(action.why)
+                raise TooHeavyError(action.reason)
             elif action.kind in ("too_heavy", "failed"):
                 faults += 1
                 self._handle_fault(request, action, faults, self._response_time(response))
@@ -204,10 +204,10 @@ class Client:
             self._pause(f"{resource} limit", state.until - self._clock.time())
             state.remaining = state.limit
 
-    def _pause(self, why: str, seconds: float) -> None:
+    def _pause(self, reason: str, seconds: float) -> None:
         if seconds > 0:
-            self._notify(f"waiting {format_seconds(seconds)} for the {why}")
-            self.on_wait(why, seconds)
+            self._notify(f"waiting {format_seconds(seconds)} for the {reason}")
+            self.on_wait(reason, seconds)
             self.stats.waited += seconds
             self._clock.sleep(seconds)
 
@@ -239,11 +239,11 @@ class Client:
         self.stats.refused += 1
         if limits > MAX_LIMIT_WAITS:
             raise ExternalError(
-                f"GitHub's {action.why} still applies after {limits} waits ({_describe(request)})",
+                f"GitHub's {action.reason} still applies after {limits} waits ({_describe(request)})",
                 hint=f"{RESUME_HINT}; wait an hour, and use the token in no other program",
             )
         _check_wait(request, action, at)
-        self._pause(action.why, action.wait)
+        self._pause(action.reason, action.wait)
         _, state = self.latest
         if state:
             state.remaining = max(state.remaining, 1)  # the requested wait is over
@@ -252,11 +252,11 @@ class Client:
         self.stats.failed += 1
         tries = MAX_TRIES if self._has_response else MAX_FIRST_TRIES
         if faults >= tries:
-            page = "a web page" in action.why
+            page = "a web page" in action.reason
             hint = f"{API_URL_HINT}; {RESUME_HINT}" if page else RESUME_HINT
-            raise ExternalError(f"GitHub answered {_describe(request)} {tries} times with: {action.why}", hint=hint)
+            raise ExternalError(f"GitHub answered {_describe(request)} {tries} times with: {action.reason}", hint=hint)
         _check_wait(request, action, at)
-        self.wait_before_retry(action.why, action.wait)
+        self.wait_before_retry(action.reason, action.wait)
 
 
 def _check_wait(request: Request, action: ResponseAction, at: datetime) -> None:
@@ -265,19 +265,19 @@ def _check_wait(request: Request, action: ResponseAction, at: datetime) -> None:
         until = at + timedelta(seconds=action.wait)
         raise ExternalError(
             f"rate limited by GitHub until {until:%Y-%m-%d %H:%M} UTC, in {format_seconds(action.wait)} "
-            f"({_describe(request)}: {action.why})",
+            f"({_describe(request)}: {action.reason})",
             hint=f"run it again then: {RESUME_HINT}",
         )
 
 
 def _redirected(request: Request, response: Response, action: ResponseAction, redirects: int) -> Request:
     """Return the request for the redirect target; GraphQL queries change nothing, so they follow too."""
-    if redirects > MAX_REDIRECTS or not action.why:
+    if redirects > MAX_REDIRECTS or not action.reason:
         raise ExternalError(f"{request.path}: GitHub redirects without end, or to no address", hint=RESUME_HINT)
     try:
-        path = urljoin(response.url, action.why)
+        path = urljoin(response.url, action.reason)
     except ValueError:  # not an address: the transport reports it
-        path = action.why
+        path = action.reason
     return replace(request, path=path, params=request.params if "?" not in path else {})
 
 
@@ -287,7 +287,7 @@ def _reply(action: ResponseAction, response: Response, at: datetime) -> Reply:
         at=at,
         etag=response.headers.get("etag", ""),
         not_modified=action.kind == "not_modified",
-        gone=action.why if action.kind == "gone" else "",
+        gone=action.reason if action.kind == "gone" else "",
         last_page=_last_page(response.headers.get("link", "")),
         duration=response.duration,
         raw=response.body,
@@ -297,20 +297,20 @@ def _reply(action: ResponseAction, response: Response, at: datetime) -> Reply:
 def _error_for(action: ResponseAction, request: Request, resource: str) -> StargazeError:
     if action.kind == "unauthorized":
         hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
-        return CredentialsError(f"GitHub rejects GITHUB_TOKEN: {action.why}", hint=hint)
+        return CredentialsError(f"GitHub rejects GITHUB_TOKEN: {action.reason}", hint=hint)
     if action.kind == "not_github":
         hint = f"{API_URL_HINT}; or a proxy responds instead of GitHub; {RESUME_HINT}"
         return ExternalError(
-            f"{_describe(request)} was answered with {action.why}: that is not GitHub's API", hint=hint
+            f"{_describe(request)} was answered with {action.reason}: that is not GitHub's API", hint=hint
         )
     if action.kind == "other_server":
         hint = (
             f"no request and no token is sent there; if GitHub's API is there, set github.api_url to it; {RESUME_HINT}"
         )
-        return ExternalError(f"GitHub {action.why} ({_describe(request)})", hint=hint)
+        return ExternalError(f"GitHub {action.reason} ({_describe(request)})", hint=hint)
     graphql_hint = "github.graphql = false uses the search only; " if resource == "graphql" else ""
     hint = f"{graphql_hint}change it; responses so far are kept"
-    return ConfigError(f"GitHub rejects the request made from [github]: {action.why}", hint=hint)
+    return ConfigError(f"GitHub rejects the request made from [github]: {action.reason}", hint=hint)
 
 
 def _resource_of(path: str) -> str:

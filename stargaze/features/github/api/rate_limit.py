@@ -38,7 +38,7 @@ MAX_WINDOW = 3600.0
 MAX_STATED_WAIT = 366 * 86_400.0
 """Seconds to which retry-after is cut, so that it fits a date."""
 MAX_BACKOFF = 960.0
-SLACK = 0.5
+ROUNDING_MARGIN = 0.5
 """Seconds added to a wait that GitHub states in whole seconds."""
 FIRST_RETRY = 2.0
 LIMIT_STATUS = (403, 429)
@@ -55,7 +55,7 @@ class ResponseAction:
     """How to handle a response; ``data`` is its JSON, ``wait`` the seconds before a retry."""
 
     kind: Kind
-    why: str = ""
+    reason: str = ""
     wait: float = 0.0
     data: Any = None
 
@@ -73,18 +73,18 @@ def classify_response(
     if status in (204, 304) and not is_graphql:
         return ResponseAction("not_modified" if status == 304 else "ok", data=[])
     if status in REDIRECT_STATUS:
-        return ResponseAction("redirect", why=response.headers.get("location", ""))
+        return ResponseAction("redirect", reason=response.headers.get("location", ""))
     data = _parse_body(response)
     message = error_message(data)
     if _is_limit(response, message, data):
         return ResponseAction(
-            "rate_limit", why=_limit_name(response, message), wait=limit_wait(response, local_time, limits)
+            "rate_limit", reason=_limit_name(response, message), wait=limit_wait(response, local_time, limits)
         )
     if status >= 300:
         action = _classify_error(response, message, data, _fault_wait(response, local_time, faults))
         return replace(action, kind="refused") if is_graphql and action.kind == "gone" else action
     if not isinstance(data, (dict, list)):
-        return ResponseAction("failed", why=_describe_unreadable(response), wait=backoff(faults))
+        return ResponseAction("failed", reason=_describe_unreadable(response), wait=backoff(faults))
     return _classify_graphql(data, faults) if is_graphql else ResponseAction("ok", data=data)
 
 
@@ -93,19 +93,19 @@ def _classify_error(response: Response, message: str, data: Any, wait: float) ->
     if status < 500 and not message:
         what = "a web page" if _is_page(response) else "no message from GitHub"
         return ResponseAction(
-            "failed" if status == REQUEST_TIMEOUT else "not_github", why=f"status {status} and {what}", wait=wait
+            "failed" if status == REQUEST_TIMEOUT else "not_github", reason=f"status {status} and {what}", wait=wait
         )
     if _is_blocked(status, message, data):
-        return ResponseAction("gone", why=_why_blocked(data), data=data)
+        return ResponseAction("gone", reason=_blocked_reason(data), data=data)
     if status == 401:
-        return ResponseAction("unauthorized", why=message)
+        return ResponseAction("unauthorized", reason=message)
     if status in GONE_STATUS:
-        return ResponseAction("gone", why=message, data=data)
+        return ResponseAction("gone", reason=message, data=data)
     if status < 500:
-        return ResponseAction("refused", why=_join_messages(message, data), data=data)
+        return ResponseAction("refused", reason=_join_messages(message, data), data=data)
     kind: Kind = "too_heavy" if status in TOO_HEAVY_STATUS else "failed"
-    why = _describe_unreadable(response) if data is None and status not in TOO_HEAVY_STATUS else f"status {status}"
-    return ResponseAction(kind, why=why, wait=wait)
+    reason = _describe_unreadable(response) if data is None and status not in TOO_HEAVY_STATUS else f"status {status}"
+    return ResponseAction(kind, reason=reason, wait=wait)
 
 
 def limit_wait(response: Response, local_time: float, limits: int) -> float:
@@ -129,7 +129,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         if moment is None:
             return None
         wait = max(moment - now, 0.0)
-    return min(wait, MAX_STATED_WAIT) + SLACK
+    return min(wait, MAX_STATED_WAIT) + ROUNDING_MARGIN
 
 
 def seconds_until_reset(headers: Mapping[str, str], now: float) -> float | None:
@@ -138,7 +138,7 @@ def seconds_until_reset(headers: Mapping[str, str], now: float) -> float | None:
     if not (text.isascii() and text.isdigit()):
         return None
     reset = float(text) / (1000.0 if len(text) > 11 else 1.0)  # recorded traffic has milliseconds
-    return min(max(reset - now, 0.0), MAX_WINDOW) + SLACK
+    return min(max(reset - now, 0.0), MAX_WINDOW) + ROUNDING_MARGIN
 
 
 def response_time(headers: Mapping[str, str]) -> float | None:
@@ -215,7 +215,7 @@ def _limit_name(response: Response, message: str) -> str:
     return f"{name} {kind}".strip()
 
 
-def _why_blocked(data: Any) -> str:
+def _blocked_reason(data: Any) -> str:
     block = data.get("block") if isinstance(data, dict) else None
     reason = block.get("reason") if isinstance(block, dict) else None
     return f"blocked ({reason})" if isinstance(reason, str) else "blocked"
@@ -242,16 +242,16 @@ def _is_page(response: Response) -> bool:
 def _classify_graphql(data: Any, faults: int) -> ResponseAction:
     """Classify a GraphQL response of status 200; errors of single nodes are left to the caller."""
     if not isinstance(data, dict):
-        return ResponseAction("failed", why="not a GraphQL response", wait=backoff(faults))
+        return ResponseAction("failed", reason="not a GraphQL response", wait=backoff(faults))
     if isinstance(data.get("data"), dict):
         return ResponseAction("ok", data=data)
     message, kind = error_message(data), _error_type(data)
     text = message.lower()
     if kind in ("INSUFFICIENT_SCOPES", "FORBIDDEN"):
-        return ResponseAction("unauthorized", why=message)
+        return ResponseAction("unauthorized", reason=message)
     if "timeout" in text or "something went wrong" in text or kind == "RESOURCE_LIMITS_EXCEEDED":
-        return ResponseAction("too_heavy", why=message, wait=backoff(faults))
-    return ResponseAction("refused", why=message or "no data", data=data)
+        return ResponseAction("too_heavy", reason=message, wait=backoff(faults))
+    return ResponseAction("refused", reason=message or "no data", data=data)
 
 
 def _error_type(data: Any) -> str:

@@ -94,7 +94,7 @@ def crawl(
         with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "responses") as advance:
             fetcher.fetch(repositories, advance)
     remarks = details.read_remarks(repositories, cache)
-    gone.update((name, why) for name, why in remarks.items() if why != details.TOO_LARGE)
+    gone.update((name, reason) for name, reason in remarks.items() if reason != details.TOO_LARGE)
     if section.details:
         with progress_reporter.step("REST details", len(repositories)) as advance:
             details.fetch_rest_details(repositories, session, advance)
@@ -112,7 +112,7 @@ def crawl(
         slices=progress.slices,
         short=tuple(f"{part.region.as_text()}: {len(part.ids):,} of {part.expected:,}" for part in progress.short),
         gone=gone,
-        too_large=tuple(name for name, why in remarks.items() if why == details.TOO_LARGE),
+        too_large=tuple(name for name, reason in remarks.items() if reason == details.TOO_LARGE),
         history=history,
         notes=(*notes, *stats.notes),
     )

@@ -90,9 +90,9 @@ class ProgressReporter:
         seconds = max(state.until - self._client.now().timestamp(), 0.0)
         return [f"{state.remaining:,} of {state.limit:,} {name} left, reset in {format_seconds(seconds)}"]
 
-    def _report_wait(self, why: str, seconds: float) -> None:
+    def _report_wait(self, reason: str, seconds: float) -> None:
         self._report(
-            "; ".join(filter(None, (f"waiting {format_seconds(seconds)} for the {why}", self._line))), self._share
+            "; ".join(filter(None, (f"waiting {format_seconds(seconds)} for the {reason}", self._line))), self._share
         )
 
 
@@ -144,9 +144,9 @@ class CrawlSummary:
         refused = self.history.refused if self.history else {}
         return [
             ("slices that GitHub answered incompletely", self.short),
-            ("repositories that are gone or refused", [f"{name}: {why}" for name, why in self.gone.items()]),
+            ("repositories that are gone or refused", [f"{name}: {reason}" for name, reason in self.gone.items()]),
             ("repositories too large for GitHub to count", self.too_large),
-            ("repositories whose star history was refused", [f"{name}: {why}" for name, why in refused.items()]),
+            ("repositories whose star history was refused", [f"{name}: {reason}" for name, reason in refused.items()]),
         ]
 
     def as_dict(self) -> dict[str, Any]:

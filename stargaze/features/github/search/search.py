@@ -131,9 +131,9 @@ def search_repositories(
             if part.missing or part.incomplete:
                 progress.short.append(part)
             if group.quota is None or group.quota >= group.expected:
-                sure = sorted((search_cache.repos[number] for number in new), key=_star_rank)[: max(left, 0)]
-                left -= len(sure)
-                on_slice(sure)
+                certain = sorted((search_cache.repos[number] for number in new), key=_star_rank)[: max(left, 0)]
+                left -= len(certain)
+                on_slice(certain)
         selected.update(
             (number, search_cache.repos[number])
             for number in sampling.draw_sample(found_ids, group.quota, section.seed)
