@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _discard_stdout() -> None:
-    """Redirect stdout to nowhere, so that flushing it at exit does not fail again."""
+    """Redirect stdout to /dev/null, so that flushing it at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -171,10 +171,10 @@ def _meta(
     sample: pd.DataFrame, models: dict[str, Ensemble], spreads: dict[str, Any], vocabularies: dict[str, list[str]]
 ) -> dict[str, Any]:
     return {
-        "made_at": "2026-03-01T12:00:00+00:00",
+        "created_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
-        "estimate": "all",
-        "explain": "activity",
+        "estimate_policy": "all",
+        "explanation_policy": "activity",
         "family": "lightgbm",
         "coverage": 0.9,
         "intervals": {

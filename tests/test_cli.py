@@ -400,7 +400,7 @@ def test_a_feature_set_of_other_repositories_is_rejected(
     ended = run(command)
 
     assert ended.code == 3
-    assert ended.error == "store/features.json was made from other repositories than store/repositories.parquet"
+    assert ended.error == "store/features.json was created from other repositories than store/repositories.parquet"
     assert ended.hint == "stargaze select-features"
     assert state(ready.root) == before
 

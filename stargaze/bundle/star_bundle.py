@@ -104,7 +104,7 @@ class Bundle:
         """Return whether the description has every part that a prediction needs."""
         meta, intervals = self.meta, self.intervals
         return (
-            {meta["estimate"], meta["explain"]} <= set(meta["models"]) <= set(meta["features"])
+            {meta["estimate_policy"], meta["explanation_policy"]} <= set(meta["models"]) <= set(meta["features"])
             and intervals.is_valid()
             and self.split.folds > 1
             and {item.policy for item in self.answer_policies} <= set(meta["models"]) & set(meta["spreads"])
@@ -129,7 +129,7 @@ class Bundle:
     def answer_policies(self) -> tuple[AnswerPolicy, ...]:
         """The widest policy and, where the bundle has them, the narrower policies to fall back to."""
         policies = tuple(AnswerPolicy.from_dict(value) for value in self.meta.get("answer_policies", ()))
-        return policies or (AnswerPolicy(self.meta["estimate"], (), {}, self.intervals),)
+        return policies or (AnswerPolicy(self.meta["estimate_policy"], (), {}, self.intervals),)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -199,7 +199,7 @@ class Bundle:
 
     def predict_repositories(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
         """Predict log1p(stars) [nat], at least 0, under one policy (default: the widest); shape (n,)."""
-        policy = policy or str(self.meta["estimate"])
+        policy = policy or str(self.meta["estimate_policy"])
         return self.predict(self.inputs(repositories, policy).to_numpy(), policy)
 
     def predict(self, inputs: np.ndarray, policy: str) -> np.ndarray:

@@ -64,10 +64,10 @@ def write_growth_bundle(parent: Path, meta: Mapping[str, Any], files: Mapping[st
 
 
 def describe_origin(now: datetime, packages: Iterable[str]) -> dict[str, Any]:
-    """Return the entries of a description that tell when and with which versions a bundle was made."""
+    """Return the entries of a description that state when and with which versions a bundle was created."""
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
-        "made_at": now.isoformat(timespec="seconds"),
+        "created_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
         "versions": {**versions, "python": platform.python_version()},
     }

@@ -85,7 +85,10 @@ class FeaturesSection:
     )
     max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", limits=(0, 1))
     redundant_threshold: float = key(
-        0.99, "Drop a column whose Spearman's rho with another selected one is at least this.", unit="rho", limits=(0.5, 1)
+        0.99,
+        "Drop a column whose Spearman's rho with another selected one is at least this.",
+        unit="rho",
+        limits=(0.5, 1),
     )
     leak_threshold: float = key(
         0.97,
@@ -175,5 +178,7 @@ class GrowthSection:
     history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", limits=(4, 260))
     horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")
     train_until: str = key(
-        "2024-07-01", "Train on growth that was known before this day, test on forecasts made on it or later.", unit="date"
+        "2024-07-01",
+        "Train on growth that was known before this day, test on forecasts made on it or later.",
+        unit="date",
     )

@@ -49,9 +49,9 @@ class DeploySection:
     )
     broker_image: str = key("rabbitmq:3.13-management", "Image of RabbitMQ.", not_empty=True)
     results_image: str = key("redis:7", "Image of Redis.", not_empty=True)
-    flower: bool = key(False, "Run Flower beside the workers, on the inner network only.")
+    flower: bool = key(False, "Run Flower, on the internal network only.")
     flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True)
-    prometheus: bool = key(False, "Run Prometheus beside the page, on the inner network only.")
+    prometheus: bool = key(False, "Run Prometheus, on the internal network only.")
     prometheus_image: str = key("prom/prometheus:v2.53.2", "Image of Prometheus.", not_empty=True)
     web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", limits=(0.1, 256))
     web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", limits=(0.05, 4096))
@@ -66,7 +66,9 @@ class DeploySection:
 class ServeSection:
     """The web page and its workers."""
 
-    host: str = key("127.0.0.1", "Address to listen on; the default accepts connections from this machine only.", not_empty=True)
+    host: str = key(
+        "127.0.0.1", "Address to listen on; the default accepts connections from this machine only.", not_empty=True
+    )
     port: int = key(8000, "Port to listen on; 0 takes a free one.", limits=(0, 65_535))
     web_processes: int = key(2, "Web processes.", limits=(1, 64))
     worker_processes: int = key(1, "Prediction processes.", limits=(1, 64))
@@ -120,7 +122,9 @@ class InfraSection:
         not_empty=True,
         normalize=valid_cluster_name,
     )
-    parameter_servers: int = key(1, "Ray workers beside the development server.", unit="machines", limits=(0, 64))
+    parameter_servers: int = key(
+        1, "Ray workers in addition to the development server.", unit="machines", limits=(0, 64)
+    )
     production_servers: int = key(
         2, "Nodes of the Swarm; three or more survive the loss of one.", unit="machines", limits=(1, 64)
     )

@@ -173,6 +173,6 @@ def read_dataset_and_features(store: Store) -> tuple[Dataset, FeatureSet]:
     feature_set = read_feature_set(store)
     dataset = read_dataset(store, feature_set.split)
     if dataset.fingerprint != feature_set.fingerprint:
-        message = f"{store.features} was made from other repositories than {store.repositories}"
+        message = f"{store.features} was created from other repositories than {store.repositories}"
         raise MissingInputError(message, hint="stargaze select-features")
     return dataset, feature_set

@@ -32,7 +32,7 @@ def plan_up(section: InfraSection, cloud: Cloud, state_dir: StateDir) -> Plan:
         section = dataclasses.replace(section, ssh_from=ssh_from)
     offers = cloud.offers()
     actual = cloud.resources()  # after the quota: whatever the quota counts is in this list
-    if section.keypair:  # is used as it is, whoever created it
+    if section.keypair:  # used unchanged, even if another program created it
         actual = tuple(resource for resource in actual if resource.key != f"keypair {section.keypair}")
     resolved, unresolved = resolve_offers(section, offers)
     desired = desired_resources(

@@ -12,7 +12,7 @@ from stargaze.pipeline.stages import build_stages, plan_stages
 from stargaze.store import Store, lock_store
 
 EXAMPLES = 5
-"""Repositories that ``--once`` asks about: the default of serve.max_repositories."""
+"""Repositories in the request of ``--once``: the default of serve.max_repositories."""
 
 
 def run_stages(config: Config, store: Store, out: Output, *, again: bool, clock: Callable[[], datetime]) -> None:

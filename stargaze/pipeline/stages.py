@@ -1,4 +1,4 @@
-"""The stages of the pipeline as a list of named steps, each of which knows whether it is done."""
+"""The stages of the pipeline as a list of named steps, each with a check whether it is done."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def _is_tuned(config: Config, store: Store) -> bool:
 
     tuning = config.tuning
     expected = {
-        "estimate": tuning.estimate_policy,
-        "explain": tuning.explanation_policy,
+        "estimate_policy": tuning.estimate_policy,
+        "explanation_policy": tuning.explanation_policy,
         "coverage": tuning.coverage,
         "format": STAR_FORMAT,
     }
@@ -202,7 +202,7 @@ def _record_settings(store: Store, stage: str, settings: dict[str, Any]) -> None
 
 
 def _has_settings(store: Store, stage: str, artifact: Path, settings: dict[str, Any]) -> bool:
-    """Return whether a run made the artifact with these settings, or a command made it since then."""
+    """Return whether a run created the artifact with these settings, or a command created it later."""
     record = store.settings / f"{stage}.json"
     if not record.exists() or artifact.stat().st_mtime > record.stat().st_mtime:
         return True

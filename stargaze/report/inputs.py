@@ -36,7 +36,7 @@ class ReportInputs:
 
 
 def read_report_inputs(store: Store) -> ReportInputs:
-    """Read the newest bundle and the artifacts that it was made from.
+    """Read the newest bundle and the artifacts that it was created from.
 
     Raise MissingInputError if an earlier stage has not run yet; ExternalError if a file is broken, a bundle was
     changed, or one artifact is older than another.
@@ -49,7 +49,8 @@ def read_report_inputs(store: Store) -> ReportInputs:
     bundle = Bundle.load(store.bundles / store.require(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:
         raise ExternalError(
-            f"bundle {bundle.digest[:12]} was made from another feature set than {store.features}", hint="stargaze tune"
+            f"bundle {bundle.digest[:12]} was created from another feature set than {store.features}",
+            hint="stargaze tune",
         )
     return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, _describe_source(store))
 

@@ -101,7 +101,7 @@ def compute_learning_curve(inputs: ReportInputs) -> pd.DataFrame:
     """
     meta = inputs.bundle.meta
     family, parameters = best_trial(inputs.trials)
-    policies = tuple(dict.fromkeys((meta["explain"], meta["estimate"])))
+    policies = tuple(dict.fromkeys((meta["explanation_policy"], meta["estimate_policy"])))
 
     def score_draw(share: float, seed: int) -> list[tuple[str, float, int, int, float]]:
         rows = _draw_rows(inputs.dataset, share, seed)

@@ -55,9 +55,9 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
     scores = {name: float(served[name]) for name in ("rmsle", "rmsle_low", "rmsle_high", "r2", "coverage")}
     return {
         "bundle": inputs.bundle.digest,
-        "made_at": meta["made_at"],
+        "created_at": meta["created_at"],
         "data_date": str(meta["data"]["latest"])[:10],
-        "estimate": meta["estimate"],
+        "estimate_policy": meta["estimate_policy"],
         "test_repositories": len(predictions),
         "test_owners": int(predictions["owner"].nunique()),
         **scores,
@@ -78,7 +78,7 @@ def _dataset_tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
         "licenses": dataset.count_values(repositories["license"]),
         "missing": dataset.missing_rates(repositories),
         "features": dataset.describe_features(inputs.selection, inputs.feature_set.selected),
-        "leaderboard": search.sort_leaderboard(inputs.leaderboard, meta["estimate"]),
+        "leaderboard": search.sort_leaderboard(inputs.leaderboard, meta["estimate_policy"]),
         "trials": search.sort_trials(inputs.trials),
         "models": search.list_models(meta),
     }

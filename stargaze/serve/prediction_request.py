@@ -70,7 +70,7 @@ class PredictionJob:
     error: ErrorDetails | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the result store holds beside the status."""
+        """Return what the result store holds besides the status."""
         return {name: value for name, value in vars(self).items() if name not in ("id", "state")} | {
             "request": self.request.to_json() if self.request else None,
             "accepted_at": self.accepted_at.isoformat() if self.accepted_at else None,

@@ -1,6 +1,6 @@
 """Run the ``docker`` command, on this machine or over ssh on another one.
 
-The command brings contexts, TLS and ssh as the user configured them; Docker's Python SDK knows neither contexts nor BuildKit.
+The command uses contexts, TLS and ssh as the user configured them; Docker's Python SDK supports neither contexts nor BuildKit.
 """
 
 from __future__ import annotations

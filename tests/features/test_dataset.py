@@ -135,7 +135,7 @@ def test_a_feature_set_of_other_repositories_is_rejected(store: Store, plausible
     write_feature_set(store, feature_set(store))
     plausible(300, seed=1).to_parquet(store.repositories)
 
-    with pytest.raises(MissingInputError, match="was made from other repositories") as caught:
+    with pytest.raises(MissingInputError, match="was created from other repositories") as caught:
         read_dataset_and_features(store)
 
     assert caught.value.hint == "stargaze select-features"

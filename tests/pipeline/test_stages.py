@@ -64,7 +64,13 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, plausible: Plausibl
     pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
     pd.DataFrame({"rmsle": [0.5, 0.6, 0.7]}).to_parquet(store.trials)
     write_bundle(
-        store, {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
+        store,
+        {
+            "requested_trials": 3,
+            "data": {"feature_set": digest},
+            "estimate_policy": "all",
+            "explanation_policy": "activity",
+        },
     )
     return store
 
@@ -192,7 +198,12 @@ def test_a_bundle_of_another_version_is_created_again(store: Store, meta: dict[s
 def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
     """After an update of stargaze, the pipeline creates a bundle that this version can serve."""
     digest = read_feature_set(store).digest
-    meta = {"requested_trials": 3, "data": {"feature_set": digest}, "estimate": "all", "explain": "activity"}
+    meta = {
+        "requested_trials": 3,
+        "data": {"feature_set": digest},
+        "estimate_policy": "all",
+        "explanation_policy": "activity",
+    }
 
     write_bundle(store, meta | {"format": STAR_FORMAT - 1})
 

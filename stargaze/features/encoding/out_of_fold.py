@@ -88,7 +88,9 @@ def _encode_excluding(
             values[1 + fold, (folds >= 0) & (folds != fold)] = np.nan
         return
     owners = values.shape[2] > len(TARGET_ENCODED)
-    encoded = TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners).transform(text.take(rows))
+    encoded = TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners).transform(
+        text.take(rows)
+    )
     for model_fold in (None, *excluded):  # the fold that the model does not see
         row_folds = [fold for fold in excluded if fold != model_fold]
         if len(row_folds) > 1:

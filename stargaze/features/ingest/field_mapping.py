@@ -187,7 +187,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     field: tuple(name for name in getters if isinstance(name, str) and "." not in name)
     for field, getters in GETTERS.items()
 }
-"""Names of the fields in GitHub's responses, which tables made from them may still use."""
+"""Names of the fields in GitHub's responses, which tables derived from them may still use."""
 
 
 def _compile_getters(field: Field) -> list[Getter]:

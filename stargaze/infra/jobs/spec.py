@@ -95,7 +95,7 @@ def _job_config(config: Config) -> Config:
 
 
 def _safe_name(name: str) -> str:
-    """Return a file name with safe characters only; its suffix, which tells the format, is kept.
+    """Return a file name with safe characters only; its suffix, which determines the format, is kept.
 
     >>> _safe_name("my repos (1).csv.gz")
     'my_repos__1_.csv.gz'

@@ -188,7 +188,7 @@ class GithubRepositories:
         return {key: replace(reply, unavailable=reason) for key, reply in earlier.items()} | fetched
 
     def _pause(self, error: Exception, *, is_limited: bool = False) -> None:
-        """Send no request for a while, and remember the reason."""
+        """Send no request for a while, and store the reason."""
         now = self._clock.time()
         wait = error.seconds if isinstance(error, WaitRequiredError) else 0.0
         limits = self._client.limits.values()

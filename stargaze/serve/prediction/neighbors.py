@@ -95,7 +95,7 @@ def _compact(leaves: np.ndarray) -> np.ndarray:
 
 def explanation_policy(bundle: Bundle, policy: str) -> str:
     """Return the policy of explanations, or the policy of the prediction if that is narrower."""
-    return POLICIES[min(POLICIES.index(bundle.meta["explain"]), POLICIES.index(policy))]
+    return POLICIES[min(POLICIES.index(bundle.meta["explanation_policy"]), POLICIES.index(policy))]
 
 
 def same_leaf_share(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ Values = dict[str, Any]
 def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
     """Validate entered values and return them as numbers, texts and times; empty fields are left out.
 
-    "none" stands for no license and for no release. "today" stays a word until the day of the figures is known.
+    "none" stands for no license and for no release. "today" is resolved when the day of the figures is known.
 
     >>> from datetime import UTC
     >>> parse_what_if({"license": "MIT License", "topic_count": " 4"}, datetime(2026, 3, 1, tzinfo=UTC))
@@ -53,7 +53,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
 def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
     """Return the rows with these values; "today" is the day of a row's figures, which is ``now`` for new ones.
 
-    A release later than the figures raises BadDataError: the model knows nothing of the future.
+    A release later than the figures raises BadDataError: the model was not trained on later data.
     """
     columns = {}
     for name, value in values.items():

@@ -44,7 +44,7 @@ TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 
 def main(environ: Mapping[str, str]) -> None:
-    """Answer jobs with the current bundle until told to stop."""
+    """Answer jobs with the current bundle until a signal."""
     section, store = read_environment(environ)
     context = HotReloaded(store.current, create_context_loader(section, read_sources(environ), store, environ))
     app = create_celery_app(section, store)

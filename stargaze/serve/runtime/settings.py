@@ -44,7 +44,7 @@ ANY_ADDRESS = ("0.0.0.0", "")  # noqa: S104 - compared with, never bound to
 
 @dataclass(frozen=True)
 class Sources:
-    """Data sources of the workers beside the bundle: GitHub's API, and a table of star histories (default: that of ``fetch``)."""
+    """Data sources of the workers besides the bundle: GitHub's API, and star histories (default: those of ``fetch``)."""
 
     github_url: str = GithubSection().api_url
     history: str = ""

@@ -92,7 +92,7 @@ def _broker(spec: StackSpec, name: str, node: Node) -> dict[str, Any]:
         "hostname": name,  # RabbitMQ names its data folder after it
         "user": "rabbitmq",
         **HARDENING,
-        # It always logs upgrades to a file, and writes crash dumps beside it.
+        # It always logs upgrades to a file, and writes crash dumps to the same folder.
         "environment": {"RABBITMQ_LOGS": "-", "RABBITMQ_LOG_BASE": "/tmp", "ERL_CRASH_DUMP_BYTES": "0"},  # noqa: S108
         "secrets": [
             secret_mount(user_config, "/etc/rabbitmq/conf.d/30-stargaze.conf", world_readable=True),

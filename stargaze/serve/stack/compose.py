@@ -48,7 +48,7 @@ STORE_FOLDER = "/store"
 RELOAD_INTERVAL = 1
 """How often web and workers look for a new release [s]."""
 DRAIN_DELAY = 6
-"""How long ``/readyz`` fails before a web process stops [s]: a proxy that asks every 2 s has noticed by then."""
+"""How long ``/readyz`` fails before a web process stops [s]: a proxy that checks it every 2 s has noticed by then."""
 
 
 def render_stack(spec: StackSpec) -> dict[str, Any]:

@@ -22,7 +22,7 @@ ROLES = ("web", "worker")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the web server until it is told to stop, or become a worker."""
+    """Run the web server until SIGTERM, or become a worker."""
     if list(arguments) not in [[role] for role in ROLES]:
         raise UsageError(f"unknown role {' '.join(arguments)!r}", hint=" or ".join(ROLES))
     section, store = read_environment(environ)

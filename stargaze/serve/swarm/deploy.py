@@ -73,7 +73,7 @@ def deploy(
 ) -> DeployResult:
     """Have every production machine serve a bundle, with the services of the config; ``force_reason`` skips the gate.
 
-    If it does not serve, the error says so after the previous state was restored, or tells why that failed too.
+    If it does not serve, the error says so after the previous state was restored, or says why that failed too.
     """
     started = time.monotonic()
     bundle = verified_bundle_folder(store, digest)
@@ -183,7 +183,7 @@ def with_replicas(stack: Stack, replicas: Mapping[str, int]) -> Stack:
 def restore_previous(
     context: DeployContext, previous: PreviousState, release: Release, error: StargazeError
 ) -> ExternalError:
-    """Restore release and services on every machine that answers; return the error that tells what failed and what serves."""
+    """Restore release and services on every machine that answers; return the error that says what failed and what serves."""
     section, store, notify = context.repository.section, context.repository.store, context.notify
     failed, hint = f"release {release.digest[:12]} does not serve: {error.message}", error.hint or "stargaze status"
     if previous.release is None:

@@ -249,7 +249,11 @@ FAULTS = {
             allows_refusals=True,
         ),
         Fault("node", "a machine's engine stops and starts again: the others answer", _stop_engine),
-        Fault("deploy", "a deploy is killed halfway: the previous release serves, and the next deploy succeeds", _kill_deploy),
+        Fault(
+            "deploy",
+            "a deploy is killed halfway: the previous release serves, and the next deploy succeeds",
+            _kill_deploy,
+        ),
     )
 }
 """The faults by name, in the order in which they are injected."""

@@ -46,7 +46,7 @@ def plan_image(
     """Return which image a bundle needs and where it is missing; nothing is changed.
 
     Builds are not reproducible and several people deploy: the content that is ``deployed`` by this name on every node is right,
-    whoever built it; else the builder's, or without one the content that all nodes share.
+    whichever engine built it; else the builder's, or without one the content that all nodes share.
     """
     image = image_name(section, recipe, bundle)
     contents = {node.image_contents.get(image, "") for node in nodes}

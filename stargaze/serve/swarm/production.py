@@ -126,7 +126,7 @@ def await_services(
 
 
 def await_serving(section: DeploySection, hosts: Sequence[SshHost], image: str, port: int, digest: str) -> None:
-    """Wait until every process of every machine serves a release; after a minute, ExternalError tells which do not."""
+    """Wait until every process of every machine serves a release; after a minute, ExternalError names those that do not."""
     deadline = time.monotonic() + min(RELOAD_TIMEOUT, section.timeout)
     while True:
         statuses = map_in_threads(lambda host: inspect_node(host, image, port), hosts)

@@ -87,7 +87,7 @@ def rotate_secrets(section: DeploySection, store: Store, target: ProductionTarge
     except ExternalError:
         if used[0] == used[1]:
             raise
-        # An earlier rotation was interrupted and Redis restarted since: it knows the old user only, web uses the new one.
+        # An earlier rotation was interrupted and Redis restarted since: it has the old user only, web uses the new one.
         change_versions(used[0], used[0], "broker and results, which an interrupted rotation left behind")
         add_redis_user()
         used = used[0], used[0]

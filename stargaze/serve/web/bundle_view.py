@@ -45,7 +45,7 @@ class BundleView:
     @property
     def scores(self) -> dict[str, float]:
         """Scores of the estimate on held-out repositories."""
-        scores: dict[str, float] = self.meta["scores"][self.meta["estimate"]]
+        scores: dict[str, float] = self.meta["scores"][self.meta["estimate_policy"]]
         return scores
 
     @property
@@ -145,10 +145,12 @@ def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
     meta = view.meta
-    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate"], ())} or {meta["family"]}
+    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate_policy"], ())} or {
+        meta["family"]
+    }
     return [
         ("Model version", view.digest[:12]),
-        ("Trained on", str(meta["made_at"])[:10]),
+        ("Trained on", str(meta["created_at"])[:10]),
         ("Newest record", view.data_date),
         ("Repositories", f"{meta['data']['rows']:,}, of which {meta['data']['training_rows']:,} for training"),
         ("Model families", ", ".join(sorted(families))),
@@ -162,7 +164,7 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
 def _feature_groups(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     groups: list[dict[str, Any]] = []
     for policy, title in FEATURE_GROUPS.items():
-        names = [name for name in meta["features"].get(meta["estimate"], ()) if CATALOG[name].policy == policy]
+        names = [name for name in meta["features"].get(meta["estimate_policy"], ()) if CATALOG[name].policy == policy]
         if names:
             groups.append({"title": title, "rows": sorted((feature_label(name), CATALOG[name].unit) for name in names)})
     return groups

@@ -81,7 +81,9 @@ def fit_horizon(train: Examples, train_until: float, coverage: float, seed: int)
     errors = []  # of each block, shape (n_rounds, n)
     for before, block in blocks:
         booster = _boost(before.features, _excess(before), GROWTH, ROUNDS[-1], seed)
-        by_rounds = [booster.predict(block.features.to_numpy(), num_iteration=rounds, num_threads=1) for rounds in ROUNDS]
+        by_rounds = [
+            booster.predict(block.features.to_numpy(), num_iteration=rounds, num_threads=1) for rounds in ROUNDS
+        ]
         errors.append(_excess(block)[None, :] - np.asarray(by_rounds))
     best = int(np.argmin(np.mean([np.abs(values).mean(axis=1) for values in errors], axis=0)))
     features = pd.concat([block.features for _, block in blocks], ignore_index=True)

@@ -49,8 +49,8 @@ def save_best(
     ]
     meta = {
         **describe_origin(now, PACKAGES),
-        "estimate": section.estimate_policy,
-        "explain": section.explanation_policy,
+        "estimate_policy": section.estimate_policy,
+        "explanation_policy": section.explanation_policy,
         "family": chosen[0].family.name,
         "parameters": _parameters(chosen[0]),
         "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},

@@ -74,7 +74,13 @@ def test_input_files_keep_their_suffixes() -> None:
     spec = build_spec("fetch", Config(), STORE, files=[Path("/a/my repos.csv.gz"), Path("/b/my repos.csv.gz")])
 
     assert list(spec.inputs) == ["inputs/0/my_repos.csv.gz", "inputs/1/my_repos.csv.gz"]
-    assert spec.argv == ("fetch", "--from", "store/inputs/0/my_repos.csv.gz", "--from", "store/inputs/1/my_repos.csv.gz")
+    assert spec.argv == (
+        "fetch",
+        "--from",
+        "store/inputs/0/my_repos.csv.gz",
+        "--from",
+        "store/inputs/1/my_repos.csv.gz",
+    )
 
 
 def test_growth_has_the_star_history_as_input() -> None:

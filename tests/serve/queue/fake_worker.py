@@ -51,7 +51,7 @@ def answer_all(requests: Sequence[PredictionRequest], marker: Path) -> list[Answ
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until a signal."""
     section, store = read_environment(os.environ)
     app = create_celery_app(section, store)
     register_task(app, lambda requests: answer_all(requests, store.root / "marker"), section)

@@ -95,7 +95,7 @@ def test_a_new_release_is_used_without_a_restart(site: tuple[str, Store], sample
     other = store.serving / "other"
     shutil.copytree(before, other)
     described = json.loads((other / "bundle.json").read_text())
-    (other / "bundle.json").write_text(json.dumps(described | {"made_at": "2026-04-01T12:00:00+00:00"}))
+    (other / "bundle.json").write_text(json.dumps(described | {"created_at": "2026-04-01T12:00:00+00:00"}))
     (other / "manifest.json").unlink()
     digest = write_manifest(other)
     link = store.serving / "new-link"

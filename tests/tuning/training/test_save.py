@@ -94,7 +94,7 @@ def test_the_description_records_data_trial_and_versions(saved: Saved) -> None:
 
     meta = Bundle.load(folder).meta
 
-    assert meta["made_at"] == "2026-03-01T12:00:00+00:00"
+    assert meta["created_at"] == "2026-03-01T12:00:00+00:00"
     assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 3)
     assert meta["data"]["fingerprint"] == table.fingerprint
     assert meta["data"]["feature_set"] == feature_set.digest

@@ -310,7 +310,7 @@ def _error_for(action: ResponseAction, request: Request, resource: str) -> Starg
         return ExternalError(f"GitHub {action.reason} ({_describe(request)})", hint=hint)
     graphql_hint = "github.graphql = false uses the search only; " if resource == "graphql" else ""
     hint = f"{graphql_hint}change it; responses so far are kept"
-    return ConfigError(f"GitHub rejects the request made from [github]: {action.reason}", hint=hint)
+    return ConfigError(f"GitHub rejects the request that [github] describes: {action.reason}", hint=hint)
 
 
 def _resource_of(path: str) -> str:

@@ -67,7 +67,7 @@ def crawl(
 ) -> CrawlSummary:
     """Fetch repositories and write ``repositories.parquet``; after a stop, the same call resumes without repeating requests.
 
-    ``now`` is the local time [UTC]; GitHub's time is used if it is later. ``token`` tells whether GraphQL can be used. ``update``
+    ``now`` is the local time [UTC]; GitHub's time is used if it is later. ``token``: whether GraphQL can be used. ``update``
     fetches again what may have changed since the last finished run. Raise the client's errors, and BadDataError or
     ExternalError if nothing was found; all responses stay cached.
     """
