@@ -73,7 +73,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def released(store: Store, bundle_folder: Path) -> Store:
+def released_store(store: Store, bundle_folder: Path) -> Store:
     """A store whose page would serve the bundle."""
     store.serving.mkdir(parents=True)
     store.current.symlink_to(bundle_folder)
@@ -85,9 +85,9 @@ COLLECTED = pd.Timestamp("2025-06-01", tz="UTC")
 
 
 @pytest.fixture(scope="session")
-def plausible() -> Callable[..., pd.DataFrame]:
+def make_repositories() -> Callable[..., pd.DataFrame]:
     """Return a function that makes n repositories from a seed; keyword arguments replace columns."""
-    return _plausible
+    return _make_repositories
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +141,11 @@ def queue(bundle_folder: Path) -> FakePredictionQueue:
 
 
 @pytest.fixture
-def page(released: Store, queue: FakePredictionQueue) -> Any:
+def page(released_store: Store, queue: FakePredictionQueue) -> Any:
     """A client without JavaScript for the whole app."""
     from stargaze.serve.web.app import make_web
 
-    return make_web(ServeSection(), released, queue, lambda: NOW).test_client()
+    return make_web(ServeSection(), released_store, queue, lambda: NOW).test_client()
 
 
 def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[str]]) -> Any:
@@ -213,7 +213,7 @@ def _predicted(
     return outputs
 
 
-def _plausible(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
+def _make_repositories(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
     """Return repositories whose counts follow a hidden popularity, each with its own noise."""
     random = np.random.default_rng([seed, 2025])  # not the stream of the seed alone, which the code under test may use
     wiki, organization = random.integers(0, 2, n), random.integers(0, 2, n)

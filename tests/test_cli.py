@@ -60,20 +60,22 @@ class Selected:
 
 
 @pytest.fixture(scope="session")
-def selected(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., pd.DataFrame]) -> Selected:
+def selected_features(
+    tmp_path_factory: pytest.TempPathFactory, make_repositories: Callable[..., pd.DataFrame]
+) -> Selected:
     """Select features once for all tests."""
     store = Store(tmp_path_factory.mktemp("selected") / "store")
     store.root.mkdir()
-    plausible(200).to_parquet(store.repositories)
+    make_repositories(200).to_parquet(store.repositories)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stargaze.features.selection.permutation_importance.ROUNDS", 20)
         return Selected(store.root, select_features(FeaturesSection(folds=2, importance_repeats=1), store))
 
 
 @pytest.fixture
-def ready(run: Run, selected: Selected) -> Store:
+def ready_store(run: Run, selected_features: Selected) -> Store:
     """A copy of that store in the empty folder, with a config that makes the next stages fast."""
-    shutil.copytree(selected.root, "store")
+    shutil.copytree(selected_features.root, "store")
     Path("stargaze.toml").write_text("[features]\nfolds = 2\nimportance_repeats = 1\n")
     return Store(Path("store"))
 
@@ -378,31 +380,31 @@ def test_a_stage_without_its_input_names_the_command_that_creates_it(
     ],
 )
 def test_after_select_features_the_next_step_is_screen(
-    run: Run, ready: Store, argv: list[str], message: str, hint: str
+    run: Run, ready_store: Store, argv: list[str], message: str, hint: str
 ) -> None:
-    before = state(ready.root)
+    before = state(ready_store.root)
 
     ended = run(*argv)
 
     assert ended.code in (2, 3)
     assert message in ended.error
     assert ended.hint.startswith(hint)
-    assert before.items() <= state(ready.root).items()
+    assert before.items() <= state(ready_store.root).items()
 
 
 @pytest.mark.parametrize("command", ["screen", "tune"])
 def test_a_feature_set_of_other_repositories_is_rejected(
-    run: Run, ready: Store, command: str, plausible: Callable[..., pd.DataFrame]
+    run: Run, ready_store: Store, command: str, make_repositories: Callable[..., pd.DataFrame]
 ) -> None:
-    plausible(200, seed=1).to_parquet(ready.repositories)
-    before = state(ready.root)
+    make_repositories(200, seed=1).to_parquet(ready_store.repositories)
+    before = state(ready_store.root)
 
     ended = run(command)
 
     assert ended.code == 3
     assert ended.error == "store/features.json was created from other repositories than store/repositories.parquet"
     assert ended.hint == "stargaze select-features"
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 BAD_FEATURES = {
@@ -422,45 +424,45 @@ BAD_FEATURES = {
 
 @pytest.mark.parametrize("command", ["screen", "tune"])
 @pytest.mark.parametrize("case", BAD_FEATURES)
-def test_an_invalid_feature_set_is_one_line(run: Run, ready: Store, case: str, command: str) -> None:
+def test_an_invalid_feature_set_is_one_line(run: Run, ready_store: Store, case: str, command: str) -> None:
     content = BAD_FEATURES[case]
     if isinstance(content, dict):
-        description = json.loads(ready.features.read_text())
+        description = json.loads(ready_store.features.read_text())
         changed = {
             name: {**description[name], **value} if name == "split" and isinstance(value, dict) else value
             for name, value in content.items()
         }
         content = json.dumps(description | changed)
-    ready.features.write_text(content)
-    before = state(ready.root)
+    ready_store.features.write_text(content)
+    before = state(ready_store.root)
 
     ended = run(command)
 
     assert ended.code == 5
     assert "store/features.json" in ended.error
     assert ended.hint.startswith("stargaze select-features")
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"full_name,stars\na/b,1\n", b"PAR1" + bytes(1000) + b"PAR1"])
 @pytest.mark.parametrize("command", ["select-features", "screen"])
-def test_unreadable_repositories_are_one_line(run: Run, ready: Store, content: bytes, command: str) -> None:
-    ready.repositories.write_bytes(content)
-    before = state(ready.root)
+def test_unreadable_repositories_are_one_line(run: Run, ready_store: Store, content: bytes, command: str) -> None:
+    ready_store.repositories.write_bytes(content)
+    before = state(ready_store.root)
 
     ended = run(command)
 
     assert ended.code == 5
     assert ended.error.startswith("store/repositories.parquet: cannot be read")
     assert ended.hint == "stargaze fetch creates it again"
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 @pytest.mark.parametrize("column", [["x"] * 200, [[1]] * 200, [b"\xff"] * 200, [{"a": 1}] * 200])
 def test_repositories_with_a_wrong_column_type_are_one_line(
-    run: Run, ready: Store, column: list[object], plausible: Callable[..., pd.DataFrame]
+    run: Run, ready_store: Store, column: list[object], make_repositories: Callable[..., pd.DataFrame]
 ) -> None:
-    plausible(200).assign(forks=column).to_parquet(ready.repositories)
+    make_repositories(200).assign(forks=column).to_parquet(ready_store.repositories)
 
     ended = run("select-features")
 
@@ -479,7 +481,7 @@ def test_too_few_repositories_are_one_line(run: Run) -> None:
     assert "fetch more" in ended.hint
 
 
-def test_status_lists_artifacts_and_the_commands_for_missing_ones(run: Run, ready: Store) -> None:
+def test_status_lists_artifacts_and_the_commands_for_missing_ones(run: Run, ready_store: Store) -> None:
     rows = {row["artifact"]: row["contents"] for row in strict(run("status", "--json").out)}
 
     assert rows["repositories"] == "200 repositories"
@@ -613,11 +615,11 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> None:
+def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected_features: Selected) -> None:
     """Replace the computation of ``select-features`` by its earlier result, so that it only writes."""
-    other = dataclasses.replace(selected.selection.feature_set, scores={})
-    selection = Selection(other, selected.selection.reasons.iloc[::-1])
-    picture = (selected.root / "selection.svg").read_bytes()
+    other = dataclasses.replace(selected_features.selection.feature_set, scores={})
+    selection = Selection(other, selected_features.selection.reasons.iloc[::-1])
+    picture = (selected_features.root / "selection.svg").read_bytes()
     monkeypatch.setattr("stargaze.features.selection.select_features.select", lambda *_arguments: selection)
     monkeypatch.setattr(
         "stargaze.features.selection.select_features.draw_selection", lambda _reasons, path: path.write_bytes(picture)
@@ -634,10 +636,10 @@ def selecting_quickly(monkeypatch: pytest.MonkeyPatch, selected: Selected) -> No
     ],
 )
 def test_a_full_disk_is_one_line_and_existing_artifacts_stay(
-    run: Run, ready: Store, small_disk: SmallDisk, selecting_quickly: None, command: str, size: int
+    run: Run, ready_store: Store, small_disk: SmallDisk, selecting_quickly: None, command: str, size: int
 ) -> None:
     """The kernel's file size limit makes the first or the second write fail."""
-    before = state(ready.root)
+    before = state(ready_store.root)
 
     with small_disk(size):
         ended = run(command)
@@ -645,7 +647,7 @@ def test_a_full_disk_is_one_line_and_existing_artifacts_stay(
     assert ended.code == 5
     assert "the disk is full; the previous contents are unchanged" in ended.error
     assert "df -h" in ended.hint
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 def test_a_full_disk_leaves_no_partial_config(run: Run, small_disk: SmallDisk) -> None:
@@ -705,26 +707,26 @@ def test_ctrl_c_during_fetch_keeps_the_repositories(run: Run) -> None:
 
 @pytest.mark.parametrize("moment", [0, 2])
 def test_ctrl_c_during_select_features_keeps_the_feature_set(
-    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch, moment: int
+    run: Run, ready_store: Store, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     """The signal arrives at the first or the third progress report."""
-    before = state(ready.root)
+    before = state(ready_store.root)
     interrupt_at(monkeypatch, moment)
 
     ended = run("select-features")
 
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "hint:  stargaze select-features starts this step again"
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 @pytest.mark.real
 def test_ctrl_c_during_screen_terminates_its_processes_and_keeps_all_artifacts(
-    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch
+    run: Run, ready_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stargaze.tuning.executors import process_executor
 
-    before = state(ready.root)
+    before = state(ready_store.root)
     started: list[process_executor.FamilyProcess] = []
     start = process_executor.FamilyProcess
     monkeypatch.setattr(process_executor, "FamilyProcess", lambda job: started.append(start(job)) or started[-1])
@@ -736,19 +738,19 @@ def test_ctrl_c_during_screen_terminates_its_processes_and_keeps_all_artifacts(
     assert ended.code == 130
     assert ended.err.splitlines()[-1] == "hint:  stargaze screen starts this step again"
     assert [process.has_ended() for process in started] == [True, True]
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 @pytest.mark.parametrize("command", ["fetch", "select-features", "screen", "tune", "run"])
-def test_a_second_command_in_a_store_is_rejected(run: Run, ready: Store, command: str) -> None:
-    before = state(ready.root)
+def test_a_second_command_in_a_store_is_rejected(run: Run, ready_store: Store, command: str) -> None:
+    before = state(ready_store.root)
 
-    with lock_store(ready):
+    with lock_store(ready_store):
         ended = run(command)
 
     assert (ended.code, ended.hint) == (5, "wait for it, or stargaze status")
     assert ended.error == f"store: another command is using this store (process {os.getpid()})"
-    assert state(ready.root) == before
+    assert state(ready_store.root) == before
 
 
 @pytest.mark.real
@@ -756,20 +758,20 @@ def test_a_second_command_in_a_store_is_rejected(run: Run, ready: Store, command
     ("number", "code", "remaining"), [(signal.SIGTERM, 143, 0), (signal.SIGHUP, 129, 0), (signal.SIGKILL, -9, 1)]
 )
 def test_no_process_of_screen_survives_its_end(
-    run: Run, ready: Store, number: signal.Signals, code: int, remaining: int, disposition: Disposition
+    run: Run, ready_store: Store, number: signal.Signals, code: int, remaining: int, disposition: Disposition
 ) -> None:
     """SIGTERM, SIGHUP and SIGKILL; only the last leaves the temporary folder behind."""
     disposition(signal.SIGHUP, signal.SIG_DFL)  # the process inherits it, even if nohup started the tests
     process = subprocess.Popen([sys.executable, "-m", "stargaze", "screen"], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: any("run_family" in line for line in command_lines(ready).values()))
-    started = command_lines(ready)
+    wait_for(lambda: any("run_family" in line for line in command_lines(ready_store).values()))
+    started = command_lines(ready_store)
 
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
 
     assert (process.returncode, "Traceback" in err) == (code, False)
-    wait_for(lambda: not started.keys() & command_lines(ready).keys())
-    assert len(list(ready.root.glob(".screen-*"))) == remaining
+    wait_for(lambda: not started.keys() & command_lines(ready_store).keys())
+    assert len(list(ready_store.root.glob(".screen-*"))) == remaining
 
 
 def command_lines(store: Store) -> dict[int, str]:
@@ -790,7 +792,7 @@ def command_lines(store: Store) -> dict[int, str]:
     ],
 )
 def test_ctrl_c_prints_how_to_continue(
-    run: Run, ready: Store, monkeypatch: pytest.MonkeyPatch, command: str, of: str, hint: str
+    run: Run, ready_store: Store, monkeypatch: pytest.MonkeyPatch, command: str, of: str, hint: str
 ) -> None:
     interrupt_at(monkeypatch, 0, of=of)
 
@@ -822,7 +824,9 @@ def interrupting(moment: int) -> Callable[..., None]:
 @pytest.mark.parametrize(
     "argv", [["config"], ["status"], ["releases"], ["fetch", "good.csv"], ["select-features"]], ids=" ".join
 )
-def test_json_output_contains_nothing_else(run: Run, ready: Store, selecting_quickly: None, argv: list[str]) -> None:
+def test_json_output_contains_nothing_else(
+    run: Run, ready_store: Store, selecting_quickly: None, argv: list[str]
+) -> None:
     Path("good.csv").write_text(GOOD)
 
     ended = run(*argv, "--json")

@@ -81,12 +81,12 @@ def test_text_in_charts_has_sufficient_contrast(report: Page) -> None:
     """WCAG requires a contrast of 4.5 to 1."""
     ratio = report.evaluate(
         """() => {
-            const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map((one) => {
-                const share = one / 255;
+            const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number).map((channel) => {
+                const share = channel / 255;
                 return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-            }).reduce((sum, one, place) => sum + one * [0.2126, 0.7152, 0.0722][place], 0);
+            }).reduce((sum, value, i) => sum + value * [0.2126, 0.7152, 0.0722][i], 0);
             const paper = light(getComputedStyle(document.querySelector('figure')).backgroundColor);
-            const inks = [...document.querySelectorAll('figure svg text')].map((one) => light(getComputedStyle(one).fill));
+            const inks = [...document.querySelectorAll('figure svg text')].map((text) => light(getComputedStyle(text).fill));
             return Math.min(...inks.map((ink) => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
         }"""
     )

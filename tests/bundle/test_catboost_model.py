@@ -40,7 +40,7 @@ def model(rows: np.ndarray, target: np.ndarray) -> CatboostModel:
 
 
 @pytest.fixture(scope="module")
-def original(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def original_model(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A CatBoost model on numbers only."""
     return catboost.CatBoostRegressor(
         iterations=20, depth=5, thread_count=1, verbose=False, allow_writing_files=False
@@ -48,13 +48,15 @@ def original(rows: np.ndarray, target: np.ndarray, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def translated(original: Any, tmp_path: Path) -> CatboostModel:
-    original.save_model(str(tmp_path / "model.json"), format="json")
+def translated_model(original_model: Any, tmp_path: Path) -> CatboostModel:
+    original_model.save_model(str(tmp_path / "model.json"), format="json")
     return from_catboost(json.loads((tmp_path / "model.json").read_bytes()), [(0, None), (1, None), (2, None)], 3)
 
 
-def test_the_tables_predict_what_catboost_predicts(original: Any, translated: CatboostModel, rows: np.ndarray) -> None:
-    assert translated.predict(rows) == pytest.approx(original.predict(rows), abs=1e-12)
+def test_the_tables_predict_what_catboost_predicts(
+    original_model: Any, translated_model: CatboostModel, rows: np.ndarray
+) -> None:
+    assert translated_model.predict(rows) == pytest.approx(original_model.predict(rows), abs=1e-12)
 
 
 def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, rows: np.ndarray) -> None:
@@ -69,11 +71,13 @@ def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, 
     assert peak < 3 * answers
 
 
-def test_the_contributions_are_those_of_catboost(original: Any, translated: CatboostModel, rows: np.ndarray) -> None:
+def test_the_contributions_are_those_of_catboost(
+    original_model: Any, translated_model: CatboostModel, rows: np.ndarray
+) -> None:
     """Both are Shapley values of the same trees, computed by different algorithms."""
-    own = original.get_feature_importance(catboost.Pool(rows), type="ShapValues", thread_count=1)
+    own = original_model.get_feature_importance(catboost.Pool(rows), type="ShapValues", thread_count=1)
 
-    assert translated.contributions(rows) == pytest.approx(own, abs=1e-9)
+    assert translated_model.contributions(rows) == pytest.approx(own, abs=1e-9)
 
 
 def test_contributions_add_up_and_a_category_has_one(model: CatboostModel, rows: np.ndarray) -> None:

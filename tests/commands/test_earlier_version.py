@@ -86,11 +86,11 @@ RELEASES = "stargaze deploy creates both again"
 
 
 @pytest.fixture
-def store(run: Run, plausible: Callable[..., pd.DataFrame]) -> Store:
+def store(run: Run, make_repositories: Callable[..., pd.DataFrame]) -> Store:
     """A store as the last version before the renames wrote it."""
     store = Store(Path("store"))
     store.settings.mkdir(parents=True)
-    plausible(200).rename(columns={"has_custom_image": "has_own_image"}).to_parquet(store.repositories)
+    make_repositories(200).rename(columns={"has_custom_image": "has_own_image"}).to_parquet(store.repositories)
     _write_json(store.features, FEATURES)
     store.selection.write_text("feature,policy,static,importance_static\nowner_type,static,kept,0.02\n")
     store.leaderboard.write_text(LEADERBOARD)

@@ -48,7 +48,7 @@ RELEASE = Release("c" * 40, "a" * 64, "deploy", "ann", "2026-03-01T12:00:00+00:0
 
 
 @pytest.fixture
-def configured(run: Run) -> None:
+def swarm_config(run: Run) -> None:
     """A config of a Swarm on two existing machines, and their ssh key."""
     Path("key").touch(0o600)
     Path("key").with_suffix(".pub").write_text("ssh-ed25519 AAAA\n")
@@ -56,7 +56,7 @@ def configured(run: Run) -> None:
 
 
 @pytest.fixture
-def fake(configured: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
+def fake(swarm_config: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
     """A fake Swarm with a deployed stack, at the addresses of the config."""
     monkeypatch.setattr(production, "POLL_INTERVAL", 0.0)
     fake_swarm = FakeSwarm(installed=dict.fromkeys(("production1", "production2"), "a" * 64))

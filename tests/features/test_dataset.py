@@ -29,13 +29,13 @@ from stargaze.store import Store
 from stargaze.system.files import sha256
 
 SECTION = FeaturesSection(folds=3)
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture
-def store(tmp_path: Path, plausible: Plausible) -> Store:
+def store(tmp_path: Path, make_repositories: MakeRepositories) -> Store:
     """A store with repositories."""
-    plausible(300).to_parquet(tmp_path / "repositories.parquet")
+    make_repositories(300).to_parquet(tmp_path / "repositories.parquet")
     return Store(tmp_path)
 
 
@@ -60,8 +60,8 @@ def test_the_target_is_the_logarithm_of_the_stars(store: Store) -> None:
     assert np.expm1(table.target) == pytest.approx(table.repositories["stars"].to_numpy())
 
 
-def test_a_repository_without_stars_is_dropped(store: Store, plausible: Plausible) -> None:
-    frame = plausible(300)
+def test_a_repository_without_stars_is_dropped(store: Store, make_repositories: MakeRepositories) -> None:
+    frame = make_repositories(300)
     frame.loc[:9, "stars"] = np.nan
     frame.loc[10:14, "full_name"] = None
     frame.to_parquet(store.repositories)
@@ -80,8 +80,8 @@ def test_the_design_matrix_has_all_rows_and_the_selected_features(store: Store) 
 
 
 @pytest.mark.parametrize("n", [1, 10, 60])
-def test_too_few_repositories_are_rejected(store: Store, plausible: Plausible, n: int) -> None:
-    plausible(n).to_parquet(store.repositories)
+def test_too_few_repositories_are_rejected(store: Store, make_repositories: MakeRepositories, n: int) -> None:
+    make_repositories(n).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError, match=f"{n} repositories are too few: training needs at least 60") as caught:
         read_dataset(store, SECTION)
@@ -89,17 +89,19 @@ def test_too_few_repositories_are_rejected(store: Store, plausible: Plausible, n
     assert "fetch more" in caught.value.hint
 
 
-def test_repositories_of_one_owner_cannot_be_split(store: Store, plausible: Plausible) -> None:
-    plausible(300, full_name=[f"one/r{number}" for number in range(300)]).to_parquet(store.repositories)
+def test_repositories_of_one_owner_cannot_be_split(store: Store, make_repositories: MakeRepositories) -> None:
+    make_repositories(300, full_name=[f"one/r{number}" for number in range(300)]).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError):
         read_dataset(store, SECTION)
 
 
-def test_too_few_owners_for_the_folds_are_rejected_with_a_hint(store: Store, plausible: Plausible) -> None:
+def test_too_few_owners_for_the_folds_are_rejected_with_a_hint(
+    store: Store, make_repositories: MakeRepositories
+) -> None:
     """A fold without rows cannot be evaluated."""
     names = [f"owner{number % 11}/r{number}" for number in range(400)]
-    plausible(400, full_name=names).to_parquet(store.repositories)
+    make_repositories(400, full_name=names).to_parquet(store.repositories)
     section = dataclasses.replace(SECTION, folds=8)
 
     with pytest.raises(MissingInputError, match="too few owners: 3 of 8 folds would be empty") as caught:
@@ -131,9 +133,9 @@ def test_the_digest_depends_on_everything_a_model_depends_on(store: Store, chang
     assert feature_set(store, **change).digest != feature_set(store).digest
 
 
-def test_a_feature_set_of_other_repositories_is_rejected(store: Store, plausible: Plausible) -> None:
+def test_a_feature_set_of_other_repositories_is_rejected(store: Store, make_repositories: MakeRepositories) -> None:
     write_feature_set(store, feature_set(store))
-    plausible(300, seed=1).to_parquet(store.repositories)
+    make_repositories(300, seed=1).to_parquet(store.repositories)
 
     with pytest.raises(MissingInputError, match="was created from other repositories") as caught:
         read_dataset_and_features(store)
@@ -236,5 +238,5 @@ def test_no_repositories_give_no_folds() -> None:
     assert folds_of([], FeaturesSection()) == []
 
 
-def test_random_owners_are_spread_over_all_folds(plausible: Callable[..., Any]) -> None:
-    assert set(folds_of(plausible(400)["full_name"].tolist(), FeaturesSection())) == {-2, -1, 0, 1, 2, 3, 4}
+def test_random_owners_are_spread_over_all_folds(make_repositories: Callable[..., Any]) -> None:
+    assert set(folds_of(make_repositories(400)["full_name"].tolist(), FeaturesSection())) == {-2, -1, 0, 1, 2, 3, 4}

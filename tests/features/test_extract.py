@@ -21,7 +21,7 @@ from stargaze.features.extract import days_between, extract, feature
 from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
 
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 POPULARITY = {"forks", "subscribers", "watchers", "dependents", "downloads", "monthly_downloads", "updated_at"}
 POPULARITY |= {"owner_followers"}
 """What follows from stars, or changes with one; only policy ``all`` may read it."""
@@ -79,9 +79,9 @@ class Recording(pd.DataFrame):
 
 
 @pytest.fixture(scope="module")
-def repositories(plausible: Plausible) -> pd.DataFrame:
+def repositories(make_repositories: MakeRepositories) -> pd.DataFrame:
     """Return a few synthetic repositories in which every count and date is known."""
-    frame = plausible(40)
+    frame = make_repositories(40)
     random = np.random.default_rng(1)
     for field in schema.FIELDS:
         if field.kind == "count" and frame[field.name].isna().all():

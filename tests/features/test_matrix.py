@@ -28,10 +28,10 @@ def test_a_category_without_a_vocabulary_is_other() -> None:
     assert build_matrix(languages("C", None), ["language"], {})["language"].tolist()[0] == 0.0
 
 
-def test_all_columns_are_float32_in_the_requested_order(plausible: Callable[..., pd.DataFrame]) -> None:
+def test_all_columns_are_float32_in_the_requested_order(make_repositories: Callable[..., pd.DataFrame]) -> None:
     names = ["forks", "language", "age", "license"]
 
-    codes = build_matrix(plausible(20), names, {"language": ["C"], "license": ["mit"]})
+    codes = build_matrix(make_repositories(20), names, {"language": ["C"], "license": ["mit"]})
 
     assert list(codes) == names
     assert set(map(str, codes.dtypes)) == {"float32"}

@@ -32,7 +32,7 @@ def state_dir(tmp_path: Path) -> StateDir:
 
 
 @pytest.fixture(autouse=True)
-def reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def ssh_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Replace ssh by a program that prints this file to stderr and fails, or succeeds if the file is empty."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -128,13 +128,13 @@ def test_with_first_use_a_known_key_stays_until_its_server_is_replaced(cloud: Fa
 def test_a_failed_ssh_login_names_the_machine(
     cloud: FakeCloud,
     state_dir: StateDir,
-    reachable: Path,
+    ssh_stderr: Path,
     stderr: str,
     kind: type[StargazeError],
     message: str,
     ending: str,
 ) -> None:
-    reachable.write_text(stderr)
+    ssh_stderr.write_text(stderr)
     section = replace(SECTION, timeout=0)
 
     with pytest.raises(kind) as caught:
@@ -268,7 +268,7 @@ def test_a_foreign_keypair_is_used_and_never_deleted(cloud: FakeCloud, state_dir
 
 
 def test_a_production_machine_leaves_the_swarm_before_it_is_deleted(
-    cloud: FakeCloud, state_dir: StateDir, tmp_path: Path, reachable: Path
+    cloud: FakeCloud, state_dir: StateDir, tmp_path: Path, ssh_stderr: Path
 ) -> None:
     bring_up(SECTION, cloud, state_dir, plan_up(SECTION, cloud, state_dir), ignore)
     log = tmp_path / "log"

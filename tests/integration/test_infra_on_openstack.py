@@ -78,7 +78,7 @@ def open_cluster(section: InfraSection, folder: str | Path) -> Cluster:
 
 
 @pytest.fixture
-def opened(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+def open_project(cloud_project: Tenancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Return a function that opens the project of the test from clouds.yaml, as ``stargaze`` does."""
     for module in (client, errors):
         monkeypatch.setattr(module, "RETRY_DELAYS", (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4))
@@ -99,9 +99,9 @@ def count_kinds(project: Tenancy) -> Counter[str]:
 
 
 def test_up_creates_five_tagged_machines_and_a_second_up_changes_nothing(
-    opened: Open, cloud_project: Tenancy, faults: Faults
+    open_project: Open, cloud_project: Tenancy, faults: Faults
 ) -> None:
-    cluster = opened(FIVE, faults)
+    cluster = open_project(FIVE, faults)
 
     resources = cluster.up()
 
@@ -129,8 +129,10 @@ def test_up_creates_five_tagged_machines_and_a_second_up_changes_nothing(
     assert {call.method for call in faults.calls} == {"GET"}
 
 
-def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(opened: Open, cloud_project: Tenancy) -> None:
-    opened().up()
+def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(
+    open_project: Open, cloud_project: Tenancy
+) -> None:
+    open_project().up()
 
     rules = [
         (rule.port_range_min, rule.remote_ip_prefix)
@@ -140,9 +142,9 @@ def test_only_ssh_from_this_machine_and_the_page_are_open_to_the_internet(opened
     assert sorted(rules, key=str) == [(22, "127.0.0.1/32"), (80, "0.0.0.0/0"), (80, "::/0")]
 
 
-def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_project: Tenancy) -> None:
+def test_down_deletes_all_own_resources_and_no_others(open_project: Open, cloud_project: Tenancy) -> None:
     foreign = {resource.id for resource in cloud_project.create_foreign()}
-    cluster = opened()
+    cluster = open_project()
     cluster.up()
 
     cluster.down()
@@ -151,9 +153,9 @@ def test_down_deletes_all_own_resources_and_no_others(opened: Open, cloud_projec
     cluster.down()  # a second time it has nothing to do
 
 
-def test_two_clusters_in_one_project_do_not_affect_each_other(opened: Open, cloud_project: Tenancy) -> None:
+def test_two_clusters_in_one_project_do_not_affect_each_other(open_project: Open, cloud_project: Tenancy) -> None:
     cloud_project.set_quotas(security_group=20)
-    first, second = opened(), opened(replace(SMALL, name="other", cidr="10.30.0.0/24"))
+    first, second = open_project(), open_project(replace(SMALL, name="other", cidr="10.30.0.0/24"))
     first.up()
     second.up()
 
@@ -165,14 +167,14 @@ def test_two_clusters_in_one_project_do_not_affect_each_other(opened: Open, clou
     }
 
 
-def test_up_scales_to_the_configured_number_of_machines(opened: Open, cloud_project: Tenancy) -> None:
-    opened().up()
-    more = opened(replace(SMALL, production_servers=3, parameter_servers=1))
+def test_up_scales_to_the_configured_number_of_machines(open_project: Open, cloud_project: Tenancy) -> None:
+    open_project().up()
+    more = open_project(replace(SMALL, production_servers=3, parameter_servers=1))
     assert more.plan().count("create") == 6  # three servers and their ports
     more.up()
     assert count_kinds(cloud_project)["server"] == 6
 
-    opened().up()
+    open_project().up()
 
     assert sorted(resource.name for resource in cloud_project.inventory() if resource.kind == "server") == [
         "stargaze-development",
@@ -182,7 +184,7 @@ def test_up_scales_to_the_configured_number_of_machines(opened: Open, cloud_proj
 
 
 def test_an_existing_network_and_keypair_are_used_and_not_deleted(
-    opened: Open, cloud_project: Tenancy, tmp_path: Path
+    open_project: Open, cloud_project: Tenancy, tmp_path: Path
 ) -> None:
     user = cloud_project.connect()
     network = user.network.create_network(name="campus")
@@ -193,7 +195,7 @@ def test_an_existing_network_and_keypair_are_used_and_not_deleted(
     user.compute.create_keypair(name="stargaze", public_key=key.with_suffix(".pub").read_text())
     cloud_project.set_quotas(routers=0, floatingip=0, networks=1)
     section = replace(SMALL, network="campus", router=False, floating_ip=False, keypair="stargaze", key_file=str(key))
-    cluster = opened(section)
+    cluster = open_project(section)
 
     cluster.up()
 
@@ -210,9 +212,9 @@ def test_an_existing_network_and_keypair_are_used_and_not_deleted(
 # ---- errors -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_server_is_reported_and_replaced_by_the_next_up(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_failed_server_is_reported_and_replaced_by_the_next_up(open_project: Open, cloud_project: Tenancy) -> None:
     cloud_project.hypervisor.set_behavior("stargaze-production1", fail="the disk is broken")
-    cluster = opened()
+    cluster = open_project()
 
     with pytest.raises(ExternalError, match="stargaze-production1 is in ERROR") as caught:
         cluster.up()
@@ -234,10 +236,10 @@ def test_a_failed_server_is_reported_and_replaced_by_the_next_up(opened: Open, c
     ],
 )
 def test_an_insufficient_quota_is_reported_before_anything_is_created(
-    opened: Open, cloud_project: Tenancy, quotas: dict[str, int], text: str
+    open_project: Open, cloud_project: Tenancy, quotas: dict[str, int], text: str
 ) -> None:
     cloud_project.set_quotas(**quotas)
-    cluster = opened()
+    cluster = open_project()
 
     with pytest.raises(ExternalError) as caught:
         cluster.up()
@@ -247,10 +249,10 @@ def test_an_insufficient_quota_is_reported_before_anything_is_created(
 
 
 def test_an_exhausted_address_pool_is_reported_and_created_resources_stay(
-    opened: Open, cloud_project: Tenancy, cloud_lab: CloudLab
+    open_project: Open, cloud_project: Tenancy, cloud_lab: CloudLab
 ) -> None:
     with cloud_lab.external_network(cloud_project, "narrow", addresses=1):  # the router takes the only one
-        cluster = opened(replace(SMALL, external_network="narrow"))
+        cluster = open_project(replace(SMALL, external_network="narrow"))
 
         with pytest.raises(ExternalError, match="floating IP stargaze-orchestration could not be created"):
             cluster.up()
@@ -269,27 +271,29 @@ def test_an_exhausted_address_pool_is_reported_and_created_resources_stay(
         ({"min_memory": 4000}, "no flavor has 2 cores, 4000 GB", "the largest is"),
     ],
 )
-def test_missing_cloud_resources_are_named(opened: Open, changes: dict[str, Any], text: str, hint: str) -> None:
-    plan = opened(replace(SMALL, **changes)).plan()
+def test_missing_cloud_resources_are_named(open_project: Open, changes: dict[str, Any], text: str, hint: str) -> None:
+    plan = open_project(replace(SMALL, **changes)).plan()
 
     assert text in plan.problems[0].message
     assert hint in plan.problems[0].hint
 
 
-def test_a_keypair_of_the_same_name_with_another_key_is_not_replaced(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_keypair_of_the_same_name_with_another_key_is_not_replaced(
+    open_project: Open, cloud_project: Tenancy
+) -> None:
     cloud_project.connect().compute.create_keypair(name="stargaze")
 
     with pytest.raises(ExternalError, match="keypair stargaze has another public key"):
-        opened().up()
+        open_project().up()
 
     assert count_kinds(cloud_project)["server"] == 0
-    opened().down()
+    open_project().down()
     assert [(resource.kind, resource.name) for resource in cloud_project.inventory()] == [("keypair", "stargaze")]
 
 
-def test_up_repairs_a_damaged_network(opened: Open, cloud_project: Tenancy) -> None:
+def test_up_repairs_a_damaged_network(open_project: Open, cloud_project: Tenancy) -> None:
     user = cloud_project.connect()
-    cluster = opened(replace(SMALL, floating_ip=False))
+    cluster = open_project(replace(SMALL, floating_ip=False))
     cluster.up()
     router = user.network.find_router("stargaze")
     user.network.remove_interface_from_router(router, user.network.find_subnet("stargaze").id)
@@ -311,8 +315,8 @@ def test_up_repairs_a_damaged_network(opened: Open, cloud_project: Tenancy) -> N
     assert cluster.plan().changes == ()
 
 
-def test_up_starts_a_machine_that_is_off(opened: Open, cloud_project: Tenancy) -> None:
-    cluster = opened()
+def test_up_starts_a_machine_that_is_off(open_project: Open, cloud_project: Tenancy) -> None:
+    cluster = open_project()
     cluster.up()
     user = cloud_project.connect()
     server = user.compute.find_server("stargaze-development")
@@ -335,18 +339,20 @@ def test_up_starts_a_machine_that_is_off(opened: Open, cloud_project: Tenancy) -
     ],
 )
 def test_rejected_credentials_and_unknown_clouds_are_reported(
-    opened: Open, cloud: str, kind: type[StargazeError], text: str
+    open_project: Open, cloud: str, kind: type[StargazeError], text: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        opened(replace(SMALL, cloud=cloud))
+        open_project(replace(SMALL, cloud=cloud))
 
     assert text in caught.value.message
     assert caught.value.hint
 
 
-def test_a_read_only_credential_is_reported_before_servers_are_created(opened: Open, cloud_project: Tenancy) -> None:
+def test_a_read_only_credential_is_reported_before_servers_are_created(
+    open_project: Open, cloud_project: Tenancy
+) -> None:
     with pytest.raises(CredentialsError, match="denied the request"):
-        opened(replace(SMALL, cloud="weak")).up()
+        open_project(replace(SMALL, cloud="weak")).up()
 
     assert count_kinds(cloud_project)["server"] == 0
 
@@ -364,8 +370,8 @@ def test_an_expired_credential_is_reported(
     assert "expired" in caught.value.hint
 
 
-def test_an_application_credential_is_sufficient(opened: Open, cloud_project: Tenancy) -> None:
-    cluster = opened(replace(SMALL, cloud="application"))
+def test_an_application_credential_is_sufficient(open_project: Open, cloud_project: Tenancy) -> None:
+    cluster = open_project(replace(SMALL, cloud="application"))
 
     cluster.up()
 
@@ -394,9 +400,9 @@ def test_an_application_credential_is_sufficient(opened: Open, cloud_project: Te
     ],
 )
 def test_up_succeeds_despite_temporary_faults_and_creates_nothing_twice(
-    opened: Open, cloud_project: Tenancy, faults: Faults, inject: Callable[[Faults], None]
+    open_project: Open, cloud_project: Tenancy, faults: Faults, inject: Callable[[Faults], None]
 ) -> None:
-    cluster = opened(SMALL, faults)
+    cluster = open_project(SMALL, faults)
     inject(faults)
 
     cluster.up()
@@ -409,7 +415,7 @@ def test_up_succeeds_despite_temporary_faults_and_creates_nothing_twice(
 
 
 def test_up_adopts_a_subnet_that_an_earlier_killed_up_creates_in_the_meantime(
-    opened: Open, cloud_project: Tenancy, faults: Faults
+    open_project: Open, cloud_project: Tenancy, faults: Faults
 ) -> None:
     def create() -> None:
         cloud = cloud_project.connect()
@@ -417,7 +423,7 @@ def test_up_adopts_a_subnet_that_an_earlier_killed_up_creates_in_the_meantime(
         values = {"ip_version": 4, "cidr": SMALL.cidr, "description": "stargaze-infra-stargaze"}
         cloud.network.create_subnet(name="stargaze", network_id=network.id, **values)
 
-    cluster = opened(SMALL, faults)
+    cluster = open_project(SMALL, faults)
     faults.at(1, create, method="POST", path="/v2.0/subnets")
 
     cluster.up()
@@ -454,9 +460,9 @@ def run_and_kill(command: str, folder: Path, call: int, faults: Faults) -> None:
     ],
 )
 def test_up_repairs_what_a_killed_up_left_and_down_deletes_what_a_killed_down_left(
-    opened: Open, cloud_project: Tenancy, faults: Faults, tmp_path: Path, up_call: int, down_call: int
+    open_project: Open, cloud_project: Tenancy, faults: Faults, tmp_path: Path, up_call: int, down_call: int
 ) -> None:
-    cluster, store = opened(SMALL, faults), tmp_path / "store"
+    cluster, store = open_project(SMALL, faults), tmp_path / "store"
     run_and_kill("up", store, up_call, faults)
     try:
         cluster.up()

@@ -314,7 +314,7 @@ def test_foreign_resources_can_be_created_in_the_project(cloud_lab: CloudLab, cl
 
 
 @pytest.fixture
-def proxied(cloud_project: Tenancy, faults: Faults) -> Any:
+def proxied_connection(cloud_project: Tenancy, faults: Faults) -> Any:
     """A connection whose calls all pass through the proxies."""
     cloud = cloud_project.connect(through_proxies(cloud_project.login(), faults))
     list(cloud.compute.servers())
@@ -323,13 +323,13 @@ def proxied(cloud_project: Tenancy, faults: Faults) -> Any:
     return cloud
 
 
-def test_calls_are_counted_by_service_method_and_path(proxied: Any, faults: Faults) -> None:
+def test_calls_are_counted_by_service_method_and_path(proxied_connection: Any, faults: Faults) -> None:
     """Ids and names are replaced in paths; links in responses lead through the proxies."""
-    networks = [proxied.network.create_network(name=f"n{number}") for number in range(3)]
+    networks = [proxied_connection.network.create_network(name=f"n{number}") for number in range(3)]
     for network in networks:
-        proxied.network.get_network(network.id)
-    proxied.compute.create_keypair(name="mine", public_key=KEY)
-    proxied.compute.delete_keypair("mine")
+        proxied_connection.network.get_network(network.id)
+    proxied_connection.compute.create_keypair(name="mine", public_key=KEY)
+    proxied_connection.compute.delete_keypair("mine")
 
     assert faults.count() == {
         "neutron POST /v2.0/networks": 3,
@@ -341,16 +341,16 @@ def test_calls_are_counted_by_service_method_and_path(proxied: Any, faults: Faul
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_service_can_reject_calls(proxied: Any, faults: Faults, status: int) -> None:
+def test_a_service_can_reject_calls(proxied_connection: Any, faults: Faults, status: int) -> None:
     """The client gets the status and the time to wait, and the call is not executed."""
     faults.reject(status, retry_after=0, service="neutron", method="POST", path="*/networks", times=1)
 
     with pytest.raises(HttpException) as caught:
-        proxied.network.create_network(name="once")
+        proxied_connection.network.create_network(name="once")
     assert caught.value.status_code == status
     assert caught.value.response.headers["Retry-After"] == "0"
-    assert proxied.network.find_network("once") is None
-    assert proxied.network.create_network(name="once").name == "once"
+    assert proxied_connection.network.find_network("once") is None
+    assert proxied_connection.network.create_network(name="once").name == "once"
 
 
 @pytest.mark.parametrize(
@@ -362,37 +362,37 @@ def test_a_service_can_reject_calls(proxied: Any, faults: Faults, status: int) -
     ],
 )
 def test_a_connection_can_be_dropped(
-    proxied: Any, faults: Faults, moment: Any, error: type[Exception], done: bool
+    proxied_connection: Any, faults: Faults, moment: Any, error: type[Exception], done: bool
 ) -> None:
     """The client cannot know whether the call was executed, and has to check."""
     faults.drop(moment, service="neutron", method="POST", path="*/networks", times=1)
 
     with pytest.raises(error):
-        proxied.network.create_network(name="once")
-    assert [network.name for network in proxied.network.networks(name="once")] == ["once"] * done
+        proxied_connection.network.create_network(name="once")
+    assert [network.name for network in proxied_connection.network.networks(name="once")] == ["once"] * done
     assert [call.status for call in faults.calls if call.method == "POST"] == [None]
 
 
-def test_a_service_can_be_slow(proxied: Any, faults: Faults) -> None:
+def test_a_service_can_be_slow(proxied_connection: Any, faults: Faults) -> None:
     """Each call takes longer, and concurrent calls are delayed at the same time."""
     faults.delay(0.5, service="neutron", method="GET", path="*/networks")
 
     began = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: list(proxied.network.networks()), range(8)))
+        list(threads.map(lambda _: list(proxied_connection.network.networks()), range(8)))
     assert 0.5 < time.monotonic() - began < 3.5
     assert faults.count()["neutron GET /v2.0/networks"] == 8
 
 
-def test_a_function_is_called_at_the_call_with_a_number(proxied: Any, faults: Faults) -> None:
+def test_a_function_is_called_at_the_call_with_a_number(proxied_connection: Any, faults: Faults) -> None:
     """With this, a test can kill a program in the middle of a certain step."""
     happened = threading.Event()
     faults.at(3, happened.set, service="neutron")
 
-    list(proxied.network.networks())
-    list(proxied.network.ports())
+    list(proxied_connection.network.networks())
+    list(proxied_connection.network.ports())
     assert not happened.is_set()
-    list(proxied.network.routers())
+    list(proxied_connection.network.routers())
     assert happened.is_set()
 
 

@@ -32,7 +32,7 @@ FAMILIES = "ridge,elastic-net,random-forest,histogram-boosting,perceptron,lightg
 
 
 @pytest.fixture(scope="module")
-def screened(
+def screening(
     project: Path, part: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, CommandResult]:
     """A screening in containers; the first one on a new engine builds the image."""
@@ -40,8 +40,8 @@ def screened(
     return workspace, workspace.screen("--families", FAMILIES)
 
 
-def test_the_leaderboard_equals_that_of_processes_to_the_last_digit(screened: tuple[Workspace, CommandResult]) -> None:
-    workspace, result = screened
+def test_the_leaderboard_equals_that_of_processes_to_the_last_digit(screening: tuple[Workspace, CommandResult]) -> None:
+    workspace, result = screening
     assert result.code == 0, result.err
     by_docker = pd.read_csv(workspace.store.leaderboard)
 
@@ -55,11 +55,11 @@ def test_the_leaderboard_equals_that_of_processes_to_the_last_digit(screened: tu
     )
 
 
-def test_a_screening_leaves_no_container_and_no_volume(screened: tuple[Workspace, CommandResult]) -> None:
-    assert remaining(screened[0]) == []
+def test_a_screening_leaves_no_container_and_no_volume(screening: tuple[Workspace, CommandResult]) -> None:
+    assert remaining(screening[0]) == []
 
 
-@pytest.mark.usefixtures("screened")
+@pytest.mark.usefixtures("screening")
 def test_the_image_is_built_once(workspace: Workspace) -> None:
     result = workspace.screen("--families", "xgboost")
 
@@ -67,7 +67,7 @@ def test_the_image_is_built_once(workspace: Workspace) -> None:
     assert "building" not in result.err
 
 
-@pytest.mark.usefixtures("screened")
+@pytest.mark.usefixtures("screening")
 def test_the_image_has_no_compiler_no_pip_and_no_root_user() -> None:
     image = docker("images", "--quiet", "stargaze").split()[0]
 
@@ -90,7 +90,7 @@ def test_a_family_that_exceeds_its_memory_or_time_limit_is_a_row_with_the_reason
 
 
 @pytest.fixture
-def sleeping(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def sleeping_family(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running screening whose family sleeps, and its container."""
     process = workspace.start("--families", "sleeper", "--cpus", "0.5", "--memory", "0.5")
     try:
@@ -101,8 +101,10 @@ def sleeping(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]
         remove_labeled(DockerEngine(), f"stargaze.store={store_id(workspace.store.root)}")
 
 
-def test_a_container_has_resource_limits_and_sees_only_its_data(sleeping: tuple[subprocess.Popen[str], str]) -> None:
-    _, container = sleeping
+def test_a_container_has_resource_limits_and_sees_only_its_data(
+    sleeping_family: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, container = sleeping_family
     details = json.loads(docker("inspect", container))[0]
     host = details["HostConfig"]
 
@@ -129,8 +131,10 @@ FORBIDDEN: dict[str, tuple[str, str]] = {
 }
 
 
-def test_a_container_cannot_write_its_program_or_reach_a_network(sleeping: tuple[subprocess.Popen[str], str]) -> None:
-    _, container = sleeping
+def test_a_container_cannot_write_its_program_or_reach_a_network(
+    sleeping_family: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, container = sleeping_family
     for program, error in FORBIDDEN.values():
         done = subprocess.run(
             ["docker", "exec", container, "python", "-c", program], capture_output=True, text=True, check=False
@@ -140,9 +144,9 @@ def test_a_container_cannot_write_its_program_or_reach_a_network(sleeping: tuple
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_screening_leaves_nothing(
-    workspace: Workspace, sleeping: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
+    workspace: Workspace, sleeping_family: tuple[subprocess.Popen[str], str], number: signal.Signals, code: int
 ) -> None:
-    process, _ = sleeping
+    process, _ = sleeping_family
 
     process.send_signal(number)
 
@@ -151,9 +155,9 @@ def test_an_interrupted_screening_leaves_nothing(
 
 
 def test_the_next_screening_deletes_what_a_killed_one_left(
-    workspace: Workspace, sleeping: tuple[subprocess.Popen[str], str]
+    workspace: Workspace, sleeping_family: tuple[subprocess.Popen[str], str]
 ) -> None:
-    process, container = sleeping
+    process, container = sleeping_family
     process.kill()
     process.communicate()
     assert container in remaining(workspace)
@@ -165,9 +169,9 @@ def test_the_next_screening_deletes_what_a_killed_one_left(
 
 
 def test_the_screening_of_another_store_is_not_affected(
-    workspace: Workspace, part: pd.DataFrame, tmp_path: Path, sleeping: tuple[subprocess.Popen[str], str]
+    workspace: Workspace, part: pd.DataFrame, tmp_path: Path, sleeping_family: tuple[subprocess.Popen[str], str]
 ) -> None:
-    _, container = sleeping
+    _, container = sleeping_family
     other = create_workspace(workspace.project, part, tmp_path / "other")
 
     assert other.screen("--families", "xgboost").code == 0

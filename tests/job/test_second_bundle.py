@@ -14,16 +14,16 @@ pytestmark = pytest.mark.job
 
 
 @pytest.fixture(scope="module")
-def second(quick_project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Any]:
+def second_bundle(quick_project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Any]:
     """A store with a second bundle, tuned with a seed and one trial at a time."""
     project = quick_project.copy(tmp_path_factory.mktemp("second"))
     return project, project.run_json("tune", "--trials", "3", "--max-concurrent", "1", "--seed", "5")
 
 
 def test_a_second_release_is_served_and_a_rollback_restores_the_first(
-    job: Pipeline, second: tuple[Project, Any]
+    job: Pipeline, second_bundle: tuple[Project, Any]
 ) -> None:
-    project, tuned = second
+    project, tuned = second_bundle
     first = job.output["deploy"]["digest"]
 
     failed = project.run("deploy", expect=1)
@@ -42,9 +42,9 @@ def test_a_second_release_is_served_and_a_rollback_restores_the_first(
 
 
 def test_the_same_seed_with_one_trial_at_a_time_finds_the_same_best_trial(
-    quick_project: Project, second: tuple[Project, Any], tmp_path: Path
+    quick_project: Project, second_bundle: tuple[Project, Any], tmp_path: Path
 ) -> None:
-    project, tuned = second
+    project, tuned = second_bundle
     other = quick_project.copy(tmp_path)
 
     again = other.run_json("tune", "--trials", "3", "--max-concurrent", "1", "--seed", "5")

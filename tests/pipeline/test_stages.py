@@ -42,7 +42,7 @@ from stargaze.tuning.screen import COLUMNS
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CONFIG = Config(features=FeaturesSection(folds=2, importance_repeats=1), tuning=TuningSection(trials=3))
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def store(tmp_path: Path, finished_store: Store) -> Store:
 
 
 @pytest.fixture(scope="module")
-def finished_store(tmp_path_factory: pytest.TempPathFactory, plausible: Plausible) -> Store:
+def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: MakeRepositories) -> Store:
     """Minimal artifacts of every stage except ``deploy``."""
     store = Store(tmp_path_factory.mktemp("made") / "store")
     store.bundles.mkdir(parents=True)
-    plausible(200).to_parquet(store.repositories)
+    make_repositories(200).to_parquet(store.repositories)
     selected = {policy: ["age"] for policy in POLICIES}
     write_feature_set(store, FeatureSet(selected, {}, CONFIG.features, sha256(store.repositories), {}))
     digest = read_feature_set(store).digest
@@ -155,8 +155,8 @@ def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config
     assert stages_to_run(store, config)[0] == first
 
 
-def test_changed_repositories_run_all_later_stages(store: Store, plausible: Plausible) -> None:
-    plausible(200, seed=1).to_parquet(store.repositories)
+def test_changed_repositories_run_all_later_stages(store: Store, make_repositories: MakeRepositories) -> None:
+    make_repositories(200, seed=1).to_parquet(store.repositories)
 
     assert stages_to_run(store) == ALL[1:]
 
@@ -220,8 +220,8 @@ def test_a_missing_latest_bundle_is_created_again(store: Store, content: bytes) 
 # ---- running a stage ----------------------------------------------------------------------------------------------
 
 
-def test_a_stage_creates_its_artifact_and_returns_one_line(tmp_path: Path, plausible: Plausible) -> None:
-    plausible(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
+def test_a_stage_creates_its_artifact_and_returns_one_line(tmp_path: Path, make_repositories: MakeRepositories) -> None:
+    make_repositories(200).drop(columns="topics").to_csv(tmp_path / "x.csv", index=False)
     config = dataclasses.replace(CONFIG, fetch=FetchSection(files=[str(tmp_path / "x.csv")]))
     store, reports = Store(tmp_path / "store"), list[tuple[str, float]]()
     fetching = build_stages(config, store, lambda: datetime(2026, 1, 1, tzinfo=UTC))[0]
@@ -263,8 +263,10 @@ def test_the_status_describes_each_artifact(store: Store) -> None:
     assert all(datetime.fromisoformat(row["created"]).tzinfo for row in list_artifacts(store) if row["created"])
 
 
-def test_the_status_reports_a_feature_set_of_other_repositories(store: Store, plausible: Plausible) -> None:
-    plausible(200, seed=1).to_parquet(store.repositories)
+def test_the_status_reports_a_feature_set_of_other_repositories(
+    store: Store, make_repositories: MakeRepositories
+) -> None:
+    make_repositories(200, seed=1).to_parquet(store.repositories)
 
     assert "of other repositories: stargaze select-features" in holds(store)["feature set"]
 

@@ -41,11 +41,11 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., pd.DataFrame]) -> Store:
+def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: Callable[..., pd.DataFrame]) -> Store:
     """A store with everything but the report; read only."""
     store = Store(tmp_path_factory.mktemp("finished") / "store")
     store.root.mkdir()
-    _repositories(plausible).to_parquet(store.repositories)
+    _repositories(make_repositories).to_parquet(store.repositories)
     table = read_dataset(store, SECTION)
     training = table.repositories.iloc[table.training]
     vocabularies = {name: build_vocabulary(training[name]) for name in ("language", "owner_type")}
@@ -59,15 +59,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, plausible: Callable[..., 
 
 
 @pytest.fixture
-def store(tmp_path: Path, finished: Store) -> Store:
+def store(tmp_path: Path, finished_store: Store) -> Store:
     """A copy of the store to change."""
-    return Store(shutil.copytree(finished.root, tmp_path / "store"))
+    return Store(shutil.copytree(finished_store.root, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
-def inputs(finished: Store) -> ReportInputs:
+def inputs(finished_store: Store) -> ReportInputs:
     """Inputs of the report."""
-    return read_report_inputs(finished)
+    return read_report_inputs(finished_store)
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +77,9 @@ def tables(inputs: ReportInputs) -> ReportTables:
 
 
 @pytest.fixture(scope="session")
-def page(finished: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(finished_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The written page."""
-    return write_report(finished, tmp_path_factory.mktemp("page") / "report.html").path
+    return write_report(finished_store, tmp_path_factory.mktemp("page") / "report.html").path
 
 
 def stored_trials() -> pd.DataFrame:
@@ -92,8 +92,8 @@ def stored_trials() -> pd.DataFrame:
     return pd.concat([frame.assign(family="lightgbm", seconds=1.5, parameters=parameters), folds], axis="columns")
 
 
-def _repositories(plausible: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    frame = plausible(900, seed=3)
+def _repositories(make_repositories: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    frame = make_repositories(900, seed=3)
     for index, name in enumerate((HOSTILE, FORMULA, BIDI)):
         frame.loc[frame.index[index::9], "language"] = name
     frame["full_name"] = frame["full_name"] + HOSTILE

@@ -22,9 +22,9 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def project(run: Run, finished: Store) -> Store:
+def project(run: Run, finished_store: Store) -> Store:
     """The finished store in an empty folder."""
-    return Store(shutil.copytree(finished.root, Path("store")))
+    return Store(shutil.copytree(finished_store.root, Path("store")))
 
 
 def test_it_writes_the_page_into_the_store(run: Run, project: Store) -> None:

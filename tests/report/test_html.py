@@ -191,8 +191,8 @@ def test_every_row_has_one_marker(charts: dict[str, Chart]) -> None:
         assert len(marks) == (points.frame["inside"] == label).sum() + legend
 
 
-def test_the_same_store_gives_the_same_bytes(finished: Store, page: Path, tmp_path: Path) -> None:
-    again = write_report(finished, tmp_path / "again.html")
+def test_the_same_store_gives_the_same_bytes(finished_store: Store, page: Path, tmp_path: Path) -> None:
+    again = write_report(finished_store, tmp_path / "again.html")
 
     assert again.path.read_bytes() == page.read_bytes()
 

@@ -79,7 +79,9 @@ def test_the_source_comes_from_the_recorded_settings(store: Store) -> None:
     ]
 
 
-def test_the_source_is_unknown_after_a_later_fetch(store: Store, plausible: Callable[..., pd.DataFrame]) -> None:
+def test_the_source_is_unknown_after_a_later_fetch(
+    store: Store, make_repositories: Callable[..., pd.DataFrame]
+) -> None:
     store.settings.mkdir()
     (store.settings / "fetch.json").write_text("{}")
     os.utime(store.settings / "fetch.json", (1, 1))

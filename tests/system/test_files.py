@@ -29,7 +29,7 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old_file(tmp_path: Path) -> Path:
     """Return a file with previous content."""
     path = tmp_path / "artifact.txt"
     path.write_text("old")
@@ -58,13 +58,13 @@ def fail_in_scratch(parent: Path) -> None:
 # ---- atomic_write ----------------------------------------------------------------------------------------------------
 
 
-def test_a_successful_block_replaces_the_file(old: Path) -> None:
-    with atomic_write(old) as temporary:
+def test_a_successful_block_replaces_the_file(old_file: Path) -> None:
+    with atomic_write(old_file) as temporary:
         temporary.write_text("new")
-        assert old.read_text() == "old"
+        assert old_file.read_text() == "old"
 
-    assert old.read_text() == "new"
-    assert inside(old.parent) == ["artifact.txt"]
+    assert old_file.read_text() == "new"
+    assert inside(old_file.parent) == ["artifact.txt"]
 
 
 def test_parent_folders_are_created(tmp_path: Path) -> None:
@@ -73,31 +73,31 @@ def test_parent_folders_are_created(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a" / "b" / "c.json").read_text()) == 1
 
 
-def test_a_written_file_is_readable_by_other_users(old: Path) -> None:
+def test_a_written_file_is_readable_by_other_users(old_file: Path) -> None:
     """A temporary file is private, but the processes of the page may run as another user."""
-    with atomic_write(old):
+    with atomic_write(old_file):
         pass
 
-    assert old.stat().st_mode & 0o777 == 0o644
+    assert old_file.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt(), SystemExit(), OSError(None, "of a library")])
-def test_a_failed_block_leaves_only_the_previous_file(old: Path, error: BaseException) -> None:
+def test_a_failed_block_leaves_only_the_previous_file(old_file: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
-        fail(old, error)
+        fail(old_file, error)
 
-    assert old.read_text() == "old"
-    assert inside(old.parent) == ["artifact.txt"]
+    assert old_file.read_text() == "old"
+    assert inside(old_file.parent) == ["artifact.txt"]
 
 
-def test_a_full_disk_is_one_clear_line_and_the_previous_file_stays(old: Path, small_disk: SmallDisk) -> None:
-    with pytest.raises(ExternalError) as caught, small_disk(1000), atomic_write(old) as temporary:
+def test_a_full_disk_is_one_clear_line_and_the_previous_file_stays(old_file: Path, small_disk: SmallDisk) -> None:
+    with pytest.raises(ExternalError) as caught, small_disk(1000), atomic_write(old_file) as temporary:
         temporary.write_text("n" * 10_000)
 
-    assert caught.value.message == f"{old}: the disk is full; the previous contents are unchanged"
+    assert caught.value.message == f"{old_file}: the disk is full; the previous contents are unchanged"
     assert "df -h" in caught.value.hint
-    assert old.read_text() == "old"
-    assert inside(old.parent) == ["artifact.txt"]
+    assert old_file.read_text() == "old"
+    assert inside(old_file.parent) == ["artifact.txt"]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_a_full_disk_is_one_clear_line_and_the_previous_file_stays(old: Path, sm
         ],
     ],
 )
-def test_every_disk_error_is_one_clear_line(old: Path, number: int, message: str) -> None:
-    with pytest.raises(ExternalError) as caught, atomic_write(old):
+def test_every_disk_error_is_one_clear_line(old_file: Path, number: int, message: str) -> None:
+    with pytest.raises(ExternalError) as caught, atomic_write(old_file):
         raise OSError(number, os.strerror(number))
 
-    assert f"{old}: {message}" in caught.value.message
+    assert f"{old_file}: {message}" in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 5
@@ -126,12 +126,12 @@ def test_other_os_errors_are_not_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["artifact.txt/x", "artifact.txt/x/y", "n" * 300 + "/x", "m" * 300])
-def test_an_unusable_path_is_one_clear_line(old: Path, place: str) -> None:
+def test_an_unusable_path_is_one_clear_line(old_file: Path, place: str) -> None:
     """A file in place of a folder, or a name that is too long."""
-    with pytest.raises(ExternalError, match="cannot be written"), atomic_write(old.parent / place):
+    with pytest.raises(ExternalError, match="cannot be written"), atomic_write(old_file.parent / place):
         pass
 
-    assert inside(old.parent) == ["artifact.txt"]
+    assert inside(old_file.parent) == ["artifact.txt"]
 
 
 def test_a_folder_in_place_of_the_file_is_one_clear_line(tmp_path: Path) -> None:
@@ -177,19 +177,19 @@ def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a", "fetch") == {"x": 1, "ä": [0.1]}
 
 
-def test_a_value_that_is_not_json_leaves_the_previous_file(old: Path) -> None:
+def test_a_value_that_is_not_json_leaves_the_previous_file(old_file: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(old, float("nan"))
+        write_json(old_file, float("nan"))
 
-    assert old.read_text() == "old"
+    assert old_file.read_text() == "old"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"PAR1" + bytes(100)])
-def test_a_damaged_file_names_the_command_that_creates_it(old: Path, content: bytes) -> None:
-    old.write_bytes(content)
+def test_a_damaged_file_names_the_command_that_creates_it(old_file: Path, content: bytes) -> None:
+    old_file.write_bytes(content)
 
     with pytest.raises(ExternalError, match="cannot be read") as caught:
-        read_json(old, "screen")
+        read_json(old_file, "screen")
 
     assert caught.value.hint == "stargaze screen creates it again"
 
@@ -206,5 +206,5 @@ def test_a_folder_in_place_of_a_file_cannot_be_read(tmp_path: Path) -> None:
         read_json(tmp_path, "screen")
 
 
-def test_sha256_is_computed_of_the_bytes(old: Path) -> None:
-    assert sha256(old) == hashlib.sha256(b"old").hexdigest()
+def test_sha256_is_computed_of_the_bytes(old_file: Path) -> None:
+    assert sha256(old_file) == hashlib.sha256(b"old").hexdigest()

@@ -43,15 +43,15 @@ def recording_family(models: list[RecordingModel], **more: Any) -> Family:
 
 
 @pytest.fixture
-def numbered() -> Arrays:
+def numbered_arrays() -> Arrays:
     """Twelve rows in three folds; the input is the row number."""
     return Arrays(np.arange(12.0)[:, None], np.linspace(0, 2, 12), np.arange(12) % 3, ())
 
 
-def test_each_row_is_predicted_once_by_a_model_that_was_not_fitted_on_it(numbered: Arrays) -> None:
+def test_each_row_is_predicted_once_by_a_model_that_was_not_fitted_on_it(numbered_arrays: Arrays) -> None:
     models: list[RecordingModel] = []
 
-    folds = list(cross_validate(recording_family(models), {}, numbered, seed=0))
+    folds = list(cross_validate(recording_family(models), {}, numbered_arrays, seed=0))
 
     assert sorted(row for fold in folds for row in fold.rows.tolist()) == list(range(12))
     assert [sorted(model.rows) for model in models] == [
@@ -59,32 +59,32 @@ def test_each_row_is_predicted_once_by_a_model_that_was_not_fitted_on_it(numbere
     ]
 
 
-def test_no_prediction_is_negative(numbered: Arrays) -> None:
-    folds = list(cross_validate(recording_family([]), {}, numbered, seed=0))
+def test_no_prediction_is_negative(numbered_arrays: Arrays) -> None:
+    folds = list(cross_validate(recording_family([]), {}, numbered_arrays, seed=0))
 
     assert all((fold.predicted == 0.0).all() for fold in folds)
-    assert folds[0].rmsle == pytest.approx(np.sqrt(np.mean(numbered.target[::3] ** 2)))
+    assert folds[0].rmsle == pytest.approx(np.sqrt(np.mean(numbered_arrays.target[::3] ** 2)))
 
 
-def test_a_family_with_a_row_limit_gets_a_sample(numbered: Arrays) -> None:
+def test_a_family_with_a_row_limit_gets_a_sample(numbered_arrays: Arrays) -> None:
     models: list[RecordingModel] = []
     family = recording_family(models, max_rows=5)
 
     for _ in range(2):
-        fit(family, {}, numbered, np.arange(12), seed=4)
+        fit(family, {}, numbered_arrays, np.arange(12), seed=4)
 
     assert len(models[0].rows) == len(set(models[0].rows)) == 5
     assert models[0].rows == models[1].rows
 
 
-def test_parameters_override_the_defaults(numbered: Arrays) -> None:
+def test_parameters_override_the_defaults(numbered_arrays: Arrays) -> None:
     arguments: list[Any] = []
 
     def build(parameters: Any, categories: Any, seed: int) -> RecordingModel:
         arguments.append((dict(parameters), categories, seed))
         return RecordingModel()
 
-    fit(Family("x", "", build, {"a": 1, "b": 2}), {"b": 3}, numbered, np.arange(3), seed=7)
+    fit(Family("x", "", build, {"a": 1, "b": 2}), {"b": 3}, numbered_arrays, np.arange(3), seed=7)
 
     assert arguments == [({"a": 1, "b": 3}, (), 7)]
 
@@ -126,7 +126,7 @@ ENCODED = ["owner_stars", "age", "text_score", "language", "text_component_3"]
 
 
 @pytest.fixture
-def encoded(store: Store, small_sample: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
+def encoded_data(store: Store, small_sample: pd.DataFrame) -> tuple[Dataset, FeatureSet]:
     """A table and a feature set with learned columns, in another order than the encoder's."""
     store.root.mkdir(parents=True)
     small_sample.to_parquet(store.repositories)
@@ -136,8 +136,8 @@ def encoded(store: Store, small_sample: pd.DataFrame) -> tuple[Dataset, FeatureS
     return table, FeatureSet(selected, {"language": ["JavaScript"]}, section, table.fingerprint, {})
 
 
-def test_encoded_columns_replace_their_positions_for_each_fold(encoded: tuple[Dataset, FeatureSet]) -> None:
-    table, feature_set = encoded
+def test_encoded_columns_replace_their_positions_for_each_fold(encoded_data: tuple[Dataset, FeatureSet]) -> None:
+    table, feature_set = encoded_data
     encodings = table.encodings(feature_set.split)
 
     arrays = policy_arrays(table, feature_set, "static")
@@ -152,9 +152,9 @@ def test_encoded_columns_replace_their_positions_for_each_fold(encoded: tuple[Da
 
 
 def test_encodings_are_computed_once_for_all_policies(
-    encoded: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
+    encoded_data: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table, feature_set = encoded
+    table, feature_set = encoded_data
     first = table.encodings(feature_set.split)
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
@@ -164,11 +164,11 @@ def test_encodings_are_computed_once_for_all_policies(
 
 
 def test_without_an_encoded_column_no_encoder_is_fitted(
-    encoded: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
+    encoded_data: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargaze.features.dataset.fit_out_of_fold", None)
 
-    assert policy_arrays(*encoded, "all").learned_columns == ()
+    assert policy_arrays(*encoded_data, "all").learned_columns == ()
 
 
 def test_arrays_are_saved_and_loaded_unchanged(arrays: Arrays, tmp_path: Path) -> None:

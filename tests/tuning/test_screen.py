@@ -19,7 +19,7 @@ Screened = tuple[Store, pd.DataFrame, list[str]]
 
 
 @pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Screened:
+def screening(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Screened:
     """A store after a screening, the leaderboard and the progress reports.
 
     Some counts are infinite: linear models fail, trees and the median do not.
@@ -32,8 +32,8 @@ def screened(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFram
     return store, screen(section, store, 0, lambda what, done: reports.append(f"{done:.0%} {what}")), reports
 
 
-def test_every_family_has_a_row_for_each_policy_best_first(screened: Screened) -> None:
-    _, board, _ = screened
+def test_every_family_has_a_row_for_each_policy_best_first(screening: Screened) -> None:
+    _, board, _ = screening
 
     assert board["policy"].tolist() == ["all"] * 3 + ["activity"] * 3 + ["static"] * 3
     for _, rows in board.groupby("policy"):
@@ -43,8 +43,8 @@ def test_every_family_has_a_row_for_each_policy_best_first(screened: Screened) -
     assert board.columns.tolist() == COLUMNS
 
 
-def test_a_failed_family_is_a_row_with_the_reason(screened: Screened) -> None:
-    _, board, reports = screened
+def test_a_failed_family_is_a_row_with_the_reason(screening: Screened) -> None:
+    _, board, reports = screening
 
     failed = board[board["family"] == "ridge"]
 
@@ -53,8 +53,8 @@ def test_a_failed_family_is_a_row_with_the_reason(screened: Screened) -> None:
     assert any("ridge" in line and "infinity" in line for line in reports)
 
 
-def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
-    store, board, _ = screened
+def test_the_leaderboard_is_written_and_read_back(screening: Screened) -> None:
+    store, board, _ = screening
     _, feature_set = read_dataset_and_features(store)
 
     loaded = read_leaderboard(store, feature_set)
@@ -63,16 +63,16 @@ def test_the_leaderboard_is_written_and_read_back(screened: Screened) -> None:
     assert leaderboard_rows(board)[0]["family"] == "lightgbm"
 
 
-def test_progress_ends_at_100_percent(screened: Screened) -> None:
-    _, _, reports = screened
+def test_progress_ends_at_100_percent(screening: Screened) -> None:
+    _, _, reports = screening
 
     assert len(reports) == 3
     assert reports[-1].startswith("100% ")
     assert "lightgbm: all " in "".join(reports)
 
 
-def test_temporary_files_are_removed(screened: Screened) -> None:
-    store, _, _ = screened
+def test_temporary_files_are_removed(screening: Screened) -> None:
+    store, _, _ = screening
 
     assert sorted(path.name for path in store.root.iterdir()) == [
         "features.json",
@@ -82,9 +82,9 @@ def test_temporary_files_are_removed(screened: Screened) -> None:
 
 
 def test_a_leaderboard_of_another_feature_set_is_refused(
-    screened: Screened, selected_store: Store, small_sample: pd.DataFrame
+    screening: Screened, selected_store: Store, small_sample: pd.DataFrame
 ) -> None:
-    selected_store.leaderboard.write_bytes(screened[0].leaderboard.read_bytes())
+    selected_store.leaderboard.write_bytes(screening[0].leaderboard.read_bytes())
     _, feature_set = fill(selected_store, small_sample.head(700))
 
     with pytest.raises(ExternalError, match="another feature set") as raised:

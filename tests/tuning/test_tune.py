@@ -49,7 +49,7 @@ def trial(family: str, rmsle: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def screened(selected_store: Store) -> Store:
+def screened_store(selected_store: Store) -> Store:
     """A store with a leaderboard."""
     digest = read_dataset_and_features(selected_store)[1].digest
     rows = [
@@ -61,12 +61,12 @@ def screened(selected_store: Store) -> Store:
 
 
 @pytest.fixture
-def stopped(screened: Store) -> Store:
+def stopped_store(screened_store: Store) -> Store:
     """A store whose tuning was stopped after two trials."""
-    journal = Journal(screened.journal)
+    journal = Journal(screened_store.journal)
     journal.begin(
         {
-            "feature_set": read_dataset_and_features(screened)[1].digest,
+            "feature_set": read_dataset_and_features(screened_store)[1].digest,
             "finalists": ["elastic-net", "ridge"],
             "policy": "all",
             "seed": 0,
@@ -74,67 +74,67 @@ def stopped(screened: Store) -> Store:
     )
     journal.add(trial("elastic-net", 0.7))
     journal.add(trial("ridge", 0.6))
-    return screened
+    return screened_store
 
 
-def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped: Store) -> None:
+def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped_store: Store) -> None:
     """It was killed between the last trial and the bundle: no trial runs again."""
-    tuned = tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
 
     assert (tuned.best["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
     assert Bundle.load(tuned.bundle).meta["family"] == "ridge"
-    assert pd.read_parquet(stopped.trials)["family"].tolist() == ["ridge", "elastic-net"]
+    assert pd.read_parquet(stopped_store.trials)["family"].tolist() == ["ridge", "elastic-net"]
 
 
-def test_a_trial_that_was_stopped_early_is_never_the_best(stopped: Store) -> None:
+def test_a_trial_that_was_stopped_early_is_never_the_best(stopped_store: Store) -> None:
     """Its score is extrapolated."""
-    Journal(stopped.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
+    Journal(stopped_store.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
-    assert tune(TuningSection(trials=3), stopped, now=NOW, resume=True).best["rmsle"] == 0.6
+    assert tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True).best["rmsle"] == 0.6
 
 
-def test_a_journal_without_times_can_be_resumed(stopped: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_without_times_can_be_resumed(stopped_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """New trials get a time; those of the older version have none."""
-    lines = [json.loads(line) for line in stopped.journal.read_text().splitlines()]
+    lines = [json.loads(line) for line in stopped_store.journal.read_text().splitlines()]
     for line in lines:
         line.pop("at", None)
-    stopped.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stopped_store.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
     new = {name: value for name, value in trial("ridge", 0.5).items() if name != "at"}
     monkeypatch.setattr(ray_tune, "run_trials", lambda _arrays, _search, finished, _failed: finished(new))
 
-    tuned = tune(TuningSection(trials=3), stopped, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True)
 
     assert tuned.best["rmsle"] == 0.5
-    assert pd.read_parquet(stopped.trials)["at"].notna().tolist() == [True, False, False]
+    assert pd.read_parquet(stopped_store.trials)["at"].notna().tolist() == [True, False, False]
 
 
-def test_a_finished_tuning_removes_the_journal(stopped: Store) -> None:
-    tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
+def test_a_finished_tuning_removes_the_journal(stopped_store: Store) -> None:
+    tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
 
-    assert not stopped.journal.exists()
+    assert not stopped_store.journal.exists()
 
 
-def test_finalists_are_the_best_successful_families_without_the_dummy(stopped: Store) -> None:
+def test_finalists_are_the_best_successful_families_without_the_dummy(stopped_store: Store) -> None:
     """The header of the journal names them, and a journal with others is refused."""
     with pytest.raises(MissingInputError, match="cannot be resumed"):
-        tune(TuningSection(trials=2, finalists=3), stopped, now=NOW, resume=True)
+        tune(TuningSection(trials=2, finalists=3), stopped_store, now=NOW, resume=True)
 
-    assert tune(TuningSection(trials=2, finalists=2), stopped, now=NOW, resume=True).trials == 2
+    assert tune(TuningSection(trials=2, finalists=2), stopped_store, now=NOW, resume=True).trials == 2
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"estimate_policy": "static"}, {"finalists": 1}])
-def test_a_journal_of_another_tuning_is_refused_and_not_changed(stopped: Store, change: dict[str, Any]) -> None:
-    before = stopped.journal.read_text()
+def test_a_journal_of_another_tuning_is_refused_and_not_changed(stopped_store: Store, change: dict[str, Any]) -> None:
+    before = stopped_store.journal.read_text()
 
     with pytest.raises(MissingInputError):
-        tune(TuningSection(trials=2, **change), stopped, now=NOW, resume=True)
+        tune(TuningSection(trials=2, **change), stopped_store, now=NOW, resume=True)
 
-    assert stopped.journal.read_text() == before
+    assert stopped_store.journal.read_text() == before
 
 
-def test_without_a_journal_there_is_nothing_to_resume(screened: Store) -> None:
+def test_without_a_journal_there_is_nothing_to_resume(screened_store: Store) -> None:
     with pytest.raises(MissingInputError, match="no stopped tuning"):
-        tune(TuningSection(trials=2), screened, now=NOW, resume=True)
+        tune(TuningSection(trials=2), screened_store, now=NOW, resume=True)
 
 
 def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store) -> None:
@@ -143,12 +143,12 @@ def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store)
     assert raised.value.hint == "stargaze screen"
 
 
-def test_a_leaderboard_without_a_successful_family_is_refused(screened: Store) -> None:
-    board = pd.read_csv(screened.leaderboard).assign(status="failed")
-    board.to_csv(screened.leaderboard, index=False)
+def test_a_leaderboard_without_a_successful_family_is_refused(screened_store: Store) -> None:
+    board = pd.read_csv(screened_store.leaderboard).assign(status="failed")
+    board.to_csv(screened_store.leaderboard, index=False)
 
     with pytest.raises(ExternalError, match="no family that succeeded"):
-        tune(TuningSection(), screened, now=NOW)
+        tune(TuningSection(), screened_store, now=NOW)
 
 
 def test_trials_fit_training_rows_only(selected_store: Store) -> None:
@@ -161,8 +161,8 @@ def test_trials_fit_training_rows_only(selected_store: Store) -> None:
     assert arrays.categories == (0, 1)
 
 
-def test_the_text_has_the_bundle_the_family_and_all_policies(stopped: Store) -> None:
-    tuned = tune(TuningSection(trials=2), stopped, now=NOW, resume=True)
+def test_the_text_has_the_bundle_the_family_and_all_policies(stopped_store: Store) -> None:
+    tuned = tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
 
     text = TuningResult.as_text(tuned)
 

@@ -16,14 +16,14 @@ from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_enc
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.matrix import CATALOG
 
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 SUBJECTS = ("parser for json", "web framework", "deep learning models", "terminal game")
 
 
 @pytest.fixture(scope="module")
-def repositories(plausible: Plausible) -> pd.DataFrame:
+def repositories(make_repositories: MakeRepositories) -> pd.DataFrame:
     """Return synthetic repositories whose subject determines their stars."""
-    frame = plausible(200)
+    frame = make_repositories(200)
     subject = np.arange(200) % 4
     stars = np.floor(np.exp(subject + 1.0))
     topics = [["json", "cli"] if place == 0 else ["Web"] if place == 1 else None for place in subject]

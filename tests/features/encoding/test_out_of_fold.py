@@ -13,16 +13,16 @@ from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_o
 
 pytestmark = pytest.mark.thorough
 
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 FOLDS = 3
 WORDS = ("fast", "parser", "web", "kernel", "game", "tool", "bot", "list", "json", "neural", "proxy", "shell")
 
 
 @pytest.fixture(scope="module")
-def repositories(plausible: Plausible) -> pd.DataFrame:
+def repositories(make_repositories: MakeRepositories) -> pd.DataFrame:
     """Return synthetic repositories with texts, topics and owners of several repositories."""
     random = np.random.default_rng(3)
-    frame = plausible(600)
+    frame = make_repositories(600)
     texts = [" ".join(random.choice(WORDS, 5)) for _ in range(600)]
     names = [f"owner{random.integers(80)}/r{number}" for number in range(600)]
     topics = [random.choice(WORDS, 2).tolist() for _ in range(600)]

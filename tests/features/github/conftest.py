@@ -60,7 +60,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def canned(clock: FakeClock) -> Callable[..., tuple[Client, FakeTransport]]:
+def client_with(clock: FakeClock) -> Callable[..., tuple[Client, FakeTransport]]:
     """Return a function that makes a client with these responses."""
 
     def make(*responses: Response | NoResponseError, skew: float = 0.0) -> tuple[Client, FakeTransport]:

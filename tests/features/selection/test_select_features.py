@@ -28,7 +28,7 @@ pytestmark = pytest.mark.thorough
 SECTION = FeaturesSection(folds=3, importance_repeats=2)
 MANY_RUNS = FeaturesSection(folds=4, importance_repeats=3)
 """With few rows, twelve runs are needed to separate noise from informative features."""
-Plausible = Callable[..., pd.DataFrame]
+MakeRepositories = Callable[..., pd.DataFrame]
 
 
 def planted(name: str, compute: Callable[[pd.DataFrame], Any], policy: Any = "static") -> Feature:
@@ -80,9 +80,9 @@ def planted_features() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def repositories(plausible: Plausible) -> pd.DataFrame:
+def repositories(make_repositories: MakeRepositories) -> pd.DataFrame:
     """Return synthetic repositories; the watchers are the stars of the day before, as in REST."""
-    frame = plausible(640)
+    frame = make_repositories(640)
     return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
 
 
@@ -169,9 +169,9 @@ def test_an_informative_feature_is_selected(selection: Selection) -> None:
     ],
 )
 def test_a_feature_is_filtered_with_a_reason(
-    plausible: Plausible, values: Callable[[np.ndarray], np.ndarray], reason: str | None
+    make_repositories: MakeRepositories, values: Callable[[np.ndarray], np.ndarray], reason: str | None
 ) -> None:
-    stars = plausible(300)["stars"].to_numpy()
+    stars = make_repositories(300)["stars"].to_numpy()
     inputs = pd.DataFrame({"age": values(stars).astype("float32")})
 
     dropped = apply_filters(inputs, np.log1p(stars), SECTION).get("age")
@@ -179,8 +179,8 @@ def test_a_feature_is_filtered_with_a_reason(
     assert dropped is reason is None or str(dropped).startswith(str(reason))
 
 
-def test_of_two_equal_features_the_one_of_the_wider_policy_is_dropped(plausible: Plausible) -> None:
-    frame = plausible(300)
+def test_of_two_equal_features_the_one_of_the_wider_policy_is_dropped(make_repositories: MakeRepositories) -> None:
+    frame = make_repositories(300)
     age = frame["size_kb"].to_numpy()
     inputs = pd.DataFrame({"forks": np.log1p(age), "age": age, "name_digits": age}, dtype="float32")
 
@@ -191,13 +191,13 @@ def test_of_two_equal_features_the_one_of_the_wider_policy_is_dropped(plausible:
     assert "age" not in dropped
 
 
-def test_two_features_that_are_mostly_zero_are_not_redundant(plausible: Plausible) -> None:
+def test_two_features_that_are_mostly_zero_are_not_redundant(make_repositories: MakeRepositories) -> None:
     """Ties of the most frequent value are not evidence of a rank correlation."""
     random = np.random.default_rng(0)
     rare = [np.where(random.random(300) < 0.2, random.integers(1, 100, 300), 0) for _ in range(2)]
     inputs = pd.DataFrame({"releases": rare[0], "commits": rare[1]}, dtype="float32")
 
-    assert apply_filters(inputs, np.log1p(plausible(300)["stars"].to_numpy()), SECTION) == {}
+    assert apply_filters(inputs, np.log1p(make_repositories(300)["stars"].to_numpy()), SECTION) == {}
 
 
 def test_constant_stars_make_no_feature_a_leak() -> None:
@@ -256,9 +256,9 @@ def test_only_training_rows_are_used(repositories: pd.DataFrame, selection: Sele
 
 
 @pytest.fixture
-def store(tmp_path: Path, plausible: Plausible) -> Store:
+def store(tmp_path: Path, make_repositories: MakeRepositories) -> Store:
     """A store with repositories."""
-    plausible(200).to_parquet(tmp_path / "repositories.parquet")
+    make_repositories(200).to_parquet(tmp_path / "repositories.parquet")
     return Store(tmp_path)
 
 
@@ -291,10 +291,10 @@ def test_all_three_files_are_replaced_or_none(
     assert {path.read_text() for path in store.root.iterdir() if path != store.repositories} == {"old"}
 
 
-def test_repositories_without_any_usable_feature_are_rejected(plausible: Plausible) -> None:
+def test_repositories_without_any_usable_feature_are_rejected(make_repositories: MakeRepositories) -> None:
     """The names have one pattern, and there are no other fields."""
     names = [f"owner{number:04}/name" for number in range(300)]
-    bare = schema.conform(plausible(300)[["stars"]].assign(full_name=names))
+    bare = schema.conform(make_repositories(300)[["stars"]].assign(full_name=names))
 
     with pytest.raises(MissingInputError, match="no usable feature is left: name_length: constant") as caught:
         select(dataset(bare), SECTION)

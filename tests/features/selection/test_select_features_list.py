@@ -30,8 +30,8 @@ def test_a_learned_feature_is_marked(tmp_path: Path) -> None:
     assert rows["age"]["source"] == "created_at fetched_at"
 
 
-def test_with_repositories_the_missing_values_are_listed(tmp_path: Path, plausible: object) -> None:
-    plausible(40, language=[None, "C"] * 20).to_parquet(tmp_path / "repositories.parquet")  # type: ignore[operator]
+def test_with_repositories_the_missing_values_are_listed(tmp_path: Path, make_repositories: object) -> None:
+    make_repositories(40, language=[None, "C"] * 20).to_parquet(tmp_path / "repositories.parquet")  # type: ignore[operator]
 
     rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
 

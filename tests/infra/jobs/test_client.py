@@ -29,7 +29,7 @@ def store(filled_store: Store) -> Store:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove all pauses."""
     monkeypatch.setattr(job_client, "RETRY_PAUSES", (0.0, 0.0))
     monkeypatch.setattr("stargaze.infra.jobs.server.POLL_INTERVAL", 0.01)

@@ -29,7 +29,7 @@ REQUEST = {
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_server, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(job_server, "STATUS_INTERVAL", 0.01)
 

@@ -31,7 +31,7 @@ AUTH = {
 
 
 @pytest.fixture
-def rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rejected:
+def connect_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rejected:
     """Connect with a clouds.yaml; return the error, which must come without a retry."""
     for name in ("OS_CLOUD", "OS_AUTH_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -54,42 +54,42 @@ def with_cloud(**values: object) -> str:
     return json.dumps({"clouds": {"a": {"auth": AUTH, **values}}})
 
 
-def test_invalid_yaml_is_reported_with_its_line(rejected: Rejected) -> None:
-    error = rejected("clouds:\n  a: [b\n  c: d\n")
+def test_invalid_yaml_is_reported_with_its_line(connect_error: Rejected) -> None:
+    error = connect_error("clouds:\n  a: [b\n  c: d\n")
 
     assert isinstance(error, ConfigError)
     assert "clouds.yaml cannot be read, line 3: expected ',' or ']'" in error.message
 
 
 @pytest.mark.parametrize("text", ["clouds:\n  a: text\n", "clouds:\n  a: {auth: text}\n", "clouds:\n  a:\n"])
-def test_a_cloud_that_is_not_a_table_is_named(rejected: Rejected, text: str) -> None:
-    error = rejected(text)
+def test_a_cloud_that_is_not_a_table_is_named(connect_error: Rejected, text: str) -> None:
+    error = connect_error(text)
 
     assert isinstance(error, ConfigError)
     assert "clouds.a and its auth should be tables" in error.message
 
 
 @pytest.mark.parametrize("text", ["clouds: text\n", "clouds: [a]\n"])
-def test_clouds_that_are_not_a_table_are_refused(rejected: Rejected, text: str) -> None:
-    assert isinstance(rejected(text), ConfigError)
+def test_clouds_that_are_not_a_table_are_refused(connect_error: Rejected, text: str) -> None:
+    assert isinstance(connect_error(text), ConfigError)
 
 
-def test_an_unknown_auth_type_is_not_retried(rejected: Rejected) -> None:
-    error = rejected(with_cloud(auth_type="v3nonsense"))
+def test_an_unknown_auth_type_is_not_retried(connect_error: Rejected) -> None:
+    error = connect_error(with_cloud(auth_type="v3nonsense"))
 
     assert isinstance(error, ConfigError)
     assert "auth_type: The plugin v3nonsense could not be found" in error.message
 
 
-def test_an_unknown_host_name_is_not_retried(rejected: Rejected) -> None:
-    error = rejected(with_cloud(auth={**AUTH, "auth_url": "https://no-such-host.invalid/v3"}))
+def test_an_unknown_host_name_is_not_retried(connect_error: Rejected) -> None:
+    error = connect_error(with_cloud(auth={**AUTH, "auth_url": "https://no-such-host.invalid/v3"}))
 
     assert isinstance(error, ExternalError)
     assert "the host name of https://no-such-host.invalid/v3 cannot be resolved" in error.message
 
 
-def test_a_missing_certificate_file_is_named(rejected: Rejected) -> None:
-    error = rejected(with_cloud(cacert="/nope.pem", auth={**AUTH, "auth_url": "https://127.0.0.1:9/v3"}))
+def test_a_missing_certificate_file_is_named(connect_error: Rejected) -> None:
+    error = connect_error(with_cloud(cacert="/nope.pem", auth={**AUTH, "auth_url": "https://127.0.0.1:9/v3"}))
 
     assert isinstance(error, ConfigError)
     assert "/nope.pem" in error.message

@@ -42,7 +42,7 @@ class Configured:
 
 
 @pytest.fixture(scope="session")
-def configured(cluster: Cluster) -> Configured:
+def configured_cluster(cluster: Cluster) -> Configured:
     """Configure the cluster once for all tests."""
     dry_run = cluster.play("site.yml", "--check")
     first = cluster.play()
@@ -51,9 +51,9 @@ def configured(cluster: Cluster) -> Configured:
 
 
 @pytest.fixture(scope="session")
-def verbose_dry_run(configured: Configured) -> PlaybookRun:
+def verbose_dry_run(configured_cluster: Configured) -> PlaybookRun:
     """A dry run on the configured hosts that prints everything that Ansible can print."""
-    return configured.cluster.play("site.yml", "-vvv", "--check", "--diff")
+    return configured_cluster.cluster.play("site.yml", "-vvv", "--check", "--diff")
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,9 @@ def reload_often(host: Host) -> str:
     return host.run("sh", "-s", stdin=SCRIPT, check=False).stdout
 
 
-def test_the_firewall_of_all_hosts_can_be_reloaded_often_at_the_same_time(configured: Configured) -> None:
+def test_the_firewall_of_all_hosts_can_be_reloaded_often_at_the_same_time(configured_cluster: Configured) -> None:
     """Hosts must not share control groups either: a service of one host deleted those of another (219/CGROUP)."""
-    hosts = [configured.cluster.hosts[name] for name in MEMBERS]
+    hosts = [configured_cluster.cluster.hosts[name] for name in MEMBERS]
 
     with ThreadPoolExecutor(len(hosts)) as pool:
         errors = dict(zip(MEMBERS, pool.map(reload_often, hosts), strict=True))

@@ -31,20 +31,20 @@ def url(cluster: Cluster) -> str:
 
 
 @pytest.fixture
-def released(configured: Configured, bundle_folder: Path, tmp_path: Path) -> Store:
+def released_store(configured_cluster: Configured, bundle_folder: Path, tmp_path: Path) -> Store:
     """A store with one release, signed by the allowed signer."""
     store = Store(tmp_path / "store")
     store.bundles.mkdir(parents=True)
     (store.bundles / bundle_folder.name).symlink_to(bundle_folder)
-    environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured.cluster.signer)}
+    environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured_cluster.cluster.signer)}
     command = [sys.executable, "-m", "stargaze", "deploy", bundle_folder.name]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return store
 
 
-def test_an_unsigned_push_is_rejected_and_leaves_nothing(configured: Configured, tmp_path: Path) -> None:
-    cluster = configured.cluster
+def test_an_unsigned_push_is_rejected_and_leaves_nothing(configured_cluster: Configured, tmp_path: Path) -> None:
+    cluster = configured_cluster.cluster
     git(cluster, tmp_path, "init", "--initial-branch=main")
     git(cluster, tmp_path, "commit", "--allow-empty", "--message=unsigned")
 
@@ -56,14 +56,14 @@ def test_an_unsigned_push_is_rejected_and_leaves_nothing(configured: Configured,
     assert git(cluster, tmp_path, "ls-remote", url(cluster)).stdout == ""
 
 
-def test_a_signed_release_is_installed(configured: Configured, released: Store) -> None:
-    cluster = configured.cluster
+def test_a_signed_release_is_installed(configured_cluster: Configured, released_store: Store) -> None:
+    cluster = configured_cluster.cluster
 
-    pushed = git(cluster, released.releases, "push", url(cluster), "main")
+    pushed = git(cluster, released_store.releases, "push", url(cluster), "main")
 
     assert pushed.returncode == 0, pushed.stderr
     current = cluster.hosts[NODE].run("readlink", "--canonicalize", "/srv/stargaze/serving/current").stdout
-    assert Path(current.strip()).name == released.current.resolve().name
+    assert Path(current.strip()).name == released_store.current.resolve().name
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_a_signed_release_is_installed(configured: Configured, released: Store) 
     ids=["a shell", "a command", "a tunnel"],
 )
 def test_the_account_for_pushes_can_do_nothing_else(
-    configured: Configured, options: list[str], argv: list[str]
+    configured_cluster: Configured, options: list[str], argv: list[str]
 ) -> None:
-    cluster = configured.cluster
+    cluster = configured_cluster.cluster
     *ssh, destination = cluster.ssh(cluster.hosts[NODE], user="git")
 
     command = [*ssh, *options, destination, *argv]
@@ -85,8 +85,8 @@ def test_the_account_for_pushes_can_do_nothing_else(
     assert "SSH-" not in done.stdout
 
 
-def test_the_account_for_pushes_cannot_change_the_allowed_signers(configured: Configured) -> None:
-    host = configured.cluster.hosts[NODE]
+def test_the_account_for_pushes_cannot_change_the_allowed_signers(configured_cluster: Configured) -> None:
+    host = configured_cluster.cluster.hosts[NODE]
     script = "echo x >>/srv/stargaze/keys/allowed_signers || mv /srv/stargaze/keys /srv/stargaze/other"
 
     assert host.run("runuser", "-u", "git", "--", "sh", "-c", script, check=False).returncode != 0

@@ -71,9 +71,9 @@ def send(host: Host, url: str, number: int = 1, method: str = "GET") -> list[tup
 
 
 @pytest.fixture
-def visitor(configured: Configured) -> Iterator[Host]:
+def visitor(configured_cluster: Configured) -> Iterator[Host]:
     """A host outside of the cluster, while both nodes serve a page."""
-    cluster = configured.cluster
+    cluster = configured_cluster.cluster
     outsider = cluster.hosts["outsider"]
     for name in NODES:
         start_page(cluster.hosts[name])
@@ -105,10 +105,10 @@ def test_forged_forwarding_headers_are_replaced(visitor: Host) -> None:
 
 
 def test_no_request_fails_when_a_node_fails_and_a_repaired_node_is_used_again(
-    configured: Configured, visitor: Host
+    configured_cluster: Configured, visitor: Host
 ) -> None:
     """Also in the seconds before the load balancer notices."""
-    node = configured.cluster.hosts["production2"]
+    node = configured_cluster.cluster.hosts["production2"]
     node.run("systemctl", "kill", "--signal=KILL", "page")
 
     answers = send(visitor, URL, 40)
@@ -118,12 +118,12 @@ def test_no_request_fails_when_a_node_fails_and_a_repaired_node_is_used_again(
     wait_for(lambda: responding_nodes(visitor) == set(NODES))
 
 
-def test_only_idempotent_requests_are_sent_to_a_second_node(configured: Configured, visitor: Host) -> None:
+def test_only_idempotent_requests_are_sent_to_a_second_node(configured_cluster: Configured, visitor: Host) -> None:
     url = f"{URL}/dropped"
 
     read, written = send(visitor, url, 6), send(visitor, url, 6, "POST")
 
-    dropped = [method for name in NODES for method in dropped_methods(configured, name)]
+    dropped = [method for name in NODES for method in dropped_methods(configured_cluster, name)]
     assert {status for status, _ in read} == {200}
     assert dropped.count("GET") > 6
     assert {status for status, _ in written} == {200, 502}
@@ -138,9 +138,9 @@ def dropped_methods(configured: Configured, name: str) -> list[str]:
 
 
 def test_the_nodes_are_reachable_only_through_the_orchestration_machine(
-    configured: Configured, visitor: Host, open_ports: Callable[..., list[int]]
+    configured_cluster: Configured, visitor: Host, open_ports: Callable[..., list[int]]
 ) -> None:
-    hosts, port = configured.cluster.hosts, SECTION.page_port
+    hosts, port = configured_cluster.cluster.hosts, SECTION.page_port
 
     assert open_ports(visitor, hosts["orchestration"], port) == [port]
     for name in NODES:

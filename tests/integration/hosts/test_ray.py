@@ -30,22 +30,24 @@ print("best", best.config["x"], *sorted({result.metrics["host"] for result in re
 """
 
 
-def test_a_tune_job_runs_on_both_hosts(configured: Configured) -> None:
-    done = configured.cluster.run_on_ray_head(JOB)
+def test_a_tune_job_runs_on_both_hosts(configured_cluster: Configured) -> None:
+    done = configured_cluster.cluster.run_on_ray_head(JOB)
 
     assert done.stdout.splitlines()[-1:] == ["best 3 development parameter1"], done.stderr
 
 
-def test_a_job_without_the_token_is_rejected(configured: Configured) -> None:
-    done = configured.cluster.run_on_ray_head("import ray; ray.init(); print('in')", token=False)
+def test_a_job_without_the_token_is_rejected(configured_cluster: Configured) -> None:
+    done = configured_cluster.cluster.run_on_ray_head("import ray; ray.init(); print('in')", token=False)
 
     assert done.returncode != 0
     assert "in" not in done.stdout.split()
     assert "token" in done.stderr
 
 
-def test_only_members_reach_the_ports_of_ray(configured: Configured, open_ports: Callable[..., list[int]]) -> None:
-    hosts = configured.cluster.hosts
+def test_only_members_reach_the_ports_of_ray(
+    configured_cluster: Configured, open_ports: Callable[..., list[int]]
+) -> None:
+    hosts = configured_cluster.cluster.hosts
     head = hosts["development"]
 
     assert open_ports(hosts["parameter1"], head, *PORTS)[:3] == [6379, 6380, 6381]
@@ -54,13 +56,13 @@ def test_only_members_reach_the_ports_of_ray(configured: Configured, open_ports:
         assert open_ports(outsider, hosts["parameter1"], *PORTS) == []
 
 
-def test_only_the_account_of_ray_can_read_the_token(configured: Configured) -> None:
+def test_only_the_account_of_ray_can_read_the_token(configured_cluster: Configured) -> None:
     for name in ("development", "parameter1"):
-        output = configured.cluster.hosts[name].run("stat", "--format=%U %a", "/etc/stargaze/ray_token").stdout
+        output = configured_cluster.cluster.hosts[name].run("stat", "--format=%U %a", "/etc/stargaze/ray_token").stdout
         assert output == "ray 600\n"
 
 
-def test_a_worker_that_was_off_joins_again(configured: Configured) -> None:
-    configured.cluster.hosts["parameter1"].power_cycle()
+def test_a_worker_that_was_off_joins_again(configured_cluster: Configured) -> None:
+    configured_cluster.cluster.hosts["parameter1"].power_cycle()
 
-    assert configured.cluster.play("ray.yml").code == 0  # ends when every member has joined
+    assert configured_cluster.cluster.play("ray.yml").code == 0  # ends when every member has joined

@@ -12,14 +12,14 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.hosts
 
 
-def test_a_dry_run_on_fresh_hosts_reports_changes_and_makes_none(configured: Configured) -> None:
-    assert configured.dry_run.code == 0, configured.dry_run.output
-    assert set(configured.dry_run.changed) == set(MEMBERS)
-    assert min(configured.dry_run.changed.values()) > 0
+def test_a_dry_run_on_fresh_hosts_reports_changes_and_makes_none(configured_cluster: Configured) -> None:
+    assert configured_cluster.dry_run.code == 0, configured_cluster.dry_run.output
+    assert set(configured_cluster.dry_run.changed) == set(MEMBERS)
+    assert min(configured_cluster.dry_run.changed.values()) > 0
 
 
-def test_a_second_run_changes_nothing(configured: Configured) -> None:
-    second = configured.cluster.play()
+def test_a_second_run_changes_nothing(configured_cluster: Configured) -> None:
+    second = configured_cluster.cluster.play()
 
     assert (second.code, second.changed) == (0, dict.fromkeys(MEMBERS, 0)), second.output
 
@@ -28,8 +28,8 @@ def test_a_dry_run_on_configured_hosts_reports_no_change(verbose_dry_run: Playbo
     assert (verbose_dry_run.code, verbose_dry_run.changed) == (0, dict.fromkeys(MEMBERS, 0)), verbose_dry_run.output
 
 
-def test_the_doctor_finds_every_part_of_every_machine_ok(configured: Configured) -> None:
-    checks = check_machines(SECTION, configured.cluster.state_dir)
+def test_the_doctor_finds_every_part_of_every_machine_ok(configured_cluster: Configured) -> None:
+    checks = check_machines(SECTION, configured_cluster.cluster.state_dir)
 
     assert [check for check in checks if check.state != "ok"] == []
     assert {check.name for check in checks} >= {
@@ -44,16 +44,16 @@ def test_the_doctor_finds_every_part_of_every_machine_ok(configured: Configured)
     }
 
 
-def test_no_secret_is_printed(configured: Configured, verbose_dry_run: PlaybookRun) -> None:
-    token = configured.cluster.state_dir.ray_token.read_text()
+def test_no_secret_is_printed(configured_cluster: Configured, verbose_dry_run: PlaybookRun) -> None:
+    token = configured_cluster.cluster.state_dir.ray_token.read_text()
 
-    for run in (configured.first, verbose_dry_run):
+    for run in (configured_cluster.first, verbose_dry_run):
         assert token not in run.output
         assert "SWMTKN" not in run.output
 
 
-def test_the_firewall_is_active_after_a_power_cut(configured: Configured) -> None:
-    host = configured.cluster.hosts["parameter1"]
+def test_the_firewall_is_active_after_a_power_cut(configured_cluster: Configured) -> None:
+    host = configured_cluster.cluster.hosts["parameter1"]
 
     host.power_cycle()
     host.wait()
@@ -62,8 +62,8 @@ def test_the_firewall_is_active_after_a_power_cut(configured: Configured) -> Non
     assert host.run("systemctl", "is-enabled", "docker", "stargaze-ray").stdout.split() == ["enabled", "enabled"]
 
 
-def test_a_firewall_that_excludes_the_controller_is_rolled_back(configured: Configured) -> None:
-    cluster = configured.cluster
+def test_a_firewall_that_excludes_the_controller_is_rolled_back(configured_cluster: Configured) -> None:
+    cluster = configured_cluster.cluster
     other_controller = {"stargaze_ssh_from": ["203.0.113.0/24"], "firewall_rollback_delay": 10}
 
     locked = cluster.play("base.yml", "--limit", "orchestration", **other_controller)

@@ -34,8 +34,8 @@ def serves(host: Host, port: int) -> bool:
     return host.run("python3", "-c", script, check=False).returncode == 0
 
 
-def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> None:
-    descriptions = nodes(configured.cluster)
+def test_both_hosts_are_ready_and_one_of_two_manages(configured_cluster: Configured) -> None:
+    descriptions = nodes(configured_cluster.cluster)
 
     assert [
         (node["Description"]["Hostname"], node["Spec"]["Role"], node["Status"]["State"]) for node in descriptions
@@ -47,8 +47,8 @@ def test_both_hosts_are_ready_and_one_of_two_manages(configured: Configured) -> 
     assert [node["Status"]["Addr"] for node in descriptions] == ["10.78.0.21", "10.78.0.22"]
 
 
-def test_two_managers_are_rejected_before_anything_is_changed(configured: Configured) -> None:
-    cluster = configured.cluster
+def test_two_managers_are_rejected_before_anything_is_changed(configured_cluster: Configured) -> None:
+    cluster = configured_cluster.cluster
     more = cluster.store.root / "two-managers.json"
     more.write_text(json.dumps({"all": {"children": {"swarm_managers": {"hosts": {"production2": None}}}}}))
 
@@ -60,9 +60,9 @@ def test_two_managers_are_rejected_before_anything_is_changed(configured: Config
 
 
 def test_only_production_nodes_reach_the_ports_of_swarm(
-    configured: Configured, open_ports: Callable[..., list[int]]
+    configured_cluster: Configured, open_ports: Callable[..., list[int]]
 ) -> None:
-    hosts = configured.cluster.hosts
+    hosts = configured_cluster.cluster.hosts
 
     ports = (2375, 2376, 2377, 7946)
     assert open_ports(hosts["production2"], hosts["production1"], *ports) == [2377, 7946]
@@ -71,9 +71,9 @@ def test_only_production_nodes_reach_the_ports_of_swarm(
 
 
 def test_a_published_port_is_reachable_only_if_it_is_the_port_of_the_page(
-    configured: Configured, open_ports: Callable[..., list[int]]
+    configured_cluster: Configured, open_ports: Callable[..., list[int]]
 ) -> None:
-    hosts = configured.cluster.hosts
+    hosts = configured_cluster.cluster.hosts
     engine = hosts["production2"]
     # An image of the host's own Python: the lab has no registry.
     engine.run(
@@ -101,9 +101,11 @@ def test_a_published_port_is_reachable_only_if_it_is_the_port_of_the_page(
         engine.run("docker", "rmi", "python")
 
 
-def test_a_manager_leaves_the_swarm_without_losing_the_majority_and_can_join_again(configured: Configured) -> None:
+def test_a_manager_leaves_the_swarm_without_losing_the_majority_and_can_join_again(
+    configured_cluster: Configured,
+) -> None:
     """One of two managers leaves: if it were only switched off, the Swarm would have no majority left."""
-    cluster, messages = configured.cluster, list[str]()
+    cluster, messages = configured_cluster.cluster, list[str]()
     stays, leaves = find_ssh_hosts(SECTION, cluster.state_dir, "production")
     cluster.hosts["production1"].run("docker", "node", "promote", "production2")
     wait_for(lambda: nodes(cluster)[1].get("ManagerStatus", {}).get("Reachability") == "reachable", 60)
@@ -121,8 +123,8 @@ def test_a_manager_leaves_the_swarm_without_losing_the_majority_and_can_join_aga
     ]
 
 
-def test_a_rebuilt_node_joins_the_swarm_again(configured: Configured) -> None:
-    cluster = configured.cluster
+def test_a_rebuilt_node_joins_the_swarm_again(configured_cluster: Configured) -> None:
+    cluster = configured_cluster.cluster
     before = {node["ID"] for node in nodes(cluster)}
 
     cluster.boot("production2")

@@ -23,7 +23,7 @@ def all_answered(counts: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def deployed(workspace: Workspace) -> Workspace:
+def deployed_release(workspace: Workspace) -> Workspace:
     """The first release on both hosts."""
     workspace.run("deploy", workspace.a[:12])
     return workspace
@@ -34,9 +34,9 @@ def everywhere(digest: str) -> dict[str, str]:
     return dict.fromkeys(ADDRESSES, digest)
 
 
-def test_one_command_starts_page_and_workers_on_both_hosts(deployed: Workspace) -> None:
-    assert deployed.served_bundles() == everywhere(deployed.a)
-    status = deployed.run("status", "--json").json
+def test_one_command_starts_page_and_workers_on_both_hosts(deployed_release: Workspace) -> None:
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    status = deployed_release.run("status", "--json").json
     services = {row["service"]: (row["running"], row["desired"], row["state"]) for row in status["services"]}
     assert services == {
         "web": (2, 2, "ok"),
@@ -45,42 +45,42 @@ def test_one_command_starts_page_and_workers_on_both_hosts(deployed: Workspace) 
         "results": (1, 1, "ok"),
     }
     assert [(row["machine"], row["role"], row["state"], row["release"], row["page"]) for row in status["machines"]] == [
-        ("production1", "manager", "ready", deployed.a[:12], "ready"),
-        ("production2", "worker", "ready", deployed.a[:12], "ready"),
+        ("production1", "manager", "ready", deployed_release.a[:12], "ready"),
+        ("production2", "worker", "ready", deployed_release.a[:12], "ready"),
     ]
 
 
-def test_a_second_deploy_changes_nothing_and_takes_less_than_ten_seconds(deployed: Workspace) -> None:
-    before, began = deployed.tasks(), time.monotonic()
+def test_a_second_deploy_changes_nothing_and_takes_less_than_ten_seconds(deployed_release: Workspace) -> None:
+    before, began = deployed_release.tasks(), time.monotonic()
 
-    completed = deployed.run("deploy", deployed.a[:12])
+    completed = deployed_release.run("deploy", deployed_release.a[:12])
 
     assert "nothing to do" in completed.out
-    assert deployed.tasks() == before
+    assert deployed_release.tasks() == before
     assert time.monotonic() - began < 10
 
 
-def test_no_secret_is_visible_outside_a_container(deployed: Workspace) -> None:
+def test_no_secret_is_visible_outside_a_container(deployed_release: Workspace) -> None:
     """Neither in a service definition, nor in the environment of a container, nor in the local files of the delivery."""
     path = "/run/secrets/broker"
     find = "docker exec $(docker ps -q --filter label=com.docker.swarm.service.name=stargaze_web) cat " + path
-    password = deployed.manager.run("sh", "-c", find).stdout.strip()
-    inspected = deployed.manager.run(
+    password = deployed_release.manager.run("sh", "-c", find).stdout.strip()
+    inspected = deployed_release.manager.run(
         "sh", "-c", "docker service inspect $(docker service ls -q); docker inspect $(docker ps -q)"
     )
 
     assert len(password) == 48
     assert password not in inspected.stdout
-    texts = [path.read_text(errors="replace") for path in (deployed.store.root / "delivery").glob("*")]
+    texts = [path.read_text(errors="replace") for path in (deployed_release.store.root / "delivery").glob("*")]
     assert texts
     assert not [text for text in texts if password in text]
 
 
-def test_containers_run_without_privileges_on_a_read_only_root(deployed: Workspace) -> None:
-    ids = deployed.manager.run(
+def test_containers_run_without_privileges_on_a_read_only_root(deployed_release: Workspace) -> None:
+    ids = deployed_release.manager.run(
         "sh", "-c", "docker ps -q --filter label=com.docker.stack.namespace=stargaze"
     ).stdout.split()
-    containers = json.loads(deployed.manager.run("docker", "inspect", *ids).stdout)
+    containers = json.loads(deployed_release.manager.run("docker", "inspect", *ids).stdout)
 
     assert len(containers) >= 3
     for container in containers:
@@ -90,71 +90,73 @@ def test_containers_run_without_privileges_on_a_read_only_root(deployed: Workspa
         assert container["Config"]["User"] not in ("", "root", "0"), container["Name"]
 
 
-def test_the_image_is_small_and_has_no_compiler(deployed: Workspace) -> None:
+def test_the_image_is_small_and_has_no_compiler(deployed_release: Workspace) -> None:
     web = "docker ps -q --filter label=com.docker.swarm.service.name=stargaze_web"
     image = "docker inspect --format '{{.Image}}' $(" + web + ")"
-    size = deployed.manager.run("sh", "-c", "docker image inspect --format '{{.Size}}' $(" + image + ")").stdout
+    size = deployed_release.manager.run("sh", "-c", "docker image inspect --format '{{.Size}}' $(" + image + ")").stdout
     tools = "docker exec $(" + web + ") sh -c 'command -v python gcc g++ cc make'"
-    result = deployed.manager.run("sh", "-c", tools + "; true").stdout.split()
+    result = deployed_release.manager.run("sh", "-c", tools + "; true").stdout.split()
 
     assert int(size) < 450e6
     assert result == ["/opt/stargaze/bin/python"]
 
 
 def test_a_new_bundle_is_served_within_seconds_without_restarts_or_failed_requests(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
-    before, began = deployed.tasks(), time.monotonic()
+    before, began = deployed_release.tasks(), time.monotonic()
 
-    completed = deployed.run("deploy", deployed.b[:12], "--json").json
+    completed = deployed_release.run("deploy", deployed_release.b[:12], "--json").json
 
     took = time.monotonic() - began
-    assert deployed.served_bundles() == everywhere(deployed.b)
-    assert deployed.tasks() == before
+    assert deployed_release.served_bundles() == everywhere(deployed_release.b)
+    assert deployed_release.tasks() == before
     counts = load.end()
     assert all_answered(counts), counts
-    assert completed["release"]["digest"] == deployed.b
+    assert completed["release"]["digest"] == deployed_release.b
     assert took < 30, took
 
 
-def test_a_dry_run_names_the_release_and_changes_no_task(deployed: Workspace) -> None:
-    before = deployed.tasks()
+def test_a_dry_run_names_the_release_and_changes_no_task(deployed_release: Workspace) -> None:
+    before = deployed_release.tasks()
 
-    changes = deployed.run("deploy", deployed.a[:12], "--dry-run", "--json").json
+    changes = deployed_release.run("deploy", deployed_release.a[:12], "--dry-run", "--json").json
 
     actions = {row["resource"]: row["action"] for row in changes}
-    assert actions[f"release of bundle {deployed.a[:12]}"] == "create"
-    assert (deployed.tasks(), deployed.served_bundles()) == (before, everywhere(deployed.b))
+    assert actions[f"release of bundle {deployed_release.a[:12]}"] == "create"
+    assert (deployed_release.tasks(), deployed_release.served_bundles()) == (before, everywhere(deployed_release.b))
 
 
-def test_a_rollback_fails_no_request(deployed: Workspace, load: Load) -> None:
-    deployed.run("rollback")
+def test_a_rollback_fails_no_request(deployed_release: Workspace, load: Load) -> None:
+    deployed_release.run("rollback")
 
-    assert deployed.served_bundles() == everywhere(deployed.a)
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
     counts = load.end()
     assert all_answered(counts), counts
-    kinds = [row["kind"] for row in deployed.run("releases", "--json").json]
+    kinds = [row["kind"] for row in deployed_release.run("releases", "--json").json]
     assert kinds[:2] == ["rollback", "deploy"]
 
 
 def test_a_bundle_with_wrong_predictions_is_rejected_and_production_does_not_change(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
-    before = deployed.tasks()
+    before = deployed_release.tasks()
 
-    completed = deployed.run("deploy", deployed.bad[:12], code=None)
+    completed = deployed_release.run("deploy", deployed_release.bad[:12], code=None)
 
     assert completed.code == 5
     assert "for the prototype row" in completed.err
-    assert deployed.served_bundles() == everywhere(deployed.a)
-    assert deployed.tasks() == before
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.tasks() == before
     counts = load.end()
     assert all_answered(counts), counts
 
 
-def test_an_unsigned_push_is_rejected_by_the_host_itself(deployed: Workspace, load: Load, tmp_path: Path) -> None:
-    known = deployed.folder / "store" / "infra" / "stargaze" / "known_hosts"
-    ssh = ["ssh", "-i", str(deployed.key), "-o", f"UserKnownHostsFile={known}"]
+def test_an_unsigned_push_is_rejected_by_the_host_itself(
+    deployed_release: Workspace, load: Load, tmp_path: Path
+) -> None:
+    known = deployed_release.folder / "store" / "infra" / "stargaze" / "known_hosts"
+    ssh = ["ssh", "-i", str(deployed_release.key), "-o", f"UserKnownHostsFile={known}"]
     ssh += ["-o", "HostKeyAlias=production2", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
     identity = {f"GIT_{who}_{what}": "a@b.invalid" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **identity, "GIT_SSH_COMMAND": shlex.join(ssh), "GIT_CONFIG_GLOBAL": os.devnull}
@@ -173,62 +175,66 @@ def test_an_unsigned_push_is_rejected_by_the_host_itself(deployed: Workspace, lo
     assert pushed.returncode != 0
     assert "is not signed by an allowed signer" in pushed.stderr
     assert git("ls-remote", url, "main").stdout == before != ""
-    assert deployed.served_bundles() == everywhere(deployed.a)
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
     counts = load.end()
     assert all_answered(counts), counts
 
 
-def test_scale_changes_a_service_and_the_next_deploy_restores_the_configured_number(deployed: Workspace) -> None:
-    rows = deployed.run("scale", "worker=3", "--json").json
-    rejected = deployed.run("scale", "web=4", code=2)
-    deployed.run("deploy", deployed.a[:12])
-    status = deployed.run("status", "--json").json
+def test_scale_changes_a_service_and_the_next_deploy_restores_the_configured_number(
+    deployed_release: Workspace,
+) -> None:
+    rows = deployed_release.run("scale", "worker=3", "--json").json
+    rejected = deployed_release.run("scale", "web=4", code=2)
+    deployed_release.run("deploy", deployed_release.a[:12])
+    status = deployed_release.run("status", "--json").json
 
     assert {row["service"]: row["running"] for row in rows}["worker"] == 3
     assert "one replica per node" in rejected.err
     assert {row["service"]: row["running"] for row in status["services"]}["worker"] == 2
 
 
-def test_logs_of_services_can_be_read(deployed: Workspace) -> None:
-    assert '"process": "worker"' in deployed.run("logs", "worker").err  # written by the process itself
-    assert deployed.run("logs", "broker").code == 0
-    assert "Did you mean worker?" in deployed.run("logs", "wroker", code=2).err
+def test_logs_of_services_can_be_read(deployed_release: Workspace) -> None:
+    assert '"process": "worker"' in deployed_release.run("logs", "worker").err  # written by the process itself
+    assert deployed_release.run("logs", "broker").code == 0
+    assert "Did you mean worker?" in deployed_release.run("logs", "wroker", code=2).err
 
 
 def test_services_that_do_not_become_ready_are_rolled_back_and_the_command_fails(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
     """A page with too little memory never becomes ready, although the command of Docker succeeds."""
-    before = deployed.run("status", "--json").json["services"]
+    before = deployed_release.run("status", "--json").json["services"]
 
-    completed = deployed.run("deploy", deployed.b[:12], code=None, STARGAZE_DEPLOY_WEB_MEMORY="0.05")
+    completed = deployed_release.run("deploy", deployed_release.b[:12], code=None, STARGAZE_DEPLOY_WEB_MEMORY="0.05")
 
     assert completed.code == 5, completed.err
     assert "web" in completed.err
-    assert f"release {deployed.a[:12]} serves as before" in completed.err
+    assert f"release {deployed_release.a[:12]} serves as before" in completed.err
     counts = load.end()
     assert all_answered(counts), counts
-    assert deployed.served_bundles() == everywhere(deployed.a)
-    assert deployed.run("status", "--json").json["services"] == before
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.run("status", "--json").json["services"] == before
 
 
 def test_changed_services_are_updated_one_after_the_other_without_failed_requests(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
-    deployed.run("deploy", deployed.a[:12], STARGAZE_DEPLOY_WEB_MEMORY="0.9", STARGAZE_DEPLOY_WORKER_MEMORY="1.9")
+    deployed_release.run(
+        "deploy", deployed_release.a[:12], STARGAZE_DEPLOY_WEB_MEMORY="0.9", STARGAZE_DEPLOY_WORKER_MEMORY="1.9"
+    )
 
     counts = load.end()
     assert all_answered(counts), counts
-    assert deployed.served_bundles() == everywhere(deployed.a)
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
 
 
-def test_rotating_secrets_loses_no_accepted_request(deployed: Workspace, load: Load) -> None:
-    deployed.run("deploy", "--rotate-secrets")
+def test_rotating_secrets_loses_no_accepted_request(deployed_release: Workspace, load: Load) -> None:
+    deployed_release.run("deploy", "--rotate-secrets")
 
     counts = load.end()
     assert counts["lost"] == 0, counts
     assert counts["answered"] == counts["accepted"] > 0, counts
-    names = deployed.manager.run("docker", "secret", "ls", "--format", "{{.Name}}").stdout.split()
+    names = deployed_release.manager.run("docker", "secret", "ls", "--format", "{{.Name}}").stdout.split()
     assert len({name.rpartition("_")[2] for name in names}) == 1
-    assert deployed.served_bundles() == everywhere(deployed.a)
-    assert "nothing to do" in deployed.run("deploy", deployed.a[:12]).out
+    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert "nothing to do" in deployed_release.run("deploy", deployed_release.a[:12]).out

@@ -16,7 +16,7 @@ DELIVERY = 10.0
 
 
 @pytest.fixture(scope="module")
-def deployed(workspace: Workspace) -> Workspace:
+def deployed_release(workspace: Workspace) -> Workspace:
     """A release on both hosts."""
     workspace.run("deploy", workspace.a[:12])
     return workspace
@@ -29,46 +29,46 @@ def is_ok(workspace: Workspace) -> bool:
 
 @pytest.mark.kills
 def test_a_deploy_killed_at_any_moment_fails_no_request_and_the_next_deploy_succeeds(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
     for number, moment in enumerate(kill_moments(DELIVERY, seed=8)):
-        bundle = deployed.a if number % 2 else deployed.b
-        with deployed.started("deploy", bundle[:12]):
+        bundle = deployed_release.a if number % 2 else deployed_release.b
+        with deployed_release.started("deploy", bundle[:12]):
             time.sleep(moment)
-        deployed.run("deploy", bundle[:12])
-        assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, bundle), moment
+        deployed_release.run("deploy", bundle[:12])
+        assert deployed_release.served_bundles() == dict.fromkeys(ADDRESSES, bundle), moment
 
     counts = load.end()
 
     assert counts["accepted"] == counts["sent"] == counts["answered"] > 0, counts
-    deployed.run("deploy", deployed.a[:12])
+    deployed_release.run("deploy", deployed_release.a[:12])
 
 
 def test_a_killed_docker_engine_restarts_with_its_containers_and_no_accepted_request_is_lost(
-    deployed: Workspace, load: Load
+    deployed_release: Workspace, load: Load
 ) -> None:
     """The engine on the host without queue and results: meanwhile the other host answers alone."""
     time.sleep(3)  # requests are being answered
-    host = deployed.hosts["production2"]
+    host = deployed_release.hosts["production2"]
 
     host.run("systemctl", "kill", "--signal=KILL", "docker")
-    wait_for(lambda: all(deployed.served_bundles().values()), 180)
+    wait_for(lambda: all(deployed_release.served_bundles().values()), 180)
     counts = load.end()
 
     assert counts["lost"] == counts["job_failed"] == 0 < counts["accepted"], counts
-    wait_for(lambda: is_ok(deployed), 180)
-    assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)
+    wait_for(lambda: is_ok(deployed_release), 180)
+    assert deployed_release.served_bundles() == dict.fromkeys(ADDRESSES, deployed_release.a)
 
 
-def test_the_drill_finds_that_every_expectation_holds(deployed: Workspace) -> None:
+def test_the_drill_finds_that_every_expectation_holds(deployed_release: Workspace) -> None:
     """It kills a worker, a page process, the queue and a deploy, and stops an engine, all under load."""
-    rejected = deployed.run("drill", "another", code=2)
+    rejected = deployed_release.run("drill", "another", code=2)
 
-    completed = deployed.run("drill", "stargaze", "--json")
+    completed = deployed_release.run("drill", "stargaze", "--json")
 
     assert "this cluster is named stargaze, not another" in rejected.err
     assert [row["fault"] for row in completed.json] == ["worker", "web", "broker", "node", "deploy"]
     assert all(row["passed"] for row in completed.json), completed.json
     assert all(row["counts"]["answered"] > 0 for row in completed.json)
-    assert is_ok(deployed)
-    assert deployed.served_bundles() == dict.fromkeys(ADDRESSES, deployed.a)
+    assert is_ok(deployed_release)
+    assert deployed_release.served_bundles() == dict.fromkeys(ADDRESSES, deployed_release.a)

@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceW
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with servers(tmp_path_factory.mktemp("servers")) as both, pytest.MonkeyPatch.context() as patch:
         for name, value in both.environment.items():
             patch.setenv(name, value)
@@ -47,9 +47,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 @pytest.fixture
-def section(running: Servers) -> ServeSection:
+def section(running_servers: Servers) -> ServeSection:
     return ServeSection(
-        broker_url=running.broker_url, results_url=running.results_url, time_limit=120.0, worker_processes=1
+        broker_url=running_servers.broker_url,
+        results_url=running_servers.results_url,
+        time_limit=120.0,
+        worker_processes=1,
     )
 
 
@@ -246,23 +249,23 @@ def test_a_message_that_kills_whole_workers_becomes_a_dead_letter(
         assert count_messages(connection) == 0
 
 
-def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, running: Servers) -> None:
+def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, running_servers: Servers) -> None:
     queue.submit(PredictionRequest(("before/silence",)))
-    running.broker.send(signal.SIGSTOP)
+    running_servers.broker.send(signal.SIGSTOP)
     started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
             queue.submit(PredictionRequest(("during/silence",)))
         assert time.monotonic() - started < 10
     finally:
-        running.broker.send(signal.SIGCONT)
+        running_servers.broker.send(signal.SIGCONT)
 
 
 def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
-    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+    queue: CeleryPredictionQueue, running_servers: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     accepted = queue.submit(PredictionRequest(("accepted/one",)))
-    running.broker.stop(signal.SIGKILL)
+    running_servers.broker.stop(signal.SIGKILL)
     started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the queue cannot be written"):
@@ -270,7 +273,7 @@ def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
         assert time.monotonic() - started < 10
         assert queue.get(accepted.id) is not None
     finally:
-        running.broker.start()
+        running_servers.broker.start()
 
     worker()
 
@@ -279,23 +282,23 @@ def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
 
 
 def test_a_worker_survives_a_restart_of_the_broker(
-    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+    queue: CeleryPredictionQueue, running_servers: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
-    running.broker.stop()
-    running.broker.start()
+    running_servers.broker.stop()
+    running_servers.broker.start()
     wait_for(lambda: is_ready(queue))
 
     assert wait_for_end(queue, queue.submit(PredictionRequest(("after/restart",)))).state == "done"
 
 
 def test_an_unreachable_result_store_is_a_quick_error_and_answers_wait_for_it(
-    queue: CeleryPredictionQueue, running: Servers, worker: Callable[[], ChildProcess]
+    queue: CeleryPredictionQueue, running_servers: Servers, worker: Callable[[], ChildProcess]
 ) -> None:
     worker()
     slow = queue.submit(PredictionRequest(("be/slower",)))
     wait_for(lambda: (queue.get(slow.id) or slow).state == "running")
-    running.results.stop(signal.SIGKILL)
+    running_servers.results.stop(signal.SIGKILL)
     started = time.monotonic()
     try:
         with pytest.raises(ExternalError, match="the result store cannot be reached"):
@@ -303,13 +306,13 @@ def test_an_unreachable_result_store_is_a_quick_error_and_answers_wait_for_it(
         assert time.monotonic() - started < 10
         time.sleep(2.0)  # until the answer could not be stored
     finally:
-        running.results.start()
+        running_servers.results.start()
 
     assert wait_for_end(queue, slow).state == "done"
 
 
-def test_no_password_is_in_the_environment(section: ServeSection, running: Servers, store: Store) -> None:
-    password = Path(running.environment["STARGAZE_BROKER_PASSWORD_FILE"]).read_text().strip()
+def test_no_password_is_in_the_environment(section: ServeSection, running_servers: Servers, store: Store) -> None:
+    password = Path(running_servers.environment["STARGAZE_BROKER_PASSWORD_FILE"]).read_text().strip()
 
     assert password not in json.dumps(to_environment(section, store))
     assert password in create_celery_app(section, store).conf.broker_url

@@ -31,7 +31,7 @@ class FakePool:
 
 
 @pytest.fixture
-def acknowledged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def acknowledged_ids(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of acknowledged messages."""
     ids = list[str]()
     monkeypatch.setattr(batching.SimpleRequest, "from_request", staticmethod(lambda message: message))
@@ -54,42 +54,42 @@ def connect(batch_task: BatchTask, pool: FakePool) -> None:
     batch_task.Strategy(task, SimpleNamespace(use_fast_trace_task=True), consumer)
 
 
-def test_waiting_jobs_are_one_batch_for_the_next_free_process(acknowledged: list[str]) -> None:
+def test_waiting_jobs_are_one_batch_for_the_next_free_process(acknowledged_ids: list[str]) -> None:
     batch_task, pool = BatchTask(), FakePool()
     connect(batch_task, pool)
 
     for name in ("a", "b", "c"):
-        batch_task.flush([message(name, acknowledged)])
+        batch_task.flush([message(name, acknowledged_ids)])
     pool.finish(0)
 
     assert [batch["ids"] for batch in pool.batches] == [["a"], ["b", "c"]]
-    assert acknowledged == ["a"]
+    assert acknowledged_ids == ["a"]
 
 
-def test_a_batch_that_was_dropped_with_its_connection_blocks_no_process(acknowledged: list[str]) -> None:
+def test_a_batch_that_was_dropped_with_its_connection_blocks_no_process(acknowledged_ids: list[str]) -> None:
     """Celery drops what it has not yet passed to a process; the broker delivers it again."""
     batch_task, pool = BatchTask(), FakePool()
     connect(batch_task, pool)
-    batch_task.flush([message("dropped", acknowledged)])
-    batch_task.flush([message("waits", acknowledged)])
+    batch_task.flush([message("dropped", acknowledged_ids)])
+    batch_task.flush([message("waits", acknowledged_ids)])
 
     connect(batch_task, pool)
-    batch_task.flush([message("dropped", acknowledged), message("waits", acknowledged)])
+    batch_task.flush([message("dropped", acknowledged_ids), message("waits", acknowledged_ids)])
     pool.finish(1)
-    batch_task.flush([message("new", acknowledged)])
+    batch_task.flush([message("new", acknowledged_ids)])
 
     assert [batch["ids"] for batch in pool.batches] == [["dropped"], ["dropped", "waits"], ["new"]]
-    assert acknowledged == ["dropped", "waits"]
+    assert acknowledged_ids == ["dropped", "waits"]
 
 
-def test_a_late_batch_of_an_earlier_connection_frees_no_process(acknowledged: list[str]) -> None:
+def test_a_late_batch_of_an_earlier_connection_frees_no_process(acknowledged_ids: list[str]) -> None:
     batch_task, pool = BatchTask(), FakePool()
     connect(batch_task, pool)
-    batch_task.flush([message("slow", acknowledged)])
+    batch_task.flush([message("slow", acknowledged_ids)])
 
     connect(batch_task, pool)
-    batch_task.flush([message("slow", acknowledged)])
+    batch_task.flush([message("slow", acknowledged_ids)])
     pool.finish(0)
-    batch_task.flush([message("next", acknowledged)])
+    batch_task.flush([message("next", acknowledged_ids)])
 
     assert [batch["ids"] for batch in pool.batches] == [["slow"], ["slow"]]

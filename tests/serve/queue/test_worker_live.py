@@ -92,14 +92,14 @@ def github() -> Iterator[FakeGithub]:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
+def silent_server() -> Iterator[str]:
     """A socket that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
-def closed() -> str:
+def closed_port() -> str:
     """A port that no process listens on."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -269,10 +269,10 @@ def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, gi
 
 
 def test_an_unreachable_github_is_detected_in_seconds(
-    bundle: Bundle, store: Store, closed: str, github: FakeGithub
+    bundle: Bundle, store: Store, closed_port: str, github: FakeGithub
 ) -> None:
     clock = Clock()
-    lookup = create_lookup(bundle, closed, store, clock=clock)
+    lookup = create_lookup(bundle, closed_port, store, clock=clock)
 
     before = time.monotonic()
     result = lookup.find(["own/name", "own/other"], NOW)
@@ -298,9 +298,11 @@ def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, sto
 
 @pytest.mark.real  # it waits for seconds
 @pytest.mark.parametrize("token", ["good", ""])
-def test_an_unresponsive_github_delays_only_one_batch(bundle: Bundle, store: Store, silent: str, token: str) -> None:
+def test_an_unresponsive_github_delays_only_one_batch(
+    bundle: Bundle, store: Store, silent_server: str, token: str
+) -> None:
     known = str(bundle.known["full_name"].iloc[0])
-    lookup = create_lookup(bundle, silent, store, token)
+    lookup = create_lookup(bundle, silent_server, store, token)
 
     before = time.monotonic()
     result = lookup.find(["own/name", "own/other", known], NOW)

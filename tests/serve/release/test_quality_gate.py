@@ -36,13 +36,15 @@ class NoisyPredictor:
         return Estimate(predicted, zeros, zeros, zeros.astype(str))
 
 
-def test_a_worse_challenger_is_detected_on_the_same_repositories(plausible: Callable[..., pd.DataFrame]) -> None:
-    comparison = compare_predictors(NoisyPredictor(0.6, 1), NoisyPredictor(0.4, 2), plausible(4000))
+def test_a_worse_challenger_is_detected_on_the_same_repositories(
+    make_repositories: Callable[..., pd.DataFrame],
+) -> None:
+    comparison = compare_predictors(NoisyPredictor(0.6, 1), NoisyPredictor(0.4, 2), make_repositories(4000))
 
     assert comparison.is_worse
     assert comparison.challenger_rmsle == pytest.approx(0.6, rel=0.15)
     assert comparison.champion_rmsle == pytest.approx(0.4, rel=0.15)
-    assert not compare_predictors(NoisyPredictor(0.4, 1), NoisyPredictor(0.6, 2), plausible(4000)).is_worse
+    assert not compare_predictors(NoisyPredictor(0.4, 1), NoisyPredictor(0.6, 2), make_repositories(4000)).is_worse
 
 
 def test_noise_rarely_counts_as_worse() -> None:
@@ -72,10 +74,10 @@ def test_repositories_of_one_owner_are_one_cluster() -> None:
     assert clustered.owners == 40
 
 
-def test_only_repositories_held_out_by_both_are_compared(plausible: Callable[..., pd.DataFrame]) -> None:
+def test_only_repositories_held_out_by_both_are_compared(make_repositories: Callable[..., pd.DataFrame]) -> None:
     other = replace(FeaturesSection(), seed=7, test_size=0.4)
     challenger, champion = NoisyPredictor(0.5, 1), NoisyPredictor(0.5, 2, split=other)
-    repositories = plausible(4000, full_name=[f"owner{number}/x" for number in range(4000)])
+    repositories = make_repositories(4000, full_name=[f"owner{number}/x" for number in range(4000)])
 
     compare_predictors(challenger, champion, repositories)
 
@@ -97,17 +99,17 @@ def test_a_prediction_that_is_not_finite_counts_as_worse(value: float) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_the_error_names_the_bundle_whose_prediction_is_not_finite(
-    plausible: Callable[..., pd.DataFrame], value: float
+    make_repositories: Callable[..., pd.DataFrame], value: float
 ) -> None:
     with pytest.raises(DifferenceFoundError, match=r"^the bundle predicts no finite number for \d+ of"):
-        compare_predictors(NoisyPredictor(value, 1), NoisyPredictor(0.5, 2), plausible(4000))
+        compare_predictors(NoisyPredictor(value, 1), NoisyPredictor(0.5, 2), make_repositories(4000))
     with pytest.raises(DifferenceFoundError, match=r"^the bundle in production predicts no finite number"):
-        compare_predictors(NoisyPredictor(0.5, 1), NoisyPredictor(value, 2), plausible(4000))
+        compare_predictors(NoisyPredictor(0.5, 1), NoisyPredictor(value, 2), make_repositories(4000))
 
 
-def test_too_few_owners_is_an_error(plausible: Callable[..., pd.DataFrame]) -> None:
+def test_too_few_owners_is_an_error(make_repositories: Callable[..., pd.DataFrame]) -> None:
     with pytest.raises(DifferenceFoundError, match="owners were held out by both"):
-        compare_predictors(NoisyPredictor(0.5, 1), NoisyPredictor(0.5, 2), plausible(60))
+        compare_predictors(NoisyPredictor(0.5, 1), NoisyPredictor(0.5, 2), make_repositories(60))
 
 
 def test_a_bundle_is_not_worse_than_itself_on_its_own_repositories(bundle_folder: Path, store: Store) -> None:

@@ -115,32 +115,32 @@ def test_without_a_release_the_error_names_deploy(store: Store) -> None:
     assert excinfo.value.hint == "stargaze deploy"
 
 
-def test_an_invalid_bundle_is_not_served(released: Store, tmp_path: Path) -> None:
+def test_an_invalid_bundle_is_not_served(released_store: Store, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
-    shutil.copytree(released.current.resolve(), changed)
+    shutil.copytree(released_store.current.resolve(), changed)
     (changed / "known.parquet").write_bytes(b"else")
-    released.current.unlink()
-    released.current.symlink_to(changed)
+    released_store.current.unlink()
+    released_store.current.symlink_to(changed)
 
-    with pytest.raises(BadBundleError), serving(SECTION, released):
+    with pytest.raises(BadBundleError), serving(SECTION, released_store):
         pass
 
 
-def test_a_port_in_use_is_reported_before_anything_starts(released: Store) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(released_store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         section = ServeSection(port=other.getsockname()[1])
-        with pytest.raises(UsageError, match="is in use"), serving(section, released):
+        with pytest.raises(UsageError, match="is in use"), serving(section, released_store):
             pass
 
-    assert not log_folder(released).exists()
+    assert not log_folder(released_store).exists()
 
 
-def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: Store) -> None:
+def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released_store: Store) -> None:
     started: list[int] = []
 
     def kill_the_worker(_url: str) -> None:
         # Other tests may run servers at the same time; this one runs in this store.
-        pids = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released.root]
+        pids = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released_store.root]
         started.extend(pids)
         os.kill(
             next(pid for pid in pids if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
@@ -148,16 +148,16 @@ def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released: St
         )
 
     with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as excinfo:
-        serve(SECTION, released, announce=kill_the_worker)
+        serve(SECTION, released_store, announce=kill_the_worker)
 
     assert "worker: " in excinfo.value.message
-    assert str(log_folder(released)) in excinfo.value.hint
+    assert str(log_folder(released_store)) in excinfo.value.hint
     wait_for(lambda: not any(is_alive(pid) for pid in started))
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_no_process_outlives_the_supervisor(released: Store, sent: signal.Signals, code: int) -> None:
-    command = [sys.executable, "-c", SUPERVISOR, str(released.root)]
+def test_no_process_outlives_the_supervisor(released_store: Store, sent: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-c", SUPERVISOR, str(released_store.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
         url = supervisor.stdout.readline().strip()

@@ -99,7 +99,7 @@ def create_deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def deployed(deployer: Deployer) -> Deployer:
+def serving_deployer(deployer: Deployer) -> Deployer:
     """A store whose first release serves."""
     deployer.deploy("good 1")
     deployer.swarm.changes.clear()
@@ -134,259 +134,281 @@ def test_image_and_secrets_come_before_the_release_and_services_last(deployer: D
     assert load_verified_stack(deployer.store) is not None
 
 
-def test_deploying_the_same_again_does_nothing(deployed: Deployer) -> None:
-    before = deployed.production_state()
+def test_deploying_the_same_again_does_nothing(serving_deployer: Deployer) -> None:
+    before = serving_deployer.production_state()
 
-    completed = deployed.deploy("good 1")
+    completed = serving_deployer.deploy("good 1")
 
     assert not completed.changed
-    assert deployed.swarm.changes == deployed.notes == []
-    assert deployed.production_state() == before
+    assert serving_deployer.swarm.changes == serving_deployer.notes == []
+    assert serving_deployer.production_state() == before
 
 
-def test_a_new_model_changes_no_service(deployed: Deployer) -> None:
-    completed = deployed.deploy("good 2")
+def test_a_new_model_changes_no_service(serving_deployer: Deployer) -> None:
+    completed = serving_deployer.deploy("good 2")
 
-    assert sorted(deployed.swarm.changes) == [f"{name}: accept a release" for name in BOTH]
+    assert sorted(serving_deployer.swarm.changes) == [f"{name}: accept a release" for name in BOTH]
     assert completed.changed
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
 
-def test_a_new_config_changes_services_and_pushes_no_release(deployed: Deployer) -> None:
-    completed = deployed.deploy("good 1", section=dataclasses.replace(deployed.section, worker_replicas=3))
+def test_a_new_config_changes_services_and_pushes_no_release(serving_deployer: Deployer) -> None:
+    completed = serving_deployer.deploy(
+        "good 1", section=dataclasses.replace(serving_deployer.section, worker_replicas=3)
+    )
 
-    assert steps(deployed.swarm.changes) == ["stack deploy"]
+    assert steps(serving_deployer.swarm.changes) == ["stack deploy"]
     assert completed.changed
-    assert deployed.swarm.services["stargaze_worker"]["Spec"]["Mode"] == {"Replicated": {"Replicas": 3}}
+    assert serving_deployer.swarm.services["stargaze_worker"]["Spec"]["Mode"] == {"Replicated": {"Replicas": 3}}
 
 
-def test_the_next_deploy_completes_a_killed_one(deployed: Deployer) -> None:
+def test_the_next_deploy_completes_a_killed_one(serving_deployer: Deployer) -> None:
     """The release was on one machine when the deploy was killed, and the services were not deployed."""
-    digest = deployed.release_store.add_bundle("good 2")
-    section = dataclasses.replace(deployed.section, web_memory=2.0)
-    publish_release(section, deployed.store, now=deployed.release_store.now, digest=digest)
-    tip = git.branch_tip(deployed.release_store.repository)
+    digest = serving_deployer.release_store.add_bundle("good 2")
+    section = dataclasses.replace(serving_deployer.section, web_memory=2.0)
+    publish_release(section, serving_deployer.store, now=serving_deployer.release_store.now, digest=digest)
+    tip = git.branch_tip(serving_deployer.release_store.repository)
     assert tip
-    deployed.swarm.release_commits["production1"], deployed.swarm.installed["production1"] = tip, digest
+    serving_deployer.swarm.release_commits["production1"], serving_deployer.swarm.installed["production1"] = tip, digest
 
-    deployed.deploy(digest=digest, section=section)
+    serving_deployer.deploy(digest=digest, section=section)
 
-    assert deployed.swarm.changes[:1] == ["production2: accept a release"]
-    assert steps(deployed.swarm.changes) == ["accept a release", "stack deploy"]
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, digest)
+    assert serving_deployer.swarm.changes[:1] == ["production2: accept a release"]
+    assert steps(serving_deployer.swarm.changes) == ["accept a release", "stack deploy"]
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, digest)
 
 
-def test_a_machine_with_the_release_but_without_its_bundle_installs_it_again(deployed: Deployer) -> None:
-    digest = deployed.swarm.installed["production2"]
-    deployed.swarm.installed["production2"] = ""
+def test_a_machine_with_the_release_but_without_its_bundle_installs_it_again(serving_deployer: Deployer) -> None:
+    digest = serving_deployer.swarm.installed["production2"]
+    serving_deployer.swarm.installed["production2"] = ""
 
-    completed = deployed.deploy("good 1")
+    completed = serving_deployer.deploy("good 1")
 
-    assert deployed.swarm.changes == ["production2: reinstall"]
+    assert serving_deployer.swarm.changes == ["production2: reinstall"]
     assert completed.changed
-    assert deployed.swarm.installed["production2"] == digest
+    assert serving_deployer.swarm.installed["production2"] == digest
 
 
 # ---- failures before any change ------------------------------------------------------------------------
 
 
-def test_an_unreachable_machine_fails_the_deploy_before_any_change(deployed: Deployer) -> None:
-    before = deployed.production_state(), deployed.record
-    deployed.swarm.unreachable.add("production2")
+def test_an_unreachable_machine_fails_the_deploy_before_any_change(serving_deployer: Deployer) -> None:
+    before = serving_deployer.production_state(), serving_deployer.record
+    serving_deployer.swarm.unreachable.add("production2")
 
     with pytest.raises(ExternalError, match="ssh login to production2 failed"):
-        deployed.deploy("good 2")
+        serving_deployer.deploy("good 2")
 
-    assert (deployed.production_state(), deployed.record) == before
-    assert deployed.swarm.changes == []
+    assert (serving_deployer.production_state(), serving_deployer.record) == before
+    assert serving_deployer.swarm.changes == []
 
 
-def test_a_bundle_that_fails_the_quality_gate_is_not_built_unless_forced(deployed: Deployer) -> None:
+def test_a_bundle_that_fails_the_quality_gate_is_not_built_unless_forced(serving_deployer: Deployer) -> None:
     calls: list[tuple[str, str]] = []
 
     def gate(challenger: Path, champion: Path) -> None:
         calls.append((challenger.name, champion.name))
         raise DifferenceFoundError("it predicts worse")
 
-    first = deployed.swarm.installed["production1"]
+    first = serving_deployer.swarm.installed["production1"]
     for none in ("", " "):
         with pytest.raises(DifferenceFoundError, match="it predicts worse"):
-            deployed.deploy("good 2", gate=gate, force_reason=none)
-    assert calls == [(deployed.release_store.add_bundle("good 2"), first)] * 2
-    assert deployed.swarm.changes == []
+            serving_deployer.deploy("good 2", gate=gate, force_reason=none)
+    assert calls == [(serving_deployer.release_store.add_bundle("good 2"), first)] * 2
+    assert serving_deployer.swarm.changes == []
 
-    completed = deployed.deploy("good 2", gate=gate, force_reason="a new policy")
+    completed = serving_deployer.deploy("good 2", gate=gate, force_reason="a new policy")
 
-    assert list_releases(deployed.store)[0].force_reason == "a new policy"
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
+    assert list_releases(serving_deployer.store)[0].force_reason == "a new policy"
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, completed.release.digest)
 
 
-def test_a_modified_bundle_is_not_deployed(deployed: Deployer) -> None:
-    digest = deployed.release_store.add_bundle("good 2")
-    (deployed.store.bundles / digest / "model.txt").write_text("evil")
+def test_a_modified_bundle_is_not_deployed(serving_deployer: Deployer) -> None:
+    digest = serving_deployer.release_store.add_bundle("good 2")
+    (serving_deployer.store.bundles / digest / "model.txt").write_text("evil")
 
     with pytest.raises(BadBundleError):
-        deployed.deploy(digest=digest)
+        serving_deployer.deploy(digest=digest)
 
-    assert deployed.swarm.changes == []
+    assert serving_deployer.swarm.changes == []
 
 
-def test_a_model_that_the_local_hook_rejects_reaches_no_machine(deployed: Deployer) -> None:
-    before = deployed.production_state(), deployed.record
+def test_a_model_that_the_local_hook_rejects_reaches_no_machine(serving_deployer: Deployer) -> None:
+    before = serving_deployer.production_state(), serving_deployer.record
 
     with pytest.raises(RefusedError, match=r"predicts 3\.0 for the prototype row"):
-        deployed.deploy("bad")
+        serving_deployer.deploy("bad")
 
-    assert "accept a release" not in steps(deployed.swarm.changes)
-    assert (deployed.production_state(), deployed.record) == before
+    assert "accept a release" not in steps(serving_deployer.swarm.changes)
+    assert (serving_deployer.production_state(), serving_deployer.record) == before
 
 
 # ---- restore ---------------------------------------------------------------------------------------------------
 
 
-def test_failing_services_restore_release_and_services(deployed: Deployer) -> None:
-    before, first = deployed.production_state(), deployed.swarm.installed["production1"]
-    deployed.swarm.unhealthy["web"] = "task: unhealthy"
+def test_failing_services_restore_release_and_services(serving_deployer: Deployer) -> None:
+    before, first = serving_deployer.production_state(), serving_deployer.swarm.installed["production1"]
+    serving_deployer.swarm.unhealthy["web"] = "task: unhealthy"
 
     with pytest.raises(ExternalError) as excinfo:
-        deployed.deploy("good 2", section=dataclasses.replace(deployed.section, web_memory=0.05, worker_replicas=9))
+        serving_deployer.deploy(
+            "good 2", section=dataclasses.replace(serving_deployer.section, web_memory=0.05, worker_replicas=9)
+        )
 
-    second = deployed.record[1][1]
+    second = serving_deployer.record[1][1]
     assert excinfo.value.message.startswith(f"release {second[:12]} does not serve: web: ")
     assert "task: unhealthy" in excinfo.value.message
     assert excinfo.value.message.endswith(f"; release {first[:12]} serves as before")
     assert excinfo.value.hint == "stargaze logs web"
-    assert deployed.production_state() == before
-    assert deployed.record == [("rollback", first), ("deploy", second), ("deploy", first)]
+    assert serving_deployer.production_state() == before
+    assert serving_deployer.record == [("rollback", first), ("deploy", second), ("deploy", first)]
 
 
-def test_failing_services_of_the_same_release_are_restored_without_a_new_release(deployed: Deployer) -> None:
-    before, record = deployed.production_state(), deployed.record
-    deployed.swarm.unhealthy["worker"] = "no memory"
+def test_failing_services_of_the_same_release_are_restored_without_a_new_release(serving_deployer: Deployer) -> None:
+    before, record = serving_deployer.production_state(), serving_deployer.record
+    serving_deployer.swarm.unhealthy["worker"] = "no memory"
 
     with pytest.raises(ExternalError, match=r"no memory; release .* serves as before"):
-        deployed.deploy("good 1", section=dataclasses.replace(deployed.section, worker_memory=0.05))
+        serving_deployer.deploy("good 1", section=dataclasses.replace(serving_deployer.section, worker_memory=0.05))
 
-    assert deployed.production_state() == before
-    assert deployed.record == record
+    assert serving_deployer.production_state() == before
+    assert serving_deployer.record == record
 
 
-def test_a_release_that_one_machine_rejects_is_rolled_back_on_the_others(deployed: Deployer) -> None:
-    before, first = deployed.production_state(), deployed.swarm.installed["production1"]
-    deployed.rejections["production2"] = "remote: refused: commit abc is not signed by an allowed signer\n"
+def test_a_release_that_one_machine_rejects_is_rolled_back_on_the_others(serving_deployer: Deployer) -> None:
+    before, first = serving_deployer.production_state(), serving_deployer.swarm.installed["production1"]
+    serving_deployer.rejections["production2"] = "remote: refused: commit abc is not signed by an allowed signer\n"
 
     def accept_again(line: str) -> None:
-        deployed.notes.append(line)
+        serving_deployer.notes.append(line)
         if "restoring" in line:
-            deployed.rejections.clear()
+            serving_deployer.rejections.clear()
 
     with pytest.raises(
         ExternalError, match=r"production2: the release was refused: .* not signed by an allowed"
     ) as excinfo:
         swarm_deploy.deploy(
-            deployed.section, deployed.store, deployed.swarm.target(), now=deployed.release_store.now, notify=accept_again,
-            digest=deployed.release_store.add_bundle("good 2"),
-        )  # fmt: skip
+            serving_deployer.section,
+            serving_deployer.store,
+            serving_deployer.swarm.target(),
+            now=serving_deployer.release_store.now,
+            notify=accept_again,
+            digest=serving_deployer.release_store.add_bundle("good 2"),
+        )
 
     assert excinfo.value.message.endswith(f"release {first[:12]} serves as before")
-    assert "stack deploy" not in steps(deployed.swarm.changes)
-    assert deployed.production_state() == before
+    assert "stack deploy" not in steps(serving_deployer.swarm.changes)
+    assert serving_deployer.production_state() == before
 
 
-def test_a_process_that_keeps_serving_the_old_release_causes_a_restore(deployed: Deployer) -> None:
-    first = deployed.swarm.installed["production1"]
-    deployed.swarm.stale_bundles["production2"] = first
+def test_a_process_that_keeps_serving_the_old_release_causes_a_restore(serving_deployer: Deployer) -> None:
+    first = serving_deployer.swarm.installed["production1"]
+    serving_deployer.swarm.stale_bundles["production2"] = first
 
     with pytest.raises(
         ExternalError, match=rf"production2: a worker container serves {first[:12]}; release .* as before"
     ):
-        deployed.deploy("good 2")
+        serving_deployer.deploy("good 2")
 
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, first)
 
 
-def test_a_failure_restores_the_release_that_only_this_store_had_lost(deployed: Deployer) -> None:
+def test_a_failure_restores_the_release_that_only_this_store_had_lost(serving_deployer: Deployer) -> None:
     """Repairing the local installation creates no release."""
-    deployed.deploy("good 2")
-    before, record = deployed.production_state(), deployed.record
-    deployed.store.current.unlink()
-    deployed.swarm.unhealthy["web"] = "unhealthy"
+    serving_deployer.deploy("good 2")
+    before, record = serving_deployer.production_state(), serving_deployer.record
+    serving_deployer.store.current.unlink()
+    serving_deployer.swarm.unhealthy["web"] = "unhealthy"
 
     with pytest.raises(ExternalError, match=rf"release {record[0][1][:12]} serves as before"):
-        deployed.deploy("good 2", section=dataclasses.replace(deployed.section, web_memory=0.05))
+        serving_deployer.deploy("good 2", section=dataclasses.replace(serving_deployer.section, web_memory=0.05))
 
-    assert deployed.production_state() == before
-    assert deployed.record == record
+    assert serving_deployer.production_state() == before
+    assert serving_deployer.record == record
 
 
-def test_a_restore_keeps_scaled_replicas(deployed: Deployer) -> None:
-    deployed.swarm.services["stargaze_worker"]["Spec"]["Mode"] = {"Replicated": {"Replicas": 8}}
-    deployed.swarm.unhealthy["web"] = "unhealthy"
-    before = deployed.production_state()
+def test_a_restore_keeps_scaled_replicas(serving_deployer: Deployer) -> None:
+    serving_deployer.swarm.services["stargaze_worker"]["Spec"]["Mode"] = {"Replicated": {"Replicas": 8}}
+    serving_deployer.swarm.unhealthy["web"] = "unhealthy"
+    before = serving_deployer.production_state()
 
     with pytest.raises(ExternalError, match="serves as before"):
-        deployed.deploy("good 2", section=dataclasses.replace(deployed.section, web_memory=0.05, worker_memory=3.0))
+        serving_deployer.deploy(
+            "good 2", section=dataclasses.replace(serving_deployer.section, web_memory=0.05, worker_memory=3.0)
+        )
 
-    assert deployed.production_state() == before
+    assert serving_deployer.production_state() == before
 
 
-def test_an_interrupted_release_is_not_a_rollback_target(deployed: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = deployed.swarm.installed["production1"]
+def test_an_interrupted_release_is_not_a_rollback_target(
+    serving_deployer: Deployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = serving_deployer.swarm.installed["production1"]
     with monkeypatch.context() as patched:
         patched.setattr(swarm_deploy, "await_serving", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            deployed.deploy("good 2")
-    deployed.swarm.unhealthy["web"] = "unhealthy"
+            serving_deployer.deploy("good 2")
+    serving_deployer.swarm.unhealthy["web"] = "unhealthy"
 
     with pytest.raises(ExternalError, match=rf"release {first[:12]} serves as before"):
-        deployed.deploy("good 3", section=dataclasses.replace(deployed.section, web_memory=0.05))
+        serving_deployer.deploy("good 3", section=dataclasses.replace(serving_deployer.section, web_memory=0.05))
 
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
-    state = read_previous_state(deployed.store, list(deployed.swarm.services.values()))
-    assert state.release == list_releases(deployed.store)[0]
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, first)
+    state = read_previous_state(serving_deployer.store, list(serving_deployer.swarm.services.values()))
+    assert state.release == list_releases(serving_deployer.store)[0]
 
 
-def test_a_release_that_another_store_deployed_meanwhile_is_not_reverted(deployed: Deployer) -> None:
-    deployed.swarm.unhealthy["web"] = "unhealthy"
+def test_a_release_that_another_store_deployed_meanwhile_is_not_reverted(serving_deployer: Deployer) -> None:
+    serving_deployer.swarm.unhealthy["web"] = "unhealthy"
 
     def deploy_elsewhere(line: str) -> None:
         if "restoring" in line:
-            deployed.swarm.release_commits["production2"] = "another"
+            serving_deployer.swarm.release_commits["production2"] = "another"
 
     with pytest.raises(ExternalError, match="another release has been deployed since"):
         swarm_deploy.deploy(
-            dataclasses.replace(deployed.section, web_memory=0.05), deployed.store, deployed.swarm.target(),
-            now=deployed.release_store.now, notify=deploy_elsewhere, digest=deployed.release_store.add_bundle("good 2"),
-        )  # fmt: skip
+            dataclasses.replace(serving_deployer.section, web_memory=0.05),
+            serving_deployer.store,
+            serving_deployer.swarm.target(),
+            now=serving_deployer.release_store.now,
+            notify=deploy_elsewhere,
+            digest=serving_deployer.release_store.add_bundle("good 2"),
+        )
 
-    assert [kind for kind, _ in deployed.record] == ["deploy", "deploy"]
+    assert [kind for kind, _ in serving_deployer.record] == ["deploy", "deploy"]
 
 
-def test_a_machine_that_becomes_unreachable_does_not_keep_others_from_being_restored(deployed: Deployer) -> None:
-    first = deployed.swarm.installed["production1"]
-    deployed.rejections["production2"] = "Connection closed"
+def test_a_machine_that_becomes_unreachable_does_not_keep_others_from_being_restored(
+    serving_deployer: Deployer,
+) -> None:
+    first = serving_deployer.swarm.installed["production1"]
+    serving_deployer.rejections["production2"] = "Connection closed"
 
     def lose(line: str) -> None:
         if "restoring" in line:
-            deployed.swarm.unreachable.add("production2")
+            serving_deployer.swarm.unreachable.add("production2")
 
     with pytest.raises(ExternalError) as excinfo:
         swarm_deploy.deploy(
-            deployed.section, deployed.store, deployed.swarm.target(),
-            now=deployed.release_store.now, notify=lose, digest=deployed.release_store.add_bundle("good 2"),
-        )  # fmt: skip
+            serving_deployer.section,
+            serving_deployer.store,
+            serving_deployer.swarm.target(),
+            now=serving_deployer.release_store.now,
+            notify=lose,
+            digest=serving_deployer.release_store.add_bundle("good 2"),
+        )
 
     assert f"release {first[:12]} serves as before on production1; ssh login to production2 failed" in (
         excinfo.value.message
     )
     assert excinfo.value.hint == f"when it is back: stargaze deploy {first[:12]}"
-    assert deployed.swarm.installed["production1"] == first
-    deployed.rejections.clear()
-    deployed.swarm.unreachable.clear()
+    assert serving_deployer.swarm.installed["production1"] == first
+    serving_deployer.rejections.clear()
+    serving_deployer.swarm.unreachable.clear()
 
-    deployed.deploy(digest=first)
+    serving_deployer.deploy(digest=first)
 
-    assert len(set(deployed.swarm.release_commits.values())) == 1
+    assert len(set(serving_deployer.swarm.release_commits.values())) == 1
 
 
 def test_the_first_deploy_has_nothing_to_restore(deployer: Deployer) -> None:
@@ -398,18 +420,22 @@ def test_the_first_deploy_has_nothing_to_restore(deployer: Deployer) -> None:
     assert load_verified_stack(deployer.store) is None
 
 
-def test_a_failed_restore_is_reported_with_both_reasons(deployed: Deployer) -> None:
-    deployed.swarm.unhealthy["web"] = "unhealthy"
+def test_a_failed_restore_is_reported_with_both_reasons(serving_deployer: Deployer) -> None:
+    serving_deployer.swarm.unhealthy["web"] = "unhealthy"
 
     def lose(line: str) -> None:
         if "restoring" in line:
-            deployed.swarm.unreachable.add("production1")
+            serving_deployer.swarm.unreachable.add("production1")
 
     with pytest.raises(ExternalError) as excinfo:
         swarm_deploy.deploy(
-            dataclasses.replace(deployed.section, web_memory=0.05), deployed.store, deployed.swarm.target(),
-            now=deployed.release_store.now, notify=lose, digest=deployed.release_store.add_bundle("good 2"),
-        )  # fmt: skip
+            dataclasses.replace(serving_deployer.section, web_memory=0.05),
+            serving_deployer.store,
+            serving_deployer.swarm.target(),
+            now=serving_deployer.release_store.now,
+            notify=lose,
+            digest=serving_deployer.release_store.add_bundle("good 2"),
+        )
 
     assert "unhealthy" in excinfo.value.message
     assert (
@@ -421,105 +447,105 @@ def test_a_failed_restore_is_reported_with_both_reasons(deployed: Deployer) -> N
 # ---- rollback -------------------------------------------------------------------------------------------------------
 
 
-def test_a_rollback_restores_the_previous_release_and_keeps_the_services(deployed: Deployer) -> None:
-    first = deployed.swarm.installed["production1"]
-    second = deployed.deploy("good 2").release.digest
-    deployed.swarm.changes.clear()
+def test_a_rollback_restores_the_previous_release_and_keeps_the_services(serving_deployer: Deployer) -> None:
+    first = serving_deployer.swarm.installed["production1"]
+    second = serving_deployer.deploy("good 2").release.digest
+    serving_deployer.swarm.changes.clear()
 
-    completed = deployed.rollback()
+    completed = serving_deployer.rollback()
 
     assert (completed.changed, completed.release.kind, completed.release.digest) == (True, "rollback", first)
-    assert steps(deployed.swarm.changes) == ["accept a release"]
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
-    assert deployed.rollback(second[:12]).release.digest == second
+    assert steps(serving_deployer.swarm.changes) == ["accept a release"]
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, first)
+    assert serving_deployer.rollback(second[:12]).release.digest == second
 
 
-def test_a_failed_rollback_is_restored_like_a_failed_deploy(deployed: Deployer) -> None:
-    second = deployed.deploy("good 2").release.digest
-    before, record = deployed.production_state(), deployed.record
-    deployed.swarm.stale_bundles["production1"] = second
+def test_a_failed_rollback_is_restored_like_a_failed_deploy(serving_deployer: Deployer) -> None:
+    second = serving_deployer.deploy("good 2").release.digest
+    before, record = serving_deployer.production_state(), serving_deployer.record
+    serving_deployer.swarm.stale_bundles["production1"] = second
 
     with pytest.raises(
         ExternalError, match=rf"production1: a worker container serves .*release {second[:12]} serves as"
     ):
-        deployed.rollback()
+        serving_deployer.rollback()
 
-    assert deployed.production_state() == before
-    assert deployed.record == [("rollback", second), ("rollback", record[1][1]), *record]
+    assert serving_deployer.production_state() == before
+    assert serving_deployer.record == [("rollback", second), ("rollback", record[1][1]), *record]
 
 
-def test_a_rollback_reaches_available_machines_and_reports_the_others(deployed: Deployer) -> None:
-    first = deployed.swarm.installed["production1"]
-    second = deployed.deploy("good 2").release.digest
-    deployed.swarm.unreachable.add("production2")
+def test_a_rollback_reaches_available_machines_and_reports_the_others(serving_deployer: Deployer) -> None:
+    first = serving_deployer.swarm.installed["production1"]
+    second = serving_deployer.deploy("good 2").release.digest
+    serving_deployer.swarm.unreachable.add("production2")
 
     with pytest.raises(ExternalError) as excinfo:
-        deployed.rollback()
+        serving_deployer.rollback()
 
     assert excinfo.value.message.startswith(
         f"release {first[:12]} serves again on production1; ssh login to production2 failed"
     )
-    assert deployed.swarm.installed == {"production1": first, "production2": second}
-    deployed.swarm.unreachable.clear()
+    assert serving_deployer.swarm.installed == {"production1": first, "production2": second}
+    serving_deployer.swarm.unreachable.clear()
 
-    deployed.deploy(digest=first)
+    serving_deployer.deploy(digest=first)
 
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, first)
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, first)
 
 
-def test_a_failed_rollback_to_another_image_restores_the_stack(deployed: Deployer) -> None:
-    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    deployed.deploy(digest=digest)
-    deployed.deploy("good 3")
-    before = deployed.production_state()
-    deployed.swarm.stale_bundles["production1"] = before["installed"]["production1"]
+def test_a_failed_rollback_to_another_image_restores_the_stack(serving_deployer: Deployer) -> None:
+    digest = serving_deployer.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    serving_deployer.deploy(digest=digest)
+    serving_deployer.deploy("good 3")
+    before = serving_deployer.production_state()
+    serving_deployer.swarm.stale_bundles["production1"] = before["installed"]["production1"]
 
     with pytest.raises(ExternalError, match="serves as before"):
-        deployed.rollback()
+        serving_deployer.rollback()
 
-    assert deployed.production_state() == before
+    assert serving_deployer.production_state() == before
 
 
-def test_a_rollback_to_another_image_requires_every_machine(deployed: Deployer) -> None:
-    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    deployed.deploy(digest=digest)
-    third = deployed.deploy("good 3").release.digest
-    deployed.swarm.unreachable.add("production2")
+def test_a_rollback_to_another_image_requires_every_machine(serving_deployer: Deployer) -> None:
+    digest = serving_deployer.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    serving_deployer.deploy(digest=digest)
+    third = serving_deployer.deploy("good 3").release.digest
+    serving_deployer.swarm.unreachable.add("production2")
 
     with pytest.raises(ExternalError, match="needs another image; ssh login to production2 failed"):
-        deployed.rollback()
+        serving_deployer.rollback()
 
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, third)
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, third)
 
 
-def test_a_rollback_to_models_with_more_packages_transfers_their_image_first(deployed: Deployer) -> None:
-    digest = deployed.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
-    large = deployed.deploy(digest=digest).image
-    small = deployed.deploy("good 3").image
-    deployed.swarm.images["production2"].remove(large)
-    deployed.swarm.changes.clear()
+def test_a_rollback_to_models_with_more_packages_transfers_their_image_first(serving_deployer: Deployer) -> None:
+    digest = serving_deployer.release_store.add_bundle("good 2", **{"model-all-1.skops": "another kind"})
+    large = serving_deployer.deploy(digest=digest).image
+    small = serving_deployer.deploy("good 3").image
+    serving_deployer.swarm.images["production2"].remove(large)
+    serving_deployer.swarm.changes.clear()
 
-    completed = deployed.rollback()
+    completed = serving_deployer.rollback()
 
     assert small != large == completed.image
-    assert steps(deployed.swarm.changes) == ["here:", "pull", "accept a release", "stack deploy"]
-    assert deployed.swarm.installed == dict.fromkeys(BOTH, digest)
-    assert (load_verified_stack(deployed.store) or {})["services"]["web"]["image"] == large
+    assert steps(serving_deployer.swarm.changes) == ["here:", "pull", "accept a release", "stack deploy"]
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, digest)
+    assert (load_verified_stack(serving_deployer.store) or {})["services"]["web"]["image"] == large
 
 
-def test_only_a_successful_deploy_prunes(deployed: Deployer) -> None:
+def test_only_a_successful_deploy_prunes(serving_deployer: Deployer) -> None:
     old = "registry.example/stargaze-serve:old"
-    for images in deployed.swarm.images.values():
+    for images in serving_deployer.swarm.images.values():
         images.add(old)
-    deployed.rejections = dict.fromkeys(BOTH, "no")
+    serving_deployer.rejections = dict.fromkeys(BOTH, "no")
 
     with pytest.raises(ExternalError):
-        deployed.deploy("good 2")
-    assert all(old in images for images in deployed.swarm.images.values())
+        serving_deployer.deploy("good 2")
+    assert all(old in images for images in serving_deployer.swarm.images.values())
 
-    deployed.rejections = {}
-    image = deployed.deploy("good 3").image
-    assert all(old not in images and image in images for images in deployed.swarm.images.values())
+    serving_deployer.rejections = {}
+    image = serving_deployer.deploy("good 3").image
+    assert all(old not in images and image in images for images in serving_deployer.swarm.images.values())
 
 
 def test_a_rollback_before_the_first_deploy_changes_nothing(deployer: Deployer) -> None:

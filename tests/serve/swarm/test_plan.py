@@ -23,7 +23,7 @@ def deployer(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> De
 
 
 @pytest.fixture
-def deployed(deployer: Deployer) -> Deployer:
+def serving_deployer(deployer: Deployer) -> Deployer:
     """A store whose first release serves."""
     deployer.deploy("good 1")
     deployer.swarm.changes.clear()
@@ -66,21 +66,21 @@ def test_the_first_deploy_creates_everything(deployer: Deployer) -> None:
     assert deployer.swarm.changes == []
 
 
-def test_the_same_again_keeps_everything(deployed: Deployer) -> None:
-    assert set(actions(plan(deployed, "good 1")).values()) == {"keep"}
-    assert deployed.swarm.changes == []
+def test_the_same_again_keeps_everything(serving_deployer: Deployer) -> None:
+    assert set(actions(plan(serving_deployer, "good 1")).values()) == {"keep"}
+    assert serving_deployer.swarm.changes == []
 
 
-def test_a_new_model_is_a_new_release_that_every_node_lacks(deployed: Deployer) -> None:
-    changes = plan(deployed, "good 2")
+def test_a_new_model_is_a_new_release_that_every_node_lacks(serving_deployer: Deployer) -> None:
+    changes = plan(serving_deployer, "good 2")
 
-    digest = deployed.release_store.add_bundle("good 2")[:12]
+    digest = serving_deployer.release_store.add_bundle("good 2")[:12]
     assert reasons(changes) == {f"release of bundle {digest}": "missing on production1, production2"}
     assert actions(changes)["release"] == "create"
 
 
-def test_changed_settings_are_named_for_each_service(deployed: Deployer) -> None:
-    changes = plan(deployed, "good 1", web_memory=2.0, worker_replicas=3)
+def test_changed_settings_are_named_for_each_service(serving_deployer: Deployer) -> None:
+    changes = plan(serving_deployer, "good 1", web_memory=2.0, worker_replicas=3)
 
     assert actions(changes)["service web"] == actions(changes)["service worker"] == "update"
     result = reasons(changes)
@@ -88,36 +88,36 @@ def test_changed_settings_are_named_for_each_service(deployed: Deployer) -> None
     assert result["service worker"] == "replicas 2 -> 3"
 
 
-def test_optional_services_are_created_and_deleted(deployed: Deployer) -> None:
-    assert actions(plan(deployed, "good 1", flower=True))["service flower"] == "create"
+def test_optional_services_are_created_and_deleted(serving_deployer: Deployer) -> None:
+    assert actions(plan(serving_deployer, "good 1", flower=True))["service flower"] == "create"
 
-    deployed.deploy("good 1", section=dataclasses.replace(deployed.section, flower=True))
+    serving_deployer.deploy("good 1", section=dataclasses.replace(serving_deployer.section, flower=True))
 
-    assert actions(plan(deployed, "good 1"))["service flower"] == "delete"
+    assert actions(plan(serving_deployer, "good 1"))["service flower"] == "delete"
 
 
-def test_a_node_without_the_image_or_the_release_is_named(deployed: Deployer) -> None:
-    image = next(name for name in deployed.swarm.images["production2"] if "stargaze-serve" in name)
-    deployed.swarm.images["production2"].remove(image)
-    deployed.swarm.installed["production2"] = ""
+def test_a_node_without_the_image_or_the_release_is_named(serving_deployer: Deployer) -> None:
+    image = next(name for name in serving_deployer.swarm.images["production2"] if "stargaze-serve" in name)
+    serving_deployer.swarm.images["production2"].remove(image)
+    serving_deployer.swarm.installed["production2"] = ""
 
-    result = reasons(plan(deployed, "good 1"))
+    result = reasons(plan(serving_deployer, "good 1"))
 
     assert result[f"image {image}"] == "missing on production2"
     assert "missing on production2" in [reason for name, reason in result.items() if name.startswith("release")]
 
 
-def test_releases_of_another_store_would_be_imported(deployed: Deployer) -> None:
-    deployed.swarm.release_commits["production1"] = "c" * 40
+def test_releases_of_another_store_would_be_imported(serving_deployer: Deployer) -> None:
+    serving_deployer.swarm.release_commits["production1"] = "c" * 40
 
-    assert actions(plan(deployed, "good 1"))["releases"] == "import"
+    assert actions(plan(serving_deployer, "good 1"))["releases"] == "import"
 
 
-def test_a_bundle_that_the_quality_gate_refuses_is_reported(deployed: Deployer) -> None:
+def test_a_bundle_that_the_quality_gate_refuses_is_reported(serving_deployer: Deployer) -> None:
     def gate(_challenger: Path, _champion: Path) -> None:
         raise DifferenceFoundError("it predicts worse")
 
-    changes = plan(deployed, "good 2", gate=gate)
+    changes = plan(serving_deployer, "good 2", gate=gate)
 
     assert [(change.action, change.reason) for change in changes if change.resource.startswith("release")] == [
         ("refuse", "it predicts worse")

@@ -69,7 +69,7 @@ def spec(number: int) -> StackSpec:
 
 
 @pytest.fixture
-def used(fake: FakeSwarm, store: Store) -> FakeSwarm:
+def used_swarm(fake: FakeSwarm, store: Store) -> FakeSwarm:
     """A fake Swarm with five deployed stacks, each with its own image and configs."""
     fake.secrets = dict.fromkeys(render_stack(spec(1))["secrets"], b"")
     for number in range(1, 6):
@@ -87,47 +87,47 @@ def remaining_images(fake: FakeSwarm) -> list[set[str]]:
     return [*fake.images.values(), fake.built]
 
 
-def test_prune_deletes_from_nodes_builder_swarm_and_store(used: FakeSwarm, store: Store) -> None:
+def test_prune_deletes_from_nodes_builder_swarm_and_store(used_swarm: FakeSwarm, store: Store) -> None:
     messages: list[str] = []
 
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), messages.append)
+    prune_deployments(store, used_swarm.target(), Swarm(used_swarm.machines[0]), messages.append)
 
     newest = {f"stargaze-serve:{number}" for number in (3, 4, 5)}
-    assert remaining_images(used) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
-    assert set(used.configs) == {name for number in (3, 4, 5) for name in render_stack(spec(number))["configs"]}
+    assert remaining_images(used_swarm) == [{*newest, "redis:7"}, {*newest, "redis:7"}, newest]
+    assert set(used_swarm.configs) == {name for number in (3, 4, 5) for name in render_stack(spec(number))["configs"]}
     assert [path.stat().st_mtime for path in sent_stacks(store)] == [5, 4, 3]
     assert messages == []
 
 
-def test_a_second_prune_does_nothing(used: FakeSwarm, store: Store) -> None:
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
-    used.changes.clear()
+def test_a_second_prune_does_nothing(used_swarm: FakeSwarm, store: Store) -> None:
+    prune_deployments(store, used_swarm.target(), Swarm(used_swarm.machines[0]), print)
+    used_swarm.changes.clear()
 
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
+    prune_deployments(store, used_swarm.target(), Swarm(used_swarm.machines[0]), print)
 
-    assert used.changes == []
-
-
-def test_the_image_of_an_ended_container_is_kept(used: FakeSwarm, store: Store) -> None:
-    used.ended_images = ["stargaze-serve:1"]
-
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), print)
-
-    assert ["stargaze-serve:1" in images for images in remaining_images(used)] == [True, True, False]
+    assert used_swarm.changes == []
 
 
-def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used: FakeSwarm, store: Store) -> None:
-    used.failures = {"image rm": "Error response from daemon: conflict"}
+def test_the_image_of_an_ended_container_is_kept(used_swarm: FakeSwarm, store: Store) -> None:
+    used_swarm.ended_images = ["stargaze-serve:1"]
+
+    prune_deployments(store, used_swarm.target(), Swarm(used_swarm.machines[0]), print)
+
+    assert ["stargaze-serve:1" in images for images in remaining_images(used_swarm)] == [True, True, False]
+
+
+def test_a_failed_deletion_is_a_note_and_the_rest_is_deleted(used_swarm: FakeSwarm, store: Store) -> None:
+    used_swarm.failures = {"image rm": "Error response from daemon: conflict"}
     messages: list[str] = []
 
-    prune_deployments(store, used.target(), Swarm(used.machines[0]), messages.append)
+    prune_deployments(store, used_swarm.target(), Swarm(used_swarm.machines[0]), messages.append)
 
     assert sorted(messages) == [
         f"note: old images cannot be deleted: production{number}: docker image rm failed: "
         "Error response from daemon: conflict"
         for number in (1, 2)
     ]
-    assert len(used.configs) == len(sent_stacks(store)) == len(used.built) == 3
+    assert len(used_swarm.configs) == len(sent_stacks(store)) == len(used_swarm.built) == 3
 
 
 def test_prune_before_the_first_deploy_does_nothing(fake: FakeSwarm, store: Store) -> None:

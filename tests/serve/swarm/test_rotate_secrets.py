@@ -56,7 +56,7 @@ def in_use(fake: FakeSwarm) -> tuple[int, int] | None:
     return secret_versions.versions_in_use(Swarm(fake.machines[0]).read_state().services)
 
 
-def secret_versions(fake: FakeSwarm) -> set[str]:
+def stored_versions(fake: FakeSwarm) -> set[str]:
     """Return the versions of all secrets of the Swarm."""
     return {name.rpartition("_")[2] for name in fake.secrets}
 
@@ -124,7 +124,7 @@ def test_no_password_is_an_argument_or_in_a_file(fake: FakeSwarm, store: Store) 
 def test_the_rotated_stack_is_the_one_to_restore(fake: FakeSwarm, store: Store) -> None:
     rotate(fake, store)
 
-    assert (in_use(fake), secret_versions(fake)) == ((2, 2), {"2"})
+    assert (in_use(fake), stored_versions(fake)) == ((2, 2), {"2"})
     assert set((load_verified_stack(store) or {})["secrets"]) <= set(fake.secrets)
 
 
@@ -193,7 +193,7 @@ def test_a_failed_new_user_ends_the_rotation_before_any_service_changes(
 
     assert (excinfo.value.message, excinfo.value.hint) == (message, hint)
     assert STACK_DEPLOY not in fake.changes
-    assert (in_use(fake), secret_versions(fake)) == ((1, 1), {"1", "2"})
+    assert (in_use(fake), stored_versions(fake)) == ((1, 1), {"1", "2"})
 
 
 def test_a_broker_without_container_is_an_error(fake: FakeSwarm, store: Store) -> None:
@@ -213,7 +213,7 @@ def test_a_web_service_that_fails_with_new_secrets_leaves_both_versions_valid(fa
     with pytest.raises(ExternalError, match=r"web: .*unhealthy"):
         rotate(fake, store)
 
-    assert secret_versions(fake) == {"1", "2"}
+    assert stored_versions(fake) == {"1", "2"}
     assert load_verified_stack(store) == before
     assert not [line for line in fake.changes if "delete all users" in line]
 
@@ -226,7 +226,7 @@ def test_a_repeated_rotation_completes_an_interrupted_one(fake: FakeSwarm, store
 
     assert rotate(fake, store) == 3
 
-    assert (in_use(fake), secret_versions(fake)) == ((3, 3), {"3"})
+    assert (in_use(fake), stored_versions(fake)) == ((3, 3), {"3"})
     assert "production1: stargaze_broker: delete all users but stargaze_3" in fake.changes
 
 
@@ -274,4 +274,4 @@ def test_a_restarted_result_store_gets_the_current_user_before_the_next_rotation
         ["stargaze_broker_3", "stargaze_results_conf_2"],
         ["stargaze_broker_3", "stargaze_results_conf_3"],
     ]
-    assert (in_use(fake), secret_versions(fake)) == ((3, 3), {"3"})
+    assert (in_use(fake), stored_versions(fake)) == ((3, 3), {"3"})

@@ -111,22 +111,24 @@ def test_an_unknown_path_is_an_html_page(page: FlaskClient) -> None:
     assert "text/html" in answer.content_type
 
 
-def test_healthz_needs_neither_queue_nor_bundle(page: FlaskClient, queue: FakePredictionQueue, released: Store) -> None:
+def test_healthz_needs_neither_queue_nor_bundle(
+    page: FlaskClient, queue: FakePredictionQueue, released_store: Store
+) -> None:
     queue.closed = True
-    released.current.unlink()
+    released_store.current.unlink()
 
     assert page.get("/healthz").status_code == 200
 
 
-def test_readyz_reports_the_bundle(page: FlaskClient, released: Store) -> None:
+def test_readyz_reports_the_bundle(page: FlaskClient, released_store: Store) -> None:
     answer = page.get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "bundle": released.current.resolve().name}
+    assert answer.json == {"status": "ready", "bundle": released_store.current.resolve().name}
 
 
-def test_readyz_fails_without_a_release(page: FlaskClient, released: Store) -> None:
-    released.current.unlink()
+def test_readyz_fails_without_a_release(page: FlaskClient, released_store: Store) -> None:
+    released_store.current.unlink()
 
     answer = page.get("/readyz")
 
@@ -134,13 +136,13 @@ def test_readyz_fails_without_a_release(page: FlaskClient, released: Store) -> N
     assert answer.json["error"]["hint"] == "stargaze deploy"
 
 
-def test_readyz_fails_with_a_damaged_bundle(page: FlaskClient, released: Store) -> None:
-    copy = released.serving / "copy"
+def test_readyz_fails_with_a_damaged_bundle(page: FlaskClient, released_store: Store) -> None:
+    copy = released_store.serving / "copy"
     copy.mkdir()
-    for path in released.current.iterdir():
+    for path in released_store.current.iterdir():
         (copy / path.name).write_bytes(path.read_bytes() + b" ")
-    released.current.unlink()
-    released.current.symlink_to(copy)
+    released_store.current.unlink()
+    released_store.current.symlink_to(copy)
 
     assert page.get("/readyz").status_code == 503
 

@@ -92,8 +92,8 @@ def serve(store: Store, queue: FakePredictionQueue) -> Iterator[str]:
 
 
 @pytest.mark.real
-def test_schemathesis_finds_no_difference(released: Store, queue: FakePredictionQueue, tmp_path: Path) -> None:
-    with serve(released, queue) as url:
+def test_schemathesis_finds_no_difference(released_store: Store, queue: FakePredictionQueue, tmp_path: Path) -> None:
+    with serve(released_store, queue) as url:
         (tmp_path / "schemathesis.toml").write_text(CHECKS)
         (tmp_path / "hooks.py").write_text(HOOKS)
         command = [

@@ -23,8 +23,8 @@ Open = Callable[[ServeSection], FlaskClient]
 
 
 @pytest.fixture
-def visit(released: Store, queue: FakePredictionQueue) -> Open:
-    return lambda section: make_web(section, released, queue).test_client()
+def visit(released_store: Store, queue: FakePredictionQueue) -> Open:
+    return lambda section: make_web(section, released_store, queue).test_client()
 
 
 def submit(page: FlaskClient, number: int, **options: object) -> int:

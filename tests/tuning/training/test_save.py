@@ -57,15 +57,15 @@ def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
+def saved_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
     """A store whose best trial was saved."""
     store = Store(tmp_path_factory.mktemp("saved"))
     fill(store, small_sample)
     return (store, *save(store))
 
 
-def test_the_bundle_predicts_and_is_the_newest(saved: Saved) -> None:
-    store, folder, _ = saved
+def test_the_bundle_predicts_and_is_the_newest(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
 
     bundle = Bundle.load(folder)
 
@@ -75,8 +75,8 @@ def test_the_bundle_predicts_and_is_the_newest(saved: Saved) -> None:
     assert len(bundle.predict_repositories(bundle.known)) == len(bundle.known)
 
 
-def test_the_bundle_has_a_model_of_every_policy_up_to_that_of_the_estimate(saved: Saved) -> None:
-    _, folder, scores = saved
+def test_the_bundle_has_a_model_of_every_policy_up_to_that_of_the_estimate(saved_bundle: Saved) -> None:
+    _, folder, scores = saved_bundle
 
     meta = Bundle.load(folder).meta
 
@@ -88,8 +88,8 @@ def test_the_bundle_has_a_model_of_every_policy_up_to_that_of_the_estimate(saved
     )
 
 
-def test_the_description_records_data_trial_and_versions(saved: Saved) -> None:
-    store, folder, _ = saved
+def test_the_description_records_data_trial_and_versions(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
     table, feature_set = read_dataset_and_features(store)
 
     meta = Bundle.load(folder).meta
@@ -102,8 +102,8 @@ def test_the_description_records_data_trial_and_versions(saved: Saved) -> None:
     assert set(meta["versions"]) >= {"python", "lightgbm", "scikit-learn", "skops"}
 
 
-def test_quantiles_and_background_use_training_rows_only(saved: Saved) -> None:
-    store, folder, _ = saved
+def test_quantiles_and_background_use_training_rows_only(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
     table, feature_set = read_dataset_and_features(store)
 
     meta = Bundle.load(folder).meta
@@ -116,9 +116,9 @@ def test_quantiles_and_background_use_training_rows_only(saved: Saved) -> None:
     assert typical["language"] == inputs["language"].mode()[0]
 
 
-def test_the_same_data_and_seed_give_the_same_bundle(saved: Saved, tmp_path: Path) -> None:
+def test_the_same_data_and_seed_give_the_same_bundle(saved_bundle: Saved, tmp_path: Path) -> None:
     """The description, the known repositories and the predictions are equal."""
-    store, folder, _ = saved
+    store, folder, _ = saved_bundle
     copy = Store(Path(shutil.copytree(store.root, tmp_path / "copy")))
     first = Bundle.load(folder)
 
@@ -131,9 +131,9 @@ def test_the_same_data_and_seed_give_the_same_bundle(saved: Saved, tmp_path: Pat
 
 @pytest.mark.parametrize(("known", "expected"), [(0, 0), (10, 10)])
 def test_the_config_sets_the_number_of_known_repositories_most_stars_first(
-    saved: Saved, tmp_path: Path, known: int, expected: int
+    saved_bundle: Saved, tmp_path: Path, known: int, expected: int
 ) -> None:
-    copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
+    copy = Store(Path(shutil.copytree(saved_bundle[0].root, tmp_path / "copy")))
     table, _ = read_dataset_and_features(copy)
 
     bundle = Bundle.load(save(copy, bundled_repositories=known)[0])
@@ -143,8 +143,8 @@ def test_the_config_sets_the_number_of_known_repositories_most_stars_first(
     assert (bundle.known["stars"] >= least).all()
 
 
-def test_one_policy_for_estimate_and_explanation_is_one_model(saved: Saved, tmp_path: Path) -> None:
-    copy = Store(Path(shutil.copytree(saved[0].root, tmp_path / "copy")))
+def test_one_policy_for_estimate_and_explanation_is_one_model(saved_bundle: Saved, tmp_path: Path) -> None:
+    copy = Store(Path(shutil.copytree(saved_bundle[0].root, tmp_path / "copy")))
 
     folder, _ = save(copy, estimate_policy="static", explanation_policy="static")
 
@@ -152,16 +152,16 @@ def test_one_policy_for_estimate_and_explanation_is_one_model(saved: Saved, tmp_
     Bundle.load(folder).check_prototype()
 
 
-def test_the_description_contains_no_path_of_this_machine(saved: Saved) -> None:
-    store, folder, _ = saved
+def test_the_description_contains_no_path_of_this_machine(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
 
     assert str(store.root) not in (folder / "bundle.json").read_text()
     assert json.loads((folder / "bundle.json").read_text())["prototype"]["record"]["full_name"]
 
 
-def test_a_repository_without_required_features_gets_a_narrower_policy(saved: Saved) -> None:
+def test_a_repository_without_required_features_gets_a_narrower_policy(saved_bundle: Saved) -> None:
     """A model treats a missing count like 0, which would give a low prediction with a narrow interval."""
-    bundle = Bundle.load(saved[1])
+    bundle = Bundle.load(saved_bundle[1])
     widest = bundle.answer_policies[0]
     whole = bundle.known.head(3)
     partial = whole.assign(**dict.fromkeys(set(widest.required) & set(whole.columns), float("nan")))
@@ -172,8 +172,8 @@ def test_a_repository_without_required_features_gets_a_narrower_policy(saved: Sa
     assert all(bundle.missing_features(bundle.features(partial), widest))
 
 
-def test_a_repository_without_any_value_gets_the_narrowest_policy(saved: Saved) -> None:
-    bundle = Bundle.load(saved[1])
+def test_a_repository_without_any_value_gets_the_narrowest_policy(saved_bundle: Saved) -> None:
+    bundle = Bundle.load(saved_bundle[1])
     unknown = schema.conform(pd.DataFrame({"full_name": ["a/b"]}))
 
     answer = bundle.estimate(unknown)
@@ -235,8 +235,8 @@ def test_the_config_limits_the_size_of_the_ensemble(selected_store: Store) -> No
     assert [len(ensemble.models) for ensemble in bundle.models.values()] == [1, 1, 1]
 
 
-def test_coverage_is_stored_for_each_decade_of_true_stars(saved: Saved) -> None:
-    store, folder, _ = saved
+def test_coverage_is_stored_for_each_decade_of_true_stars(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
     table, _ = read_dataset_and_features(store)
 
     rows = Bundle.load(folder).meta["scores"]["all"]["coverage_by_decade"]
@@ -246,9 +246,9 @@ def test_coverage_is_stored_for_each_decade_of_true_stars(saved: Saved) -> None:
     assert all(set(row) == {"decade", "n", "coverage", "width"} for row in rows)
 
 
-def test_serving_has_the_stored_coverage_on_the_test_set(saved: Saved) -> None:
+def test_serving_has_the_stored_coverage_on_the_test_set(saved_bundle: Saved) -> None:
     """Serving computes the same intervals as training."""
-    store, folder, scores = saved
+    store, folder, scores = saved_bundle
     table, _ = read_dataset_and_features(store)
     bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
 

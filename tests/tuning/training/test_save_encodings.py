@@ -36,7 +36,7 @@ Saved = tuple[Dataset, FeatureSet, Path]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
+def saved_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> Saved:
     """A table, its feature set with learned columns, and the bundle of both."""
     store = Store(tmp_path_factory.mktemp("saved"))
     small_sample.to_parquet(store.repositories)
@@ -47,8 +47,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) 
     return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
 
 
-def test_serving_computes_the_inputs_of_the_test_rows_as_training_did(saved: Saved) -> None:
-    table, feature_set, folder = saved
+def test_serving_computes_the_inputs_of_the_test_rows_as_training_did(saved_bundle: Saved) -> None:
+    table, feature_set, folder = saved_bundle
     test = table.repositories.iloc[table.test]
 
     served = Bundle.load(folder).inputs(test.assign(stars=float("nan")), "all")
@@ -57,7 +57,7 @@ def test_serving_computes_the_inputs_of_the_test_rows_as_training_did(saved: Sav
 
 
 def test_intervals_are_calibrated_on_the_columns_that_serving_computes(
-    saved: Saved, monkeypatch: pytest.MonkeyPatch
+    saved_bundle: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Text components differ between folds, so one error model cannot use out-of-fold columns."""
     calibrated_inputs = list[np.ndarray]()
@@ -67,7 +67,7 @@ def test_intervals_are_calibrated_on_the_columns_that_serving_computes(
         return calibrate_on(inputs, *others)
 
     monkeypatch.setattr("stargaze.tuning.training.refit.calibrate_on", record)
-    table, feature_set, folder = saved
+    table, feature_set, folder = saved_bundle
 
     refit(table, feature_set, ["all"], select_candidates([BEST], 1, 0), 0.9)["all"]
 
@@ -76,23 +76,23 @@ def test_intervals_are_calibrated_on_the_columns_that_serving_computes(
     assert calibrated_inputs[0][:, column] == pytest.approx(served.to_numpy(), abs=1e-5)
 
 
-def test_the_prototype_is_predicted_with_the_encoder(saved: Saved) -> None:
-    bundle = Bundle.load(saved[2])
+def test_the_prototype_is_predicted_with_the_encoder(saved_bundle: Saved) -> None:
+    bundle = Bundle.load(saved_bundle[2])
 
     bundle.check_prototype()
     assert ENCODER in bundle.content
 
 
-def test_encoded_features_are_neither_required_nor_replaced(saved: Saved) -> None:
-    bundle = Bundle.load(saved[2])
+def test_encoded_features_are_neither_required_nor_replaced(saved_bundle: Saved) -> None:
+    bundle = Bundle.load(saved_bundle[2])
 
     assert all(
         "text_score" not in step.required and "text_score" not in step.typical for step in bundle.answer_policies
     )
 
 
-def test_the_page_shows_an_encoded_feature_in_stars(saved: Saved) -> None:
-    bundle = Bundle.load(saved[2])
+def test_the_page_shows_an_encoded_feature_in_stars(saved_bundle: Saved) -> None:
+    bundle = Bundle.load(saved_bundle[2])
 
     factors = {factor.feature: factor for factor in predict(bundle, bundle.known.head(1))[0].factors}
 
@@ -101,8 +101,10 @@ def test_the_page_shows_an_encoded_feature_in_stars(saved: Saved) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"no encoder", b"PK\x05\x06" + bytes(18)])
-def test_a_bundle_with_an_invalid_encoder_is_refused(saved: Saved, tmp_path: Path, content: bytes | None) -> None:
-    copy = Path(shutil.copytree(saved[2], tmp_path / "copy"))
+def test_a_bundle_with_an_invalid_encoder_is_refused(
+    saved_bundle: Saved, tmp_path: Path, content: bytes | None
+) -> None:
+    copy = Path(shutil.copytree(saved_bundle[2], tmp_path / "copy"))
     if content is None:
         (copy / ENCODER).unlink()
     else:

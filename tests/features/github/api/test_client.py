@@ -18,7 +18,7 @@ from tests.features.github.conftest import NOW, FakeClock, make_response
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying
 
-Canned = Callable[..., tuple[Client, object]]
+ClientWith = Callable[..., tuple[Client, object]]
 OK_RESPONSE = make_response(200, {"full_name": "a/b"})
 HTML = make_response(200, raw=b"<!DOCTYPE html><html>", content_type="text/html")
 SECONDARY = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}
@@ -63,9 +63,9 @@ def limit_headers(count: int, reset: float) -> dict[str, str]:
     ],
 )
 def test_a_limit_is_waited_for_in_the_order_that_github_documents(
-    canned: Canned, clock: FakeClock, refusal: object, waits: list[float]
+    client_with: ClientWith, clock: FakeClock, refusal: object, waits: list[float]
 ) -> None:
-    client, _ = canned(refusal, OK_RESPONSE)
+    client, _ = client_with(refusal, OK_RESPONSE)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == waits
     assert client.stats.refused == 1
@@ -74,22 +74,22 @@ def test_a_limit_is_waited_for_in_the_order_that_github_documents(
 LIMITED = b"<!DOCTYPE html><title>GitHub</title><p>You have exceeded a secondary rate limit.</p>"
 
 
-def test_a_rate_limit_reported_by_a_web_page_is_recognized(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(403, raw=LIMITED), OK_RESPONSE)
+def test_a_rate_limit_reported_by_a_web_page_is_recognized(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(make_response(403, raw=LIMITED), OK_RESPONSE)
     client.get("/repos/a/b")
     assert (clock.slept, client.stats.refused) == ([60], 1)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 408])
-def test_a_web_page_after_a_good_response_is_retried(canned: Canned, clock: FakeClock, status: int) -> None:
-    client, _ = canned(OK_RESPONSE, make_response(status, raw=b"<html>Whoa there!</html>"), OK_RESPONSE)
+def test_a_web_page_after_a_good_response_is_retried(client_with: ClientWith, clock: FakeClock, status: int) -> None:
+    client, _ = client_with(OK_RESPONSE, make_response(status, raw=b"<html>Whoa there!</html>"), OK_RESPONSE)
     client.get("/repos/a/b")
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2]
 
 
-def test_waits_for_a_limit_without_a_stated_end_grow(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(*[make_response(403, SECONDARY)] * 5, OK_RESPONSE)
+def test_waits_for_a_limit_without_a_stated_end_grow(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(*[make_response(403, SECONDARY)] * 5, OK_RESPONSE)
     client.get("/repos/a/b")
     assert clock.slept == [60, 120, 240, 480, 960]
 
@@ -98,9 +98,9 @@ def test_waits_for_a_limit_without_a_stated_end_grow(canned: Canned, clock: Fake
     "stated", [{"retry_after": "0"}, {"retry_after": http_date(NOW - 5)}, limit_headers(0, NOW - 5)]
 )
 def test_waits_grow_if_a_limit_outlasts_its_stated_end(
-    canned: Canned, clock: FakeClock, stated: dict[str, str]
+    client_with: ClientWith, clock: FakeClock, stated: dict[str, str]
 ) -> None:
-    client, _ = canned(*[make_response(403, SECONDARY, **stated)] * 5, OK_RESPONSE)
+    client, _ = client_with(*[make_response(403, SECONDARY, **stated)] * 5, OK_RESPONSE)
     client.get("/repos/a/b")
     assert clock.slept == [0.5, 60, 120, 240, 480]
 
@@ -114,9 +114,11 @@ def test_waits_grow_if_a_limit_outlasts_its_stated_end(
     ],
 )
 @pytest.mark.parametrize("status", [403, 429, 503])
-def test_a_wait_of_days_is_an_error(canned: Canned, clock: FakeClock, status: int, stated: str, until: str) -> None:
+def test_a_wait_of_days_is_an_error(
+    client_with: ClientWith, clock: FakeClock, status: int, stated: str, until: str
+) -> None:
     """The message has the time by GitHub's clock, not by the wrong local one."""
-    client, transport = canned(make_response(status, SECONDARY, retry_after=stated), skew=50_000.0)
+    client, transport = client_with(make_response(status, SECONDARY, retry_after=stated), skew=50_000.0)
     with pytest.raises(ExternalError, match=until) as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
@@ -124,16 +126,16 @@ def test_a_wait_of_days_is_an_error(canned: Canned, clock: FakeClock, status: in
     assert (len(transport.requests), clock.slept) == (1, [])
 
 
-def test_a_limit_that_never_lifts_is_an_error(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(403, SECONDARY))
+def test_a_limit_that_never_lifts_is_an_error(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(make_response(403, SECONDARY))
     with pytest.raises(ExternalError, match="still applies after 9 waits") as caught:
         client.get("/repos/a/b")
     assert "kept" in caught.value.hint
     assert sum(clock.slept) > 3600
 
 
-def test_the_next_request_waits_if_the_limit_is_used_up(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
+def test_the_next_request_waits_if_the_limit_is_used_up(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
     client.get("/search/repositories")
     assert clock.slept == []
     client.get("/search/repositories")
@@ -141,8 +143,8 @@ def test_the_next_request_waits_if_the_limit_is_used_up(canned: Canned, clock: F
     assert client.stats.refused == 0
 
 
-def test_the_search_limit_does_not_delay_other_requests(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
+def test_the_search_limit_does_not_delay_other_requests(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(make_response(200, {}, **limit_headers(0, NOW + 40)), OK_RESPONSE)
     client.get("/search/repositories")
     client.get("/repos/a/b")
     assert clock.slept == []
@@ -150,9 +152,9 @@ def test_the_search_limit_does_not_delay_other_requests(canned: Canned, clock: F
 
 @pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
 def test_a_wrong_local_clock_changes_no_wait_and_is_reported_once(
-    canned: Canned, clock: FakeClock, skew: float
+    client_with: ClientWith, clock: FakeClock, skew: float
 ) -> None:
-    client, _ = canned(make_response(403, PRIMARY, **limit_headers(0, NOW + 900)), OK_RESPONSE, skew=skew)
+    client, _ = client_with(make_response(403, PRIMARY, **limit_headers(0, NOW + 900)), OK_RESPONSE, skew=skew)
     reply = client.get("/repos/a/b")
     assert clock.slept == [900.5]
     assert reply.at.timestamp() == NOW
@@ -172,8 +174,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_retried_with_growing_waits(canned: Canned, clock: FakeClock, fault: object) -> None:
-    client, _ = canned(fault, fault, OK_RESPONSE)
+def test_a_fault_is_retried_with_growing_waits(client_with: ClientWith, clock: FakeClock, fault: object) -> None:
+    client, _ = client_with(fault, fault, OK_RESPONSE)
     assert client.get("/repos/a/b").data == {"full_name": "a/b"}
     assert clock.slept == [2, 4]
     assert client.stats.failed == 2
@@ -182,9 +184,9 @@ def test_a_fault_is_retried_with_growing_waits(canned: Canned, clock: FakeClock,
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("stated", ["120", http_date(NOW + 120)])
 def test_the_retry_after_header_of_a_fault_is_obeyed(
-    canned: Canned, clock: FakeClock, status: int, stated: str
+    client_with: ClientWith, clock: FakeClock, status: int, stated: str
 ) -> None:
-    client, _ = canned(
+    client, _ = client_with(
         make_response(status, raw=b"<html>", retry_after=stated),
         make_response(status, {}, retry_after="1"),
         OK_RESPONSE,
@@ -194,8 +196,8 @@ def test_the_retry_after_header_of_a_fault_is_obeyed(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_persistent_fault_is_an_error(canned: Canned, fault: object) -> None:
-    client, transport = canned(OK_RESPONSE, fault)
+def test_a_persistent_fault_is_an_error(client_with: ClientWith, fault: object) -> None:
+    client, transport = client_with(OK_RESPONSE, fault)
     client.get("/repos/a/b")
     with pytest.raises(ExternalError, match="8 times") as caught:
         client.get("/repos/a/b")
@@ -203,15 +205,15 @@ def test_a_persistent_fault_is_an_error(canned: Canned, fault: object) -> None:
     assert "continues" in caught.value.hint
 
 
-def test_an_unreachable_server_is_given_up_soon(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(NoResponseError("the server cannot be reached"))
+def test_an_unreachable_server_is_given_up_soon(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(NoResponseError("the server cannot be reached"))
     with pytest.raises(ExternalError, match="3 times with: the server cannot be reached"):
         client.get("/repos/a/b")
     assert sum(clock.slept) < 10
 
 
-def test_a_web_page_instead_of_the_api_has_a_hint_about_the_api_url(canned: Canned) -> None:
-    client, _ = canned(HTML)
+def test_a_web_page_instead_of_the_api_has_a_hint_about_the_api_url(client_with: ClientWith) -> None:
+    client, _ = client_with(HTML)
     with pytest.raises(ExternalError) as caught:
         client.get("/repos/a/b")
     assert "a web page" in caught.value.message
@@ -243,10 +245,10 @@ def test_a_web_page_instead_of_the_api_has_a_hint_about_the_api_url(canned: Cann
     ids=["server_time", "get", "allow_refusal", "query"],
 )
 def test_a_response_of_another_program_is_an_error_and_not_retried(
-    canned: Canned, clock: FakeClock, other: object, message: str, call: Callable[[Client], object]
+    client_with: ClientWith, clock: FakeClock, other: object, message: str, call: Callable[[Client], object]
 ) -> None:
     """A 404 or 403 of a proxy or of a web site says nothing about a repository."""
-    client, transport = canned(other)
+    client, transport = client_with(other)
     with pytest.raises(ExternalError, match=message) as caught:
         call(client)
     assert "github.api_url" in caught.value.hint
@@ -274,9 +276,9 @@ def test_a_response_of_another_program_is_an_error_and_not_retried(
     ],
 )
 def test_a_refused_request_is_not_retried(
-    canned: Canned, clock: FakeClock, refusal: object, error: type[StargazeError], message: str
+    client_with: ClientWith, clock: FakeClock, refusal: object, error: type[StargazeError], message: str
 ) -> None:
-    client, transport = canned(refusal)
+    client, transport = client_with(refusal)
     with pytest.raises(error, match=message):
         client.get("/search/repositories")
     assert len(transport.requests) == 1
@@ -297,30 +299,30 @@ def test_a_refused_request_is_not_retried(
 )
 @pytest.mark.parametrize("remaining", [4000, 0])
 def test_a_gone_resource_is_returned_even_if_the_limit_is_used_up(
-    canned: Canned, clock: FakeClock, status: int, body: object, why: str, remaining: int
+    client_with: ClientWith, clock: FakeClock, status: int, body: object, why: str, remaining: int
 ) -> None:
-    client, _ = canned(make_response(status, body, **limit_headers(remaining, NOW + 900)))
+    client, _ = client_with(make_response(status, body, **limit_headers(remaining, NOW + 900)))
     assert client.get("/repos/a/b").gone == why
     assert (client.stats.refused, clock.slept) == (0, [])
 
 
-def test_a_renamed_repository_is_followed(canned: Canned) -> None:
-    client, transport = canned(
+def test_a_renamed_repository_is_followed(client_with: ClientWith) -> None:
+    client, transport = client_with(
         make_response(301, {"message": "Moved"}, location="https://api.github.com/repositories/1"), OK_RESPONSE
     )
     assert client.get("/repos/a/old").data == {"full_name": "a/b"}
     assert transport.requests[1].path == "https://api.github.com/repositories/1"
 
 
-def test_endless_redirects_are_an_error(canned: Canned) -> None:
-    client, transport = canned(make_response(301, {}, location="https://api.github.com/repositories/1"))
+def test_endless_redirects_are_an_error(client_with: ClientWith) -> None:
+    client, transport = client_with(make_response(301, {}, location="https://api.github.com/repositories/1"))
     with pytest.raises(ExternalError, match="without end"):
         client.get("/repos/a/old")
     assert len(transport.requests) == 1 + MAX_REDIRECTS
 
 
-def test_a_redirect_without_a_location_is_an_error(canned: Canned) -> None:
-    client, transport = canned(make_response(302, {}))
+def test_a_redirect_without_a_location_is_an_error(client_with: ClientWith) -> None:
+    client, transport = client_with(make_response(302, {}))
     with pytest.raises(ExternalError, match="no address"):
         client.get("/repos/a/old")
     assert len(transport.requests) == 1
@@ -383,8 +385,8 @@ def test_a_refused_redirect_has_the_date_of_its_response(clock: FakeClock) -> No
         assert client.get("/repos/a/old", allow_refusal=True).at.timestamp() == NOW
 
 
-def test_a_not_modified_response_is_recognized(canned: Canned) -> None:
-    client, transport = canned(make_response(304, raw=b""))
+def test_a_not_modified_response_is_recognized(client_with: ClientWith) -> None:
+    client, transport = client_with(make_response(304, raw=b""))
     assert client.get("/repos/a/b", etag='"x"').not_modified
     assert transport.requests[0].etag == '"x"'
 
@@ -396,16 +398,18 @@ SLOW = {
 }
 
 
-def test_a_primary_limit_of_graphql_with_status_200_is_waited_for(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(
+def test_a_primary_limit_of_graphql_with_status_200_is_waited_for(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(
         make_response(200, GRAPHQL_LIMIT, **limit_headers(0, NOW + 70)), make_response(200, {"data": {"nodes": []}})
     )
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [70.5]
 
 
-def test_a_secondary_limit_of_graphql_with_status_200_is_waited_for(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(200, SECONDARY, retry_after="60"), make_response(200, {"data": {"nodes": []}}))
+def test_a_secondary_limit_of_graphql_with_status_200_is_waited_for(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(
+        make_response(200, SECONDARY, retry_after="60"), make_response(200, {"data": {"nodes": []}})
+    )
     client.query("query", {})
     assert clock.slept == [60.5]
 
@@ -414,31 +418,33 @@ def test_a_secondary_limit_of_graphql_with_status_200_is_waited_for(canned: Cann
     "fault", [make_response(502, SLOW), make_response(504, raw=b"<html>"), make_response(200, SLOW)]
 )
 def test_a_query_that_is_too_heavy_is_not_retried_by_the_client(
-    canned: Canned, clock: FakeClock, fault: object
+    client_with: ClientWith, clock: FakeClock, fault: object
 ) -> None:
-    client, _ = canned(fault)
+    client, _ = client_with(fault)
     with pytest.raises(TooHeavyError):
         client.query("query", {})
     assert clock.slept == []
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])
-def test_a_missing_graphql_endpoint_is_an_error(canned: Canned, status: int) -> None:
-    client, _ = canned(make_response(status, {"message": "Not Found"}))
+def test_a_missing_graphql_endpoint_is_an_error(client_with: ClientWith, status: int) -> None:
+    client, _ = client_with(make_response(status, {"message": "Not Found"}))
     with pytest.raises(ConfigError) as caught:
         client.query("query", {})
     assert "github.graphql" in caught.value.hint
 
 
-def test_a_query_with_an_empty_response_is_retried(canned: Canned, clock: FakeClock) -> None:
-    client, _ = canned(make_response(204, raw=b""), make_response(200, {"data": {"nodes": []}}))
+def test_a_query_with_an_empty_response_is_retried(client_with: ClientWith, clock: FakeClock) -> None:
+    client, _ = client_with(make_response(204, raw=b""), make_response(200, {"data": {"nodes": []}}))
     assert client.query("query", {}).data == {"data": {"nodes": []}}
     assert clock.slept == [2]
 
 
 @pytest.mark.parametrize("kind", ["INSUFFICIENT_SCOPES", "FORBIDDEN"])
-def test_a_token_without_the_scopes_for_graphql_is_an_error(canned: Canned, kind: str) -> None:
-    client, _ = canned(make_response(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]}))
+def test_a_token_without_the_scopes_for_graphql_is_an_error(client_with: ClientWith, kind: str) -> None:
+    client, _ = client_with(
+        make_response(200, {"errors": [{"type": kind, "message": "Resource not accessible by token"}]})
+    )
     with pytest.raises(CredentialsError, match="not accessible"):
         client.query("query", {})
 

@@ -24,7 +24,7 @@ from tests.features.github.small_github import InterruptingTransport, SmallGitHu
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
-Canned = Callable[..., tuple[Client, FakeTransport]]
+ClientWith = Callable[..., tuple[Client, FakeTransport]]
 
 API = "https://api.github.com"
 DAY = 86_400
@@ -109,14 +109,14 @@ def test_a_stopped_run_does_not_request_given_up_repositories_again(github: Smal
     assert not [request for request in counted if first in request]
 
 
-def test_the_points_of_graphql_are_read_from_headers_only(canned: Canned, clock: FakeClock) -> None:
+def test_the_points_of_graphql_are_read_from_headers_only(client_with: ClientWith, clock: FakeClock) -> None:
     stated = {
         "x_ratelimit_limit": "5000",
         "x_ratelimit_remaining": "0",
         "x_ratelimit_reset": str(int(NOW) + 1800),
         "x_ratelimit_resource": "graphql",
     }
-    client, _ = canned(make_response(200, {"data": {"nodes": []}}, **stated))
+    client, _ = client_with(make_response(200, {"data": {"nodes": []}}, **stated))
     texts = [*(kind.text for kind in graphql.KINDS), graphql.names_query(1)]
     for text in texts[:2]:
         client.query(text, {})
@@ -169,23 +169,25 @@ def fetch_commits(client: Client, github: SmallGitHub, cache: ResponseCache) -> 
 
 @pytest.mark.parametrize("kind", ["", "SERVICE_UNAVAILABLE"])
 def test_a_count_that_fails_in_a_response_is_requested_again(
-    github: SmallGitHub, cache: ResponseCache, canned: Canned, kind: str
+    github: SmallGitHub, cache: ResponseCache, client_with: ClientWith, kind: str
 ) -> None:
-    client, _ = canned(*commit_responses((NAMED, kind)), HEALTHY, *commit_responses((COUNTED, "none")))
+    client, _ = client_with(*commit_responses((NAMED, kind)), HEALTHY, *commit_responses((COUNTED, "none")))
     assert fetch_commits(client, github, cache) == {"commits": 7}
 
 
 def test_partial_details_are_stored_when_a_repository_is_given_up(
-    github: SmallGitHub, cache: ResponseCache, canned: Canned
+    github: SmallGitHub, cache: ResponseCache, client_with: ClientWith
 ) -> None:
     (broken,) = commit_responses((NAMED, ""))
-    client, _ = canned(*[broken, HEALTHY] * 3)
+    client, _ = client_with(*[broken, HEALTHY] * 3)
     assert fetch_commits(client, github, cache) == {"default_branch": "main"}
     assert too_large(github, cache) == [github.rows[1]["name"]]
 
 
-def test_a_refused_count_is_not_requested_again(github: SmallGitHub, cache: ResponseCache, canned: Canned) -> None:
-    client, transport = canned(*commit_responses((NAMED, "FORBIDDEN")))
+def test_a_refused_count_is_not_requested_again(
+    github: SmallGitHub, cache: ResponseCache, client_with: ClientWith
+) -> None:
+    client, transport = client_with(*commit_responses((NAMED, "FORBIDDEN")))
     assert fetch_commits(client, github, cache) == {"default_branch": "main"}
     assert len(transport.requests) == 1
 
@@ -225,9 +227,11 @@ def test_details_fetched_later_clear_the_remark(github: SmallGitHub, cache: Resp
     assert names_with_remarks(github, cache) == []
 
 
-def test_missing_details_of_one_kind_are_reported(github: SmallGitHub, cache: ResponseCache, canned: Canned) -> None:
+def test_missing_details_of_one_kind_are_reported(
+    github: SmallGitHub, cache: ResponseCache, client_with: ClientWith
+) -> None:
     (broken,) = commit_responses((NAMED, ""))
-    client, _ = canned(*[broken, HEALTHY] * 3)
+    client, _ = client_with(*[broken, HEALTHY] * 3)
     fetch_commits(client, github, cache)
     DetailFetcher(CrawlSession(Client(github, github.clock), cache, run_accepting(LONG_AGO)), [graphql.KINDS[0]]).fetch(
         repositories_of(github), lambda _count: None
