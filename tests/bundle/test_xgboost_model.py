@@ -69,7 +69,7 @@ def test_an_infinite_threshold_is_accepted() -> None:
     )
 
 
-def out_of(name: str, value: Any) -> Callable[[Tree], None]:
+def set_first(name: str, value: Any) -> Callable[[Tree], None]:
     """Set the first number of an array of the tree."""
     return lambda tree: tree[name].__setitem__(0, value)
 
@@ -104,21 +104,21 @@ def test_a_tree_of_the_maximum_depth_is_accepted(booster: xgboost.Booster, rows:
 @pytest.mark.parametrize(
     "change",
     [
-        out_of("left_children", 10_000),
-        out_of("left_children", -7),
-        out_of("right_children", 0),
-        out_of("right_children", 1),
-        out_of("left_children", 1.5),
-        out_of("split_indices", 3),
-        out_of("split_indices", -1),
-        out_of("categories", -1),
-        out_of("categories", 2**30),
-        out_of("categories_sizes", 10_000),
-        out_of("categories_segments", -1),
-        out_of("categories_nodes", 10_000),
-        out_of("categories", 10**30),
-        out_of("parents", 1_000_000),
-        out_of("split_type", 2),
+        set_first("left_children", 10_000),
+        set_first("left_children", -7),
+        set_first("right_children", 0),
+        set_first("right_children", 1),
+        set_first("left_children", 1.5),
+        set_first("split_indices", 3),
+        set_first("split_indices", -1),
+        set_first("categories", -1),
+        set_first("categories", 2**30),
+        set_first("categories_sizes", 10_000),
+        set_first("categories_segments", -1),
+        set_first("categories_nodes", 10_000),
+        set_first("categories", 10**30),
+        set_first("parents", 1_000_000),
+        set_first("split_type", 2),
         lambda tree: tree["parents"].__setitem__(1, 10_000_000),
         lambda tree: tree["split_conditions"].__setitem__(-1, float("nan")),
         lambda tree: tree.update(chain(xgboost_model.MAX_DEPTH + 1)),

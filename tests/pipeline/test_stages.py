@@ -236,13 +236,13 @@ def test_a_stage_creates_its_artifact_and_returns_one_line(tmp_path: Path, make_
 # ---- status -------------------------------------------------------------------------------------------------------
 
 
-def holds(store: Store) -> dict[str, str]:
+def listed_contents(store: Store) -> dict[str, str]:
     """Return the listed contents by artifact."""
     return {row["artifact"]: row["contents"] for row in list_artifacts(store)}
 
 
 def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_path: Path) -> None:
-    planned = holds(Store(tmp_path))
+    planned = listed_contents(Store(tmp_path))
 
     assert [text.removeprefix("missing: stargaze ") for text in planned.values()] == [
         *ALL[:4],
@@ -253,7 +253,7 @@ def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_pa
 
 
 def test_the_status_describes_each_artifact(store: Store) -> None:
-    planned = holds(store)
+    planned = listed_contents(store)
 
     assert planned["repositories"] == "200 repositories"
     assert planned["feature set"] == "static 1, activity 1, all 1 features"
@@ -268,7 +268,7 @@ def test_the_status_reports_a_feature_set_of_other_repositories(
 ) -> None:
     make_repositories(200, seed=1).to_parquet(store.repositories)
 
-    assert "of other repositories: stargaze select-features" in holds(store)["feature set"]
+    assert "of other repositories: stargaze select-features" in listed_contents(store)["feature set"]
 
 
 @pytest.mark.parametrize("content", [*JUNK, b"policy,family\n"])
@@ -277,7 +277,7 @@ def test_the_status_lists_damaged_artifacts(store: Store, content: bytes) -> Non
     for path in artifacts:
         path.write_bytes(content)
 
-    planned = holds(store)
+    planned = listed_contents(store)
 
     assert planned["repositories"].startswith("cannot be read")
     assert planned["trials"].startswith("cannot be read")
@@ -291,7 +291,7 @@ def test_the_status_lists_folders_in_place_of_files(store: Store) -> None:
         path.unlink()
         path.mkdir()
 
-    assert sum("cannot be read" in text for text in holds(store).values()) == 5
+    assert sum("cannot be read" in text for text in listed_contents(store).values()) == 5
 
 
 def test_the_status_has_no_parentheses_for_an_error_without_a_hint(

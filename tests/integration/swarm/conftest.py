@@ -183,7 +183,7 @@ def workspace(
     is_new = not (folder / "bundles.json").is_file()
     if is_new:
         prepare_workspace(folder, bundle_folder, cluster_lab.key)
-        take_over(cluster_lab)
+        prepare_hosts(cluster_lab)
     hosts = {name: cluster_lab.hosts[name] for name in ADDRESSES}
     workspace = Workspace(folder, hosts, *json.loads((folder / "bundles.json").read_text()))
     if is_new:
@@ -203,7 +203,7 @@ def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
     (folder / "bundles.json").write_text(json.dumps(create_bundles(bundle_folder, store)))
 
 
-def take_over(cluster: Cluster) -> None:
+def prepare_hosts(cluster: Cluster) -> None:
     """Boot the production hosts if the tests of the playbooks have not; otherwise delete the releases that they left."""
     for name in [name for name in cluster.hosts if name not in ADDRESSES]:
         cluster.hosts.pop(name).remove()

@@ -29,13 +29,13 @@ def deployed_release(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def everywhere(digest: str) -> dict[str, str]:
+def on_both_hosts(digest: str) -> dict[str, str]:
     """Return the result of `served_bundles` when both hosts serve this bundle."""
     return dict.fromkeys(ADDRESSES, digest)
 
 
 def test_one_command_starts_page_and_workers_on_both_hosts(deployed_release: Workspace) -> None:
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     status = deployed_release.run("status", "--json").json
     services = {row["service"]: (row["running"], row["desired"], row["state"]) for row in status["services"]}
     assert services == {
@@ -109,7 +109,7 @@ def test_a_new_bundle_is_served_within_seconds_without_restarts_or_failed_reques
     completed = deployed_release.run("deploy", deployed_release.b[:12], "--json").json
 
     took = time.monotonic() - began
-    assert deployed_release.served_bundles() == everywhere(deployed_release.b)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.b)
     assert deployed_release.tasks() == before
     counts = load.end()
     assert all_answered(counts), counts
@@ -124,13 +124,13 @@ def test_a_dry_run_names_the_release_and_changes_no_task(deployed_release: Works
 
     actions = {row["resource"]: row["action"] for row in changes}
     assert actions[f"release of bundle {deployed_release.a[:12]}"] == "create"
-    assert (deployed_release.tasks(), deployed_release.served_bundles()) == (before, everywhere(deployed_release.b))
+    assert (deployed_release.tasks(), deployed_release.served_bundles()) == (before, on_both_hosts(deployed_release.b))
 
 
 def test_a_rollback_fails_no_request(deployed_release: Workspace, load: Load) -> None:
     deployed_release.run("rollback")
 
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     counts = load.end()
     assert all_answered(counts), counts
     kinds = [row["kind"] for row in deployed_release.run("releases", "--json").json]
@@ -146,7 +146,7 @@ def test_a_bundle_with_wrong_predictions_is_rejected_and_production_does_not_cha
 
     assert completed.code == 5
     assert "for the prototype row" in completed.err
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     assert deployed_release.tasks() == before
     counts = load.end()
     assert all_answered(counts), counts
@@ -175,7 +175,7 @@ def test_an_unsigned_push_is_rejected_by_the_host_itself(
     assert pushed.returncode != 0
     assert "is not signed by an allowed signer" in pushed.stderr
     assert git("ls-remote", url, "main").stdout == before != ""
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     counts = load.end()
     assert all_answered(counts), counts
 
@@ -212,7 +212,7 @@ def test_services_that_do_not_become_ready_are_rolled_back_and_the_command_fails
     assert f"release {deployed_release.a[:12]} serves as before" in completed.err
     counts = load.end()
     assert all_answered(counts), counts
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     assert deployed_release.run("status", "--json").json["services"] == before
 
 
@@ -225,7 +225,7 @@ def test_changed_services_are_updated_one_after_the_other_without_failed_request
 
     counts = load.end()
     assert all_answered(counts), counts
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
 
 
 def test_rotating_secrets_loses_no_accepted_request(deployed_release: Workspace, load: Load) -> None:
@@ -236,5 +236,5 @@ def test_rotating_secrets_loses_no_accepted_request(deployed_release: Workspace,
     assert counts["answered"] == counts["accepted"] > 0, counts
     names = deployed_release.manager.run("docker", "secret", "ls", "--format", "{{.Name}}").stdout.split()
     assert len({name.rpartition("_")[2] for name in names}) == 1
-    assert deployed_release.served_bundles() == everywhere(deployed_release.a)
+    assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     assert "nothing to do" in deployed_release.run("deploy", deployed_release.a[:12]).out

@@ -55,7 +55,7 @@ def wait_for_answer(url: str) -> None:
 
 
 @contextlib.contextmanager
-def drip(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
+def send_slowly(port: int, at_once: bytes, slowly: bytes) -> Iterator[None]:
     """Send the first part of a request at once and the rest at one byte per second."""
     stopped = threading.Event()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
@@ -82,7 +82,7 @@ def test_a_client_that_sends_a_byte_per_second_blocks_nobody(site: tuple[str, in
     url, port = site
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
-            stack.enter_context(drip(port, sent, HEAD if not sent else b"{" * 900))
+            stack.enter_context(send_slowly(port, sent, HEAD if not sent else b"{" * 900))
         started = time.monotonic()
 
         statuses = [get(url).status_code for _ in range(20)]
