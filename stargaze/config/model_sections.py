@@ -25,7 +25,7 @@ class FetchSection:
     )
     since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
     columns: dict[str, str] = key(
-        {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no line.'
+        {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no mapping.'
     )
 
 
