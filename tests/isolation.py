@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 INHERITED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
-"""Signals that a starter may have ignored; a program that ignores them passes that on to what it starts."""
+"""Signals that the parent may ignore; child processes inherit that."""
 GRACE = 5.0
 """How long a thread or a process may take to end after its test [s]."""
 POOL_THREADS = "asyncio_"

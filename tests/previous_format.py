@@ -1,4 +1,4 @@
-"""Artifacts as stargaze wrote them before the format of bundles became 3, reduced to what a reader looks at first."""
+"""Artifacts as stargaze wrote them before the format of bundles became 3, reduced to the keys that are checked first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages say about the program agrees with it: sections, exit codes, faults, API fields, counts."""
+"""The facts in the pages agree with the program: sections, exit codes, faults, API fields, counts."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def killed_tuning(stopped_tuning: Interrupted, tmp_path_factory: pytest.TempPath
 
 
 def test_ray_listens_on_loopback_only(stopped_tuning: Interrupted) -> None:
-    """Whoever reaches a port of Ray can run code on this machine (CVE-2023-48022)."""
+    """Any program that reaches a port of Ray can run code on this machine (CVE-2023-48022)."""
     assert stopped_tuning.addresses
     assert stopped_tuning.addresses <= LOOPBACK
 

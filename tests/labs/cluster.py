@@ -1,4 +1,4 @@
-"""A cluster like a configured one, made of processes on loopback: two Ray nodes of one core each, the head behind a real sshd.
+"""A cluster like a configured one, from processes on loopback: two Ray nodes of one core each, the head behind a real sshd.
 
 It needs no root. ``/opt/stargaze``, ``/etc/stargaze`` and ``/var/lib/ray`` of a configured machine are folders below a temporary
 one: the forced command of the ssh server replaces these paths in each command.

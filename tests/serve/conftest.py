@@ -35,7 +35,7 @@ if not model.startswith("good"): sys.exit("the model predicts 3.0 for the protot
 
 @dataclass(frozen=True)
 class ReleaseStore:
-    """A store, and what a test does to it: add bundles, deploy them, push invalid releases."""
+    """A store, with methods to add bundles, deploy them and push invalid releases."""
 
     store: Store
     section: DeploySection

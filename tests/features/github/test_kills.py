@@ -82,7 +82,7 @@ def test_a_hundred_kills_lose_nothing_and_repeat_no_request(tmp_path: Path, star
 
 
 class Supervisor:
-    """Starts crawls one after the other, kills them, and checks that none requests what is stored."""
+    """Starts crawls one after the other, kills them, and checks that none requests a stored page."""
 
     def __init__(self, world: World, store: Path, start: Callable[[], multiprocessing.process.BaseProcess]) -> None:
         self.world, self.store, self.start = world, store, start
@@ -112,7 +112,7 @@ def wait_for(process: multiprocessing.process.BaseProcess) -> int | None:
 
 
 def keys_of(url: str, body: bytes, store: Path) -> list[str]:
-    """Return the cache keys of what a request asks for."""
+    """Return the cache keys of the data that a request asks for."""
     if body:
         query = json.loads(body)
         return [f"{KINDS[query['query']]} {parse_node_id(node)}" for node in query["variables"]["ids"]]

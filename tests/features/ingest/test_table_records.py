@@ -35,7 +35,7 @@ def test_columns_with_githubs_names_need_no_mapping() -> None:
 
 
 def test_a_column_is_used_for_one_field() -> None:
-    """If both names exist, ours takes precedence; a mapped column is not used again."""
+    """If both names exist, that of stargaze takes precedence; a mapped column is not used again."""
     assert resolve_columns(["full_name", "stars", "stargazers_count"], {}, "f")["stars"] == "stars"
     assert "size_kb" not in resolve_columns(["full_name", "stars", "size"], {"forks": "size"}, "f")
 

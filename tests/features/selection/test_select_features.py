@@ -252,7 +252,7 @@ def test_only_training_rows_are_used(repositories: pd.DataFrame, selection: Sele
     assert again.reasons.equals(selection.reasons)
 
 
-# ---- what is written ----------------------------------------------------------------------------------------------
+# ---- written files ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_feature_set_reasons_and_plot_are_written(store: Store) -> None:
 def test_all_three_files_are_replaced_or_none(
     store: Store, selection: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table of reasons beside another feature set would be wrong."""
+    """A table of reasons must belong to the stored feature set."""
     for path in (store.features, store.selection, store.selection_plot):
         path.write_text("old")
 

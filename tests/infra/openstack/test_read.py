@@ -1,4 +1,4 @@
-"""Converting what a cloud lists, also if a killed run left duplicates."""
+"""Converting the resources that a cloud lists, also if a killed run left duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The firewall service, beside a Docker engine that writes rules of its own."""
+"""The firewall service, on a host whose Docker engine writes its own rules."""
 
 from __future__ import annotations
 

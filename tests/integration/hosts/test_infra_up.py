@@ -51,7 +51,7 @@ class Machines:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def react(self, event: dict[str, Any]) -> None:
-        """Do to the host what was done to the server."""
+        """Repeat an event of the server on its host."""
         handlers = {"spawn": self.spawn, "destroy": self.destroy, "floating": self.float}
         if handler := handlers.get(event["event"]):
             handler(event)

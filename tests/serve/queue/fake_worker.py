@@ -1,4 +1,4 @@
-"""A worker process with fake answers: the requested name selects what it does."""
+"""A worker process with fake answers: the requested name selects the behavior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stargaze.serve.runtime.settings import read_environment
 
 
 def answer_one(request: PredictionRequest, marker: Path) -> Answer:
-    """Do what the name of the repository says."""
+    """Behave as the name of the repository says."""
     name = request.repositories[0]
     if name == "kill/once" and not marker.exists():
         marker.touch()

@@ -67,7 +67,7 @@ def test_waiting_jobs_are_one_batch_for_the_next_free_process(acknowledged_ids: 
 
 
 def test_a_batch_that_was_dropped_with_its_connection_blocks_no_process(acknowledged_ids: list[str]) -> None:
-    """Celery drops what it has not yet passed to a process; the broker delivers it again."""
+    """Celery drops messages that it has not yet passed to a process; the broker delivers them again."""
     batch_task, pool = BatchTask(), FakePool()
     connect(batch_task, pool)
     batch_task.flush([message("dropped", acknowledged_ids)])

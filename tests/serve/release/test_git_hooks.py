@@ -1,4 +1,4 @@
-"""What the hooks accept, refuse and install, each by a real push from the test's own repository."""
+"""The hooks accept, refuse or install releases; each test pushes from a repository of its own."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_before_the_first_release_the_error_names_deploy(tmp_path: Path) -> None
 
 
 def test_an_invalid_bundle_is_never_returned(link: Path) -> None:
-    """Not even the previous one is returned: what is served must be the current release."""
+    """Not even the previous one is returned: only the current release may be served."""
 
     def load(folder: Path) -> str:
         if folder.name == "two":

@@ -1,4 +1,4 @@
-"""What is recorded, and where it is served."""
+"""The recorded metrics, and the address at which they are served."""
 
 from __future__ import annotations
 

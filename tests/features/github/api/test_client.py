@@ -360,7 +360,7 @@ def test_a_redirect_to_another_server_is_not_followed(clock: FakeClock, form: st
 
 
 def test_a_redirect_to_another_server_is_an_error_unless_refusal_is_allowed(clock: FakeClock) -> None:
-    """It is not retried; the message names the other server, for people who run a mirror."""
+    """It is not retried; the message names the other server, for users of a mirror."""
     output: list[str] = []
     for call in (
         lambda client: client.get("/search/repositories", {"q": "x"}),

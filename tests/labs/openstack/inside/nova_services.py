@@ -1,7 +1,7 @@
 """Nova's API, conductor, scheduler and some compute hosts in one process: ``nova_services.py CONF PASTE PORT HOSTS PLACEMENT``.
 
-In one process oslo.messaging's in-process driver carries the calls between them, so that no broker is needed. What is done
-here is what Nova's own programs do (``nova/cmd``, ``nova/wsgi``), one after the other.
+In one process, oslo.messaging's in-process driver transports the calls, so no broker is needed. The steps are those of Nova's
+own programs (``nova/cmd``, ``nova/wsgi``), one after the other.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ if __name__ == "__main__":
     sys.argv = [module]  # the services read their own command line
     rules = importlib.import_module("sqlite_rules")
     if module.startswith("keystone"):
-        rules.hold_foreign_keys()
+        rules.enforce_foreign_keys()
     application = importlib.import_module(module).application
     waitress = importlib.import_module("waitress")
     waitress.serve(

@@ -1,11 +1,10 @@
 """Import this module to give SQLite the behavior that the services expect of a database server.
 
-Writers queue: a transaction takes its lock when it begins. oslo.db begins with a plain BEGIN; two threads that read and then
-both want to write are refused at once then ("database is locked"), whatever the time limit says, because neither could go on
-without losing what it has read.
+Transactions take the write lock when they begin. oslo.db uses a plain BEGIN: if two threads read and then write, SQLite fails
+at once ("database is locked"), regardless of the timeout.
 
-Foreign keys hold where ``hold_foreign_keys`` is called: Keystone counts on them, and does not ask for them as Neutron does.
-Without them the roles of a deleted application credential stay, and the next one gets its number.
+``enforce_foreign_keys`` enables foreign keys: Keystone relies on them, but does not enable them as Neutron does. Without them
+the roles of a deleted application credential remain, and the next credential with the same number gets them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ def _begin_immediately(
     return statement, parameters
 
 
-def hold_foreign_keys() -> None:
+def enforce_foreign_keys() -> None:
     """Enforce foreign keys in new connections, including cascading deletes."""
 
     @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")
