@@ -163,7 +163,7 @@ def list_features(store: Store) -> list[dict[str, Any]]:
             "policy": item.policy,
             "meaning": item.meaning,
             "missing": _round(missing.get(name)),
-            **{policy: _verdict(selection, name, policy) for policy in POLICIES},
+            **{policy: _importance_or_reason(selection, name, policy) for policy in POLICIES},
         }
         for name, item in CATALOG.items()
     ]
@@ -187,7 +187,7 @@ def _missing_shares(store: Store) -> pd.Series:
     return extract(read_repositories(store)).isna().mean()
 
 
-def _verdict(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:
+def _importance_or_reason(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:
     """Return the importance of a selected feature, or the reason against it."""
     if name not in selection.index or not {policy, f"importance_{policy}"} <= set(selection):
         return None

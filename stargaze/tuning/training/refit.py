@@ -23,7 +23,7 @@ VALIDATION_FOLD = -1
 
 
 @dataclass(frozen=True)
-class Refitted:
+class PolicyPredictor:
     """The predictor of one policy, its candidates, its calibrated intervals and its scores on the test rows."""
 
     model: Ensemble
@@ -52,7 +52,7 @@ class PolicyRows:
 
 def refit(
     table: Dataset, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
-) -> dict[str, Refitted]:
+) -> dict[str, PolicyPredictor]:
     """Fit an ensemble per policy on training rows, calibrate out-of-fold and on validation rows, score on test rows.
 
     ``candidates`` are the possible members, ``coverage`` is that of the prediction intervals [fraction]. The scores are those
@@ -74,7 +74,7 @@ def refit(
 
 def _refit_policy(
     rows: PolicyRows, candidates: Sequence[Candidate], predictions: Sequence[np.ndarray], coverage: float
-) -> Refitted:
+) -> PolicyPredictor:
     candidates, ordered = _best_first(candidates, np.column_stack(predictions), rows.training_arrays.target)
     fitted, models = _fit_ensemble(candidates, ordered, rows)
     chosen = np.flatnonzero(fitted.weights).tolist()
@@ -87,7 +87,7 @@ def _refit_policy(
         "ensemble_gain": round(fitted.gain, 5),
         "ensemble_error": round(fitted.error, 5),
     }
-    return Refitted(model, tuple(candidates[index] for index in chosen), calibrated, scores)
+    return PolicyPredictor(model, tuple(candidates[index] for index in chosen), calibrated, scores)
 
 
 def _best_first(

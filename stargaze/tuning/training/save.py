@@ -20,7 +20,7 @@ from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.matrix import CATALOG
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
-from stargaze.tuning.training.refit import Refitted, refit
+from stargaze.tuning.training.refit import PolicyPredictor, refit
 
 MAX_MISSING = 0.01
 """A column with a smaller fraction of missing values in training counts as never missing."""
@@ -83,7 +83,7 @@ def _parameters(candidate: Candidate) -> dict[str, Any]:
     return {**candidate.family.defaults, **candidate.parameters}
 
 
-def _ensemble_members(predictor: Refitted) -> list[dict[str, Any]]:
+def _ensemble_members(predictor: PolicyPredictor) -> list[dict[str, Any]]:
     return [
         {
             "family": member.family.name,
@@ -109,7 +109,9 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _answer_policy(table: Dataset, feature_set: FeatureSet, policy: str, refitted: Refitted, seed: int) -> AnswerPolicy:
+def _answer_policy(
+    table: Dataset, feature_set: FeatureSet, policy: str, refitted: PolicyPredictor, seed: int
+) -> AnswerPolicy:
     """Return the required columns of a policy: never missing in training and important by permutation importance."""
     inputs = table.model_inputs(feature_set, policy)
     training, validation = inputs.iloc[table.training], inputs.iloc[table.validation]
@@ -153,7 +155,7 @@ def _typical_value(column: pd.Series) -> float:
 
 
 def _prototype(
-    table: Dataset, feature_set: FeatureSet, used: dict[str, Refitted], answer_policies: list[AnswerPolicy]
+    table: Dataset, feature_set: FeatureSet, used: dict[str, PolicyPredictor], answer_policies: list[AnswerPolicy]
 ) -> dict[str, Any]:
     """Return one training repository and the prediction of each model; the receiver repeats them before it serves."""
     stars = table.repositories["stars"].iloc[table.training]

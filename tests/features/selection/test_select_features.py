@@ -93,8 +93,8 @@ def selection(small_models: None, repositories: pd.DataFrame) -> Selection:
         return select(dataset(repositories, MANY_RUNS), MANY_RUNS)
 
 
-def verdicts(selection: Selection, name: str) -> list[str]:
-    """Return the verdicts on a feature, one per policy."""
+def reasons_of(selection: Selection, name: str) -> list[str]:
+    """Return "selected" or the reason against a feature, one per policy."""
     row = selection.reasons.set_index("feature").loc[name]
     return [str(row[policy]) for policy in POLICIES]
 
@@ -103,12 +103,12 @@ def verdicts(selection: Selection, name: str) -> list[str]:
 
 
 def test_a_planted_leak_is_reported_and_never_selected(selection: Selection) -> None:
-    assert all(verdict.startswith("leaks the target") for verdict in verdicts(selection, "planted_leak"))
+    assert all(reason.startswith("leaks the target") for reason in reasons_of(selection, "planted_leak"))
     assert not any("planted_leak" in names for names in selection.feature_set.selected.values())
 
 
 def test_watchers_are_dropped_as_a_leak(selection: Selection) -> None:
-    assert verdicts(selection, "watchers")[2].startswith("leaks the target")
+    assert reasons_of(selection, "watchers")[2].startswith("leaks the target")
     assert "watchers" not in selection.feature_set.selected["all"]
 
 
@@ -126,7 +126,7 @@ def test_planted_noise_is_dropped(selection: Selection, policy: str) -> None:
 
 
 def test_a_planted_copy_is_a_duplicate(selection: Selection) -> None:
-    assert verdicts(selection, "planted_twin")[2] == "duplicate of forks"
+    assert reasons_of(selection, "planted_twin")[2] == "duplicate of forks"
 
 
 def test_an_informative_feature_is_selected(selection: Selection) -> None:
@@ -209,11 +209,11 @@ def test_constant_stars_make_no_feature_a_leak() -> None:
 # ---- the table of reasons -----------------------------------------------------------------------------------------
 
 
-def test_every_feature_has_a_verdict_under_every_policy(selection: Selection) -> None:
+def test_every_feature_has_a_result_under_every_policy(selection: Selection) -> None:
     reasons = selection.reasons
 
     assert reasons["feature"].tolist() == [*[name for name in CATALOG if not name.startswith("planted")], *NAMES]
-    assert reasons[list(POLICIES)].map(lambda verdict: isinstance(verdict, str) and len(verdict) > 3).all(axis=None)
+    assert reasons[list(POLICIES)].map(lambda reason: isinstance(reason, str) and len(reason) > 3).all(axis=None)
 
 
 NAMES = [feature.name for feature in PLANTED_FEATURES]
@@ -230,7 +230,7 @@ def test_no_policy_selects_a_feature_of_a_wider_policy(selection: Selection) -> 
         assert set(selection.feature_set.selected[policy]) <= {item.name for item in allowed_features(policy)} | set(
             NOISE
         )
-    assert verdicts(selection, "forks")[:2] == ["needs policy all"] * 2
+    assert reasons_of(selection, "forks")[:2] == ["needs policy all"] * 2
 
 
 def test_the_printed_rows_have_the_importance_of_selected_features(selection: Selection) -> None:

@@ -42,9 +42,9 @@ def test_with_repositories_the_missing_values_are_listed(tmp_path: Path, make_re
 
 def test_with_a_selection_the_importances_and_reasons_are_listed(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    verdicts = {policy: ["selected", "constant"] for policy in POLICIES}
+    results = {policy: ["selected", "constant"] for policy in POLICIES}
     importances = {f"importance_{policy}": [0.25, None] for policy in POLICIES}
-    selection = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **verdicts, **importances}
+    selection = {"feature": ["age", "forks"], "missing": [0.0, 0.125], **results, **importances}
     pd.DataFrame(selection).to_csv(store.selection, index=False)
 
     rows = {row["feature"]: row for row in list_features(store)}

@@ -13,24 +13,24 @@ from stargaze.config import POLICIES
 from stargaze.features.selection.select_features import MAX_BARS, draw_selection
 
 
-def reasons(n: int, verdict: str = "selected") -> pd.DataFrame:
+def reasons(n: int, result: str = "selected") -> pd.DataFrame:
     """Return a table of reasons."""
     frame = pd.DataFrame({"feature": [f"feature_{place}" for place in range(n)]})
     for policy in POLICIES:
-        frame[policy] = verdict
+        frame[policy] = result
         frame[f"importance_{policy}"] = np.arange(n) / 10
     return frame
 
 
-@pytest.mark.parametrize(("n", "verdict", "shown"), [(40, "selected", MAX_BARS), (3, "constant", 0)])
+@pytest.mark.parametrize(("n", "result", "shown"), [(40, "selected", MAX_BARS), (3, "constant", 0)])
 def test_each_policy_has_a_panel_with_its_most_important_features(
-    tmp_path: Path, n: int, verdict: str, shown: int
+    tmp_path: Path, n: int, result: str, shown: int
 ) -> None:
-    draw_selection(reasons(n, verdict), tmp_path / "x.svg")
+    draw_selection(reasons(n, result), tmp_path / "x.svg")
 
     texts = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
     for policy in POLICIES:
-        assert f"{policy}: {n if verdict == 'selected' else 0} features selected" in texts
+        assert f"{policy}: {n if result == 'selected' else 0} features selected" in texts
     assert sum(word == f"feature_{n - 1}" for word in texts) == (len(POLICIES) if shown else 0)
     assert sum(word.startswith("feature_") for word in set(texts)) == shown
 
