@@ -37,6 +37,14 @@ TERMS = (
     "cloud-init",
 )
 """Terms of the field that a reader searches for."""
+SUITES = {"ansible", "browser", "docs", "integration", "job", "labs", "referee", "simulated"}
+"""Folders of tests without a counterpart in the package."""
+OF_SEVERAL_MODULES = {
+    *("commands/test_earlier_version.py", "features/github/test_command.py", "features/github/test_faults.py"),
+    *("features/github/test_kills.py", "features/github/test_random_sequences.py", "report/test_command.py"),
+    *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py", "test_sample.py"),
+}
+"""Tests of several modules, or of files outside of the package."""
 
 
 @functools.cache
@@ -131,3 +139,13 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
             del remaining[name]
 
     assert sorted(remaining) == []
+
+
+def test_a_test_file_is_named_after_the_module_under_test() -> None:
+    folder = Path(__file__).parent
+    tests = {path.relative_to(folder) for path in folder.rglob("test_*.py")}
+    mirrored = {path for path in tests if path.parts[0] not in SUITES and path.as_posix() not in OF_SEVERAL_MODULES}
+    modules = {path.parent: {module.stem for module in (ROOT / path.parent).glob("*.py")} for path in mirrored}
+    prefixes = {path: {"_".join(path.stem.split("_")[1:n]) for n in range(2, 9)} for path in mirrored}
+
+    assert {path.as_posix() for path in mirrored if not prefixes[path] & modules[path.parent]} == set()
