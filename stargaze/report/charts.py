@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from stargaze.report.svg import FIRST, INK, LINE, PAPER, QUIET, SECOND, SPAN, THIRD
+from stargaze.report.svg import FIRST, INK, LINE, MUTED, PAPER, SECOND, SPAN, THIRD
 from stargaze.tuning.search.racing import DONE
 
-SERIES_STYLES = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", QUIET, "-"))
+SERIES_STYLES = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", MUTED, "-"))
 """Marker, color and line of each series; no two series differ by color alone."""
 TICKS = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
@@ -45,7 +45,7 @@ def plot_leaderboard(figure: Figure, frame: pd.DataFrame) -> None:
         axes.errorbar(subset["rmsle"], height, xerr=subset["spread"], fmt=marker, color=color, label=str(policy))
     dummy = frame.loc[frame["family"] == "dummy", "rmsle"].mean()
     if np.isfinite(dummy):
-        axes.axvline(dummy, color=QUIET, linestyle=":", zorder=0)
+        axes.axvline(dummy, color=MUTED, linestyle=":", zorder=0)
     axes.set_yticks(list(positions.values()), families)
     axes.invert_yaxis()
     axes.grid(axis="x")
@@ -64,7 +64,7 @@ def plot_trials(figure: Figure, frame: pd.DataFrame) -> None:
         rows = (frame["family"] == family).to_numpy() & is_done
         axes.plot(x[rows], frame["rmsle"][rows], marker, color=color, label=str(family))
     if not is_done.all():
-        axes.plot(x[~is_done], frame["rmsle"][~is_done], "x", color=QUIET, label="stopped early")
+        axes.plot(x[~is_done], frame["rmsle"][~is_done], "x", color=MUTED, label="stopped early")
     axes.step(x, frame["best"], where="post", color=INK, label="best so far")
     axes.grid(axis="y")
     axes.set_xlabel("time since the start of tuning [s]" if is_timed else "trial (the order was not recorded)")
@@ -194,7 +194,7 @@ def _set_few_ticks(*axes: Axes) -> None:
 
 
 def _draw_diagonal(axes: Axes, top: float, label: str) -> None:
-    axes.plot([0, top], [0, top], color=QUIET, linestyle="--", linewidth=1, label=label)
+    axes.plot([0, top], [0, top], color=MUTED, linestyle="--", linewidth=1, label=label)
 
 
 def _error_bars(frame: pd.DataFrame, column: str) -> np.ndarray:

@@ -12,11 +12,11 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-INK, QUIET, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
+INK, MUTED, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
 FIRST, SECOND, THIRD, SPAN = "#050505", "#060606", "#070707", "#080808"
 PALETTE = {
     INK: "var(--ink)",
-    QUIET: "var(--quiet)",
+    MUTED: "var(--muted)",
     LINE: "var(--line)",
     PAPER: "var(--card)",
     FIRST: "var(--first)",
@@ -31,15 +31,15 @@ STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "axes.edgecolor": QUIET,
+    "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "text.parse_math": False,
     "text.color": INK,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "grid.color": LINE,
