@@ -122,7 +122,8 @@ def describe_track_record(summary: Mapping[str, Any] | None) -> str:
 
 
 def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
-    roles = [role for role, key in (("estimate", "estimate"), ("explanations", "explain")) if meta[key] == name]
+    keys = {"estimate": "estimate_policy", "explanations": "explanation_policy"}
+    roles = [role for role, key in keys.items() if meta[key] == name]
     return {
         "inputs": POLICY_TEXTS.get(name, name),
         "role": " and ".join(roles),
