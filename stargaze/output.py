@@ -1,4 +1,4 @@
-"""What the commands print: answers to stdout, everything else to stderr; color and live tables only on a terminal."""
+"""The output of the commands: answers to stdout, everything else to stderr; color and live tables only on a terminal."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.isolation import FIXTURE_PROCESSES
 
 START_TIMEOUT = 60.0
-"""For starting one on a slow machine [s]."""
+"""Timeout for the start of a server on a slow machine [s]."""
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's inner script; the outer one changes the user."""
 

@@ -29,7 +29,7 @@ AFTER = {"install": (), "debian": ()}
 CONFLICTS = {"hosts-and-swarm": {"openstack", "docker"}}
 """Suites that a suite cannot run beside, because they use the same hosts or Docker engine; it must come after them in the list."""
 PAUSE = 0.1
-"""Between two checks of the running suites [s]."""
+"""Time between two checks of the running suites [s]."""
 GRACE = 30.0
 """Time that suites have to clean up after a signal, before they are killed [s]."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Session(NamedTuple):
-    """What every command needs."""
+    """Output, config and store of a command."""
 
     out: Output
     config: Config

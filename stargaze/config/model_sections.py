@@ -11,14 +11,14 @@ POLICIES = ("static", "activity", "all")
 
 @dataclass(frozen=True)
 class StoreSection:
-    """Where stargaze stores everything that it creates."""
+    """The folder for everything that stargaze creates."""
 
     path: str = key("store", "Folder of all artifacts; safe to delete, all of it can be created again.", not_empty=True)
 
 
 @dataclass(frozen=True)
 class FetchSection:
-    """Where repositories come from."""
+    """The source of the repositories."""
 
     files: list[str] = key(
         [], "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the included sample."
@@ -31,7 +31,7 @@ class FetchSection:
 
 @dataclass(frozen=True)
 class GithubSection:
-    """What to fetch from GitHub. If any key differs from its default, `stargaze fetch` requests it from GitHub."""
+    """What is fetched from GitHub. If any key differs from its default, `stargaze fetch` crawls GitHub."""
 
     query: str = key("", 'Words and qualifiers of GitHub\'s search, as "parser license:mit fork:true".')
     stars: str = key("", 'Range of stars, as ">=1000" or "100..500".')
@@ -65,7 +65,7 @@ class GithubSection:
 
 @dataclass(frozen=True)
 class FeaturesSection:
-    """How features are computed and selected."""
+    """Computation and selection of features."""
 
     seed: int = key(0, "Seed of the split, the folds and the random probes.", limits=(0, 2**31 - 1))
     test_size: float = key(
@@ -103,7 +103,7 @@ class FeaturesSection:
 
 @dataclass(frozen=True)
 class ScreeningSection:
-    """How the model families are compared by cross-validation."""
+    """Comparison of the model families by cross-validation."""
 
     families: list[str] = key([], "Families to screen (see `stargaze screen --help`); empty means all.")
     max_rows: int = key(
@@ -131,7 +131,7 @@ class ScreeningSection:
 
 @dataclass(frozen=True)
 class TuningSection:
-    """How the finalists are tuned, and the contents of the bundle."""
+    """Tuning of the finalists, and the contents of the bundle."""
 
     target: str = key(
         "stars",

@@ -16,7 +16,7 @@ from stargaze.config.keys import (
 
 @dataclass(frozen=True)
 class DeploySection:
-    """How a bundle is deployed."""
+    """Deployment of a bundle."""
 
     signing_key: str = key("", "ssh private key that signs releases; empty creates one in the store.", unit="path")
     max_release_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", limits=(1, 1000))

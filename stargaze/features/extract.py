@@ -24,7 +24,7 @@ AGE = ("created_at", "fetched_at")
 ISSUES = ("issues", "open_issues", "closed_issues")
 """The fields that the number of issues is computed from."""
 DAMPING_DAYS = 30.0
-"""Added to the age in daily rates, so that those of new repositories stay moderate [days]."""
+"""The number that is added to the age in daily rates, so that rates of new repositories stay moderate [days]."""
 
 
 def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:

@@ -31,7 +31,7 @@ PRIVATE_PORTS = {
 }
 """Ports that must be closed from outside."""
 PORT_TIMEOUT = 3.0
-"""Of one connection attempt [s]."""
+"""Timeout of one connection attempt [s]."""
 MAX_CLOCK_OFFSET = 2.0
 """Largest offset of a clock [s]: signatures and tokens contain times."""
 MIN_FREE_DISK = 3.0

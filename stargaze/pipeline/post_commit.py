@@ -36,7 +36,7 @@ class RunFiles:
     """Files in a store about the runs that commits request."""
 
     request: Path
-    """Exists while a commit waits for its run; contains the id of the process that is about to start it, once there is one."""
+    """Exists while a commit waits for its run; contains the id of the process that is about to start it, if any."""
     lock: Path
     outcome: Path
     log: Path

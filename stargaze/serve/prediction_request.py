@@ -20,7 +20,7 @@ RESERVED, QUEUED, RUNNING, DONE = "RESERVED", "QUEUED", "RUNNING", "SUCCESS"
 by the queue yet, so it is not returned to other clients."""
 FINISHED_STATES = ("done", "failed")
 GRACE_PERIOD = 5.0
-"""Between the soft and the hard time limit, and for storing the answer [s]."""
+"""Time between the soft and the hard time limit, and for storing the answer [s]."""
 MAX_ATTEMPTS = 2
 """A job whose worker died is tried once more; after a second death the job itself is taken for the cause."""
 

@@ -23,10 +23,10 @@ from stargaze.system.ssh import SshHost
 from stargaze.system.text import last_lines
 
 LONG_TIME_LIMIT = 3600.0
-"""For a build or a transfer [s]."""
+"""Timeout for a build or a transfer [s]."""
 BUILD_LOG_LINES = 12
 CONTENT_FORMAT = "{{json .RootFS.Layers}} {{json .Config.Entrypoint}} {{json .Config.Env}} {{json .Config.User}}"
-"""What identifies an image on every engine; its Id depends on how the engine stores images."""
+"""The format of an image's identity, equal on every engine; its Id depends on how the engine stores images."""
 CONTENT_DIGEST_LENGTH = 12
 
 
@@ -52,7 +52,7 @@ class DockerEngine:
 
     host: SshHost | None = None
     alternative: str = ""
-    """What the user can do without Docker on this machine; part of a hint."""
+    """The alternative to Docker on this machine, as part of a hint."""
 
     def argv(self, arguments: Sequence[str]) -> list[str]:
         """Return the argv of a docker command."""

@@ -13,7 +13,7 @@ from typing import IO
 from stargaze.errors import ExternalError
 
 TIME_LIMIT = 120.0
-"""For one call [s]."""
+"""Timeout for one call [s]."""
 GRACE_PERIOD = 5.0
 """Time between SIGTERM and SIGKILL [s]."""
 

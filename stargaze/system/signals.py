@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-"""From Linux' ``prctl.h``; the setting survives ``exec``."""
+"""Constant of Linux' ``prctl.h``; the setting survives ``exec``."""
 
 
 @contextlib.contextmanager

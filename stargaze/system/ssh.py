@@ -30,7 +30,7 @@ class SshHost:
     user: str
     """May use sudo."""
     options: tuple[str, ...]
-    """Of ssh: key, pinned host keys, jump host."""
+    """Options of ssh: key, pinned host keys, jump host."""
 
     @property
     def login_argv(self) -> list[str]:

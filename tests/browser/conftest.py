@@ -23,7 +23,7 @@ ARGUMENTS = [
 SCREENSHOTS = Path(os.environ.get("STARGAZE_PICTURES", "build/pictures"))
 """Folder of the screenshots."""
 TIMEOUT = 30_000
-"""For a result on the slowest machine [ms]."""
+"""Timeout for a result on the slowest machine [ms]."""
 WITHOUT_JAVASCRIPT = {"java_script_enabled": False}
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 DARK = {"color_scheme": "dark"}

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # playwright's own pipes
 ]
 MAX_BYTES = 100_000
-"""Of the first view with all its files."""
+"""Maximum size of the first view with all its files."""
 SHIFTS = """() => new Promise((done) => {
   let shift = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) if (!entry.hadRecentInput) shift += entry.value; })

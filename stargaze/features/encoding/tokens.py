@@ -15,7 +15,7 @@ BUCKETS = 2**14
 """Hash buckets of the words: two of a repository's forty words collide in one repository of twenty."""
 _WORD = re.compile(r"[^\W_]+")
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
-"""Where a camel-case name is split."""
+"""The positions at which a camel-case name is split."""
 
 
 def murmur3(texts: Sequence[str]) -> np.ndarray:

@@ -28,7 +28,7 @@ ratio of the stars. Six years of weekly lists have twelve such pairs, eleven of 
 STARS_RATIO, FORKS_RATIO = (0.97, 1.10), (0.95, 1.10)
 """Ranges of the ratio of the first count under the new name to the last under the old one."""
 MIN_STARS = 100
-"""Below this, two repositories have the same count by chance."""
+"""Minimum number of stars of copies: below, two repositories have the same count by chance."""
 MIN_EQUAL_DAYS, MIN_EQUAL_SHARE = 5, 0.8
 """Copies agree on at least so many days, and on this share of the days on which both were counted."""
 

@@ -12,7 +12,7 @@ from stargaze.features.history.clean import MAX_GAP
 from stargaze.features.history.read import EPOCH
 
 _MAX_DAYS = 10_000_000
-"""More days than any series has, so that one key combines series and day."""
+"""A number larger than any day, so that one key combines series and day."""
 LAGS = (1, 2, 4, 8, 13, 26, 52)
 """Periods over which growth is measured, as far as the window goes [weeks]."""
 SHARE_WEEKS = (1, 4, 13)

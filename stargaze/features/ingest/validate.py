@@ -21,7 +21,7 @@ NAME_HINT = "write owner/name, as pallets/flask"
 GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)
 """Day of GitHub's first repository."""
 CLOCK_TOLERANCE = timedelta(days=1)
-"""How late a date may be: clocks differ, and a day may be of a time zone ahead of UTC."""
+"""Tolerance for dates in the future: clocks differ, and a day may be of a time zone ahead of UTC."""
 MAX_ID = 1e12
 """GitHub's ids are near 1e9 and grow by about 1e8 per year."""
 MAX_CATEGORY_LENGTH = 255

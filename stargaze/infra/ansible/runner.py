@@ -22,12 +22,12 @@ from stargaze.system.source_package import PACKAGE
 from stargaze.system.text import last_line
 
 PLAYBOOK_FOLDERS = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
-"""Beside the package in a checkout, inside it in an installation."""
+"""Possible folders of the playbooks: beside the package in a checkout, inside it in an installation."""
 TAGS = ("base", "ray", "swarm", "page", "git")
 KEPT_RUNS = 20
 """Number of runs whose logs are kept."""
 POLL_INTERVAL = 1
-"""Between two checks whether the run was interrupted [s]."""
+"""Time between two checks whether the run was interrupted [s]."""
 STOP_TIMEOUT = 10.0
 """Ansible is killed if it has not stopped after this time [s]."""
 HINTS = (

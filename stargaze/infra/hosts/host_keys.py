@@ -18,7 +18,7 @@ BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS---
 """cloud-init prints the public host keys between these lines."""
 KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]+={0,3})")
 POLL_INTERVAL = 2.0
-"""Between two reads of a console [s]."""
+"""Time between two reads of a console [s]."""
 
 
 def render_cloud_init(public_key: str, machine: str) -> str:

@@ -26,7 +26,7 @@ done
 """Demotes and drains the node, waits until its tasks have moved, then removes it."""
 NOT_A_MANAGER = 44
 TIMEOUT = 180.0
-"""Of one removal [s]."""
+"""Timeout of one removal [s]."""
 
 
 def remove_from_swarm(names: Sequence[str], others: Sequence[SshHost], notify: Notify) -> None:

@@ -11,9 +11,9 @@ from stargaze.system.progress import Notify
 from stargaze.system.ssh import HOST_KEY_ERRORS, SshHost
 
 POLL_INTERVAL = 2.0
-"""Between two attempts [s]."""
+"""Time between two attempts [s]."""
 ATTEMPT_TIMEOUT = 30.0
-"""Of one attempt [s]."""
+"""Timeout of one attempt [s]."""
 
 
 def wait_for_ssh(hosts: Sequence[SshHost], timeout: float, notify: Notify) -> None:

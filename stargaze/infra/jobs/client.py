@@ -135,7 +135,7 @@ def download_results(service: JobService, store: Store, names: Sequence[str]) ->
 
 @dataclass
 class JobOutput:
-    """What a command reported besides its progress: its error, its result, and its last lines."""
+    """The report of a command besides its progress: its error, its result, and its last lines."""
 
     error: dict[str, Any] | None = None
     result: Any = None

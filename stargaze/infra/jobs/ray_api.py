@@ -19,11 +19,11 @@ from stargaze.errors import CredentialsError, ExternalError
 from stargaze.system.text import last_line
 
 REQUEST_TIMEOUT = 30.0
-"""For one request [s]."""
+"""Timeout for one request [s]."""
 START_TIMEOUT = 120.0
 """Time from the start of a head node until it accepts jobs [s]; half a minute on a busy machine."""
 RETRY_INTERVAL = 1.0
-"""Between two attempts to submit a job [s]."""
+"""Time between two attempts to submit a job [s]."""
 NOT_READY = "No available agent to submit job"
 """Ray's error before the agent of the head node has registered."""
 FINAL_STATES = ("STOPPED", "SUCCEEDED", "FAILED")

@@ -26,15 +26,15 @@ from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 from stargaze.system.source_package import code_digest
 
 CACHE_FILES = ("github.sqlite", "github.sqlite-wal", "github.sqlite-shm")
-"""Stay for the next job, so that responses of GitHub are not requested again."""
+"""Files that stay for the next job, so that responses of GitHub are not requested again."""
 POLL_INTERVAL = 0.2
-"""Between two reads of the events of a job [s]."""
+"""Time between two reads of the events of a job [s]."""
 STATUS_INTERVAL = 2.0
-"""Between two requests to Ray for the status of a job [s]."""
+"""Time between two requests to Ray for the status of a job [s]."""
 HEARTBEAT = 5.0
 """Interval of empty lines, which tell both ends that the connection is alive [s]."""
 TIMEOUT = 120.0
-"""For a job to start or to stop [s]; a busy machine needs a minute."""
+"""Timeout for a job to start or to stop [s]; a busy machine needs a minute."""
 DONE = (*FINAL_STATES, "")
 """An empty state is that of a job that Ray does not know."""
 

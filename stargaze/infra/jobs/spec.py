@@ -1,4 +1,4 @@
-"""What a stage needs on the cluster: command, config, input files and output files. Pure."""
+"""The requirements of a stage on the cluster: command, config, input files and output files. Pure."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ from stargaze.system.text import last_line
 
 CONFIGURE = "stargaze infra configure --tags ray"
 TRANSFER_TIMEOUT = 3600.0
-"""For the transfer of files [s]."""
+"""Timeout for the transfer of files [s]."""
 REQUEST_TIMEOUT = 300.0
-"""For other calls [s]; starting a job on a busy machine takes time."""
+"""Timeout for other calls [s]; starting a job on a busy machine takes time."""
 SILENCE_TIMEOUT = 30.0
 """A head node without even a heartbeat for so long has lost the connection [s]."""
 NOT_INSTALLED = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")

@@ -36,11 +36,11 @@ from stargaze.system.parallel import map_in_threads
 
 T = TypeVar("T")
 API_TIMEOUT = 60
-"""Of one call [s]."""
+"""Timeout of one call [s]."""
 UNKNOWN_HOST = "NameResolutionError"
 """The name of urllib3's error; keystoneauth passes on only its text."""
 SERVER_GROUP_VERSION = "2.64"
-"""Of the compute API: from here on a server group has one policy."""
+"""Version of the compute API from which a server group has one policy."""
 
 
 class OpenStack:

@@ -15,11 +15,11 @@ from stargaze.infra.plan.resources import ActualResource, DesiredResource, Kind
 
 RULE_PATTERN = re.compile(r"(?P<protocol>\w+)(?: (?P<first>\d+)(?:-(?P<last>\d+))?)? from (?P<source>\S+)")
 TAGS_VERSION = "2.52"
-"""Of the compute API: a server can be created with tags."""
+"""Version of the compute API in which a server can be created with tags."""
 DELETE_TIMEOUT = 300
-"""Of a server [s]."""
+"""Timeout for the deletion of a server [s]."""
 POLL_INTERVAL = 1.0
-"""Between two checks whether a server is deleted [s]."""
+"""Time between two checks whether a server is deleted [s]."""
 WAKE_METHODS = {
     "PAUSED": "unpause_server",
     "SUSPENDED": "resume_server",

@@ -13,11 +13,11 @@ from stargaze.infra.plan.resources import DEPENDS_ON, FAILED_STATES, ActualResou
 from stargaze.system.progress import Notify, SetRow
 
 MAX_PARALLEL = 8
-"""More calls at the same time would reach the rate limits of clouds."""
+"""Maximum number of concurrent calls; more would reach the rate limits of clouds."""
 POLL_INTERVAL = 1.0
-"""Between two requests for the state of the servers [s]."""
+"""Time between two requests for the state of the servers [s]."""
 DELETED_LAST: Kind = "security group"
-"""Deleted after all updates: an update may detach a port from it."""
+"""Kinds that are deleted after all updates: an update may detach a port from them."""
 
 
 def apply_plan(plan: Plan, cloud: Cloud, set_row: SetRow) -> Mapping[str, ActualResource]:

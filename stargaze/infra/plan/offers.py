@@ -1,4 +1,4 @@
-"""What the cloud offers, which image, flavor and networks the config selects from it, and the default of ssh_from."""
+"""The offers of the cloud, their selection by the config (image, flavor, networks), and the default of ssh_from."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Limit:
 
     @property
     def available(self) -> float:
-        """How many more can be created."""
+        """The number that can still be created."""
         return float("inf") if self.maximum < 0 else max(0.0, self.maximum - self.used)
 
 

@@ -81,7 +81,7 @@ class ActualResource:
     is_in_use: bool = False
     """Whether another resource is attached to it."""
     conflict: str = ""
-    """Why it cannot be used although its name matches, for example that it belongs to another project."""
+    """The reason why it cannot be used although its name matches, for example that it belongs to another project."""
     is_foreign: bool = False
     """Whether it does not have the cluster's tag: it is used if it matches, and never deleted."""
 

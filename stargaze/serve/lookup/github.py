@@ -23,7 +23,7 @@ from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.runtime.sqlite import open_transaction
 
 CACHE_TTL = 600.0
-"""How long a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
+"""Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
 TIMEOUT, TIME_LIMIT = (1.5, 3.0), 2.5
 """Timeouts of connecting and reading, and when no further request is sent [s]: about five in all."""
 BACKOFF = 60.0
@@ -38,9 +38,9 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS by_age ON replies (received_at)",
 )
 MAX_ROWS = 20_000
-"""Of some 2 kB each; the oldest rows beyond are deleted."""
+"""Maximum number of rows, of some 2 kB each; the oldest ones are deleted."""
 LOCK_TIMEOUT = 0.5
-"""How long to wait for another process; a request to GitHub takes about as long [s]."""
+"""Timeout for locks of other processes [s]; a request to GitHub takes about as long."""
 CACHE_FAULTS = (sqlite3.Error, StargazeError, ValueError)
 
 
@@ -152,7 +152,7 @@ class GithubRepositories:
         fetched = self._fetch_missing(missing) if missing else {}
         new = {key: reply for key, reply in fetched.items() if not reply.unavailable}
         for key, reply in new.items():
-            self._remember(key, reply)
+            self._cache_reply(key, reply)
         if self._shared_cache and new:
             self._shared_cache.save({key: asdict(reply) for key, reply in new.items()}, self._clock.time())
         return {**cached, **fetched}
@@ -168,7 +168,7 @@ class GithubRepositories:
             except TypeError:  # written by another version
                 continue
             if key not in self._cache or self._cache[key].received_at < reply.received_at <= self._clock.time():
-                self._remember(key, reply)
+                self._cache_reply(key, reply)
 
     def _fetch_missing(self, names: Sequence[str]) -> dict[str, GithubReply]:
         fetched: dict[str, GithubReply] = {}
@@ -262,7 +262,7 @@ class GithubRepositories:
             return GithubReply(gone=error.message, received_at=now)
         return GithubReply({**row, **details}, is_complete=is_complete, received_at=now, etag=reply.etag)
 
-    def _remember(self, key: str, reply: GithubReply) -> None:
+    def _cache_reply(self, key: str, reply: GithubReply) -> None:
         self._cache[key] = reply
         self._cache.move_to_end(key)
         while len(self._cache) > MAX_CACHED:

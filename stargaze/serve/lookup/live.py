@@ -179,7 +179,7 @@ class LookupResult:
 
 
 class RepositoryLookup(Protocol):
-    """Where the figures of a repository come from."""
+    """A source of the figures of repositories."""
 
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look all names up at once; a name that fails has an error in the result and raises nothing."""

@@ -20,7 +20,7 @@ from stargaze.features.history.read import read_history
 from stargaze.store import Store
 
 MAX_POINTS = 120
-"""Of a curve; a chart does not show more."""
+"""Maximum number of points of a curve; a chart does not show more."""
 MAX_CACHED = 1_000
 """Repositories whose history and forecast are cached; a forecast takes some ten milliseconds."""
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}

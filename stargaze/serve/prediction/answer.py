@@ -21,7 +21,7 @@ FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError),
     *(RuntimeError, StargazeError, TypeError, ValueError),
 )
-"""What a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
+"""The exceptions that a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
 NO_EXPLANATION: dict[str, Any] = {"expected": None, "base": None, "factors": [], "other_factors": None, "similar": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
 Outcome = Answer | StargazeError

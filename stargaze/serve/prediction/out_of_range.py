@@ -1,4 +1,4 @@
-"""Which values of a repository are outside the range of the training data, where predictions are unreliable."""
+"""Values of a repository outside of the range of the training data, for which predictions are unreliable."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS track_record_by_age ON track_record (recorded_on)",
 )
 MAX_AGE = timedelta(days=400)
-"""Older predictions say little about the present model."""
+"""Age after which predictions are deleted; older ones say little about the present model."""
 MAX_ROWS = 500_000
-"""Of some 150 bytes each; the oldest rows beyond are deleted."""
+"""Maximum number of rows, of some 150 bytes each; the oldest ones are deleted."""
 TIMEOUT = 2.0
-"""How long to wait for another process; a visitor waits too [s]."""
+"""Timeout for locks of other processes [s]; a visitor waits too."""
 FAULTS = (sqlite3.Error, StargazeError, LookupError, TypeError, ValueError)
 REAL_SOURCES = ("github", "bundle")
 EMPTY: Mapping[str, Any] = {"recorded": 0, "scored": 0} | dict.fromkeys(

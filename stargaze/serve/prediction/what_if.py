@@ -15,7 +15,7 @@ from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
 
 EDITABLE_FIELDS = ("readme_length", "topic_count", "license", "latest_release_at")
-"""What a maintainer can change at once."""
+"""The fields that a maintainer can change at once."""
 NONE_WORDS = frozenset({"none", "no"})
 """No license, or no release yet."""
 TODAY = "today"

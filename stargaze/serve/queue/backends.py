@@ -25,15 +25,15 @@ from stargaze.store import Store
 POLLING_INTERVAL = 0.05
 """The filesystem cannot wake a worker: it looks for messages this often [s]."""
 TIMEOUT = 2.0
-"""How long broker and result store may take to respond before a request is refused [s]."""
+"""Timeout for responses of broker and result store, after which a request is refused [s]."""
 MAX_DELIVERIES = 4
 """RabbitMQ delivers a message to so many workers; if one more rejects it, it becomes a dead letter."""
 MAX_QUEUE_LENGTH = 20_000
 """RabbitMQ refuses more messages, so that the client gets an error at once: no worker would reach them in time."""
 RESULT_STORE_ERRORS = (SQLAlchemyError, BackendError, RedisError)
-"""Raised if the result store cannot be reached."""
+"""Exceptions if the result store cannot be reached."""
 QUEUE_ERRORS = (KombuError, ChannelError, AMQPError, MessageNacked, OSError)
-"""Raised if the queue cannot be reached or accepts no more messages."""
+"""Exceptions if the queue cannot be reached or accepts no more messages."""
 
 
 def queue_options(section: ServeSection, store: Store, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -37,7 +37,7 @@ SUBMIT_TIMEOUT = 3 * TIMEOUT
 """The longest time between reserving and queuing a job [s]: to connect, to publish, to get the confirmation."""
 utc_now = partial(datetime.now, UTC)
 POLL_INTERVAL = 0.02
-"""Between two checks whether a reserved job was queued [s]."""
+"""Time between two checks whether a reserved job was queued [s]."""
 
 
 class CeleryPredictionQueue:

@@ -11,7 +11,7 @@ from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue
 
 MAX_WAITING = 32
-"""How many requests of a process may wait, half of its threads; more get an immediate response."""
+"""Maximum number of waiting requests of a process, half of its threads; others get an immediate response."""
 MIN_INTERVAL, MAX_INTERVAL = 0.01, 0.1
 """Between two polls [s]."""
 INTERVAL_SHARE = 0.2

@@ -39,7 +39,7 @@ from stargaze.serve.runtime.status_files import (
 from stargaze.store import Store
 
 CLEANUP_INTERVAL = 3600.0
-"""Between two removals of expired results [s]."""
+"""Time between two removals of expired results [s]."""
 TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 

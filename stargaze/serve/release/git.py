@@ -42,7 +42,7 @@ class TreeEntry:
 
 @dataclass(frozen=True)
 class PushResult:
-    """Whether a push was accepted, and the output of git and of the remote hooks."""
+    """The result of a push: whether it was accepted, and the output of git and of the remote hooks."""
 
     accepted: bool
     output: str

@@ -50,7 +50,7 @@ from stargaze.system.locks import file_lock
 
 TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
-"""Gets the new bundle and the one in production; raises if the new one must not be published."""
+"""A function of the new bundle and the one in production; raises if the new one must not be published."""
 UNCHANGED = "the previous release stays in production"
 
 

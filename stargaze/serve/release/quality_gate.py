@@ -14,7 +14,7 @@ from stargaze.features.dataset import TEST, assign_folds, read_repositories
 from stargaze.store import Store
 
 MAX_STANDARD_ERRORS = 2.0
-"""How many standard errors worse still counts as noise [1]."""
+"""Number of standard errors up to which a difference counts as noise [1]."""
 MIN_OWNERS = 30
 """With fewer owners the standard error of a difference is unreliable."""
 HINT = 'stargaze deploy --force "the reason"'

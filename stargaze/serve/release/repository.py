@@ -25,7 +25,7 @@ from stargaze.system.ssh_keys import configured_key, create_key, public_key
 
 POLICY_FILE = "stargaze.json"
 QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
-"""Where git keeps the objects of a push until the hook accepts it; a killed git does not remove it."""
+"""The folder in which git stores the objects of a push until the hook accepts it; a killed git does not remove it."""
 HOOKS = ("pre-receive", "post-receive")
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
 PACKAGE_ROOT = Path(stargaze.__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ _KINDS = {"120000": "a symbolic link", "160000": "a submodule", "040000": "a fol
 
 @dataclass(frozen=True)
 class HookPolicy:
-    """What the hooks of one repository enforce; a pusher cannot change it."""
+    """The rules that the hooks of one repository enforce; a pusher cannot change them."""
 
     serving: Path
     allowed_signers: Path

@@ -1,1 +1,1 @@
-"""What every serving process uses: settings, hot reload, health check, metrics, request log."""
+"""Shared by all serving processes: settings, hot reload, health check, metrics, request log."""

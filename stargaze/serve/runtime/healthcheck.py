@@ -19,7 +19,7 @@ from stargaze.serve.runtime.status_files import ROLE_FILE, is_heartbeat_recent, 
 WEB_PORT = 8000
 """Port of the web server inside its container."""
 TIMEOUT = 5.0
-"""For one response [s]."""
+"""Timeout for one response [s]."""
 MAX_HEARTBEAT_AGE = 60.0
 """A worker without a heartbeat for so long is stuck [s]; a short outage of RabbitMQ delays heartbeats too."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder; the supervisor creates it empty before it starts the other processes."""
+"""Variable that names the folder; the supervisor creates it empty before it starts the other processes."""
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper limits of the histogram's buckets [s]."""
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

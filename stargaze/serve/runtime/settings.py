@@ -21,11 +21,11 @@ from stargaze.system.files import convert_disk_errors
 QUEUE_NAME = "stargaze.predictions"
 """The queue between web processes and workers."""
 DEAD_LETTER_QUEUE = "stargaze.dead-letter"
-"""Gets the messages that workers rejected too often."""
+"""The queue for messages that workers rejected too often."""
 BROKER_PASSWORD_VARIABLE, RESULTS_PASSWORD_VARIABLE = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
 """Name the files with the passwords."""
 SESSION_KEY_VARIABLE = "STARGAZE_SESSION_KEY_FILE"
-"""Names the file of the key that signs cookies and derives job ids, if several machines share one."""
+"""Variable that names the file of the key that signs cookies and derives job ids, if several machines share one."""
 MAX_BODY = 64 * 1024
 """Largest body of a request [bytes]; the values of five repositories need about 3 kB."""
 RETRY_AFTER = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from stargaze.system.files import convert_disk_errors
 
 RETRY_DELAY = 0.01
-"""Between two attempts to open [s]."""
+"""Time between two attempts to open [s]."""
 
 
 @contextlib.contextmanager

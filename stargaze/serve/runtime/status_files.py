@@ -14,11 +14,11 @@ from stargaze.store import Store
 RELOAD_INTERVAL_VARIABLE = "STARGAZE_RELOAD_INTERVAL"
 """Check the link to the release this often in a thread [s]; without it, at each request."""
 HEARTBEAT_INTERVAL = 2.0
-"""Between two heartbeats of a worker's main loop [s]."""
+"""Time between two heartbeats of a worker's main loop [s]."""
 ROLE_FILE = "role"
 """The role of a container: web or worker."""
 DRAINING_FILE = "draining"
-"""Exists while a web server is draining: it is to stop and must get no new visitors."""
+"""A file that exists while a web server is draining: it is to stop and must get no new visitors."""
 HEARTBEAT_FILE = "heartbeat"
 """A worker's main loop touches it."""
 QUEUE_FORMAT = "2"

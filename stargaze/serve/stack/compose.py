@@ -46,9 +46,9 @@ HEALTH_COMMAND = ("CMD", "python", "-m", "stargaze.serve.runtime.healthcheck")
 STORE_FOLDER = "/store"
 """The store of a container: in memory, with the installed releases mounted read-only."""
 RELOAD_INTERVAL = 1
-"""How often web and workers look for a new release [s]."""
+"""Interval at which web and workers look for a new release [s]."""
 DRAIN_DELAY = 6
-"""How long ``/readyz`` fails before a web process stops [s]: a proxy that checks it every 2 s has noticed by then."""
+"""Time for which ``/readyz`` fails before a web process stops [s]: a proxy that checks it every 2 s has noticed by then."""
 
 
 def render_stack(spec: StackSpec) -> dict[str, Any]:

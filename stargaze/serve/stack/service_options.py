@@ -42,7 +42,7 @@ class StackSpec:
     """Version of the secrets with which broker and results start; older than ``secrets`` during a rotation."""
     nodes: tuple[Node, ...]
     serving_folder: str = "/srv/stargaze/serving"
-    """Where the nodes install releases."""
+    """The folder in which the nodes install releases."""
     image_content: str = ""
     """Content digest of the image; empty if it is unknown."""
 

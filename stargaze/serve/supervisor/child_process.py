@@ -15,7 +15,7 @@ import stargaze
 from stargaze.system.files import convert_disk_errors
 
 STOP_TIMEOUT = 10.0
-"""Between SIGTERM and SIGKILL [s]."""
+"""Time between SIGTERM and SIGKILL [s]."""
 MAX_LOG = 10_000_000
 """A larger log is renamed to ``.old`` at the next start [bytes]."""
 TAIL_LINES = 15

@@ -17,7 +17,7 @@ from stargaze.serve.runtime.status_files import DRAINING_FILE, ROLE_FILE, prepar
 from stargaze.serve.supervisor.child_process import PYTHON
 
 DRAIN_DELAY_VARIABLE = "STARGAZE_DRAIN_DELAY"
-"""How long a web server drains before it accepts no more connections [s]: proxies must notice it first."""
+"""Time for which a web server drains before it accepts no more connections [s]: proxies must notice it first."""
 ROLES = ("web", "worker")
 
 

@@ -42,7 +42,7 @@ from stargaze.system.progress import Notify
 START_TIMEOUT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that ends earlier is noticed at once [s]."""
 POLL_INTERVAL = 0.1
-"""Between two checks of the processes [s]."""
+"""Time between two checks of the processes [s]."""
 LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
 
 

@@ -14,9 +14,9 @@ from stargaze.system.docker import CONTENT_DIGEST_LENGTH, CONTENT_FORMAT, Docker
 from stargaze.system.ssh import SshHost
 
 RELEASE_HOME = "/srv/stargaze"
-"""Where the account ``git`` of a node receives and installs releases."""
+"""The folder in which the account ``git`` of a node receives and installs releases."""
 LOG_TIMEOUT = 60
-"""For a log that is not followed [s]."""
+"""Timeout for a log that is not followed [s]."""
 _CONTENT_FUNCTION = f"""
 content() {{
   description=$(docker image inspect --format '{CONTENT_FORMAT}' "$1" 2>/dev/null) &&
@@ -105,7 +105,7 @@ class Container:
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node runs at the moment."""
+    """The containers and the page of a node at the moment."""
 
     name: str
     installed_digest: str

@@ -28,15 +28,15 @@ from stargaze.system.progress import Notify
 WARM_UP = 3.0
 """Load before the fault [s]."""
 ENGINE_DOWNTIME = 20.0
-"""How long a machine's engine is stopped [s]."""
+"""Time for which a machine's engine is stopped [s]."""
 DETECTION_DELAY = 5.0
-"""How long a Swarm takes to notice a fault [s]; the services are checked afterwards."""
+"""Time that a Swarm takes to notice a fault [s]; the services are checked afterwards."""
 KILL_DELAY = 6.0
-"""When a deploy that changes web and workers is halfway [s]."""
+"""Time after which a deploy that changes web and workers is halfway [s]."""
 MEMORY_FACTOR = 0.98
 """Memory of web and workers in the deploy that is killed, relative to the config: another definition, hardly less memory."""
 RESPONSE_TIMEOUT = 180.0
-"""How long the load generator may wait for responses after its last request [s]."""
+"""Timeout of the load generator for responses after its last request [s]."""
 FORBIDDEN_OUTCOMES = ("lost", "job_failed", "failed")
 """Outcomes of requests that no fault may cause."""
 RATE_SHARE = 0.8
@@ -79,7 +79,7 @@ class DrillResult:
     passed: bool
     counts: Mapping[str, Any]
     recovered: float
-    """From the fault until all services ran again, or until that was given up [s]."""
+    """Time from the fault until all services ran again, or until the timeout [s]."""
     reason: str = ""
 
     def as_row(self) -> dict[str, Any]:

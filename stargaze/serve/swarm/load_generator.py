@@ -27,7 +27,7 @@ MAX_CONCURRENT = 200
 SEND_INTERVAL = 0.02
 """[s]"""
 POLL_INTERVAL = 0.2
-"""Between two requests for a result [s]."""
+"""Time between two requests for a result [s]."""
 OUTCOMES = ("answered", "job_failed", "refused", "failed", "lost")
 """The job was answered; its result is an error; the request got a 503; it got another error or no response; the accepted job was
 never finished or not found."""
@@ -42,9 +42,9 @@ class LoadGenerator:
     names: Iterable[str]
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why requests were not answered."""
+    """The reasons for which requests were not answered, and their counts."""
     slowest: float = 0.0
-    """From the request to the result [s]."""
+    """Longest time from a request to its result [s]."""
 
     def __post_init__(self) -> None:
         self._names = itertools.cycle(self.names)

@@ -42,7 +42,7 @@ class SecretPlan:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What must exist before the services can be deployed: images, with the nodes that lack them, and secrets."""
+    """The requirements of the services: images, with the nodes that lack them, and secrets."""
 
     bundle: Path
     image: ImagePlan

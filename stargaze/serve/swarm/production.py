@@ -21,7 +21,7 @@ from stargaze.system.ssh import SshHost
 POLL_INTERVAL = 1.0
 """[s]"""
 RELOAD_TIMEOUT = 60.0
-"""How long web and workers may take to load an installed release [s]; they take about 5."""
+"""Timeout for web and workers to load an installed release [s]; they need about 5."""
 
 
 @dataclass(frozen=True)

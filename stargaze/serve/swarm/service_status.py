@@ -22,7 +22,7 @@ RECENT_TASKS = 5
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """How many tasks of a service run with the desired definition, and the reason if not all do."""
+    """The number of tasks of a service that run with the desired definition, and the reason if not all do."""
 
     name: str
     running: int
@@ -36,7 +36,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class ServiceChange:
-    """What deploying a stack does to a service: create, update, delete or keep it."""
+    """The effect of deploying a stack on a service: create, update, delete or keep it."""
 
     name: str
     action: str

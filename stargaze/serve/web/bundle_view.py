@@ -1,4 +1,4 @@
-"""What the page shows of a bundle: names of its repositories, and the model card with scores, track record and limitations."""
+"""The part of a bundle that the page shows: repository names, and the model card with scores, track record and limitations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Populari
 
 @dataclass(frozen=True)
 class BundleView:
-    """What the page shows of the released bundle."""
+    """The part of the released bundle that the page shows."""
 
     digest: str
     meta: dict[str, Any]

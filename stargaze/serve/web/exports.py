@@ -30,12 +30,12 @@ CSV_COLUMNS = (
 CROSS_ORIGIN = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """Other sites embed the badge."""
 MAX_AGE, MAX_AGE_PENDING = 3600, 5
-"""How long a picture of a result, and of a pending job, may be cached [s]."""
+"""Time for which a picture of a result, and of a pending job, may be cached [s]."""
 MAX_CACHED_CARDS = 256
-"""Some 10 kB each."""
+"""Maximum number of cached cards, of some 10 kB each."""
 CARD_SIZE = (1200, 630)
-"""What sites that show social cards expect [pixels]."""
-PAPER, INK, QUIET, STAR, INTERVAL, LINE = "#faf8f4", "#1b2033", "#5d6377", "#c98307", "#f1d49a", "#dfdbd2"
+"""The size that sites expect of social cards [pixels]."""
+PAPER, INK, MUTED, STAR, INTERVAL, LINE = "#faf8f4", "#1b2033", "#5d6377", "#c98307", "#f1d49a", "#dfdbd2"
 CARD_MARGIN = 90
 BADGE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}: {text}">'
@@ -160,7 +160,7 @@ def render_badge(text: str, label: str = "expected stars", *, known: bool = True
         second=left + (text_length + 12) / 2,
         label_length=label_length,
         text_length=text_length,
-        color="#a86a00" if known else QUIET,
+        color="#a86a00" if known else MUTED,
     )
 
 
@@ -172,7 +172,7 @@ def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
     draw.text((CARD_MARGIN + 58, 92), "stargaze", INK, _font(34), anchor="lm")
     draw.text((CARD_MARGIN, 190), _shorten_to_fit(draw, name, 52), INK, _font(52), anchor="lm")
     if prediction is None:
-        draw.text((CARD_MARGIN, 330), "Calculating…", QUIET, _font(40), anchor="lm")
+        draw.text((CARD_MARGIN, 330), "Calculating…", MUTED, _font(40), anchor="lm")
     else:
         _draw_prediction(draw, prediction)
     stream = io.BytesIO()
@@ -187,7 +187,7 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -
     draw.text((CARD_MARGIN, 300), text, STAR, _font(104), anchor="lm")
     after = CARD_MARGIN + draw.textlength(text, _font(104)) + 28
     if after < CARD_SIZE[0] - 330:
-        draw.text((after, 318), "expected", QUIET, _font(40), anchor="lm")
+        draw.text((after, 318), "expected", MUTED, _font(40), anchor="lm")
     draw.text((CARD_MARGIN, 405), view.interval, INK, _font(30), anchor="lm")
     width = CARD_SIZE[0] - 2 * CARD_MARGIN
 
@@ -199,8 +199,8 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -
     left = x_of(view.low_at)
     draw.rounded_rectangle((left, y - 14, left + max(6.0, x_of(view.width) - CARD_MARGIN), y + 14), 14, INTERVAL)
     for tick in ticks:
-        draw.line((x_of(tick.at), y - 8, x_of(tick.at), y + 8), QUIET, 2)
-        draw.text((x_of(tick.at), y + 40), tick.label, QUIET, _font(26), anchor="lm" if tick is ticks[0] else "mm")
+        draw.line((x_of(tick.at), y - 8, x_of(tick.at), y + 8), MUTED, 2)
+        draw.text((x_of(tick.at), y + 40), tick.label, MUTED, _font(26), anchor="lm" if tick is ticks[0] else "mm")
     if view.actual_at:
         x = x_of(view.actual_at)
         draw.polygon([(x, y - 16), (x + 16, y), (x, y + 16), (x - 16, y)], PAPER, INK, 3)
@@ -208,7 +208,7 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, prediction: Mapping[str, Any]) -
     draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
     if view.comparison:
         sentence = f"On {view.date} it had {view.actual} stars, {view.comparison}"
-        draw.text((CARD_MARGIN, 580), sentence, QUIET, _font(28), anchor="lm")
+        draw.text((CARD_MARGIN, 580), sentence, MUTED, _font(28), anchor="lm")
 
 
 def _draw_star(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from stargaze.formatting import format_percent
 
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 8.0
-"""Of the chart, in its own units."""
+"""Size of the chart, in its own units."""
 MAX_ROWS = 12
-"""Of the table."""
+"""Maximum number of rows of the table."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class HistoryChart:
     last_day: str
     min_stars: str
     today: str
-    """Where the history ends, across the chart."""
+    """The horizontal position at which the history ends."""
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[ForecastRow, ...]
 

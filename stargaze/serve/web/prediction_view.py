@@ -1,4 +1,4 @@
-"""What the page shows of a prediction: every text, and the position of every mark in its charts."""
+"""A prediction as the page shows it: every text, and the position of every mark in its charts."""
 
 from __future__ import annotations
 

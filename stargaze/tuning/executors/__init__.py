@@ -1,1 +1,1 @@
-"""Where model families run while they are screened: processes, Docker containers or Ray, behind one protocol."""
+"""The executors of screening, which run model families: processes, Docker containers or Ray, behind one protocol."""

@@ -32,14 +32,14 @@ from stargaze.tuning.families import FAMILIES
 CONTAINER_USER = "10001:10001"
 """The owner of ``/results`` in the image."""
 MAX_ROW_SIZE = 100_000
-"""Larger result files are ignored [byte]; a row is a few hundred."""
+"""Maximum size of a result file [byte]; a row has a few hundred, and larger files are ignored."""
 SIGKILL_EXIT_CODE = 137
 """128 + SIGKILL: the exit code after the kernel's out-of-memory killer."""
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What all containers of one screening share: image, limits, and the id of the store in their names and label."""
+    """The properties of all containers of one screening: image, limits, and the id of the store in names and label."""
 
     image: str
     store_id: str

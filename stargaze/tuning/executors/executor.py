@@ -42,7 +42,7 @@ class Executor(Protocol):
 
     @property
     def max_concurrent(self) -> int:
-        """How many families fit at the same time."""
+        """The number of families that fit at the same time."""
 
     def start(self, job: FamilyJob) -> StartedFamily:
         """Start a family with one thread; it has access to its data and the seed only."""

@@ -25,7 +25,7 @@ ROUNDS = (25, 50, 75, 100, 150, 200)
 """Numbers of boosting rounds from which forward chaining chooses."""
 DIFFICULTY_ROUNDS = 60
 MIN_ERROR = 0.02
-"""Added to an error before its logarithm is taken, because an error may be 0."""
+"""The number that is added to an error before its logarithm is taken, because an error may be 0."""
 FIXED: dict[str, Any] = {
     "verbose": -1,
     "num_threads": 1,

@@ -29,7 +29,7 @@ Moment = Literal["before", "after", "within"]
 """When a connection is dropped: before the service gets the call, after it has executed it, or in the middle of its response."""
 
 TIMEOUT = 300.0
-"""Of a call to a service [s]."""
+"""Timeout of a call to a service [s]."""
 OWN_NAMES = re.compile(r"(?<=/os-keypairs/)[^/]+|(?<=/tags/)[^/]+")
 IDS = re.compile(r"(?<=/)[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?=/|$)")
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PAUSE = 0.05
-"""Between two reads of the folder [s]."""
+"""Time between two reads of the folder [s]."""
 
 
 @dataclass(frozen=True)

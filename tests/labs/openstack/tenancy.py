@@ -23,9 +23,9 @@ from tests.labs.openstack.lab import Lab
 from tests.labs.openstack.logins import Login, by_application, by_password, connect, through_proxies
 
 LIFETIME = 2.0
-"""Of a credential that is meant to expire [s]."""
+"""Lifetime of a credential that expires during a test [s]."""
 TIMEOUT = 120.0
-"""Until a project is empty [s]."""
+"""Time until a project must be empty [s]."""
 PAUSE = 0.1
 
 

@@ -28,7 +28,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
 """Retries only connecting, before a request is sent; the client does all other retries."""
 NO_RETRY = Retry(total=0, read=False)
-"""For callers that cannot wait."""
+"""Retry policy of callers that cannot wait."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ REDIRECT_STATUS = (301, 302, 307, 308)
 
 @dataclass(frozen=True)
 class ResponseAction:
-    """How to handle a response; ``data`` is its JSON, ``wait`` the seconds before a retry."""
+    """The handling of a response; ``data`` is its JSON, ``wait`` the seconds before a retry."""
 
     kind: Kind
     reason: str = ""

@@ -27,7 +27,7 @@ MAX_COUNT_REQUESTS = 20
 """Count requests to find a star threshold; five or six are usual."""
 ROWS_PER_WINDOW = 500
 MIN_WINDOWS, MAX_WINDOWS = 12, 200
-"""Of a random sample; fewer windows would show seasonal differences."""
+"""Windows of a random sample; with fewer, seasonal differences would be visible."""
 MAX_WHOLE_PAGES = 3
 """Pages of a stratum that is read completely; windows would cost as much."""
 

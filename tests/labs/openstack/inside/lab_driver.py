@@ -22,7 +22,7 @@ from nova import exception
 from nova.virt import fake
 
 PAUSE = 0.05
-"""Between two checks whether a held server may start [s]."""
+"""Time between two checks whether a held server may start [s]."""
 
 
 class LabDriver(fake.FakeDriver):
