@@ -31,7 +31,7 @@ from stargaze.serve.release.repository import (
 from stargaze.store import Store
 from stargaze.system.signals import exit_on_signals
 
-MAX_INPUT = 100_000  # [character] of git's list of updates; ours is one line of 100
+MAX_INPUT = 100_000  # [character] of git's list of updates; a real one is one line of 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

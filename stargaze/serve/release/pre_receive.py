@@ -30,7 +30,7 @@ from stargaze.system.files import scratch_folder
 from stargaze.system.signals import die_with_parent
 from stargaze.system.text import last_line
 
-MAX_COMMIT = 64_000  # [byte]; ours have about 700
+MAX_COMMIT = 64_000  # [byte]; real ones have about 700
 _NO_COMMIT = re.compile(r"0+")
 MAX_FILE = 1_000_000  # [byte] that the process may write to a file, including its stderr
 # One thread and one arena: libraries and malloc reserve address space for each. No .pyc: nothing is to be written.

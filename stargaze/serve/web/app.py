@@ -124,7 +124,7 @@ def _add_headers(response: Response) -> Response:
 
 
 def _handle_error(error: StargazeError) -> tuple[Any, int, dict[str, str]]:
-    """Return 4xx for mistakes of the client, and 503 for all other errors of ours."""
+    """Return 4xx for mistakes of the client, and 503 for all other errors."""
     if isinstance(error, IdempotencyKeyReusedError):
         return _error_response(HTTPStatus.UNPROCESSABLE_ENTITY, error)
     if isinstance(error, UsageError):

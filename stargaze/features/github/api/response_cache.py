@@ -81,7 +81,7 @@ class ResponseCache:
         return self._find_run(digest, now, update=update)[0]
 
     def delete_run(self, run: CrawlRun, keys: Iterable[str]) -> None:
-        """Delete a run without results and these shared pages, so that the next run starts anew."""
+        """Delete a run without results and these shared pages, so that the next run starts from the beginning."""
         with self._transaction():
             self._db.execute("DELETE FROM pages WHERE scope = ?", (run.key,))
             self._db.executemany("DELETE FROM pages WHERE scope = ? AND key = ?", [(self._server, key) for key in keys])

@@ -1,4 +1,4 @@
-"""The client repeats a request with the waits that GitHub asks for, or raises an error with one clear line."""
+"""The client repeats a request with the waits that GitHub requests, or raises an error with one clear line."""
 
 from __future__ import annotations
 
