@@ -27,7 +27,7 @@ NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2, "hosts":
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
 CONFLICTS = {"hosts-and-swarm": {"openstack", "docker"}}
-"""Suites that a suite cannot run beside, because they use the same hosts or Docker engine; it must come after them in the list."""
+"""Suites that a suite cannot run beside: they use the same hosts or Docker engine. It must come after them in the list."""
 PAUSE = 0.1
 """Time between two checks of the running suites [s]."""
 GRACE = 30.0
