@@ -301,7 +301,7 @@ def test_the_status_has_no_parentheses_for_an_error_without_a_hint(
     error = BadDataError("release.json is not JSON")
     monkeypatch.setattr("stargaze.serve.release.publish.read_history", Mock(side_effect=error))
 
-    assert holds(store)["release"] == "release.json is not JSON"
+    assert listed_contents(store)["release"] == "release.json is not JSON"
 
 
 def test_a_run_with_other_files_fetches_again(tmp_path: Path) -> None:
