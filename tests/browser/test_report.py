@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import DARK, PHONE, WITHOUT_JAVASCRIPT
-from tests.report.conftest import HOSTILE, finished, page
+from tests.report.conftest import HOSTILE, finished_store, page
 
 REPORT = os.environ.get("STARGAZE_REPORT", "")
 """A report to test instead of the small one that is created here."""
 
-__all__ = ["finished", "page"]
+__all__ = ["finished_store", "page"]
 
 pytestmark = [
     pytest.mark.browser,
