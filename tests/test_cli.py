@@ -705,6 +705,7 @@ def test_ctrl_c_during_fetch_keeps_the_repositories(run: Run) -> None:
     assert state(Path("store")) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", [0, 2])
 def test_ctrl_c_during_select_features_keeps_the_feature_set(
     run: Run, ready_store: Store, monkeypatch: pytest.MonkeyPatch, moment: int

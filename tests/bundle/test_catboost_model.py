@@ -71,6 +71,7 @@ def test_many_rows_take_no_memory_for_every_level_at_once(model: CatboostModel, 
     assert peak < 3 * answers
 
 
+@pytest.mark.thorough
 def test_the_contributions_are_those_of_catboost(
     original_model: Any, translated_model: CatboostModel, rows: np.ndarray
 ) -> None:

@@ -30,6 +30,7 @@ def model(booster: lightgbm.Booster) -> lightgbm_model.LightgbmModel:
     return lightgbm_model.load_lightgbm(booster.model_to_string().encode())
 
 
+@pytest.mark.thorough
 @given(
     rows=arrays.arrays(
         st.sampled_from(["float32", "float64"]), st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(width=32)

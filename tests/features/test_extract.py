@@ -148,6 +148,7 @@ def test_each_policy_includes_the_previous_one(policy: str, before: str) -> None
 # ---- one row is one row -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @given(records(least=2), st.randoms(use_true_random=False))
 @settings(max_examples=12)
 def test_a_single_row_has_the_same_features_as_in_a_table(frame: pd.DataFrame, dice: Any) -> None:
@@ -160,6 +161,7 @@ def test_a_single_row_has_the_same_features_as_in_a_table(frame: pd.DataFrame, d
     assert_frame_equal(extract(frame.iloc[[row]]), whole.loc[[row]])
 
 
+@pytest.mark.thorough
 @given(records())
 @settings(max_examples=12)
 def test_numbers_of_any_record_are_finite_or_missing(frame: pd.DataFrame) -> None:

@@ -162,6 +162,7 @@ def test_once_requests_predictions_of_held_out_repositories(
     assert err == "sent one request to http://127.0.0.1:1\n"
 
 
+@pytest.mark.thorough
 def test_once_with_json_prints_the_predictions(
     monkeypatch: pytest.MonkeyPatch, store: Store, page: Page, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,6 +219,7 @@ def test_the_order_of_records_of_different_times_does_not_matter(
     pd.testing.assert_frame_equal(deduplicate(frame(*shuffled)), deduplicate(frame(*timed)))
 
 
+@pytest.mark.thorough
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_set_of_repositories_does_not_depend_on_the_order_of_rows(
     rows: list[dict[str, object]], dice: random.Random

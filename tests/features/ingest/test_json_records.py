@@ -129,6 +129,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(
     items=st.lists(VALUES.filter(lambda value: not isinstance(value, (dict, list))), max_size=30),

@@ -196,6 +196,7 @@ def test_a_misspelled_field_has_a_suggestion() -> None:
     assert caught.value.hint == "Did you mean contributors?"
 
 
+@pytest.mark.thorough
 @given(
     st.dictionaries(
         st.sampled_from([*schema.FIELD_BY_NAME, "nonsense"]),

@@ -22,6 +22,7 @@ def reasons(n: int, result: str = "selected") -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "result", "shown"), [(40, "selected", MAX_BARS), (3, "constant", 0)])
 def test_each_policy_has_a_panel_with_its_most_important_features(
     tmp_path: Path, n: int, result: str, shown: int
@@ -35,6 +36,7 @@ def test_each_policy_has_a_panel_with_its_most_important_features(
     assert sum(word.startswith("feature_") for word in set(texts)) == shown
 
 
+@pytest.mark.thorough
 def test_the_same_reasons_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw_selection(reasons(5), tmp_path / name)

@@ -81,6 +81,7 @@ def test_lightgbm_contributions_are_exact(bundle_folder: Path, sample: pd.DataFr
     assert len(np.unique(added[:, -1])) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"lightgbm"}))
 def test_contributions_of_every_other_family_add_up(family: str, rows: np.ndarray) -> None:
     model = fit_model(family, rows)
@@ -97,6 +98,7 @@ def members(rows: np.ndarray) -> dict[str, Model]:
     return {name: fit_model(name, rows) for name in MEMBERS}
 
 
+@pytest.mark.thorough
 @given(
     shares=st.lists(st.floats(0.02, 1.0), min_size=len(MEMBERS), max_size=len(MEMBERS)),
     chosen=st.sets(st.sampled_from(MEMBERS), min_size=1),

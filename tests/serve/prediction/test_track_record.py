@@ -131,6 +131,7 @@ def test_a_score_never_changes(
         scored = rows
 
 
+@pytest.mark.thorough
 def test_two_processes_record_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
     context = multiprocessing.get_context("spawn")

@@ -248,6 +248,7 @@ def fetch_rest(github: SmallGitHub, cache: ResponseCache, digest: str = "all") -
     return [request.partition("?")[0] for request in github.requests[before:]]
 
 
+@pytest.mark.thorough
 def test_rest_details_skip_what_graphql_returned(github: SmallGitHub, cache: ResponseCache) -> None:
     github.rows[3]["readme"] = None
     frame = fetch_details(github, cache)
@@ -269,10 +270,12 @@ def test_rest_details_skip_what_graphql_returned(github: SmallGitHub, cache: Res
     assert {repository["owner_followers"] for repository in merged} == {15, 12}
 
 
+@pytest.mark.thorough
 def test_rest_details_without_graphql_request_everything(github: SmallGitHub, cache: ResponseCache) -> None:
     assert len(fetch_rest(github, cache)) == 60 + 60 + 60
 
 
+@pytest.mark.thorough
 def test_new_graphql_details_override_old_rest_details(github: SmallGitHub, cache: ResponseCache) -> None:
     fetch_rest(github, cache)
     github.clock.now += 40 * DAY
@@ -288,12 +291,14 @@ def test_new_graphql_details_override_old_rest_details(github: SmallGitHub, cach
     )
 
 
+@pytest.mark.thorough
 def test_rest_details_ignore_old_graphql_details(github: SmallGitHub, cache: ResponseCache) -> None:
     fetch_details(github, cache)
     github.clock.now += 40 * DAY
     assert sum(path.endswith("/readme") for path in fetch_rest(github, cache)) == 60
 
 
+@pytest.mark.thorough
 def test_rest_details_ignore_graphql_details_of_an_earlier_state(github: SmallGitHub, cache: ResponseCache) -> None:
     fetch_details(github, cache)
     github.rows[5]["stars"] += 1

@@ -179,6 +179,7 @@ class RandomlyIncomplete(World):
         return Page(len(matching), True, tuple(hits))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("min_stars", [1, 10, 100])
