@@ -117,7 +117,9 @@ def _running_children() -> list[psutil.Process]:
         return psutil.Process().children()
     children = []
     for path in lists:
-        pids = path.read_text().split() if path.exists() else []
+        pids: list[str] = []
+        with contextlib.suppress(OSError):  # the thread ended meanwhile
+            pids = path.read_text().split()
         for pid in pids:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
                 children.append(psutil.Process(int(pid)))

@@ -19,8 +19,8 @@ MAX_RETRY_AFTER = 60.0
 """Longest delay that a Retry-After header can request [s]."""
 TEMPORARY = (429, 500, 502, 503, 504)
 IN_USE = 409
-SUBNET_OVERLAP = "overlaps with another subnet"
-"""Neutron reports this conflict with status 400: for example, with a subnet that a killed command created late."""
+CONFLICTS = ("overlaps with another subnet", "already has a port on subnet")
+"""Texts of conflicts that Neutron reports with status 400: with a resource that a killed command created late."""
 GONE = 404
 EXHAUSTED = ("quota", "no more ip addresses")
 """Texts of errors that do not pass by themselves."""
@@ -120,7 +120,7 @@ def _convert_http_error(error: Any) -> StargazeError:
     header = str(getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", ""))
     retry_after = min(float(header), MAX_RETRY_AFTER) if header.isdecimal() else 0.0
     message = f"OpenStack returned HTTP {status}: {text}"
-    status = IN_USE if SUBNET_OVERLAP in text else status
+    status = IN_USE if any(conflict in text for conflict in CONFLICTS) else status
     return CloudError(message, hint=hint, status=status, retry_after=retry_after)
 
 

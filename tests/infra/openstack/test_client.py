@@ -108,10 +108,16 @@ def test_a_login_page_instead_of_json_is_reported() -> None:
     assert "proxy" in caught.value.hint
 
 
-def test_an_overlap_with_another_subnet_is_a_conflict() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Requested subnet with cidr: 10.20.0.0/24 for network: 1 overlaps with another subnet.",
+        "Bad router request: Router already has a port on subnet 1.",
+    ],
+)
+def test_a_conflict_with_status_400_is_a_conflict(text: str) -> None:
     response = requests.Response()
     response.status_code = 400
-    text = "Requested subnet with cidr: 10.20.0.0/24 for network: 1 overlaps with another subnet."
 
     with pytest.raises(CloudError, match="HTTP 400") as caught, convert_errors():
         raise BadRequestException(text, response=response)
