@@ -80,3 +80,4 @@ def faults(cloud_lab: CloudLab) -> Iterator[Faults]:
     """Proxies in front of all services; the logins of ``cloud_project.clouds(faults)`` use them."""
     with fault_proxies(cloud_lab.lab.facts()["ports"]) as proxies:
         yield proxies
+        assert not proxies.failures

@@ -417,18 +417,40 @@ def test_up_succeeds_despite_temporary_faults_and_creates_nothing_twice(
 def test_up_adopts_a_subnet_that_an_earlier_killed_up_creates_in_the_meantime(
     open_project: Open, cloud_project: Tenancy, faults: Faults
 ) -> None:
+    created = []
+
     def create() -> None:
         cloud = cloud_project.connect()
         network = cloud.network.find_network("stargaze")
         values = {"ip_version": 4, "cidr": SMALL.cidr, "description": "stargaze-infra-stargaze"}
-        cloud.network.create_subnet(name="stargaze", network_id=network.id, **values)
+        created.append(cloud.network.create_subnet(name="stargaze", network_id=network.id, **values))
 
     cluster = open_project(SMALL, faults)
     faults.at(1, create, method="POST", path="/v2.0/subnets")
 
     cluster.up()
 
+    assert len(created) == 1, faults.failures
     assert count_kinds(cloud_project)["subnet"] == 1
+    assert cluster.plan().changes == ()
+
+
+def test_up_adopts_a_router_interface_that_an_earlier_killed_up_creates_in_the_meantime(
+    open_project: Open, cloud_project: Tenancy, faults: Faults
+) -> None:
+    created = []
+
+    def create() -> None:
+        cloud = cloud_project.connect()
+        router, subnet = cloud.network.find_router("stargaze"), cloud.network.find_subnet("stargaze")
+        created.append(cloud.network.add_interface_to_router(router, subnet=subnet.id))
+
+    cluster = open_project(SMALL, faults)
+    faults.at(1, create, method="PUT", path="/v2.0/routers/*/add_router_interface")
+
+    cluster.up()
+
+    assert len(created) == 1, faults.failures
     assert cluster.plan().changes == ()
 
 

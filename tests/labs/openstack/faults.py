@@ -85,6 +85,8 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, list[int]]] = []
         self._calls: list[Call] = []
+        self.failures: list[Exception] = []
+        """Exceptions of the functions that faults called."""
         self.urls: dict[str, str] = {}
         """Address of the proxy of each service."""
 
@@ -238,7 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, faults: list[Fault], body: bytes) -> _Answer:
         for fault in faults:
             if fault.act:
-                fault.act()
+                try:
+                    fault.act()
+                except Exception as error:
+                    self.server.faults.failures.append(error)
+                    raise
             time.sleep(fault.delay)
             if fault.drop == "before":
                 return _Answer(0, whole=False)
