@@ -55,3 +55,11 @@ def test_size_of_the_sample() -> None:
 
     assert pq.read_metadata(path).num_rows == 13_777
     assert f"13,777 repositories, {path.stat().st_size / 1e6:.1f} MB" in text("docs/data.md")
+
+
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    references = re.findall(r"`([\w/]+\.py)::(test_\w+)`", text("docs/security.md"))
+
+    assert len(references) > 20
+    for path, name in references:
+        assert f"def {name}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), f"{path}::{name}"
