@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ POLL_INTERVAL = 1
 """Time between two checks whether the run was interrupted [s]."""
 STOP_TIMEOUT = 10.0
 """Ansible is killed if it has not stopped after this time [s]."""
+RESULT_LINE = re.compile(r"(ok|changed|skipping|failed|fatal|included): \[|\.\.\.ignoring")
+"""What Ansible prints about the result of a task, without the result."""
 HINTS = (
     (r"Failed to connect|UNREACHABLE|Connection timed out", "stargaze infra status shows which machines answer"),
     (r"apt|dpkg|cache", "the machine must reach its package mirror: check router, proxy and nameservers"),
@@ -73,22 +76,24 @@ def run_playbook(
     run = PlaybookRun()
     arguments = [*(["--tags", ",".join(tags)] if tags else []), *(["--check", "--diff"] if check else [])]
     runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = str(uuid.uuid4())
+    run.log = runs / "artifacts" / name / "stdout"
     with defer_signals() as is_stopped:
         result = ansible_runner.run(
             private_data_dir=str(runs),
+            ident=name,
             project_dir=str(playbook_folder()),
             playbook=playbook,
             inventory=str(inventory),
             cmdline=" ".join(arguments) or None,
             envvars=ansible_environment(),
-            settings={"suppress_ansible_output": True, "pexpect_timeout": POLL_INTERVAL},
+            settings={"suppress_ansible_output": True, "suppress_output_file": True, "pexpect_timeout": POLL_INTERVAL},
             suppress_env_files=True,
             rotate_artifacts=KEPT_RUNS,
             event_handler=lambda event: _handle_event(event, run, set_row),
             cancel_callback=_cancel_callback(is_stopped),
             quiet=True,
         )
-    run.log = Path(result.config.artifact_dir) / "stdout"
     run.changed = dict((result.stats or {}).get("changed") or {})
     if run.failures or result.rc:
         raise ExternalError(_failure_message(run), hint=_failure_hint(run))
@@ -122,8 +127,12 @@ def ansible_environment() -> dict[str, str]:
     return {"PATH": path, "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 
-def _handle_event(event: Mapping[str, Any], run: PlaybookRun, set_row: SetRow) -> bool:
-    """Report one of Ansible's events and record failures; return True, which stores the event."""
+def _handle_event(event: dict[str, Any], run: PlaybookRun, set_row: SetRow) -> bool:
+    """Report one of Ansible's events, log its output and record failures; return True, which stores the event."""
+    _mask_warnings(event)
+    if event.get("stdout"):
+        with run.log.open("a", encoding="utf-8") as log:
+            log.write(f"{event['stdout']}\n")
     data = event.get("event_data") or {}
     host, task, kind = data.get("host", ""), str(data.get("task", "")), event.get("event", "")
     if kind == "runner_on_start":
@@ -137,6 +146,20 @@ def _handle_event(event: Mapping[str, Any], run: PlaybookRun, set_row: SetRow) -
             if not any(name == host for host, _, _ in run.failures):
                 set_row(name, "done", f"{(data.get('changed') or {}).get(name, 0)} changed")
     return True
+
+
+def _mask_warnings(event: dict[str, Any]) -> None:
+    """Remove what modules warn about from an event of a task with no_log.
+
+    ansible-core 2.19 to 2.21 masks the parameters of such a task, but not its warnings (CVE-2026-115622).
+    """
+    result = (event.get("event_data") or {}).get("res") or {}
+    is_secret = "censored" in result or any("censored" in item for item in result.get("results") or ())
+    if is_secret or event.get("event") in ("warning", "deprecated"):
+        result.pop("warnings", None)
+        result.pop("deprecations", None)
+        lines = str(event.get("stdout", "")).split("\n")
+        event["stdout"] = "\n".join(line for line in lines if RESULT_LINE.match(line))
 
 
 def _failure_reason(result: Mapping[str, Any]) -> str:

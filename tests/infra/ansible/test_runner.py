@@ -108,3 +108,26 @@ def test_a_failed_task_is_an_error_with_host_task_reason_and_hint(run: Callable[
 def test_an_unreadable_playbook_is_an_error(run: Callable[[str], tuple[Any, Reported]]) -> None:
     with pytest.raises(ExternalError, match="Ansible failed"):
         run("    - nonsense: [\n")
+
+
+def test_a_secret_that_a_module_warns_about_is_neither_printed_nor_stored(
+    run: Callable[[str], tuple[Any, Reported]], tmp_path: Path
+) -> None:
+    library = tmp_path / "ansible" / "library"
+    library.mkdir()
+    (library / "careless.py").write_text(
+        "from ansible.module_utils.basic import AnsibleModule\n"
+        "module = AnsibleModule({'token': {}})\n"
+        "module.warn('bad token ' + module.params['token'])\n"
+        "module.deprecate('old token ' + module.params['token'], version='9.9', collection_name='ansible.builtin')\n"
+        "module.exit_json(changed=False)\n"
+    )
+    tasks = "    - careless: {token: tok-sesame}\n      no_log: true\n"
+    tasks += "    - careless: {token: 'tok-{{ item }}'}\n      no_log: true\n      loop: [sesame]\n"
+
+    run(tasks)
+
+    runs = tmp_path / "runs"
+    stored = [path for path in (runs / "artifacts").rglob("*") if path.is_file()]
+    assert any("job_events" in path.parts for path in stored)
+    assert not [path.name for path in stored if "bad token" in path.read_text() or "old token" in path.read_text()]
