@@ -9,6 +9,7 @@
 #   make swarm   deliveries to a Docker Swarm of two hosts, under load and with kills (Debian, as root)
 #   make hosts-and-swarm  `make hosts` and `make swarm` on the same hosts, which boot once
 #   make kills   the tests that kill `infra` and `deploy` at random moments, 20 rounds each instead of 3 (half an hour)
+#   make faults  every fault of the page and the stages under load: kills, full disk, deleted files; prints a table (Debian, as root)
 #   make audit   compare the locked packages with the advisories of PyPI (needs PyPI itself, not a mirror)
 #   make lock    resolve the dependencies again and write the lock files
 # The tests of each suite start all servers, engines and hosts that they need, and stop them.
@@ -27,11 +28,11 @@ LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-anno
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST := $(BIN)/python -m pytest
 # Tests that `make tests` does not run: those of the other suites.
-OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm
+OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm or faults
 SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
 
 .PHONY: demo test check install debian lint playbooks types tests unit thorough real referee servers job browser docker openstack \
-	hosts cluster swarm hosts-and-swarm kills audit lock clean
+	hosts cluster swarm hosts-and-swarm kills faults audit lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -123,6 +124,9 @@ kills: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker
 	$(BIN)/python -m tests.labs.openstack install
 	$(WITH_ENGINE) STARGAZE_KILL_ROUNDS=20 $(PYTEST) -m kills tests/integration
+
+faults: $(VENV)/.installed-dev
+	STARGAZE_FAULT_ROUNDS=$${STARGAZE_FAULT_ROUNDS:-3} $(PYTEST) --quiet -m faults tests/faults
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run
