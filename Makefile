@@ -156,5 +156,7 @@ lock:
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements-optional.lock --extra build --extra dev pyproject.toml \
 		--output-file requirements-dev.lock
 
+# The store stays: keys, releases and track record in it cannot be created again.
 clean:
-	rm -rf $(VENV) $(ENGINE) $(DEBIAN) .openstack .hosts build dist store
+	rm -rf $(VENV) $(ENGINE) $(DEBIAN) .openstack .hosts build dist
+	@test ! -e store || echo "store/ was kept: it may contain keys, releases and a track record (stargaze backup FILE); rm -rf store deletes it"

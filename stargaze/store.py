@@ -13,11 +13,15 @@ from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 
 @dataclass(frozen=True)
 class Artifact:
-    """An attribute of a store: the path of an artifact, and the command that creates it."""
+    """An attribute of a store: the path of an artifact, and the command that creates it.
+
+    ``irreplaceable`` ones cannot be created again: they are kept by ``make clean`` and copied by ``stargaze backup``.
+    """
 
     name: str
     description: str
     command: str = ""
+    irreplaceable: bool = False
 
     def __get__(self, store: Store, owner: type[Store]) -> Path:
         return store.root / self.name
@@ -43,16 +47,22 @@ class Store:
     bundles = Artifact("bundles", "One folder per bundle, named by its digest.", "tune")
     latest = Artifact("bundles/latest", "Digest of the newest bundle.")
     latest_growth = Artifact("bundles/latest-growth", "Digest of the newest growth bundle.")
-    job = Artifact("job.json", "The job on the cluster, from its submission until its results are downloaded.")
+    job = Artifact(
+        "job.json", "The job on the cluster, from its submission until its results are downloaded.", irreplaceable=True
+    )
     report = Artifact("report.html", "HTML page about the newest bundle.", "report")
-    releases = Artifact("releases.git", "Bare git repository of the releases.", "deploy")
+    releases = Artifact("releases.git", "Bare git repository of the releases.", "deploy", irreplaceable=True)
     serving = Artifact("serving", "Installed bundles, and the link ``current``.", "deploy")
     current = Artifact("serving/current", "Link to the bundle in production.")
-    keys = Artifact("keys", "Signing keys and allowed signers of ``deploy``.")
+    keys = Artifact("keys", "Signing keys and allowed signers of ``deploy``.", irreplaceable=True)
+    infra = Artifact(
+        "infra", "The clusters: ssh key, pinned host keys, Ray token, list of machines.", irreplaceable=True
+    )
+    delivery = Artifact("delivery", "The stacks sent to the Swarm, and the one to restore.", irreplaceable=True)
     settings = Artifact("settings", "Settings with which ``run`` created each artifact, one JSON file per stage.")
     queue = Artifact("queue", "Messages between page and workers (kombu's filesystem transport).")
     results = Artifact("results.sqlite", "Results of the workers (SQLite).")
-    predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).")
+    predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).", irreplaceable=True)
 
     def history(self, configured: str) -> Path:
         """Return the history table that the config names, by default the one of ``fetch``."""
@@ -68,6 +78,10 @@ class Store:
 
 COMMANDS = {item.name: item.command for item in vars(Store).values() if isinstance(item, Artifact) and item.command}
 """The command that creates each artifact."""
+IRREPLACEABLE = {
+    item.name: item.description for item in vars(Store).values() if isinstance(item, Artifact) and item.irreplaceable
+}
+"""The artifacts that cannot be created again, with their descriptions."""
 
 
 @contextlib.contextmanager

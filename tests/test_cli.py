@@ -40,6 +40,7 @@ HEAVY = ("ray", "lightgbm", "sklearn", "pandas", "numpy", "scipy", "pyarrow", "o
 REQUIRED_ARGUMENTS = {
     "predict": ["a/b"],
     "forecast": ["a/b"],
+    "backup": ["backup.tar.gz"],
     "logs": ["web"],
     "scale": ["worker=2"],
     "drill": ["stargaze"],

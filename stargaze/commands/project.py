@@ -20,6 +20,7 @@ EXAMPLES = {
     "run": "stargaze run --once",
     "status": "stargaze status",
     "doctor": "stargaze doctor --json",
+    "backup": "stargaze backup /mnt/disk/stargaze.tar.gz",
 }
 app = typer.Typer()
 command = command_with_example(app, EXAMPLES)
@@ -99,3 +100,20 @@ def doctor(common: CommonOptions) -> None:
             f"{len(failed)} check{'s' * (len(failed) > 1)} failed: {', '.join(failed)}",
             hint="see the last column for the fix",
         )
+
+
+@command("backup")
+def backup(
+    path: Annotated[Path, typer.Argument(help="Archive to write (tar.gz), outside of the store.")],
+    *,
+    common: CommonOptions,
+) -> None:
+    """Copy what cannot be created again (keys, machines, releases, track record) to one file."""
+    from stargaze.pipeline.backup import write_backup
+
+    out, _, store = common.open_session()
+    names = write_backup(store, path, utc_now())
+    out.answer(
+        {"file": str(path), "artifacts": names},
+        f"wrote {path}: {', '.join(names)}; it contains private keys. To restore: tar -xzpf {path} -C STORE",
+    )

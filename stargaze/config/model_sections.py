@@ -13,7 +13,12 @@ POLICIES = ("static", "activity", "all")
 class StoreSection:
     """The folder for everything that stargaze creates."""
 
-    path: str = key("store", "Folder of all artifacts; safe to delete, all of it can be created again.", not_empty=True)
+    path: str = key(
+        "store",
+        "Folder of all artifacts. Not safe to delete: keys, infra, delivery, releases.git, predictions.sqlite and"
+        " job.json cannot be created again (stargaze backup FILE copies them).",
+        not_empty=True,
+    )
 
 
 @dataclass(frozen=True)

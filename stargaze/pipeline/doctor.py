@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stargaze.config import Config, InfraSection
 from stargaze.diagnostics import Check, catch_errors, check_this_machine
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir
+from stargaze.pipeline.backup import check_store
 from stargaze.store import Store
 
 
@@ -17,6 +19,7 @@ def run_checks(config: Config, store: Store, environ: Mapping[str, str]) -> tupl
     state_dir = open_state_dir(section, store)
     return (
         *check_this_machine(store.root, environ),
+        *catch_errors("store", lambda: check_store(store, datetime.now(UTC))),
         *(_check_cloud(section, state_dir) if _has_cloud(section, environ) else ()),
         *(_check_machines(section, state_dir) if section.hosts or state_dir.hosts.is_file() else ()),
     )

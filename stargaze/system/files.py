@@ -82,6 +82,21 @@ def convert_disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def private_folder(path: Path) -> Path:
+    """Create a folder that only its owner can enter, or restrict an existing one of this user; return it."""
+    with convert_disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        restrict_mode(path, 0o700)
+    return path
+
+
+def restrict_mode(path: Path, mode: int) -> None:
+    """Remove permissions that ``mode`` lacks, if the file belongs to this user."""
+    status = path.stat()
+    if status.st_mode & 0o777 & ~mode and status.st_uid == os.geteuid():
+        path.chmod(status.st_mode & mode)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented and in a fixed order."""
     with atomic_write(path) as temporary:

@@ -40,6 +40,7 @@ validation = 0.15
 ARGUMENTS = {
     "predict": ["a/b"],
     "forecast": ["a/b"],
+    "backup": ["backup.tar.gz"],
     "logs": ["web"],
     "scale": ["worker=2"],
     "drill": ["stargaze"],

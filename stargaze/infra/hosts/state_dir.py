@@ -39,7 +39,7 @@ class StateDir:
 
 def open_state_dir(section: InfraSection, store: Store) -> StateDir:
     """Return the state directory of a cluster; create it if needed, accessible only by its owner."""
-    state_dir = StateDir((store.root / "infra" / section.name).resolve())
+    state_dir = StateDir((store.infra / section.name).resolve())
     with convert_disk_errors(state_dir.root):
         state_dir.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     return state_dir

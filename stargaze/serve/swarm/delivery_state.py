@@ -59,4 +59,4 @@ def clear_unverified(store: Store) -> None:
 
 
 def _folder(store: Store) -> Path:
-    return store.root / "delivery"
+    return store.delivery
