@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stargaze.bundle.lightgbm_text import check_lightgbm_text
 from stargaze.bundle.manifest import BadBundleError
 
 KIND = "lightgbm"
@@ -23,19 +24,19 @@ log = logging.getLogger(__name__)
 
 
 def load_lightgbm(content: bytes) -> LightgbmModel:
-    """Parse a model in LightGBM's text format; raise BadBundleError if LightGBM refuses it."""
+    """Check and parse a model in LightGBM's text format; raise BadBundleError if it is invalid or LightGBM refuses it."""
     try:
-        return LightgbmModel(content.decode("ascii"))
-    except (_RefusedError, UnicodeDecodeError) as error:
+        return LightgbmModel(check_lightgbm_text(content))
+    except (_RefusedError, ValueError) as error:
         raise BadBundleError(f"not a LightGBM model: {error}") from error
 
 
 class LightgbmModel:
     """A loaded LightGBM model."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: bytes) -> None:
         self._handle, rounds = ctypes.c_void_p(), ctypes.c_int(0)
-        _call("LGBM_BoosterLoadModelFromString", text.encode(), ctypes.byref(rounds), ctypes.byref(self._handle))
+        _call("LGBM_BoosterLoadModelFromString", text, ctypes.byref(rounds), ctypes.byref(self._handle))
         weakref.finalize(self, _library().LGBM_BoosterFree, self._handle)
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
