@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stargaze.commands.options import Session, utc_now
 from stargaze.errors import DifferenceFoundError, UsageError
-from stargaze.pipeline.production import lock_production, page_addresses, production_target
+from stargaze.pipeline.production import lock_production, production_target
 from stargaze.pipeline.status import ARTIFACT_COLUMNS
 from stargaze.serve.swarm import deploy as swarm_deploy
 from stargaze.serve.swarm import drill as swarm_drill
@@ -77,14 +77,19 @@ def rollback(session: Session, *, to: str | None) -> None:
 def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:
     """Print artifacts, machines and services; DifferenceFoundError if a machine is not ready or a service does not run."""
     out, config, store = session
-    machines, services = operations.production_status(store, production_target(config, store))
+    target = production_target(config, store)
+    machines, services = operations.production_status(store, target)
+    pages = operations.page_status(target)
     if out.as_json:
-        out.answer({"artifacts": list(artifacts), "machines": machines, "services": services})
+        out.answer({"artifacts": list(artifacts), "pages": pages, "machines": machines, "services": services})
     else:
         out.table(artifacts, ARTIFACT_COLUMNS)
         out.table(machines, ["machine", "role", "state", "release", "page"], "Production")
         out.table(services, SERVICE_COLUMNS, "Services")
+        if pages:
+            out.table(pages, ["page", "state", "release", "reason"], "Page")
     failed = [row["machine"] for row in machines if row["state"] != "ready" or row["page"] != "ready"]
+    failed += [row["page"] for row in pages if row["state"] != "ready"]
     failed += [row["service"] for row in services if row["state"] != "ok"]
     if failed:
         raise DifferenceFoundError(f"not ok: {', '.join(failed)}", hint="stargaze logs SERVICE; stargaze deploy")
@@ -123,7 +128,7 @@ def drill(session: Session, *, name: str, only: str, rate: float, deploy_options
     allowed = swarm_drill.max_rate(rate, config.serve.rate_limit)
     if allowed < rate:
         out.note(f"sending {allowed:g} requests/s, not {rate:g}: serve.rate_limit = {config.serve.rate_limit}")
-    results = swarm_drill.run_drill(context, page_addresses(config, store, target), faults, allowed, out.note)
+    results = swarm_drill.run_drill(context, faults, allowed, out.note)
     rows = [dataclasses.asdict(result) if out.as_json else result.as_row() for result in results]
     out.table(rows, list(results[0].as_row()), "Expectations")
     failed = [result.fault for result in results if not result.passed]
@@ -139,5 +144,5 @@ def _swarm_target(session: Session) -> ProductionTarget:
 
 def _show_release(session: Session, result: swarm_deploy.DeployResult, outcome: str) -> None:
     digest, machines = result.release.digest[:12], ", ".join(result.machines)
-    text = f"release {digest} {outcome} on {machines} ({result.seconds:.1f} s)"
+    text = f"release {digest} {outcome} on {machines} ({result.seconds:.1f} s): {' '.join(result.urls)}"
     session.out.answer(dataclasses.asdict(result), text)

@@ -10,8 +10,11 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
+from urllib.parse import urlsplit
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+DOMAIN = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)+(?![0-9]+$)(?!-)[a-z0-9-]{1,63}(?<!-)")
+LONGEST_DOMAIN = 253
 RESERVED_PORTS = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
 """Ports that the machines of the cluster use themselves."""
 LONGEST_PREFIX = 28
@@ -77,6 +80,30 @@ def normalized_addresses(texts: list[str]) -> list[str]:
     ['2001:db8::1', '192.0.2.1']
     """
     return list(dict.fromkeys(_address(text) for text in texts))
+
+
+def domain_name(text: str) -> str:
+    """Return a domain name in lower case; empty means none.
+
+    >>> domain_name("Stars.Example.org")
+    'stars.example.org'
+    """
+    name = text.lower().removesuffix(".")
+    if name and not (DOMAIN.fullmatch(name) and len(name) <= LONGEST_DOMAIN):
+        raise ValueError(f"should be a domain name, as stars.example.org: {text!r} is not one")
+    return name
+
+
+def https_url(text: str) -> str:
+    """Return the URL of a server that encrypts.
+
+    >>> https_url("https://acme.example.org/directory")
+    'https://acme.example.org/directory'
+    """
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or any(character.isspace() for character in text):
+        raise ValueError("should be a URL that begins with https://")
+    return text
 
 
 def valid_page_port(number: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stargaze.config.keys import (
+    domain_name,
+    https_url,
     key,
     network_ranges,
     normalized_addresses,
@@ -77,7 +79,9 @@ class ServeSection:
         [], "Host names of the page, in addition to the address above and this machine's own."
     )
     trusted_proxies: int = key(
-        0, "Number of reverse proxies in front whose X-Forwarded headers are trusted.", limits=(0, 10)
+        0,
+        "Number of reverse proxies in front whose X-Forwarded headers are trusted; in the Swarm, the cluster's own proxy counts.",
+        limits=(0, 10),
     )
     github_lookup: bool = key(
         True, "Look up named repositories at GitHub's API (github.api_url); false: only those in the bundle."
@@ -161,8 +165,31 @@ class InfraSection:
         normalize=network_ranges,
     )
     page_port: int = key(
-        80, "Port of the page, the only public port besides ssh.", limits=(1, 65_535), normalize=valid_page_port
+        80,
+        "Port of the page by http; with TLS it redirects to https. Besides it only ssh and tls_port are public.",
+        limits=(1, 65_535),
+        normalize=valid_page_port,
     )
+    page_domain: str = key(
+        "", "Domain name of the page, which leads to the orchestration machine; needed for TLS.", normalize=domain_name
+    )
+    tls: str = key(
+        "off",
+        "Encryption of the page: none, your own certificate, or one of an ACME directory, which is renewed automatically.",
+        choices=("off", "own", "acme"),
+    )
+    tls_port: int = key(443, "Port of the page by https.", limits=(1, 65_535), normalize=valid_page_port)
+    tls_certificate: str = key("", "With own: the certificate, followed by those of its issuers (PEM).", unit="path")
+    tls_key: str = key("", "With own: the private key of the certificate (PEM, without a password).", unit="path")
+    tls_ca: str = key(
+        "", "Certificates of a private CA that issues the page's or the ACME directory's certificate.", unit="path"
+    )
+    acme_directory: str = key(
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "The ACME directory; its terms of service are accepted.",
+        normalize=https_url,
+    )
+    acme_email: str = key("", "Address that the ACME directory may write to; empty gives none.")
     host_keys: str = key(
         "console",
         "How ssh host keys are verified: against the console output of the first boot, or trusted on the first connection.",

@@ -226,7 +226,7 @@ def test_status_in_json_is_one_value_also_with_an_unreachable_machine(run: Run, 
     ended = run("status", "--json")
 
     result = json.loads(ended.out)
-    assert set(result) == {"artifacts", "machines", "services"}
+    assert set(result) == {"artifacts", "pages", "machines", "services"}
     assert "ssh login to production2 failed" in result["machines"][1]["state"]
     assert (ended.code, ended.error) == (1, "not ok: production2")
 

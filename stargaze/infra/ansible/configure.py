@@ -13,6 +13,7 @@ from stargaze.config import InfraSection
 from stargaze.errors import UsageError, did_you_mean
 from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.inventory import PlaybookFiles, write_inventory
+from stargaze.infra.ansible.page_tls import check_page_tls
 from stargaze.infra.ansible.runner import TAGS, playbook_folder, run_playbook
 from stargaze.infra.hosts.host_keys import check_host_keys
 from stargaze.infra.hosts.host_list import read_hosts
@@ -64,6 +65,7 @@ def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) 
         str(find_recipe("requirements.lock")),
         str(signers.resolve()) if signers.is_file() else "",
         str(ensure_ray_token(state_dir)),
+        check_page_tls(section),
     )
     return write_inventory(section, state_dir, read_hosts(section, state_dir), files), files
 
@@ -80,7 +82,9 @@ def _digest(state_dir: StateDir, inventory: Path, files: PlaybookFiles) -> str:
     """Return the SHA-256 of everything that a run depends on; the wheel's name contains the digest of the package."""
     server_ids = {name: pin["id"] for name, pin in read_pins(state_dir).items()}
     digest = hashlib.sha256(inventory.read_bytes() + json.dumps(server_ids, sort_keys=True).encode())
-    copied = [Path(path) for path in (files.lock, files.allowed_signers, files.ray_token) if path]
+    tls = files.tls
+    texts = (files.lock, files.allowed_signers, files.ray_token, tls.certificate, tls.key, tls.ca)
+    copied = [Path(path) for path in texts if path]
     for path in (*copied, *sorted(playbook_folder().rglob("*"))):
         if path.is_file():
             digest.update(path.read_bytes())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from stargaze.config import InfraSection
+from stargaze.infra.ansible.page_tls import NO_TLS, TlsFiles
 from stargaze.infra.hosts.host_list import SshAccess, ssh_access, ssh_options
 from stargaze.infra.hosts.state_dir import StateDir
 from stargaze.infra.machines import Host, Role, find_jump_host
@@ -28,6 +29,7 @@ class PlaybookFiles:
     lock: str = ""
     allowed_signers: str = ""
     ray_token: str = ""
+    tls: TlsFiles = NO_TLS
 
 
 def write_inventory(section: InfraSection, state_dir: StateDir, hosts: Sequence[Host], files: PlaybookFiles) -> Path:
@@ -67,6 +69,7 @@ def build_inventory(
         "stargaze_lock": files.lock,
         "stargaze_allowed_signers": files.allowed_signers,
         "stargaze_ray_token_file": files.ray_token,
+        **(_tls_variables(section, files.tls) if section.tls != "off" else {}),
         **{name: _parse_variable(text) for name, text in section.ansible_variables.items()},
     }
     jump = find_jump_host(hosts)
@@ -76,6 +79,19 @@ def build_inventory(
             "vars": {name: value for name, value in variables.items() if value != ""},
             "children": children,
         }
+    }
+
+
+def _tls_variables(section: InfraSection, files: TlsFiles) -> dict[str, Any]:
+    return {
+        "stargaze_tls": section.tls,
+        "stargaze_page_domain": section.page_domain,
+        "stargaze_tls_port": section.tls_port,
+        "stargaze_tls_certificate": files.certificate,
+        "stargaze_tls_key": files.key,
+        "stargaze_tls_ca": files.ca,
+        "stargaze_acme_directory": section.acme_directory,
+        "stargaze_acme_email": section.acme_email,
     }
 
 

@@ -215,16 +215,18 @@ def _rules(section: InfraSection) -> dict[str, list[Rule]]:
         f"group:{section.name}-{name}" for name in ("jump", "internal", "page", "ray", "swarm")
     )
     port = section.page_port
+    public = [port] if section.tls == "off" else [port, section.tls_port]
     return {
         "jump": [Rule("tcp", 22, 22, source) for source in section.ssh_from],
         "internal": [Rule("tcp", 22, 22, jump), Rule("icmp", None, None, internal)],
-        "page": [Rule("tcp", port, port, source) for source in ANYWHERE],
+        "page": [Rule("tcp", number, number, source) for number in public for source in ANYWHERE],
         "ray": [Rule("tcp", None, None, ray)],
         "swarm": [
             Rule("tcp", 2377, 2377, swarm),
             Rule("tcp", 7946, 7946, swarm),
             Rule("udp", 7946, 7946, swarm),
             Rule("udp", 4789, 4789, swarm),
+            Rule("esp", None, None, swarm),  # encrypted overlay networks
             Rule("tcp", port, port, page),
         ],
     }

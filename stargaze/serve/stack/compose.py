@@ -97,7 +97,9 @@ def app_environment(spec: StackSpec) -> dict[str, str]:
         worker_processes=1,
         broker_url=f"amqp://{STACK_NAME}_{version}@broker:5672/{STACK_NAME}",
         results_url=f"redis://{STACK_NAME}_{version}@results:6379/0",
-        allowed_hosts=list(dict.fromkeys([*spec.serve.allowed_hosts, *hosts])),
+        allowed_hosts=list(dict.fromkeys([*spec.serve.allowed_hosts, *spec.page_hosts, *hosts])),
+        # The cluster's proxy replaces the forwarding headers, so whatever is in front of it is not counted.
+        trusted_proxies=1 if spec.has_proxy else spec.serve.trusted_proxies,
         metrics_port=0,
         track_record=False,  # each node would have its own
     )

@@ -45,6 +45,10 @@ class StackSpec:
     """The folder in which the nodes install releases."""
     image_content: str = ""
     """Content digest of the image; empty if it is unknown."""
+    page_hosts: tuple[str, ...] = ()
+    """Names and addresses by which visitors know the page, besides those of the nodes."""
+    has_proxy: bool = False
+    """Whether the orchestration machine forwards visitors to the nodes."""
 
 
 def update_policy(*, start_first: bool) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from stargaze.serve.swarm.delivery_state import (
 from stargaze.serve.swarm.image import image_fits
 from stargaze.serve.swarm.plan import plan_stack, prepare_stack
 from stargaze.serve.swarm.production import (
+    RELOAD_TIMEOUT,
     ProductionTarget,
     Survey,
     await_services,
@@ -41,6 +42,7 @@ from stargaze.serve.swarm.production import (
     survey_production,
 )
 from stargaze.serve.swarm.prune import prune_deployments
+from stargaze.serve.swarm.public_page import await_pages
 from stargaze.serve.swarm.release_sync import import_missing_releases, push_release, trust_signing_key
 from stargaze.serve.swarm.service_status import replica_counts, stack_is_deployed
 from stargaze.store import Store
@@ -58,6 +60,8 @@ class DeployResult:
     machines: tuple[str, ...]
     changed: bool
     seconds: float
+    urls: tuple[str, ...] = ()
+    """The addresses of the page."""
 
 
 def deploy(
@@ -95,8 +99,8 @@ def deploy(
     save_verified_stack(store, stack)
     clear_unverified(store)
     prune_deployments(store, target, survey.swarm, notify)
-    names = tuple(host.name for host in target.hosts)
-    return DeployResult(release, stack_plan.image.name, names, release.changed or changed, time.monotonic() - started)
+    names, changed = tuple(host.name for host in target.hosts), release.changed or changed
+    return DeployResult(release, stack_plan.image.name, names, changed, time.monotonic() - started, _urls(target))
 
 
 def rollback(
@@ -140,7 +144,8 @@ def rollback(
             hint=f"when it is back: stargaze deploy {release.digest[:12]}",
         )
     clear_unverified(store)
-    return DeployResult(release, image, names, release.changed or changed, time.monotonic() - started)
+    changed = release.changed or changed
+    return DeployResult(release, image, names, changed, time.monotonic() - started, _urls(target))
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,10 @@ def restore_previous(
     return ExternalError(serves, hint=hint)
 
 
+def _urls(target: ProductionTarget) -> tuple[str, ...]:
+    return tuple(page.url for page in target.pages)
+
+
 def _apply(context: DeployContext, release: Release, image: str, stack: dict[str, Any] | None) -> bool:
     """Push the release, send the stack if it differs, and verify both; return whether anything was sent."""
     section, store, survey = context.repository.section, context.repository.store, context.survey
@@ -228,4 +237,5 @@ def _apply(context: DeployContext, release: Release, image: str, stack: dict[str
             changed = True
         await_services(section, survey.swarm, stack, context.notify)
     await_serving(section, survey.hosts, image, context.target.port, release.digest)
+    await_pages(context.target.pages, release.digest, min(RELOAD_TIMEOUT, section.timeout), context.notify)
     return changed

@@ -95,10 +95,8 @@ class DrillResult:
         }
 
 
-def run_drill(
-    context: DrillContext, addresses: Sequence[str], faults: Sequence[Fault], rate: float, notify: Notify
-) -> list[DrillResult]:
-    """Inject the faults one after the other, at a load of ``rate`` [requests/s] on the page's addresses ``host:port``.
+def run_drill(context: DrillContext, faults: Sequence[Fault], rate: float, notify: Notify) -> list[DrillResult]:
+    """Inject the faults one after the other, at a load of ``rate`` [requests/s] on the page's addresses.
 
     If a service does not run at the beginning, that error is raised and no fault is injected.
     """
@@ -107,7 +105,8 @@ def run_drill(
     with tempfile.TemporaryDirectory() as folder:
         names = Path(folder) / "names"
         names.write_text("\n".join(_repository_names(context.store)), encoding="utf-8")
-        argv = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *addresses]
+        urls = [page.url for page in context.target.pages]
+        argv = [sys.executable, "-P", "-m", "stargaze.serve.swarm.load_generator", f"{rate:g}", str(names), *urls]
         for fault in faults:
             notify(f"{fault.name}: {fault.expectation}")
             results.append(_run_fault(fault, context, argv, notify))
@@ -144,7 +143,11 @@ def evaluate_fault(fault: Fault, counts: Mapping[str, Any], recovered: float, er
 
 def _run_fault(fault: Fault, context: DrillContext, load_argv: Sequence[str], notify: Notify) -> DrillResult:
     error = ""
-    with subprocess.Popen(load_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
+    environment = dict(os.environ)
+    for page in context.target.pages:
+        if page.ca_file:
+            environment["SSL_CERT_FILE"] = page.ca_file
+    with subprocess.Popen(load_argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as load:
         try:
             time.sleep(WARM_UP)
             started = time.monotonic()

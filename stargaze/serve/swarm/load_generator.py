@@ -99,7 +99,7 @@ class LoadGenerator:
         """Send to one address after the other until one responds with another status than 503."""
         error, refusals = "", list[Any]()
         for turn in range(2 * len(self.hosts)):
-            connection = http.client.HTTPConnection(self.hosts[(first_host + turn) % len(self.hosts)], timeout=20)
+            connection = _connect(self.hosts[(first_host + turn) % len(self.hosts)])
             try:
                 connection.request(method, path, body, dict(headers))
                 response = connection.getresponse()
@@ -114,6 +114,13 @@ class LoadGenerator:
             finally:
                 connection.close()
         return (HTTPStatus.SERVICE_UNAVAILABLE, refusals[-1]) if refusals else (0, error)
+
+
+def _connect(host: str) -> http.client.HTTPConnection:
+    """Return a connection to a URL or to ``address:port``."""
+    scheme, separator, address = host.rpartition("://")
+    kind = http.client.HTTPSConnection if separator and scheme == "https" else http.client.HTTPConnection
+    return kind(address, timeout=20)
 
 
 def main(rate: float, names_file: str, *hosts: str) -> None:

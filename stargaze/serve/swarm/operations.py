@@ -11,6 +11,7 @@ from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import load_verified_stack
 from stargaze.serve.swarm.docker import NodeInfo, inspect_node
 from stargaze.serve.swarm.production import ProductionTarget, await_services, image_in_use, survey_production
+from stargaze.serve.swarm.public_page import PublicPage
 from stargaze.serve.swarm.service_status import ServiceStatus, page_value, service_status
 from stargaze.store import Store
 from stargaze.system.parallel import map_in_threads
@@ -36,6 +37,11 @@ def production_status(store: Store, target: ProductionTarget) -> tuple[list[dict
         return _machine_row(host, results[host.name], swarm_nodes, image, target.port)
 
     return map_in_threads(machine_row, target.hosts), [_service_row(service) for service in services]
+
+
+def page_status(target: ProductionTarget) -> list[dict[str, Any]]:
+    """Return a row for the address at the proxy, with the release that visitors get there; none without a proxy."""
+    return map_in_threads(_page_row, target.pages if target.has_proxy else ())
 
 
 def parse_replicas(arguments: Sequence[str], section: DeploySection) -> dict[str, int]:
@@ -76,6 +82,22 @@ def service_log_argv(target: ProductionTarget, service: str, *, lines: int, foll
         available = f"available: {', '.join(names)}" if names else "nothing is deployed: stargaze deploy"
         raise UsageError(f"{service}: no such service", hint=did_you_mean(service, names, available))
     return survey.swarm.log_argv(service, lines, follow=follow)
+
+
+def _page_row(page: PublicPage) -> dict[str, Any]:
+    try:
+        response, reason = page.ask()
+    except StargazeError as error:
+        return {"page": page.url, "state": error.message, "release": "?", "reason": ""}
+    code, _, body = response.partition(" ")
+    release = page_value(body, "bundle", default="")[:12]
+    state = "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
+    return {
+        "page": page.url,
+        "state": state,
+        "release": release,
+        "reason": reason and f"not reached from here: {reason}",
+    }
 
 
 def _machine_row(

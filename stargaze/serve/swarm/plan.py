@@ -98,7 +98,9 @@ def desired_stack(
     """Return the stack of the config, with an image (name and content digest) and secret versions."""
     nodes = tuple(node.as_node() for node in survey.nodes)
     settings = section, target.serve, target.sources, image[0], target.port, secrets, backing_secrets, nodes
-    return render_stack(StackSpec(*settings, image_content=image[1]))
+    return render_stack(
+        StackSpec(*settings, image_content=image[1], page_hosts=target.page_hosts, has_proxy=target.has_proxy)
+    )
 
 
 def plan_deploy_changes(

@@ -12,6 +12,7 @@ from stargaze.errors import ExternalError, MissingInputError, StargazeError
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.service_options import CONTENT_LABEL
 from stargaze.serve.swarm.docker import NodeInfo, Swarm, SwarmState, inspect_node, survey_node
+from stargaze.serve.swarm.public_page import PublicPage
 from stargaze.serve.swarm.service_status import ServiceStatus, node_mismatches, service_status
 from stargaze.system.docker import DockerEngine, ImageRecipe
 from stargaze.system.parallel import map_in_threads
@@ -35,6 +36,12 @@ class ProductionTarget:
     sources: Sources
     port: int
     """Published port of the page."""
+    pages: tuple[PublicPage, ...] = ()
+    """The addresses of the page."""
+    page_hosts: tuple[str, ...] = ()
+    """Names and addresses by which visitors know the page, besides those of the nodes."""
+    has_proxy: bool = False
+    """Whether the orchestration machine forwards visitors to the nodes."""
 
 
 @dataclass(frozen=True)

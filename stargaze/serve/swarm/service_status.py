@@ -89,13 +89,18 @@ def node_mismatches(status: NodeStatus, digest: str) -> list[str]:
             if not container.bundles or set(container.bundles) != {digest}:
                 others = ", ".join(sorted({bundle[:12] for bundle in container.bundles or ()})) or "no bundle yet"
                 mismatches.append(f"a {container.service} container serves {others}")
-    code, _, body = status.page_response.partition(" ")
+    if mismatch := page_mismatch(status.page_response, digest):
+        mismatches.append(f"its page {mismatch}")
+    return [f"{status.name}: {mismatch}" for mismatch in mismatches]
+
+
+def page_mismatch(response: str, digest: str) -> str:
+    """Return why a response (status and body of ``/readyz``) is not that of a page with this release; empty if it is."""
+    code, _, body = response.partition(" ")
     if code != "200":
         message = f": {page_value(body, 'error', 'message', default=body[:100])}" if body else ""
-        mismatches.append(f"its page returns {code or 'no response'}{message}")
-    elif page_value(body, "bundle", default="") != digest:
-        mismatches.append("its page shows another release")
-    return [f"{status.name}: {mismatch}" for mismatch in mismatches]
+        return f"returns {code or 'no response'}{message}"
+    return "" if page_value(body, "bundle", default="") == digest else "shows another release"
 
 
 def page_value(body: str, *keys: str, default: str) -> str:

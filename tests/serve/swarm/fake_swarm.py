@@ -20,6 +20,7 @@ from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm import docker, release_sync, rotate_secrets
 from stargaze.serve.swarm.production import ProductionTarget
+from stargaze.serve.swarm.public_page import PublicPage
 from stargaze.serve.swarm.release_sync import REINSTALL_ARGV, TRUST_SCRIPT
 from stargaze.system.docker import CONTENT_DIGEST_LENGTH, DockerEngine, ImageRecipe
 from stargaze.system.ssh import SSH_FAILED, SshHost
@@ -87,6 +88,7 @@ class FakeSwarm:
         """Replace ssh and this machine's docker by this fake."""
         monkeypatch.setattr("stargaze.system.ssh.run_program", self.over_ssh)
         monkeypatch.setattr("stargaze.system.docker.run_program", self.engine)
+        monkeypatch.setattr(PublicPage, "ask", lambda _: self.ask_page())
         monkeypatch.setattr("stargaze.system.docker.shutil", copy_module(shutil, which=lambda program: program))
 
     def engine(self, program: str, *argv: str, **_: Any) -> Completed:
@@ -103,6 +105,11 @@ class FakeSwarm:
         self.built |= {word.removeprefix("--tag=") for word in argv if word.startswith("--tag=")}
         self.changes.append(f"here: {argv[0]}")
         return subprocess.CompletedProcess(program, 0, b"", b"")
+
+    def ask_page(self) -> tuple[str, str]:
+        """Answer like the page of a machine that is up."""
+        name = next(item.name for item in self.machines if item.name not in self.unreachable)
+        return f'200 {{"bundle": "{self.installed.get(name, "")}"}}', ""
 
     def over_ssh(self, program: str, *argv: str, stdin: bytes = b"", **_: Any) -> Completed:
         """Answer like sshd of a machine."""

@@ -188,7 +188,7 @@ def test_a_swarm_with_failed_services_is_not_drilled(
     monkeypatch.setattr(drill, "await_services", fail)
 
     with pytest.raises(ExternalError, match="web: 1 of 2 run"):
-        drill.run_drill(context(store, True), ["10.20.0.21:80"], list(FAULTS.values()), 1.0, lambda _: None)
+        drill.run_drill(context(store, True), list(FAULTS.values()), 1.0, lambda _: None)
 
     assert commands == []
 
@@ -199,7 +199,7 @@ def test_a_drill_requires_a_release_of_this_store(
     monkeypatch.setattr(drill, "await_services", lambda *_: None)
 
     with pytest.raises(MissingInputError, match="this store has no release"):
-        drill.run_drill(context(store, True), ["10.20.0.21:80"], list(FAULTS.values()), 1.0, lambda _: None)
+        drill.run_drill(context(store, True), list(FAULTS.values()), 1.0, lambda _: None)
 
     assert commands == []
 
@@ -228,7 +228,7 @@ def test_a_load_generator_that_never_ends_is_killed_and_costs_no_other_result(
         return inject
 
     faults = [dataclasses.replace(FAULTS["worker"], inject=fault(times)) for times in (1, 2)]
-    results = drill.run_drill(context(store, True), ["10.20.0.21:80"], faults, 1.0, lambda _: None)
+    results = drill.run_drill(context(store, True), faults, 1.0, lambda _: None)
 
     reason = "worker: no running container; responses are missing after 0.1 s"
     assert [(result.as_row()["state"], result.reason) for result in results] == [("FAILED", reason)] * 2
