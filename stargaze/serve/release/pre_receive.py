@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import resource
-import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from stargaze.bundle import manifest
 from stargaze.errors import BadDataError
@@ -23,23 +17,13 @@ from stargaze.serve.release.repository import (
     HookPolicy,
     RefusedError,
     extract_bundle,
-    hook_environment,
     list_commit,
 )
+from stargaze.serve.release.sandbox import SandboxError, run_in_sandbox
 from stargaze.system.files import scratch_folder
-from stargaze.system.signals import die_with_parent
-from stargaze.system.text import last_line
 
 MAX_COMMIT = 64_000  # [byte]; real ones have about 700
 _NO_COMMIT = re.compile(r"0+")
-MAX_FILE = 1_000_000  # [byte] that the process may write to a file, including its stderr
-# One thread and one arena: libraries and malloc reserve address space for each. No .pyc: nothing is to be written.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -62,51 +46,12 @@ def parse_updates(text: str) -> list[RefUpdate]:
 
 def load_in_sandbox(folder: Path, policy: HookPolicy) -> None:
     """Run the policy's ``verify_command`` on the bundle; refuse the release if it fails or exceeds a limit."""
-    with tempfile.TemporaryFile() as stderr:
-        code = _run_limited([*policy.verify_command, str(folder)], policy, stderr)
-        if code:
-            reason = _describe_failure(code, stderr).replace(str(folder), folder.name[:12])  # not a temporary path
-            raise RefusedError(f"the bundle does not load: {reason}")
-
-
-def _run_limited(command: list[str], policy: HookPolicy, stderr: IO[bytes]) -> int:
-    parent = os.getpid()
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        cwd="/",
-        env=hook_environment() | _ENVIRONMENT,
-        start_new_session=True,
-        preexec_fn=lambda: _set_limits(policy, parent),  # noqa: PLW1509 - one thread, so nothing can deadlock
-    )
+    command = [*policy.verify_command, str(folder)]
     try:
-        return process.wait(timeout=policy.load_timeout)
-    except subprocess.TimeoutExpired as error:
-        raise RefusedError(f"the bundle did not load within {policy.load_timeout:g} s") from error
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _set_limits(policy: HookPolicy, parent: int) -> None:
-    die_with_parent(parent, signal.SIGKILL)  # a killed hook leaves no process behind
-    memory = policy.load_megabytes * 1_000_000
-    seconds = int(policy.load_timeout) + 1
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE, MAX_FILE))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _describe_failure(code: int, stderr: IO[bytes]) -> str:
-    """Return the last line of stderr, or the signal or exit code."""
-    if code < 0:
-        return f"the process that loads it was killed by {signal.Signals(-code).name}"
-    stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
-    return printable(last_line(stderr.read(), f"exit code {code}"), 300)
+        run_in_sandbox(command, seconds=policy.load_timeout, megabytes=policy.load_megabytes)
+    except SandboxError as error:
+        reason = error.message.replace(str(folder), folder.name[:12])  # not a temporary path
+        raise RefusedError(f"the bundle does not load: {reason}") from error
 
 
 def check_push(

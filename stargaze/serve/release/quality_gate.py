@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,18 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import DifferenceFoundError, StargazeError
 from stargaze.features.dataset import TEST, assign_folds, read_repositories
+from stargaze.serve.release.sandbox import SandboxError, run_in_sandbox
 from stargaze.store import Store
 
 MAX_STANDARD_ERRORS = 2.0
 """Number of standard errors up to which a difference counts as noise [1]."""
 MIN_OWNERS = 30
 """With fewer owners the standard error of a difference is unreliable."""
+PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.quality_gate")
+MAX_SECONDS = 600.0
+"""Time limit of a comparison [s]; one of 10,000 repositories takes 5."""
+MAX_MEGABYTES = 8192
+"""Address space of a comparison [MB]; the libraries alone reserve about 1800."""
 HINT = 'stargaze deploy --force "the reason"'
 
 
@@ -50,22 +59,36 @@ class QualityComparison:
 
 
 def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComparison:
-    """Compare two bundles on the repositories of the store (of the challenger if it has none).
+    """Compare two bundles on the repositories of the store (of the challenger if it has none), in a sandbox.
 
     A challenger that is worse, or that cannot be compared, raises DifferenceFoundError.
     """
-    new = Bundle.load(challenger)
+    command = [*PROGRAM, *(str(path.resolve()) for path in (store.root, challenger, champion))]
     try:
-        comparison = compare_predictors(new, Bundle.load(champion), _read_repositories(store, new))
-    except StargazeError as error:
+        output = run_in_sandbox(command, seconds=MAX_SECONDS, megabytes=MAX_MEGABYTES)
+    except SandboxError as error:
         reason = f"cannot be compared with {champion.name[:12]}, which is in production: {error.message}"
         raise DifferenceFoundError(f"the bundle {reason}", hint=HINT) from error
+    comparison = QualityComparison(**json.loads(output))
     if comparison.is_worse:
         raise DifferenceFoundError(
             f"{challenger.name[:12]} predicts worse than {champion.name[:12]}: {comparison.as_text()}",
             hint=f"{HINT}; stargaze tune with more --trials may find a better one",
         )
     return comparison
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the comparison of two bundles on the repositories of a store as JSON; return the exit code."""
+    root, challenger, champion = map(Path, arguments)
+    try:
+        new, old = Bundle.load(challenger), Bundle.load(champion)
+        comparison = compare_predictors(new, old, _read_repositories(Store(root), new))
+    except StargazeError as error:
+        sys.stderr.write(error.message + "\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(comparison)))
+    return 0
 
 
 def compare_predictors(challenger: Bundle, champion: Bundle, repositories: pd.DataFrame) -> QualityComparison:
@@ -110,3 +133,7 @@ def compare_predictions(
 
 def _read_repositories(store: Store, challenger: Bundle) -> pd.DataFrame:
     return read_repositories(store) if store.repositories.is_file() else challenger.known
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import stargaze
 from stargaze.bundle import manifest
 from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git
 from stargaze.serve.release.record import RELEASE_FILE, printable
+from stargaze.serve.release.sandbox import clean_environment
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, write_json
 from stargaze.system.locks import TEMPORARY_NAME, remove_stale
@@ -28,7 +28,6 @@ QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
 """The folder in which git stores the objects of a push until the hook accepts it; a killed git does not remove it."""
 HOOKS = ("pre-receive", "post-receive")
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
-PACKAGE_ROOT = Path(stargaze.__file__).resolve().parent.parent
 PRINCIPAL = "stargaze"
 BUNDLE_FOLDER = "bundle"
 MAX_JSON = 64_000  # [byte]; far above three policies' scores or 64 checksums, far below what strains a parser
@@ -90,11 +89,6 @@ def read_policy(path: Path) -> HookPolicy:
         raise ExternalError(message, hint="stargaze deploy writes it again") from error
 
 
-def hook_environment() -> dict[str, str]:
-    """Return the whole environment of the hooks' processes: nothing of the pusher's."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PACKAGE_ROOT)}
-
-
 def _git_config(policy: HookPolicy) -> dict[str, str]:
     return {
         # A user's own core.hooksPath would disable our hooks.
@@ -112,7 +106,7 @@ def _git_config(policy: HookPolicy) -> dict[str, str]:
 
 
 def _hook_script(name: str) -> str:
-    fixed = [f"{key}={shlex.quote(value)}" for key, value in hook_environment().items()]
+    fixed = [f"{key}={shlex.quote(value)}" for key, value in clean_environment().items()]
     passed = [f'{key}="${key}"' for key in git.QUARANTINE_VARIABLES]
     command = " ".join(["exec", "env", "-i", *fixed, *passed, shlex.join([*HOOK_PROGRAM, name])])
     comment = "# Written by `stargaze deploy`. Only git's quarantine variables are taken from the environment."

@@ -23,7 +23,8 @@ from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import RefUpdate, check_push, load_in_sandbox
 from stargaze.serve.release.publish import installed_digest, publish_release
 from stargaze.serve.release.record import Release, active_releases
-from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, RefusedError, hook_environment, read_policy
+from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, RefusedError, read_policy
+from stargaze.serve.release.sandbox import clean_environment
 
 if TYPE_CHECKING:
     from tests.serve.conftest import ReleaseStore
@@ -348,7 +349,9 @@ def test_a_model_whose_loading_hangs_is_refused(release_store: ReleaseStore) -> 
     release_store.set_policy(load_timeout=0.3)
     commit = release_store.commit(release_store.release_files(release_store.add_bundle("hang")))
 
-    assert_refused(release_store, "the bundle did not load within 0.3 s", lambda: release_store.push(commit))
+    assert_refused(
+        release_store, "the bundle does not load: it did not end within 0.3 s", lambda: release_store.push(commit)
+    )
 
 
 def test_checksums_are_verified_before_the_model_is_loaded(shared_store: ReleaseStore) -> None:
@@ -412,7 +415,7 @@ def test_a_node_without_a_program_refuses_and_names_it(
     programs.mkdir()
     for name in {"git", "ssh-keygen"} - {missing}:
         (programs / name).symlink_to(str(shutil.which(name)))
-    environment = hook_environment() | {"PATH": str(programs)}
+    environment = clean_environment() | {"PATH": str(programs)}
     environment["GIT_OBJECT_DIRECTORY"] = str(release_store.clone.path / "objects")
 
     completed = run_hook("pre-receive", release_store, f"{'0' * 40} {commit} {git.BRANCH}\n", environment)
@@ -426,7 +429,7 @@ def run_hook(
 ) -> subprocess.CompletedProcess[str]:
     """Run the hook program as git does, in the bare repository."""
     argv = [sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks", command]
-    environment = environment or hook_environment()
+    environment = environment or clean_environment()
     folder = release_store.store.releases
     return subprocess.run(argv, cwd=folder, env=environment, input=text, capture_output=True, text=True, check=False)
 

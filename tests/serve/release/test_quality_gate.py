@@ -112,6 +112,7 @@ def test_too_few_owners_is_an_error(make_repositories: Callable[..., pd.DataFram
         compare_predictors(NoisyPredictor(0.5, 1), NoisyPredictor(0.5, 2), make_repositories(60))
 
 
+@pytest.mark.real
 def test_a_bundle_is_not_worse_than_itself_on_its_own_repositories(bundle_folder: Path, store: Store) -> None:
     comparison = check_quality(bundle_folder, bundle_folder, store)
 
@@ -120,6 +121,7 @@ def test_a_bundle_is_not_worse_than_itself_on_its_own_repositories(bundle_folder
     assert "held-out repositories" in comparison.as_text()
 
 
+@pytest.mark.real
 def test_an_unreadable_champion_is_an_error_that_names_force(bundle_folder: Path, store: Store, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(bundle_folder, broken)
