@@ -297,13 +297,13 @@ def test_a_dry_run_prints_the_planned_changes(run: Run, fake: FakeSwarm, monkeyp
 def test_a_deploy_prints_release_and_machines(
     run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch, changed: bool, word: str
 ) -> None:
-    completed = DeployResult(RELEASE, "image:1", ("production1", "production2"), changed, 2.0)
+    completed = DeployResult(RELEASE, "image:1", ("production1", "production2"), changed, 2.0, ("http://a",))
     requests: list[dict[str, Any]] = []
     monkeypatch.setattr(swarm_deploy, "deploy", lambda *_, **options: requests.append(options) or completed)
 
     ended = run("deploy", "aaaa", "--force", "a new policy")
 
-    assert ended.out == f"release {'a' * 12} {word} production1, production2 (2.0 s)\n"
+    assert ended.out == f"release {'a' * 12} {word} production1, production2 (2.0 s): http://a\n"
     assert (requests[0]["digest"], requests[0]["force_reason"]) == ("aaaa", "a new policy")
     assert json.loads(run("deploy", "--json").out)["release"]["digest"] == "a" * 64
 
@@ -332,10 +332,8 @@ def recorded_drill(fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> list[Any
     requests: list[Any] = []
     counts = {"sent": 9, "answered": 9, "job_failed": 0, "refused": 0, "failed": 0, "slowest": 0.5, "reasons": {}}
 
-    def run(
-        context: drill.DrillContext, addresses: Any, faults: Any, rate: float, notify: Any
-    ) -> list[drill.DrillResult]:
-        requests.extend([context, addresses, rate])
+    def run(context: drill.DrillContext, faults: Any, rate: float, notify: Any) -> list[drill.DrillResult]:
+        requests.extend([context, rate])
         return [
             drill.evaluate_fault(fault, {**counts, "lost": int(fault.name == "broker")}, 4.0, "") for fault in faults
         ]
@@ -349,8 +347,9 @@ def test_a_drill_exits_with_0_if_every_expectation_held(run: Run, recorded_drill
 
     assert ended.code == 0
     assert ended.out.count("passed") == 2
-    context, addresses, rate = recorded_drill
-    assert (addresses, rate) == (["10.20.0.21:80", "10.20.0.22:80"], 1.5)
+    context, rate = recorded_drill
+    urls = [page.url for page in context.target.pages]
+    assert (urls, rate) == (["http://10.20.0.21", "http://10.20.0.22"], 1.5)
     assert "questions a second" not in ended.err
     assert context.deploy_argv[-3:] == ["deploy", "--store", "store"]
 
@@ -373,7 +372,7 @@ def test_a_drill_stays_below_the_rate_limit(
     ended = run("drill", "stargaze", "--only", "worker,web")
 
     assert ended.code == 0
-    assert recorded_drill[2] == rate
+    assert recorded_drill[1] == rate
     assert noted in ended.err
     assert ("requests/s" in ended.err) == bool(noted)
 

@@ -17,7 +17,7 @@ flock 8 # two suites may run this at the same time
 test "$(cat "$template/etc/stargaze-lab" 2>/dev/null)" = "$version" && exit 0
 
 system="systemd systemd-sysv dbus openssh-server sudo iproute2 iputils-ping procps python3 python3-apt"
-roles="acl docker.io git haproxy iptables libgomp1 nftables openssh-client python3-venv unattended-upgrades"
+roles="acl certbot docker.io git haproxy iptables libgomp1 nftables openssh-client openssl pebble python3-venv unattended-upgrades"
 # From Debian 13 on, the docker command is a package of its own, which the engine only recommends.
 if apt-cache show docker-cli >/dev/null 2>&1; then roles="$roles docker-cli"; fi
 
