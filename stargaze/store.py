@@ -59,7 +59,7 @@ class Store:
         "infra", "The clusters: ssh key, pinned host keys, Ray token, list of machines.", irreplaceable=True
     )
     delivery = Artifact("delivery", "The stacks sent to the Swarm, and the one to restore.", irreplaceable=True)
-    settings = Artifact("settings", "Settings with which ``run`` created each artifact, one JSON file per stage.")
+    settings = Artifact("settings", "Keys, inputs and checksums of each stage, one JSON file per stage.")
     queue = Artifact("queue", "Messages between page and workers (kombu's filesystem transport).")
     results = Artifact("results.sqlite", "Results of the workers (SQLite).")
     predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).", irreplaceable=True)

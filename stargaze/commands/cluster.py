@@ -9,6 +9,7 @@ from stargaze.commands.options import PlaceOptions, Session, utc_now
 from stargaze.config import parse_section
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult
+from stargaze.pipeline.stage_records import record_end, record_stage, record_start
 from stargaze.store import lock_store
 from stargaze.system.progress import Report
 
@@ -34,18 +35,36 @@ def resolve_place(place: PlaceOptions, options: Mapping[str, Any], configured: s
 
 
 def run_stage(
-    stage: str, session: Session, place: PlaceOptions, run: Callable[[Report], CommandResult], **inputs: Any
+    stage: str,
+    session: Session,
+    place: PlaceOptions,
+    run: Callable[[Report], CommandResult],
+    *,
+    typed: bool = False,
+    is_recorded: bool = True,
+    **inputs: Any,
 ) -> CommandResult | None:
-    """Run a stage here with ``run``, or on the cluster, or follow the one that runs there; None if it was only started."""
+    """Run a stage here with ``run``, or on the cluster, or follow the one that runs there; None if it was only started.
+
+    ``typed`` says that options named the source of ``fetch``; with ``is_recorded``, what the stage ran with is recorded.
+    """
     out, config, store = session
+    source = {"files": inputs.get("files", ()), "typed": typed}
     with lock_store(store), out.progress(stage) as report:
         if place.on == "local":
-            return run(report)
+            result = run(report)
+            if is_recorded:
+                record_stage(stage, config, store, utc_now(), **source)
+            return result
         from stargaze.infra.jobs.remote_stage import attach_stage, start_stage
 
         job = {} if place.attach else start_stage(stage, config, store, utc_now(), report, **inputs)
+        if is_recorded and not place.attach:
+            record_start(stage, config, store, **source)
         if not place.detach:
-            return attach_stage(stage, config, store, report)
+            attached = attach_stage(stage, config, store, report)
+            record_end(stage, store, utc_now())
+            return attached
     out.answer(job, f"{stage} runs on {job['machine']}")
     out.note(f"next: stargaze {stage} --attach")
     return None

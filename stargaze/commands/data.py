@@ -80,7 +80,14 @@ def fetch(
         return CommandResult(summary.as_dict(), summary.as_text())
 
     files_of_job = inputs or [Path(name) for name in config.fetch.files]
-    if result := run_stage("fetch", session, place, run, options=["--update"] * update, files=files_of_job):
+    typed = bool(inputs) or any(value is not None for value in options.values())
+    settings: dict[str, Any] = {
+        "typed": typed,
+        "is_recorded": not dry_run,
+        "options": ["--update"] * update,
+        "files": files_of_job,
+    }
+    if result := run_stage("fetch", session, place, run, **settings):
         out.answer(result.value, result.text)
         out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
 

@@ -154,7 +154,7 @@ def _tune_growth(session: Session, place: PlaceOptions) -> None:
         tuned = tune_growth(config.growth, config.tuning, store, now=utc_now(), report=report)
         return CommandResult(dataclasses.asdict(tuned))
 
-    if not (result := run_stage("tune", session, place, run)):
+    if not (result := run_stage("tune", session, place, run, is_recorded=False)):
         return
     tuned = result.value
     if out.as_json:

@@ -8,6 +8,7 @@ from datetime import datetime
 from stargaze.config import Config
 from stargaze.errors import UsageError
 from stargaze.output import Output
+from stargaze.pipeline.stage_records import MISSING
 from stargaze.pipeline.stages import build_stages, plan_stages
 from stargaze.store import Store, lock_store
 
@@ -28,10 +29,12 @@ def run_stages(config: Config, store: Store, out: Output, *, again: bool, clock:
     with lock_store(store):
         if again:
             store.journal.unlink(missing_ok=True)
-        for stage, must_run in plan_stages(build_stages(config, store, clock), again=again):
-            if not must_run:
-                out.note(f"{stage.name}: already done")
+        for stage, reason in plan_stages(build_stages(config, store, clock), again=again):
+            if not reason:
+                out.note(f"{stage.name}: already done: {stage.describe()}")
                 continue
+            if reason not in (MISSING, "--again") and not reason.endswith(" ran"):
+                out.note(f"{stage.name} runs: {reason}")
             with out.progress(stage.name) as report:
                 line = stage.run(report)
             out.note(f"{stage.name}: {line}")

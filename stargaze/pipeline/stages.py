@@ -11,11 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle.manifest import STAR_FORMAT, read_verified
-from stargaze.config import Config, GithubSection
-from stargaze.errors import MissingInputError, StargazeError
+from stargaze.bundle.manifest import STAR_FORMAT, read_verified, verify_files
+from stargaze.config import Config
+from stargaze.errors import ExternalError, MissingInputError, StargazeError
+from stargaze.pipeline.stage_records import (
+    MISSING,
+    describe_record,
+    record_end,
+    record_stage,
+    record_start,
+    why_outdated,
+)
 from stargaze.store import Store
-from stargaze.system.files import read_json, sha256, write_json
 from stargaze.system.progress import Report
 
 
@@ -24,38 +31,55 @@ class Stage:
     """One step; ``run`` returns one line about the result."""
 
     name: str
-    is_done: Callable[[], bool]
+    why_outdated: Callable[[], str]
+    """Why it must run; empty if its artifacts are those of the keys and inputs in force."""
     run: Callable[[Report], str]
+    describe: Callable[[], str] = str
+    """What it reuses if it need not run."""
 
 
 def build_stages(config: Config, store: Store, clock: Callable[[], datetime]) -> list[Stage]:
-    """Return the stages up to ``deploy`` in order; a stage is done if its artifact fits the config and the one before it."""
+    """Return the stages up to ``deploy`` in order."""
+    actions: dict[str, Callable[[Report], str]] = {
+        "fetch": lambda report: _fetch(config, store, clock(), report),
+        "select-features": lambda report: _select(config, store, report),
+        "screen": lambda report: _screen(config, store, report),
+        "tune": lambda report: _tune(config, store, clock(), report),
+    }
+
+    def stage(name: str, action: Callable[[Report], str]) -> Stage:
+        def run(report: Report) -> str:
+            line = action(report)
+            if name != "tune" or config.tuning.on == "local":
+                record_stage(name, config, store, clock())
+            return line
+
+        return Stage(name, lambda: _why_outdated(name, config, store), run, lambda: describe_record(name, store))
+
     return [
-        Stage("fetch", lambda: _is_fetched(config, store), lambda report: _fetch(config, store, clock(), report)),
-        Stage("select-features", lambda: _is_selected(config, store), lambda report: _select(config, store, report)),
-        Stage("screen", lambda: _is_screened(config, store), lambda report: _screen(config, store, report)),
-        Stage("tune", lambda: _is_tuned(config, store), lambda report: _tune(config, store, clock(), report)),
+        *(stage(name, action) for name, action in actions.items()),
         Stage(
             "deploy",
-            lambda: config.deploy.to == "local" and _is_deployed(store),
+            lambda: _why_not_deployed(config, store),
             lambda report: _deploy(config, store, clock(), report),
+            lambda: f"release {store.latest.read_text(encoding='utf-8').strip()[:12]} is installed",
         ),
     ]
 
 
-def plan_stages(stages: Sequence[Stage], *, again: bool = False) -> Iterator[tuple[Stage, bool]]:
-    """Yield each stage and whether to run it: the first unfinished stage and all after it; with ``again`` all of them."""
-    must_run = again
+def plan_stages(stages: Sequence[Stage], *, again: bool = False) -> Iterator[tuple[Stage, str]]:
+    """Yield each stage and why it must run, empty if it is done; after the first that runs all others run too."""
+    reason = "--again" if again else ""
     for stage in stages:
-        must_run = must_run or not stage.is_done()
+        must_run = reason or stage.why_outdated()
         yield stage, must_run
+        reason = must_run and (reason or f"{stage.name} ran")
 
 
 def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
     from stargaze.features.fetch import GithubOptions, fetch_repositories
 
     summary = fetch_repositories(config, store, [], now, report, GithubOptions(os.environ.get("GITHUB_TOKEN", "")))
-    _record_settings(store, "fetch", _fetch_settings(config))
     return summary.as_line()
 
 
@@ -70,7 +94,6 @@ def _screen(config: Config, store: Store, report: Report) -> str:
     from stargaze.tuning.screen import screen
 
     best = screen(config.screening, store, config.features.seed, report).iloc[0]
-    _record_settings(store, "screen", _screen_settings(config))
     return f"best is {best['family']}: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
 
 
@@ -79,7 +102,6 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
         tuned = _run_tuning(config, store, now, report, resume=store.journal.exists())
     except MissingInputError:  # the journal belongs to other features or another search
         tuned = _run_tuning(config, store, now, report, resume=False)
-    _record_settings(store, "tune", _tune_settings(config))
     scores = tuned["scores"][config.tuning.estimate_policy]
     return (
         f"{tuned['trials']} trials, best {tuned['best']['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
@@ -97,7 +119,9 @@ def _run_tuning(config: Config, store: Store, now: datetime, report: Report, *, 
 
     if not is_started("tune", store):
         start_stage("tune", config, store, now, report, resume=resume)
+        record_start("tune", config, store)
     tuned: dict[str, Any] = attach_stage("tune", config, store, report).value
+    record_end("tune", store, now)
     return tuned
 
 
@@ -124,89 +148,45 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
     return f"release {release.digest[:12]} serves"
 
 
-def _is_fetched(config: Config, store: Store) -> bool:
-    return store.repositories.exists() and _has_settings(store, "fetch", store.repositories, _fetch_settings(config))
+def _why_outdated(name: str, config: Config, store: Store) -> str:
+    if reason := why_outdated(name, config, store):
+        return reason
+    try:
+        _check_readable(name, store)
+    except (StargazeError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return error.message if isinstance(error, StargazeError) else f"its artifacts cannot be read: {error}"
+    return ""
 
 
-def _is_selected(config: Config, store: Store) -> bool:
+def _check_readable(name: str, store: Store) -> None:
+    """Raise if this version cannot read the artifacts of a stage, which another version may have written."""
     from stargaze.features.dataset import read_feature_set
 
-    try:
-        feature_set = read_feature_set(store)
-    except StargazeError:
-        return False
-    return feature_set.split == config.features and feature_set.fingerprint == sha256(store.repositories)
+    if name == "select-features":
+        read_feature_set(store)
+    elif name == "screen":
+        from stargaze.tuning.screen import read_leaderboard
 
-
-def _is_screened(config: Config, store: Store) -> bool:
-    from stargaze.features.dataset import read_feature_set
-    from stargaze.tuning.screen import read_leaderboard
-
-    try:
         read_leaderboard(store, read_feature_set(store))
-    except StargazeError:
-        return False
-    return _has_settings(store, "screen", store.leaderboard, _screen_settings(config))
-
-
-def _is_tuned(config: Config, store: Store) -> bool:
-    from stargaze.features.dataset import read_feature_set
-
-    tuning = config.tuning
-    expected = {
-        "estimate_policy": tuning.estimate_policy,
-        "explanation_policy": tuning.explanation_policy,
-        "coverage": tuning.coverage,
-        "format": STAR_FORMAT,
-    }
-    try:
+    elif name == "tune":
         _, files = read_verified(store.bundles / store.latest.read_text(encoding="utf-8").strip())
         metadata = json.loads(files["bundle.json"])
-        fits = metadata["requested_trials"] >= tuning.trials and metadata.items() >= expected.items()
-        fits = fits and metadata["data"]["feature_set"] == read_feature_set(store).digest
-        return bool(fits and _has_settings(store, "tune", store.latest, _tune_settings(config)))
-    except (StargazeError, OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False
+        if metadata["format"] != STAR_FORMAT or metadata["data"]["feature_set"] != read_feature_set(store).digest:
+            raise ExternalError("the bundle is of another version or feature set", hint="stargaze tune")
 
 
-def _is_deployed(store: Store) -> bool:
-    from stargaze.serve.release.publish import installed_digest
+def _why_not_deployed(config: Config, store: Store) -> str:
+    """Return why ``deploy`` must run; the Swarm is always compared with the config."""
+    from stargaze.serve.release.publish import installed_digest, list_releases
 
-    return store.latest.exists() and installed_digest(store) == store.latest.read_text(encoding="utf-8").strip()
-
-
-def _fetch_settings(config: Config) -> dict[str, Any]:
-    """Return everything the repositories depend on: the config, and size and date of every file."""
-    states = [Path(name).stat() for name in config.fetch.files if Path(name).exists()]
-    github = {} if config.github == GithubSection() else {"github": dataclasses.asdict(config.github)}
-    return {
-        **dataclasses.asdict(config.fetch),
-        **github,
-        "state": [[item.st_size, item.st_mtime_ns] for item in states],
-    }
-
-
-def _screen_settings(config: Config) -> dict[str, Any]:
-    """Return everything the leaderboard depends on."""
-    return {name: getattr(config.screening, name) for name in ("families", "max_rows", "time_limit")}
-
-
-def _tune_settings(config: Config) -> dict[str, Any]:
-    """Return everything a bundle depends on, except the values in its metadata."""
-    names = ("finalists", "seed", "ensemble_size", "bundled_repositories")
-    return {name: getattr(config.tuning, name) for name in names}
-
-
-def _record_settings(store: Store, stage: str, settings: dict[str, Any]) -> None:
-    write_json(store.settings / f"{stage}.json", settings)
-
-
-def _has_settings(store: Store, stage: str, artifact: Path, settings: dict[str, Any]) -> bool:
-    """Return whether a run created the artifact with these settings, or a command created it later."""
-    record = store.settings / f"{stage}.json"
-    if not record.exists() or artifact.stat().st_mtime > record.stat().st_mtime:
-        return True
+    if config.deploy.to != "local":
+        return "the Swarm is compared with the config"
+    newest = store.latest.read_text(encoding="utf-8").strip()
+    if installed_digest(store) != newest:
+        return "another bundle is installed" if installed_digest(store) else MISSING
     try:
-        return bool(read_json(record, "run") == json.loads(json.dumps(settings)))
-    except StargazeError:
-        return False
+        if verify_files(store.current.resolve()) != newest or list_releases(store)[0].digest != newest:
+            return "the installed bundle is not the newest release"
+    except (StargazeError, LookupError) as error:
+        return error.message if isinstance(error, StargazeError) else "there is no release"
+    return ""

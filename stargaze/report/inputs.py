@@ -52,7 +52,8 @@ def read_report_inputs(store: Store) -> ReportInputs:
             f"bundle {bundle.digest[:12]} was created from another feature set than {store.features}",
             hint="stargaze tune",
         )
-    return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, _describe_source(store))
+    source = _describe_source(store, dataset.fingerprint)
+    return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, source)
 
 
 def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], columns: set[str], stage: str) -> pd.DataFrame:
@@ -66,16 +67,15 @@ def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], columns: set
     return table
 
 
-def _describe_source(store: Store) -> str:
-    """Return where the repositories came from, if a run recorded it and no later fetch replaced them."""
-    record = store.settings / "fetch.json"
-    if not record.exists() or store.repositories.stat().st_mtime > record.stat().st_mtime:
-        return "not recorded"
+def _describe_source(store: Store, fingerprint: str) -> str:
+    """Return where the repositories came from, if that is recorded of these repositories."""
     try:
-        settings = read_json(record, "run")
-        files = [Path(str(name)).name for name in settings.get("files", [])]  # folder names are private
-    except (StargazeError, AttributeError, TypeError):
+        record = read_json(store.settings / "fetch.json", "fetch")
+        if record["artifacts"][store.repositories.name] != fingerprint:
+            return "not recorded"
+        files = [str(name) for name, _ in record["keys"].get("fetch.files", [])]
+        if record["keys"].get("github"):
+            return "GitHub, by stargaze fetch"
+    except (StargazeError, LookupError, AttributeError, TypeError, ValueError):
         return "not recorded"
-    if settings.get("github"):
-        return "GitHub, by stargaze fetch"
     return ", ".join(files) or "the sample that is shipped with stargaze"

@@ -16,7 +16,8 @@ from stargaze.system.files import convert_disk_errors
 STALE_AFTER = 3600.0
 """Age of a temporary file without an owner [s]; no push and no write takes longer."""
 TEMPORARY_NAME = re.compile(
-    r"\.(screen-|partial-|(repositories|trials|star_history)\.parquet\.|(features|fetch|screen|installed|stargaze|job)\.json\."
+    r"\.(screen-|partial-|(repositories|trials|star_history)\.parquet\.|(features|installed|stargaze|job|rollback)\.json\."
+    r"|(fetch|select-features|screen|tune)(\.started)?\.json\."
     r"|(selection|leaderboard)\.csv\.|selection\.svg\.|trials\.jsonl\.|latest(-growth)?\.|allowed_signers\.)[a-z0-9_]{8}"
 )
 """Names of temporary files; a store may be a folder with files of other programs."""

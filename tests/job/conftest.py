@@ -25,10 +25,11 @@ def job(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pipeline:
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not output.exists():
+            (project.folder / "stargaze.toml").write_text("[screening]\nmax_rows = 1200\n")
             outputs = {
                 "fetch": project.run_json("fetch"),
                 "select-features": project.run_json("select-features"),
-                "screen": project.run_json("screen", "--max-rows", "1200"),
+                "screen": project.run_json("screen"),
                 "tune": project.run_json("tune", "--trials", "3"),
                 "deploy": project.run_json("deploy"),
             }

@@ -17,7 +17,8 @@ def test_a_commit_is_trained_in_the_background_and_not_released_if_it_is_worse(
 ) -> None:
     project = quick_project.copy(tmp_path)
     before = (project.store / "serving" / "current").resolve()
-    (project.folder / "stargaze.toml").write_text("[tuning]\ntrials = 4\n")
+    quick = '[screening]\nfamilies = ["dummy", "ridge", "elastic-net"]\n'
+    (project.folder / "stargaze.toml").write_text(f"{quick}[tuning]\ntrials = 4\n")
     git = ("git", "-c", "user.name=a tester", "-c", "user.email=tester@stargaze.invalid")
     subprocess.run([*git, "init", "--quiet"], cwd=project.folder, check=True)
     project.run("hook", "install")

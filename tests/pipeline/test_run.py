@@ -95,7 +95,7 @@ def stage(name: str, *, done: bool, did: list[str]) -> Stage:
         report("half", 0.5)
         return f"{name} is made"
 
-    return Stage(name, lambda: done, act)
+    return Stage(name, lambda: "" if done else "it is new", act, lambda: f"what made {name}")
 
 
 def test_unfinished_stages_run_and_print_one_line_each(
@@ -107,7 +107,12 @@ def test_unfinished_stages_run_and_print_one_line_each(
 
     out, err = capsys.readouterr()
     assert did == ["b"]
-    assert err.splitlines() == ["a: already done", "b:  50% half", "b: b is made"]
+    assert err.splitlines() == [
+        "a: already done: what made a",
+        "b runs: it is new",
+        "b:  50% half",
+        "b: b is made",
+    ]
     assert out == "serving at http://127.0.0.1:1 (Ctrl-C stops it)\n"
     assert code == 130
 
@@ -127,7 +132,7 @@ def test_a_failed_stage_ends_the_run(monkeypatch: pytest.MonkeyPatch, store: Sto
         raise ExternalError("no")
 
     with pytest.raises(ExternalError):
-        run_with_stages(monkeypatch, store, [Stage("a", lambda: False, fail), stage("b", done=False, did=did)])
+        run_with_stages(monkeypatch, store, [Stage("a", lambda: "new", fail), stage("b", done=False, did=did)])
 
     assert did == []
 

@@ -21,20 +21,12 @@ from stargaze.config import (
     Config,
     FeaturesSection,
     FetchSection,
-    GithubSection,
-    ScreeningSection,
     TuningSection,
 )
 from stargaze.errors import BadDataError
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
-from stargaze.pipeline.stages import (
-    Stage,
-    _record_settings,
-    _screen_settings,
-    _tune_settings,
-    build_stages,
-    plan_stages,
-)
+from stargaze.pipeline.stage_records import record_stage
+from stargaze.pipeline.stages import Stage, build_stages, plan_stages
 from stargaze.pipeline.status import list_artifacts
 from stargaze.store import Store
 from stargaze.system.files import sha256
@@ -63,6 +55,8 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
     row = {"policy": "all", "family": "ridge", "status": "ok", "rmsle": 0.5, "feature_set": digest}
     pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
     pd.DataFrame({"rmsle": [0.5, 0.6, 0.7]}).to_parquet(store.trials)
+    store.selection.write_text("feature\n")
+    store.selection_plot.write_text("<svg/>")
     write_bundle(
         store,
         {
@@ -72,6 +66,8 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
             "explanation_policy": "activity",
         },
     )
+    for stage in ALL[:-1]:
+        record_stage(stage, CONFIG, store, NOW)
     return store
 
 
@@ -116,7 +112,9 @@ def test_again_runs_all_stages(store: Store) -> None:
     assert stages_to_run(store, again=True) == ALL
 
 
-def test_deploy_is_done_if_the_bundle_is_installed(store: Store) -> None:
+def test_deploy_is_done_if_the_bundle_is_installed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = Mock(digest=store.latest.read_text())
+    monkeypatch.setattr("stargaze.serve.release.publish.list_releases", lambda _store: [release])
     store.serving.mkdir()
     store.current.symlink_to((store.bundles / store.latest.read_text()).resolve())
 
@@ -128,11 +126,11 @@ def test_all_stages_after_the_first_unfinished_one_run() -> None:
     checked: list[str] = []
 
     def stage(name: str, *, done: bool) -> Stage:
-        return Stage(name, lambda: bool(checked.append(name)) or done, lambda _report: "")
+        return Stage(name, lambda: checked.append(name) or ("" if done else "new"), lambda _report: "")
 
     planned = list(plan_stages([stage("a", done=True), stage("b", done=False), stage("c", done=True)]))
 
-    assert [must for _, must in planned] == [False, True, True]
+    assert [reason for _, reason in planned] == ["", "new", "b ran"]
     assert checked == ["a", "b"]
 
 
@@ -148,7 +146,7 @@ def test_all_stages_after_the_first_unfinished_one_run() -> None:
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, estimate_policy="activity")), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, explanation_policy="static")), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, coverage=0.8)), "tune"),
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "deploy"),
+        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "tune"),
     ],
 )
 def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config: Config, first: str) -> None:
@@ -157,6 +155,7 @@ def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config
 
 def test_changed_repositories_run_all_later_stages(store: Store, make_repositories: MakeRepositories) -> None:
     make_repositories(200, seed=1).to_parquet(store.repositories)
+    record_stage("fetch", CONFIG, store, NOW)
 
     assert stages_to_run(store) == ALL[1:]
 
@@ -164,6 +163,7 @@ def test_changed_repositories_run_all_later_stages(store: Store, make_repositori
 def test_a_changed_feature_set_runs_all_later_stages(store: Store) -> None:
     planned = read_feature_set(store)
     write_feature_set(store, dataclasses.replace(planned, selected={policy: ["forks"] for policy in POLICIES}))
+    record_stage("select-features", CONFIG, store, NOW)
 
     assert stages_to_run(store) == ALL[2:]
 
@@ -191,6 +191,7 @@ def test_a_bundle_that_differs_from_its_manifest_is_created_again(store: Store, 
 )
 def test_a_bundle_of_another_version_is_created_again(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
+    record_stage("tune", CONFIG, store, NOW)
 
     assert stages_to_run(store)[0] == "tune"
 
@@ -206,6 +207,7 @@ def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
     }
 
     write_bundle(store, meta | {"format": STAR_FORMAT - 1})
+    record_stage("tune", CONFIG, store, NOW)
 
     assert stages_to_run(store)[0] == "tune"
 
@@ -302,42 +304,3 @@ def test_the_status_has_no_parentheses_for_an_error_without_a_hint(
     monkeypatch.setattr("stargaze.serve.release.publish.read_history", Mock(side_effect=error))
 
     assert listed_contents(store)["release"] == "release.json is not JSON"
-
-
-def test_a_run_with_other_files_fetches_again(tmp_path: Path) -> None:
-    """Otherwise the run would use the old data."""
-    store = Store(tmp_path)
-    fetch = build_stages(CONFIG, store, lambda: NOW)[0]
-    fetch.run(lambda _what, _done: None)
-    other = dataclasses.replace(CONFIG, fetch=FetchSection(since="2016-01-01"))
-
-    assert fetch.is_done()
-    assert not build_stages(other, store, lambda: NOW)[0].is_done()
-
-
-def test_a_run_with_another_github_search_fetches_again(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    build_stages(CONFIG, store, lambda: NOW)[0].run(lambda _what, _done: None)
-    other = dataclasses.replace(CONFIG, github=GithubSection(stars=">=1000"))
-
-    assert not build_stages(other, store, lambda: NOW)[0].is_done()
-
-
-@pytest.mark.parametrize(
-    ("config", "first"),
-    [
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, ensemble_size=1)), "tune"),
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, seed=1)), "tune"),
-        (dataclasses.replace(CONFIG, screening=ScreeningSection(max_rows=500)), "screen"),
-        (dataclasses.replace(CONFIG, screening=ScreeningSection(executor="docker", memory=4.0)), "deploy"),
-    ],
-)
-def test_a_run_with_other_settings_runs_the_stages_that_depend_on_them(
-    store: Store, config: Config, first: str
-) -> None:
-    """The executor does not change the leaderboard."""
-    _record_settings(store, "screen", _screen_settings(CONFIG))
-    _record_settings(store, "tune", _tune_settings(CONFIG))
-
-    assert stages_to_run(store)[0] == "deploy"
-    assert stages_to_run(store, config)[0] == first

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from typing import Any
 
-import pandas as pd
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.report.inputs import read_report_inputs
 from stargaze.store import Store
+from stargaze.system.files import sha256, write_json
 
 pytestmark = pytest.mark.thorough
 
@@ -63,13 +62,18 @@ def test_a_bundle_of_another_feature_set_is_refused(store: Store) -> None:
         read_report_inputs(store)
 
 
-def test_the_source_comes_from_the_recorded_settings(store: Store) -> None:
+def record_source(store: Store, **keys: Any) -> None:
+    """Record a fetch with these keys."""
+    artifacts = {store.repositories.name: sha256(store.repositories)}
+    write_json(store.settings / "fetch.json", {"keys": keys, "artifacts": artifacts, "made": "", "typed": False})
+
+
+def test_the_source_comes_from_the_record_of_fetch(store: Store) -> None:
     assert read_report_inputs(store).source == "not recorded"
-    store.settings.mkdir()
 
     sources = []
-    for settings in ({"files": []}, {"files": ["/home/ann/secret/stars.csv"]}, {"files": [], "github": {"stars": "1"}}):
-        (store.settings / "fetch.json").write_text(json.dumps(settings))
+    for keys in ({}, {"fetch.files": [["stars.csv", "0"]]}, {"github": {"stars": "1"}}):
+        record_source(store, **keys)
         sources.append(read_report_inputs(store).source)
 
     assert sources == [
@@ -79,11 +83,7 @@ def test_the_source_comes_from_the_recorded_settings(store: Store) -> None:
     ]
 
 
-def test_the_source_is_unknown_after_a_later_fetch(
-    store: Store, make_repositories: Callable[..., pd.DataFrame]
-) -> None:
-    store.settings.mkdir()
-    (store.settings / "fetch.json").write_text("{}")
-    os.utime(store.settings / "fetch.json", (1, 1))
+def test_the_source_of_other_repositories_is_unknown(store: Store) -> None:
+    write_json(store.settings / "fetch.json", {"keys": {}, "artifacts": {store.repositories.name: "other"}})
 
     assert read_report_inputs(store).source == "not recorded"

@@ -1,0 +1,213 @@
+"""What each stage ran with: every command that runs a stage records it, and ``run`` compares it with what is in force.
+
+A record has the keys and inputs that its artifacts depend on, and the checksums of these artifacts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stargaze.config import Config
+from stargaze.errors import StargazeError, UsageError
+from stargaze.store import Store
+from stargaze.system.files import read_json, sha256, write_json
+
+MISSING = "missing"
+"""The reason of a stage that has not run in this store."""
+TUNING_KEYS = (
+    *("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage"),
+    *("estimate_policy", "explanation_policy", "bundled_repositories"),
+)
+
+
+def record_stage(
+    stage: str, config: Config, store: Store, now: datetime, *, files: Sequence[Path] = (), typed: bool = False
+) -> None:
+    """Record what a stage that has just succeeded ran with.
+
+    ``files`` are those that ``fetch`` read instead of the config's; ``typed`` says that options named its source.
+    """
+    record_start(stage, config, store, files=files, typed=typed)
+    record_end(stage, store, now)
+
+
+def record_start(stage: str, config: Config, store: Store, *, files: Sequence[Path] = (), typed: bool = False) -> None:
+    """Record what a stage runs with that was started on the cluster, until its artifacts are downloaded."""
+    try:
+        keys = _keys_in_force(stage, config, store, files)
+    except StargazeError:  # an input that cannot be read: the stage reports it, and ``run`` repeats it
+        keys = {}
+    write_json(_started_file(store, stage), {"keys": keys, "typed": typed})
+
+
+def record_end(stage: str, store: Store, now: datetime) -> None:
+    """Record what a stage ran with that was started earlier, possibly by another command with other options."""
+    path = _started_file(store, stage)
+    if path.exists():
+        started = read_json(path, stage)
+        _write_record(store, stage, started["keys"], now, typed=started["typed"])
+        path.unlink()
+
+
+def why_outdated(stage: str, config: Config, store: Store) -> str:
+    """Return in a few words why a stage must run; empty if its artifacts are those of the keys and inputs in force."""
+    artifacts = _artifacts(stage, store, config)
+    absent = [path.name for path in artifacts if not path.exists()]
+    record = _read_record(store, stage)
+    if record is None:
+        return MISSING if absent else f"it is not recorded what {artifacts[0].name} was made from"
+    if absent:
+        return f"{absent[0]} was deleted"
+    changed = [path.name for path in artifacts if record["artifacts"].get(path.name) != _checksum(path)]
+    if changed:
+        return f"{changed[0]} was changed by something else"
+    if stage == "fetch" and record["typed"] and not _names_source(config):
+        return _compare_typed_fetch(record, config)
+    try:
+        expected = json.loads(json.dumps(_keys_in_force(stage, config, store, ())))
+    except StargazeError as error:
+        return error.message
+    names = sorted(expected.keys() | record["keys"].keys())
+    differing = [name for name in names if expected.get(name) != record["keys"].get(name)]
+    return f"other {', '.join(differing)}" if differing else ""
+
+
+def describe_record(stage: str, store: Store) -> str:
+    """Return which artifact a skipped stage reuses, when it was made, and from what."""
+    record = _read_record(store, stage) or {"keys": {}, "made": "?", "typed": False}
+    keys, made = record["keys"], record["made"]
+    if stage == "fetch":
+        by_hand = ", as typed by hand (the config names no source)" if record["typed"] else ""
+        return f"{store.repositories.name} of {made}, from {describe_source(keys)}{by_hand}"
+    if stage == "select-features":
+        return f"{store.features.name} of {made}, from repositories {str(keys.get('repositories'))[:12]}"
+    if stage == "screen":
+        return f"{store.leaderboard.name} of {made}, from feature set {keys.get('feature set')}"
+    digest = store.latest.read_text(encoding="utf-8").strip()[:12]
+    return f"bundle {digest} of {made}, from feature set {keys.get('feature set')}"
+
+
+def describe_source(keys: Mapping[str, Any]) -> str:
+    """Return where the repositories of a record of ``fetch`` came from."""
+    files = [name for name, _ in keys.get("fetch.files", [])]
+    return "GitHub" if keys.get("github") else ", ".join(files) or "the included sample"
+
+
+def _write_record(store: Store, stage: str, keys: Mapping[str, Any], now: datetime, *, typed: bool) -> None:
+    artifacts = {path.name: _checksum(path) for path in _artifacts(stage, store) if path.exists()}
+    made = now.astimezone(UTC).isoformat(timespec="seconds")
+    write_json(_record_file(store, stage), {"keys": keys, "artifacts": artifacts, "made": made, "typed": typed})
+
+
+def _read_record(store: Store, stage: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = read_json(_record_file(store, stage), stage)
+        is_valid = isinstance(record["keys"], dict) and isinstance(record["artifacts"], dict)
+        return record if is_valid and isinstance(record["made"], str) and isinstance(record["typed"], bool) else None
+    except (StargazeError, LookupError, TypeError):
+        return None
+
+
+def _artifacts(stage: str, store: Store, config: Config | None = None) -> list[Path]:
+    """Return the files that a stage writes; with a config, without those that it does not request."""
+    history = [store.star_history] if config is None or config.github.star_history else []
+    return {
+        "fetch": [store.repositories, *history],
+        "select-features": [store.features, store.selection, store.selection_plot],
+        "screen": [store.leaderboard],
+        "tune": [store.latest, store.trials],
+    }[stage]
+
+
+def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Path]) -> dict[str, Any]:
+    """Return everything the artifacts of a stage depend on, by the name under which a difference is reported."""
+    keys: dict[str, Callable[[], dict[str, Any]]] = {
+        "fetch": lambda: _fetch_keys(config, files),
+        "select-features": lambda: {
+            **{f"features.{name}": value for name, value in dataclasses.asdict(config.features).items()},
+            "repositories": _checksum(store.repositories),
+        },
+        "screen": lambda: {
+            "screening.families": sorted(set(config.screening.families)),
+            "screening.max_rows": config.screening.max_rows,
+            "screening.time_limit": config.screening.time_limit,
+            "features.seed": config.features.seed,
+            "feature set": _feature_set_digest(store),
+        },
+        "tune": lambda: {
+            **{f"tuning.{name}": getattr(config.tuning, name) for name in TUNING_KEYS},
+            "feature set": _feature_set_digest(store),
+            "leaderboard": _ranking(store),
+        },
+    }
+    return keys[stage]()
+
+
+def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:
+    keys: dict[str, Any] = {"fetch.since": config.fetch.since}
+    if _crawls_github(config) and not files:
+        return {**keys, "github": dataclasses.asdict(config.github)}
+    if paths := [*files] or [Path(name) for name in config.fetch.files]:
+        states = [[path.name, _checksum(path)] for path in paths]
+        return {**keys, "fetch.files": states, "fetch.columns": config.fetch.columns}
+    sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
+    with importlib.resources.as_file(sample) as path:
+        return {**keys, "sample": _checksum(path)}
+
+
+def _names_source(config: Config) -> bool:
+    return bool(config.fetch.files) or _crawls_github(config)
+
+
+def _crawls_github(config: Config) -> bool:
+    from stargaze.features.github.crawl.crawl import is_github_configured
+
+    return is_github_configured(config.github)
+
+
+def _compare_typed_fetch(record: Mapping[str, Any], config: Config) -> str:
+    """Accept repositories whose source was typed by hand while the config names none: the sample must not replace them."""
+    if record["keys"].get("fetch.since") == config.fetch.since:
+        return ""
+    source = describe_source(record["keys"])
+    raise UsageError(
+        f"the repositories were fetched by hand from {source}, with another fetch.since, and the config names no source",
+        hint="repeat that stargaze fetch, or name the source in fetch.files or [github]",
+    )
+
+
+def _feature_set_digest(store: Store) -> str:
+    from stargaze.features.dataset import read_feature_set
+
+    return read_feature_set(store).digest
+
+
+def _ranking(store: Store) -> list[list[Any]]:
+    """Return what the finalists depend on; times differ between equal runs."""
+    from stargaze.features.dataset import read_feature_set
+    from stargaze.tuning.screen import read_leaderboard
+
+    board = read_leaderboard(store, read_feature_set(store))
+    return [[*map(str, row)] for row in board[["policy", "family", "status", "rmsle"]].itertuples(index=False)]
+
+
+def _checksum(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None if it cannot be read, which the stage reports better."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
+
+
+def _record_file(store: Store, stage: str) -> Path:
+    return store.settings / f"{stage}.json"
+
+
+def _started_file(store: Store, stage: str) -> Path:
+    return store.settings / f"{stage}.started.json"
