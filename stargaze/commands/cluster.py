@@ -9,7 +9,7 @@ from stargaze.commands.options import PlaceOptions, Session, utc_now
 from stargaze.config import parse_section
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult
-from stargaze.pipeline.stage_records import record_end, record_stage, record_start
+from stargaze.pipeline.stage_records import begin_stage, record_end, record_stage, record_start
 from stargaze.store import lock_store
 from stargaze.system.progress import Report
 
@@ -52,6 +52,8 @@ def run_stage(
     source = {"files": inputs.get("files", ()), "typed": typed}
     with lock_store(store), out.progress(stage) as report:
         if place.on == "local":
+            if is_recorded:
+                begin_stage(stage, store)
             result = run(report)
             if is_recorded:
                 record_stage(stage, config, store, utc_now(), **source)

@@ -26,6 +26,12 @@ TUNING_KEYS = (
 )
 
 
+def begin_stage(stage: str, store: Store) -> None:
+    """Record that a stage runs for the first time in this store: artifacts of a killed one are of nobody else."""
+    if not _record_file(store, stage).exists():
+        write_json(_record_file(store, stage), {"keys": {}, "artifacts": {}, "made": "", "typed": False})
+
+
 def record_stage(
     stage: str, config: Config, store: Store, now: datetime, *, files: Sequence[Path] = (), typed: bool = False
 ) -> None:
@@ -57,16 +63,11 @@ def record_end(stage: str, store: Store, now: datetime) -> None:
 
 def why_outdated(stage: str, config: Config, store: Store) -> str:
     """Return in a few words why a stage must run; empty if its artifacts are those of the keys and inputs in force."""
-    artifacts = _artifacts(stage, store, config)
-    absent = [path.name for path in artifacts if not path.exists()]
     record = _read_record(store, stage)
     if record is None:
-        return MISSING if absent else f"it is not recorded what {artifacts[0].name} was made from"
-    if absent:
-        return f"{absent[0]} was deleted"
-    changed = [path.name for path in artifacts if record["artifacts"].get(path.name) != _checksum(path)]
-    if changed:
-        return f"{changed[0]} was changed by something else"
+        return _why_unrecorded(stage, config, store)
+    if reason := _compare_artifacts(record["artifacts"], _artifacts(stage, store, config)):
+        return reason
     if stage == "fetch" and record["typed"] and not _names_source(config):
         return _compare_typed_fetch(record, config)
     try:
@@ -169,6 +170,28 @@ def _crawls_github(config: Config) -> bool:
     from stargaze.features.github.crawl.crawl import is_github_configured
 
     return is_github_configured(config.github)
+
+
+def _why_unrecorded(stage: str, config: Config, store: Store) -> str:
+    """Return why a stage without a record must run; refuse to replace repositories that nothing else can make again."""
+    artifact = _artifacts(stage, store)[0]
+    if not artifact.exists():
+        return MISSING
+    if stage == "fetch" and not _names_source(config):
+        raise UsageError(
+            f"{artifact}: it is not recorded where they come from, and the config names no source",
+            hint="stargaze fetch; or name the source in fetch.files or [github]",
+        )
+    return f"it is not recorded what {artifact.name} was made from"
+
+
+def _compare_artifacts(checksums: Mapping[str, str], artifacts: Sequence[Path]) -> str:
+    """Return how the artifacts differ from those that the stage wrote."""
+    absent = [path.name for path in artifacts if not path.exists()]
+    if not checksums:
+        return MISSING if absent else "it was interrupted"
+    changed = [path.name for path in artifacts if checksums.get(path.name) != _checksum(path)]
+    return f"{absent[0]} was deleted" if absent else f"{changed[0]} was changed by something else" if changed else ""
 
 
 def _compare_typed_fetch(record: Mapping[str, Any], config: Config) -> str:

@@ -16,6 +16,7 @@ from stargaze.config import Config
 from stargaze.errors import ExternalError, MissingInputError, StargazeError
 from stargaze.pipeline.stage_records import (
     MISSING,
+    begin_stage,
     describe_record,
     record_end,
     record_stage,
@@ -49,6 +50,7 @@ def build_stages(config: Config, store: Store, clock: Callable[[], datetime]) ->
 
     def stage(name: str, action: Callable[[Report], str]) -> Stage:
         def run(report: Report) -> str:
+            begin_stage(name, store)
             line = action(report)
             if name != "tune" or config.tuning.on == "local":
                 record_stage(name, config, store, clock())

@@ -170,7 +170,7 @@ def test_every_command_names_the_new_key_of_an_earlier_config(run: Run, command:
         (["predict", "a/b"], "another version wrote this bundle", TUNE),
         (["forecast", "a/b"], "is a bundle of kind 'stars'", TUNE),
         (["serve"], "another version wrote this bundle", TUNE),
-        (["run", "--once"], "store/repositories.parquet: was written by another version", FETCH),
+        (["run", "--once"], "store/repositories.parquet: it is not recorded where they come from", FETCH),
         (["deploy"], "another version", ""),
         (["rollback"], "was written by another version of stargaze", RELEASES),
         (["releases"], "was written by another version of stargaze", RELEASES),

@@ -13,7 +13,14 @@ import pytest
 from stargaze.cli import main
 from stargaze.config import Config, FetchSection, GithubSection
 from stargaze.errors import UsageError
-from stargaze.pipeline.stage_records import describe_record, record_end, record_stage, record_start, why_outdated
+from stargaze.pipeline.stage_records import (
+    begin_stage,
+    describe_record,
+    record_end,
+    record_stage,
+    record_start,
+    why_outdated,
+)
 from stargaze.store import Store
 from stargaze.system.files import sha256
 from tests.pipeline.test_stages import ALL, CONFIG, NOW, finished_store, stages_to_run
@@ -154,6 +161,23 @@ def test_a_stage_on_the_cluster_is_recorded_with_the_settings_of_its_start(store
 
     assert why_outdated("tune", CONFIG, store) == "other tuning.trials"
     record_end("tune", store, NOW)  # nothing was started since
+
+
+def test_the_sample_does_not_replace_repositories_of_unknown_origin(store: Store, tmp_path: Path) -> None:
+    """A store of an earlier version has no records."""
+    (store.settings / "fetch.json").unlink()
+
+    with pytest.raises(UsageError, match="not recorded where they come from, and the config names no source"):
+        why_outdated("fetch", CONFIG, store)
+    assert "not recorded" in why_outdated("fetch", files_config(tmp_path / "a.csv"), store)
+
+
+def test_a_stage_that_was_killed_before_it_was_recorded_runs_again(store: Store) -> None:
+    (store.settings / "fetch.json").unlink()
+
+    begin_stage("fetch", store)
+
+    assert why_outdated("fetch", CONFIG, store) == "it was interrupted"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"{}", b'{"keys": 1, "artifacts": {}}', b"\xff"])
