@@ -2,6 +2,7 @@
 #   make demo    the whole pipeline on the sample; it ends with a page that predicts (DEMO_ARGS=--once: predict once and exit)
 #   make test    the checks that need no root: lint, types, contracts, all fast tests, the pipeline, the page in a browser
 #   make check   the checks while you edit, under a minute: lint, types, contracts, tests without other programs or large fits
+#   make servers the queue on a real RabbitMQ and Redis (Debian, as root)
 #   make docker  screening in containers of a real Docker engine (Debian, as root)
 #   make openstack   `infra` on a real OpenStack control plane, installed into a second environment (570 MB)
 #   make hosts   the playbooks on hosts with systemd and ssh (Debian, as root)
@@ -10,6 +11,7 @@
 #   make hosts-and-swarm  `make hosts` and `make swarm` on the same hosts, which boot once
 #   make kills   the tests that kill `infra` and `deploy` at random moments, 20 rounds each instead of 3 (half an hour)
 #   make faults  every fault of the page and the stages under load: kills, full disk, deleted files; prints a table (Debian, as root)
+#   make upgrades  upgrade RabbitMQ on its disk, from the release before to the one that production runs
 #   make audit   compare the locked packages with the advisories of PyPI (needs PyPI itself, not a mirror)
 #   make lock    resolve the dependencies again and write the lock files
 # The tests of each suite start all servers, engines and hosts that they need, and stop them.
@@ -22,23 +24,25 @@ DEMO_ARGS ?=
 ENGINE := $(CURDIR)/.engine
 # The minimal Debian from which the hosts and containers of the tests are created.
 DEBIAN := $(CURDIR)/.debian
+# A Debian with the RabbitMQ and the Redis of the tests, in the versions that production runs.
+SERVERS := $(CURDIR)/.servers
 # The demo screens on a part of the repositories and tries few configurations: two minutes instead of ten.
 DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=2000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST := $(BIN)/python -m pytest
 # Tests that `make tests` does not run: those of the other suites.
-OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm or faults
+OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm or faults or upgrades
 SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
 
 .PHONY: demo test check install debian lint playbooks types tests unit thorough real referee servers job browser docker openstack \
-	hosts cluster swarm hosts-and-swarm kills faults audit lock clean
+	hosts cluster swarm hosts-and-swarm kills faults upgrades audit lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
 test:
-	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests job browser servers referee
+	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests job browser referee
 
 check:
 	+@$(PYTHON) tools/run_suites.py install lint types unit
@@ -47,6 +51,7 @@ install: $(VENV)/.installed-dev
 
 debian:
 	sh tools/prepare.sh hosts debian docker
+	sh tools/servers.sh $(SERVERS)
 	sh tests/labs/hosts/template.sh $(CURDIR)/.hosts $(DEBIAN)
 
 lint: $(VENV)/.installed-dev
@@ -79,8 +84,14 @@ referee: $(VENV)/.installed-dev
 	$(PYTEST) -m referee tests/referee
 
 servers: $(VENV)/.installed-dev
-	sh tools/prepare.sh servers
+	sh tools/servers.sh $(SERVERS)
 	$(PYTEST) -m servers tests/serve/queue
+
+# RabbitMQ is upgraded on its disk, from the version of Debian 13.
+upgrades: $(VENV)/.installed-dev
+	sh tools/servers.sh $(SERVERS)
+	sh tools/servers.sh $(SERVERS)-previous trixie
+	$(PYTEST) -m upgrades tests/serve/queue
 
 job: $(VENV)/.installed-dev
 	$(PYTEST) --numprocesses 2 --dist loadfile -m job tests/job
@@ -114,14 +125,18 @@ cluster: $(VENV)/.installed-dev
 
 swarm: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker
+	sh tools/servers.sh $(SERVERS)
 	$(WITH_ENGINE) $(PYTEST) -m swarm tests/integration
 
 hosts-and-swarm: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker
+	sh tools/servers.sh $(SERVERS)
+	sh tools/servers.sh $(SERVERS)
 	$(WITH_ENGINE) $(PYTEST) -m "(hosts or swarm) and not openstack" tests/integration
 
 kills: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker
+	sh tools/servers.sh $(SERVERS)
 	$(BIN)/python -m tests.labs.openstack install
 	$(WITH_ENGINE) STARGAZE_KILL_ROUNDS=20 $(PYTEST) -m kills tests/integration
 
@@ -158,5 +173,5 @@ lock:
 
 # The store stays: keys, releases and track record in it cannot be created again.
 clean:
-	rm -rf $(VENV) $(ENGINE) $(DEBIAN) .openstack .hosts build dist
+	rm -rf $(VENV) $(ENGINE) $(DEBIAN) $(SERVERS) $(SERVERS)-previous .openstack .hosts build dist
 	@test ! -e store || echo "store/ was kept: it may contain keys, releases and a track record (stargaze backup FILE); rm -rf store deletes it"

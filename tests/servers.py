@@ -1,11 +1,13 @@
-"""A real RabbitMQ and a real Redis on loopback, each with its own folder, port and password; stopped by their pids."""
+"""A real RabbitMQ and a real Redis on loopback, each with its own folder, port and password; stopped by their pids.
+
+They run in the versions that production runs, inside the small Debian of `tools/servers.sh`, with their folder mounted there.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +21,21 @@ from tests.isolation import FIXTURE_PROCESSES
 
 START_TIMEOUT = 60.0
 """Timeout for the start of a server on a slow machine [s]."""
+ROOT = Path(os.environ.get("STARGAZE_SERVERS", Path(__file__).parent.parent / ".servers")) / "root"
+"""The Debian that contains the servers."""
+PREVIOUS_ROOT = ROOT.parent.with_name(f"{ROOT.parent.name}-previous") / "root"
+"""The one with the release of RabbitMQ from which the upgrade is tested."""
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's inner script; the outer one changes the user."""
+INSIDE = "/mnt"
+"""Where a server finds its folder."""
+ENTER = """
+set -e
+mount --bind "$1" "$2/mnt"
+for folder in dev proc; do mount --rbind "/$folder" "$2/$folder"; done
+mount -t tmpfs tmpfs "$2/tmp"
+root=$2; shift 2; exec chroot "$root" sh -c 'cd /mnt && exec "$@"' - "$@"
+"""
 
 
 @dataclass
@@ -33,12 +48,20 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     wait_until_ready: Callable[[int], None] = lambda _port: None
     process: subprocess.Popen[bytes] | None = None
+    root: Path = ROOT
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *self.command],
+                [
+                    sys.executable,
+                    "-m",
+                    "stargaze.system.die_with_parent",
+                    str(os.getpid()),
+                    *self._enter(),
+                    *self.command,
+                ],
                 env={**os.environ, **self.environment},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -53,6 +76,20 @@ class Server:
                 raise RuntimeError(f"{self.command[0]} did not start:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
         self.wait_until_ready(self.port)
+
+    def _enter(self) -> list[str]:
+        """Return the command that runs another one inside, where mounts are visible to its children only."""
+        return [
+            "/usr/bin/unshare",
+            "--mount",
+            "--propagation=private",
+            "sh",
+            "-c",
+            ENTER,
+            "-",
+            str(self.folder),
+            str(self.root),
+        ]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Stop it and its children by a signal to their process group."""
@@ -86,13 +123,16 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
+def servers(folder: Path, broker_root: Path = ROOT) -> Iterator[Servers]:
     """Start both servers, and stop them after the block."""
+    for root in (ROOT, broker_root):
+        if not root.is_dir():
+            raise RuntimeError(f"{root} is missing: sh tools/servers.sh {root.parent}")
     with contextlib.ExitStack() as stack:
         password = secrets.token_urlsafe(12)
         password_file = folder / "password"
         password_file.write_text(password + "\n")
-        epmd, broker = _rabbitmq(folder / "rabbitmq", password)
+        epmd, broker = _rabbitmq(folder / "rabbitmq", password, broker_root)
         results = _redis(folder / "redis", password)
         for server in (epmd, broker, results):
             stack.callback(server.stop)
@@ -110,7 +150,13 @@ def servers(folder: Path) -> Iterator[Servers]:
         )
 
 
-def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
+def broker_version(root: Path) -> tuple[int, ...]:
+    """Return major and minor version of the RabbitMQ in a Debian."""
+    (folder,) = (root / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")
+    return tuple(int(part) for part in folder.name.partition("-")[2].split(".")[:2])
+
+
+def _rabbitmq(folder: Path, password: str, root: Path) -> tuple[Server, Server]:
     folder.mkdir()
     (folder / "epmd").mkdir()
     port, dist_port, epmd_port = _free_port(), _free_port(), _free_port()
@@ -120,36 +166,30 @@ def _rabbitmq(folder: Path, password: str) -> tuple[Server, Server]:
     )
     (folder / "enabled").write_text("[].\n")
     environment = {
-        "HOME": str(folder),
+        "HOME": INSIDE,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "RABBITMQ_NODENAME": f"stargaze{port}@localhost",
         "RABBITMQ_DIST_PORT": str(dist_port),
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled"),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "logs"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": f"{INSIDE}/rabbitmq.conf",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{INSIDE}/enabled",
+        "RABBITMQ_MNESIA_BASE": f"{INSIDE}/data",
+        "RABBITMQ_LOG_BASE": f"{INSIDE}/logs",
+        "RABBITMQ_PID_FILE": f"{INSIDE}/pid",
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false",
         "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
-    epmd = Server([_find_program("epmd"), "-address", "127.0.0.1", "-port", str(epmd_port)], epmd_port, folder / "epmd")
-    return epmd, Server([RABBITMQ], port, folder, environment, _wait_for_login)
+    epmd = Server(["epmd", "-address", "127.0.0.1", "-port", str(epmd_port)], epmd_port, folder / "epmd")
+    return epmd, Server([RABBITMQ], port, folder, environment, _wait_for_login, root=root)
 
 
 def _redis(folder: Path, password: str) -> Server:
     folder.mkdir()
     port = _free_port()
     (folder / "redis.conf").write_text(
-        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\nsave ''\n"
+        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {INSIDE}\nappendonly yes\nsave ''\n"
     )
-    return Server([_find_program("redis-server"), "redis.conf"], port, folder)
-
-
-def _find_program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise RuntimeError(f"{name} is not installed; sh tools/prepare.sh servers")
-    return path
+    return Server(["redis-server", "redis.conf"], port, folder)
 
 
 def _free_port() -> int:

@@ -3,7 +3,6 @@
 #   prepare.sh NAME...
 #   run        the venv module, the OpenMP runtime (LightGBM), git and ssh-keygen (signed releases)
 #   browser    Chromium, for the tests of the page
-#   servers    RabbitMQ and Redis, for the tests of the queue, which start their own on loopback
 #   debian     debootstrap, which creates the minimal Debian of hosts and containers (debian-base.sh)
 #   docker     the Docker engine, and the ssh server through which a test reaches it
 #   hosts      the programs that boot the hosts of tests/labs/hosts: network namespaces, ssh
@@ -29,10 +28,6 @@ check() {
         command_or ssh-keygen openssh-client
         ;;
     browser) test -n "${CHROMIUM:-}" || command_or chromium chromium ;;
-    servers)
-        test -x /usr/lib/rabbitmq/bin/rabbitmq-server || need rabbitmq-server
-        command_or redis-server redis-server
-        ;;
     debian | docker | hosts)
         test "$(id -u)" = 0 && command -v apt-get >/dev/null || {
             echo "error: the $1 of the tests needs Debian and root" >&2

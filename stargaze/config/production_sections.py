@@ -49,12 +49,12 @@ class DeploySection:
         "How the page's name is resolved inside: one virtual address (needs IPVS in the kernel), or all replicas.",
         choices=("vip", "dnsrr"),
     )
-    broker_image: str = key("rabbitmq:3.13-management", "Image of RabbitMQ.", not_empty=True)
-    results_image: str = key("redis:7", "Image of Redis.", not_empty=True)
+    broker_image: str = key("rabbitmq:4.3-management", "Image of RabbitMQ.", not_empty=True)
+    results_image: str = key("redis:8.8", "Image of Redis.", not_empty=True)
     flower: bool = key(False, "Run Flower, on the internal network only.")
     flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True)
     prometheus: bool = key(False, "Run Prometheus, on the internal network only.")
-    prometheus_image: str = key("prom/prometheus:v2.53.2", "Image of Prometheus.", not_empty=True)
+    prometheus_image: str = key("prom/prometheus:v3.15.0", "Image of Prometheus.", not_empty=True)
     web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", limits=(0.1, 256))
     web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", limits=(0.05, 4096))
     worker_cpus: float = key(1.0, "Limit of a worker replica.", unit="cores", limits=(0.1, 256))

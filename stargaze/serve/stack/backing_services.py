@@ -21,6 +21,8 @@ from stargaze.serve.stack.service_options import (
 
 BROKER_QUORUM = 3
 """Brokers of a cluster that survives the loss of one; with fewer nodes there is a single broker."""
+MIN_CONSUMER_TIMEOUT = 1800.0
+"""RabbitMQ's default [s]."""
 BROKER_CHECK = "grep -qE ':1628 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
 """RabbitMQ opens port 5672 (hexadecimal 1628) last. Each of its own commands takes a second of CPU time."""
 RESULTS_CHECK = "redis-cli --no-auth-warning --user health --pass health ping | grep -q PONG"
@@ -113,7 +115,11 @@ def _broker_config(spec: StackSpec) -> str:
         "disk_free_limit.absolute = 1GB",
         "log.console = true",
         "log.console.level = warning",
+        # A worker that does not acknowledge a message in this time is stuck; RabbitMQ gives it to another [ms].
+        f"consumer_timeout = {round(max(MIN_CONSUMER_TIMEOUT, 4 * spec.serve.time_limit) * 1000)}",
     ]
+    if spec.deploy.flower:  # its image has a Celery that declares queues of a kind that RabbitMQ 4.3 denies by default
+        lines += ["deprecated_features.permit.transient_nonexcl_queues = true"]
     names = list(_broker_nodes(spec))
     if len(names) > 1:
         lines += ["cluster_formation.peer_discovery_backend = classic_config"]

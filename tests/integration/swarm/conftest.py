@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from tests.integration.commands import CommandResult
 from tests.integration.hosts_lab import MEMBERS, TEST_MACHINE, Cluster
 from tests.labs.hosts.lab import Host
 from tests.labs.hosts.wheelhouse import WHEELHOUSE
+from tests.servers import ROOT
 
 PROJECT = Path(__file__).parent.parent.parent.parent
 IMAGES = PROJECT / "tests" / "labs" / "images"
@@ -150,12 +152,17 @@ def served_bundle(address: str) -> str:
 @pytest.fixture(scope="session")
 def images() -> None:
     """Build the images of RabbitMQ and Redis from Debian packages: the lab reaches no registry."""
-    for name, folder in (("rabbitmq:3.13-management", "rabbitmq"), ("redis:7", "redis")):
-        result = subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False)
-        if result.returncode:
-            subprocess.run(
-                ["docker", "build", "--quiet", "--network=host", f"--tag={name}", IMAGES / folder], check=True
-            )
+    section = DeploySection()
+    names = {section.broker_image: "rabbitmq", section.results_image: "redis"}
+    if all(
+        subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0
+        for name in names
+    ):
+        return
+    archive = f"tar -c -C {shlex.quote(str(ROOT))} . | docker import - stargaze-servers"
+    subprocess.run(["bash", "-euo", "pipefail", "-c", archive], stdout=subprocess.DEVNULL, check=True)
+    for name, folder in names.items():
+        subprocess.run(["docker", "build", "--quiet", f"--tag={name}", IMAGES / folder], check=True)
 
 
 def copy_bundle(folder: Path, bundles: Path, **meta: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.config import ServeSection
+from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
     DONE,
@@ -32,7 +32,7 @@ from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, ready_file, to_en
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
-from tests.servers import Servers, servers
+from tests.servers import ROOT, Servers, broker_version, servers
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
@@ -108,6 +108,14 @@ def is_ready(queue: CeleryPredictionQueue) -> bool:
 
 def batches(store: Store) -> list[int]:
     return [int(line) for line in (store.root / "batches").read_text().split()]
+
+
+def test_the_broker_of_the_tests_has_the_version_of_production() -> None:
+    version = ".".join(map(str, broker_version(ROOT)))
+
+    assert (
+        f"rabbitmq:{version}-management" == DeploySection().broker_image
+    )  # else change it, or the release in tools/servers.sh
 
 
 def test_a_job_is_answered(queue: CeleryPredictionQueue, worker: Callable[[], ChildProcess]) -> None:
