@@ -7,7 +7,9 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stargaze.errors import ExternalError
@@ -18,9 +20,17 @@ STALE_AFTER = 3600.0
 TEMPORARY_NAME = re.compile(
     r"\.(screen-|partial-|(repositories|trials|star_history)\.parquet\.|(features|installed|stargaze|job|rollback)\.json\."
     r"|(fetch|select-features|screen|tune)(\.started)?\.json\."
-    r"|(selection|leaderboard)\.csv\.|selection\.svg\.|trials\.jsonl\.|latest(-growth)?\.|allowed_signers\.)[a-z0-9_]{8}"
+    r"|(selection|leaderboard)\.csv\.|selection\.svg\.|trials(-[0-9a-f]{12})?\.jsonl\.|latest(-growth)?\.|allowed_signers\.)[a-z0-9_]{8}"
 )
 """Names of temporary files; a store may be a folder with files of other programs."""
+
+
+OWNER_LOCK = "owner.lock"
+"""The lock file of a folder that belongs to one process."""
+
+
+LOCKLESS_NAME = re.compile(r"stargaze-(tune|screen|catboost)-[a-z0-9_]{8}")
+"""Names of temporary folders that have no lock; they are deleted when they are old."""
 
 
 class BusyError(ExternalError):
@@ -46,6 +56,32 @@ def file_lock(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:
             stream.truncate(0)
 
 
+@contextlib.contextmanager
+def owned_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Yield a new folder for this process, readable by its user only, and delete it in the end.
+
+    The kernel releases its lock when the process dies, so the next process recognizes an abandoned folder at once.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        hidden = folder / f".{OWNER_LOCK}"
+        with hidden.open("wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            hidden.rename(folder / OWNER_LOCK)  # visible when it is locked
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path, names: re.Pattern[str], before: Callable[[Path], None]) -> None:
+    """Call ``before`` with each folder with such a name whose owner has ended, and delete the folder."""
+    for folder in parent.iterdir():
+        with contextlib.suppress(OSError):  # already deleted, or of another user
+            if names.fullmatch(folder.name) and folder.lstat().st_uid == os.geteuid() and _is_abandoned(folder):
+                before(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_stale(folder: Path, names: re.Pattern[str], *, now: float) -> None:
     """Delete files and folders with such a name that are stale; ``now`` [s] is the time of the file system."""
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -55,6 +91,20 @@ def remove_stale(folder: Path, names: re.Pattern[str], *, now: float) -> None:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink()
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Return whether the process that owned the folder has ended; without a lock, whether the folder is old."""
+    if folder.is_symlink():
+        return False
+    if not (folder / OWNER_LOCK).exists():
+        return time.time() - folder.stat().st_mtime > STALE_AFTER and LOCKLESS_NAME.fullmatch(folder.name) is not None
+    with (folder / OWNER_LOCK).open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _describe_holder(path: Path) -> str:

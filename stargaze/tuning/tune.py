@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pandas as pd
 
 from stargaze.config import TuningSection
 from stargaze.errors import ExternalError
-from stargaze.features.dataset import read_dataset_and_features
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
+from stargaze.system.journal import Journal
 from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 from stargaze.tuning.screen import read_leaderboard
-from stargaze.tuning.search.journal import Journal, write_trials
 from stargaze.tuning.search.racing import DONE
+from stargaze.tuning.search.trial_table import write_trials
 from stargaze.tuning.training.save import save_best
 
 
@@ -71,20 +73,91 @@ def tune(
     """
     table, feature_set = read_dataset_and_features(store)
     finalists = _finalists(read_leaderboard(store, feature_set), section)
-    header: dict[str, Any] = {"feature_set": feature_set.digest, "finalists": finalists}
-    header |= {"policy": section.estimate_policy, "seed": section.seed}
-    journal = Journal(store.journal)
-    trials = journal.resume(header) if resume else journal.begin(header)
-    arrays = policy_arrays(table, feature_set, section.estimate_policy)
-    failed = _search(section, arrays, finalists, journal, trials, report)
+    search = Search(section, finalists, Journal(store.journal), _header(section, table, feature_set, finalists))
+    if resume:
+        search.resume()
+    if len(search.ended) < section.trials:
+        search.run(policy_arrays(table, feature_set, section.estimate_policy), report)
+    trials = search.trials()
     if not trials:
         raise ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials)
     best = _best(trials)
     report("refitting the best trials on every policy", 1.0)
     bundle, scores = save_best(section, store, table, feature_set, trials, now)
-    store.journal.unlink()
-    return TuningResult(best, len(trials), failed, bundle, scores)
+    search.journal.finish()
+    return TuningResult(best, len(trials), len(search.ended) - len(trials), bundle, scores)
+
+
+@dataclass
+class Search:
+    """The search and its journal; ``ended`` are the finished and the failed trials."""
+
+    section: TuningSection
+    finalists: list[str]
+    journal: Journal
+    header: dict[str, Any]
+    ended: list[dict[str, Any]] = field(default_factory=list)
+    lookahead: int = 0
+
+    def resume(self) -> None:
+        """Take the ended trials from the journal; MissingInputError if there is none of this search."""
+        first, self.ended = self.journal.resume(self.header)
+        self.lookahead = int(first["lookahead"])
+
+    def run(self, arrays: Arrays, report: Report) -> None:
+        """Run the remaining trials; append each one to the journal as it ends."""
+        from stargaze.tuning.search.ray_driver import search_with_ray
+        from stargaze.tuning.search.search_spec import SearchSpec
+
+        section, before, started = self.section, len(self.ended), time.monotonic()
+        earlier = max((float(trial.get("at", 0.0)) for trial in self.ended), default=0.0)
+
+        def handle(event: dict[str, Any]) -> None:
+            if "lookahead" in event:
+                if not self.lookahead:
+                    self.journal.begin({**self.header, "lookahead": event["lookahead"]})
+                return
+            trial = event.get("finished") or event["failed"]
+            trial = {**trial, "at": round(earlier + time.monotonic() - started, 3)}
+            self.journal.add(trial)
+            self.ended.append(trial)
+            done = len(self.ended) - before
+            remaining = (time.monotonic() - started) / done * (section.trials - len(self.ended))
+            best = min((trial["rmsle"] for trial in self.trials() if trial["stopped"] == DONE), default=math.nan)
+            report(
+                f"trial {len(self.ended)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left",
+                len(self.ended) / section.trials,
+            )
+
+        report("starting Ray", before / section.trials)
+        search = SearchSpec(
+            self.finalists,
+            section.seed,
+            section.trials,
+            section.time_budget,
+            section.max_concurrent,
+            section.racing,
+            self.ended,
+            self.lookahead,
+        )
+        search_with_ray(arrays, search, handle)
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Return the finished trials in the order of their numbers, which does not depend on when they ended."""
+        return sorted((trial for trial in self.ended if "failed" not in trial), key=lambda trial: int(trial["number"]))
+
+
+def _header(section: TuningSection, table: Dataset, feature_set: FeatureSet, finalists: list[str]) -> dict[str, Any]:
+    """Return what identifies a tuning: the same header means the same trials."""
+    return {
+        "data": table.fingerprint,
+        "feature_set": feature_set.digest,
+        "finalists": finalists,
+        "policy": section.estimate_policy,
+        "racing": section.racing,
+        "seed": section.seed,
+    }
 
 
 def _format_ensemble(scores: dict[str, Any]) -> str:
@@ -105,46 +178,3 @@ def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
 def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the best trial with all folds; the first trial of a tuning always has all."""
     return min((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
-
-
-def _search(
-    section: TuningSection,
-    arrays: Arrays,
-    finalists: list[str],
-    journal: Journal,
-    trials: list[dict[str, Any]],
-    report: Report,
-) -> int:
-    """Run the remaining trials, append each finished one to the journal and to ``trials``; return the number of failed ones."""
-    remaining_trials = section.trials - len(trials)
-    if remaining_trials <= 0:
-        return 0
-    from stargaze.tuning.search.ray_tune import SearchSpec, run_trials
-
-    started, before, failed = time.monotonic(), len(trials), list[dict[str, Any]]()
-    earlier = float(trials[-1].get("at", 0.0)) if trials else 0.0
-
-    def finished(trial: dict[str, Any]) -> None:
-        trial = {**trial, "at": round(earlier + time.monotonic() - started, 3)}
-        journal.add(trial)
-        trials.append(trial)
-        best = float(_best(trials)["rmsle"])
-        done = len(trials) - before
-        remaining = (time.monotonic() - started) / done * (remaining_trials - done)
-        report(
-            f"trial {len(trials)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left",
-            len(trials) / section.trials,
-        )
-
-    report("starting Ray", len(trials) / section.trials)
-    search = SearchSpec(
-        finalists,
-        section.seed,
-        remaining_trials,
-        section.time_budget,
-        section.max_concurrent,
-        tuple(trials),
-        section.racing,
-    )
-    run_trials(arrays, search, finished, failed.append)
-    return len(failed)

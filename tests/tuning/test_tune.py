@@ -14,10 +14,10 @@ from stargaze.config import TuningSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
+from stargaze.system.journal import Journal
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.screen import COLUMNS
-from stargaze.tuning.search import ray_tune
-from stargaze.tuning.search.journal import Journal
+from stargaze.tuning.search import ray_driver
 from stargaze.tuning.tune import TuningResult, tune
 
 pytestmark = pytest.mark.thorough
@@ -34,10 +34,11 @@ BOARD = [
 ]
 
 
-def trial(family: str, rmsle: float) -> dict[str, Any]:
+def trial(number: int, family: str, rmsle: float) -> dict[str, Any]:
     """Return a finished trial."""
     parameters = {"alpha": 5.0} if family == "ridge" else {"alpha": 0.003, "l1_ratio": 0.5}
     return {
+        "number": number,
         "family": family,
         "parameters": parameters,
         "rmsle": rmsle,
@@ -63,17 +64,21 @@ def screened_store(selected_store: Store) -> Store:
 @pytest.fixture
 def stopped_store(screened_store: Store) -> Store:
     """A store whose tuning was stopped after two trials."""
+    table, feature_set = read_dataset_and_features(screened_store)
     journal = Journal(screened_store.journal)
     journal.begin(
         {
-            "feature_set": read_dataset_and_features(screened_store)[1].digest,
+            "data": table.fingerprint,
+            "feature_set": feature_set.digest,
             "finalists": ["elastic-net", "ridge"],
             "policy": "all",
+            "racing": True,
             "seed": 0,
+            "lookahead": 8,
         }
     )
-    journal.add(trial("elastic-net", 0.7))
-    journal.add(trial("ridge", 0.6))
+    journal.add(trial(0, "elastic-net", 0.7))
+    journal.add(trial(1, "ridge", 0.6))
     return screened_store
 
 
@@ -88,24 +93,50 @@ def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped_store: S
 
 def test_a_trial_that_was_stopped_early_is_never_the_best(stopped_store: Store) -> None:
     """Its score is extrapolated."""
-    Journal(stopped_store.journal).add({**trial("ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
+    Journal(stopped_store.journal).add({**trial(2, "ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
     assert tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True).best["rmsle"] == 0.6
 
 
-def test_a_journal_without_times_can_be_resumed(stopped_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New trials get a time; those of the older version have none."""
-    lines = [json.loads(line) for line in stopped_store.journal.read_text().splitlines()]
-    for line in lines:
-        line.pop("at", None)
-    stopped_store.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    new = {name: value for name, value in trial("ridge", 0.5).items() if name != "at"}
-    monkeypatch.setattr(ray_tune, "run_trials", lambda _arrays, _search, finished, _failed: finished(new))
+def test_the_bundle_does_not_depend_on_the_order_in_which_trials_ended(stopped_store: Store) -> None:
+    """Two trials with the same score: the one with the smaller number comes first."""
+    lines = stopped_store.journal.read_text().splitlines()
+    same = [{**trial(number, "ridge", 0.6), "parameters": {"alpha": 2.0 + number}} for number in (2, 3)]
+    names = set()
+    for order in (same, same[::-1]):
+        stopped_store.journal.write_text("\n".join([lines[0], *map(json.dumps, order), *lines[1:]]) + "\n")
+        names.add(tune(TuningSection(trials=4), stopped_store, now=NOW, resume=True).bundle.name)
+
+    assert len(names) == 1
+
+
+def test_a_failed_trial_is_counted_and_not_repeated(stopped_store: Store) -> None:
+    Journal(stopped_store.journal).add({"number": 2, "family": "ridge", "parameters": {}, "failed": "ValueError: no"})
 
     tuned = tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True)
 
-    assert tuned.best["rmsle"] == 0.5
-    assert pd.read_parquet(stopped_store.trials)["at"].notna().tolist() == [True, False, False]
+    assert (tuned.trials, tuned.failed) == (2, 1)
+
+
+def test_new_trials_are_in_the_journal_before_the_next_ends(
+    stopped_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = list[int]()
+
+    def search(_arrays: Any, search: Any, handle: Any) -> None:
+        assert [trial["number"] for trial in search.ended] == [0, 1]
+        handle({"lookahead": search.lookahead})
+        for number in (3, 2):
+            handle({"finished": {**trial(number, "ridge", 0.5), "parameters": {"alpha": 1.0 + number}}})
+            written.append(len(stopped_store.journal.read_text().splitlines()))
+
+    monkeypatch.setattr(ray_driver, "search_with_ray", search)
+
+    tuned = tune(TuningSection(trials=4), stopped_store, now=NOW, resume=True)
+
+    assert written == [4, 5]
+    assert tuned.best["number"] == 2
+    assert pd.read_parquet(stopped_store.trials)["at"].notna().all()
 
 
 def test_a_finished_tuning_removes_the_journal(stopped_store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import shutil
@@ -22,6 +21,7 @@ from stargaze.infra.jobs.ssh_client import JobService
 from stargaze.output import CommandResult
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
+from stargaze.system.journal import Journal
 from stargaze.system.progress import Report
 
 RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -227,13 +227,15 @@ def _move_into_place(scratch: Path, store: Store, names: Sequence[str]) -> None:
         with convert_disk_errors(store.root / name):
             (store.root / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).chmod(0o644)
-            (scratch / name).replace(store.root / name)
+            if store.root / name == store.journal:
+                Journal(store.journal).adopt(scratch / name)
+            else:
+                (scratch / name).replace(store.root / name)
 
 
 def _clean_journal(store: Store, *, resumed: bool) -> None:
-    """Delete the journal after a resumed tuning, rename it after another one, as a local tuning does."""
-    with contextlib.suppress(FileNotFoundError):
-        if resumed:
-            store.journal.unlink()
-        else:
-            store.journal.replace(store.journal.with_suffix(".before.jsonl"))
+    """Delete the journal after a resumed tuning, keep its trials after another one, as a local tuning does."""
+    if resumed:
+        store.journal.unlink(missing_ok=True)
+    else:
+        Journal(store.journal).set_aside()

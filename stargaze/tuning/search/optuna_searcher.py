@@ -1,6 +1,6 @@
 """Optuna's tree-structured Parzen estimator as a Ray Tune searcher, with one conditional space for each model family.
 
-Ray's own OptunaSearch cannot add finished trials to a conditional space, which ``--resume`` needs.
+Its suggestions are a function of the seed and of the order of calls, so a resumed search repeats the calls (ordered_searcher.py).
 """
 
 from __future__ import annotations
@@ -22,26 +22,17 @@ class OptunaSearcher(Searcher):
     A family races against its own trials only: the best trial of a worse family may still improve the ensemble.
     """
 
-    def __init__(
-        self, finalists: Sequence[str], seed: int, finished: Sequence[dict[str, Any]] = (), *, races: bool = True
-    ) -> None:
+    def __init__(self, finalists: Sequence[str], seed: int, *, races: bool = True) -> None:
         super().__init__(metric="rmsle", mode="min")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=seed + len(finished), n_startup_trials=10, constant_liar=True)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
         self._races = races
-        self._finished = [_racing_record(trial) for trial in finished]
+        self._finished = list[dict[str, Any]]()
         self._finalists = list(finalists)
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
         self._pending: dict[str, optuna.trial.Trial] = {}
-        for trial in finished:
-            self._study.add_trial(_finished_trial(self._finalists, trial))
-        known = [
-            {"family": trial["family"], **_optuna_parameters(trial["family"], trial["parameters"])}
-            for trial in finished
-        ]
         for start in _initial_trials(self._finalists):
-            if start not in known:
-                self._study.enqueue_trial(start)
+            self._study.enqueue_trial(start)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the next family and its parameters."""
@@ -64,7 +55,7 @@ class OptunaSearcher(Searcher):
             self._finished.append(_racing_record(result))
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: a resumed search reads the finished trials from the journal."""
+        """Save nothing: a resumed search replays the trials of the journal."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing, see :meth:`save`."""
@@ -92,19 +83,3 @@ def _optuna_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, An
 
 def _racing_record(trial: Mapping[str, Any]) -> dict[str, Any]:
     return {name: trial[name] for name in ("family", "folds", "stopped")}
-
-
-def _finished_trial(finalists: list[str], trial: dict[str, Any]) -> optuna.trial.FrozenTrial:
-    name, parameters = trial["family"], trial["parameters"]
-    distributions: dict[str, Any] = {"family": optuna.distributions.CategoricalDistribution(finalists)}
-    distributions |= {f"{name}.{key}": _distribution(space) for key, space in FAMILIES[name].space.items()}
-    values = {"family": name, **_optuna_parameters(name, parameters)}
-    return optuna.trial.create_trial(params=values, distributions=distributions, value=float(trial["rmsle"]))
-
-
-def _distribution(space: Range | Choice) -> Any:
-    if isinstance(space, Choice):
-        return optuna.distributions.CategoricalDistribution(list(space.values))
-    if space.kind == "int":
-        return optuna.distributions.IntDistribution(int(space.low), int(space.high), log=space.log)
-    return optuna.distributions.FloatDistribution(space.low, space.high, log=space.log)

@@ -11,17 +11,25 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
-# The future default; setting it silences a warning.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trial journal is the log
-os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Tune would swallow Ctrl-C and return normally
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer reporter ignores verbose=0
-# On Linux Ray uses the machine's external address even for 127.0.0.1, and its servers listen on every interface and
-# execute code without authentication. With clusters disabled it listens on loopback only, as on a Mac.
-os.environ.update({} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"})
+from stargaze.tuning.search.ray_folder import (
+    SETTINGS,
+    THREADS,
+    entered_folder,
+    object_store,
+    private_folder,
+    remove_ray_settings,
+)
+from stargaze.tuning.search.ray_job import is_ray_job
+
+if is_ray_job():
+    os.environ.update({name: value for name, value in SETTINGS.items() if name.startswith("TUNE_")})
+    os.environ["RAY_AIR_NEW_OUTPUT"] = SETTINGS["RAY_AIR_NEW_OUTPUT"]
+else:
+    remove_ray_settings()
+    os.environ.update(SETTINGS)
 
 import ray
 from ray import tune
@@ -30,13 +38,9 @@ from ray.tune.search import Searcher
 from stargaze.errors import ExternalError
 from stargaze.system.source_package import code_digest
 from stargaze.tuning.cross_validation import single_threaded
-from stargaze.tuning.search.ray_job import is_ray_job
 
 __all__ = ["Searcher", "connect_ray", "convert_ray_errors", "map_on_nodes", "ray", "restore_process", "tune"]
 T = TypeVar("T")
-OBJECT_STORE = 200_000_000
-"""Shared memory for the training data [byte]; the sample's arrays are 2 MB."""
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def map_on_nodes(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
@@ -67,45 +71,61 @@ def convert_ray_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def restore_process() -> Iterator[None]:
     """Restore signal handlers and environment variables: Ray sets some and keeps them for the rest of the process."""
-    is_main = threading.current_thread() is threading.main_thread()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if is_main else ()
-    handlers = {number: signal.getsignal(number) for number in signals}
     variables = dict(os.environ)
     try:
-        yield
+        with restore_handlers():
+            yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         for name in set(os.environ) - set(variables):
             del os.environ[name]
         os.environ.update(variables)
 
 
 @contextlib.contextmanager
-def connect_ray(max_concurrent: int) -> Iterator[int]:
+def restore_handlers() -> Iterator[None]:
+    """Restore signal handlers in the end: Ray and its C++ library install their own, which abort the process at SIGTERM."""
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1) if is_main else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def connect_ray(max_concurrent: int, folder: Path | None = None) -> Iterator[int]:
     """Start Ray on loopback, or join the cluster of this Ray job; yield the number of concurrent trials.
 
-    Ray is stopped, or left, on every exit, also on an interrupt during start-up.
+    Ray is stopped, or left, on every exit, also on an interrupt during start-up. A local Ray runs in ``folder``, by default in
+    a new one.
     """
-    try:
-        yield (
-            _join_cluster(max_concurrent)
-            if is_ray_job()
-            else _start_local(max_concurrent or len(os.sched_getaffinity(0)))
-        )
-    finally:
-        ray.shutdown()
+    with contextlib.ExitStack() as stack:
+        if not is_ray_job() and folder is None:
+            folder = stack.enter_context(private_folder())
+        stack.callback(ray.shutdown)
+        with restore_handlers():
+            cores = (
+                _join_cluster(max_concurrent)
+                if folder is None or is_ray_job()
+                else _start_local(max_concurrent or len(os.sched_getaffinity(0)), folder)
+            )
+        yield cores
 
 
-def _start_local(cores: int) -> int:
-    with _single_threaded_workers():
+def _start_local(cores: int, folder: Path) -> int:
+    shared_memory, size = object_store(folder)
+    with entered_folder(folder):
         ray.init(
             address="local",
             num_cpus=cores,
             include_dashboard=False,
-            object_store_memory=OBJECT_STORE,
+            object_store_memory=size,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+            _plasma_directory=shared_memory,
         )
     _silence_state_log()
     return cores
@@ -144,21 +164,3 @@ def _remote_code_digest() -> str:
 def _silence_state_log() -> None:
     # Resuming uses the trial journal, so warnings about Ray's own incomplete record are irrelevant.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-
-
-@contextlib.contextmanager
-def _single_threaded_workers() -> Iterator[None]:
-    """Limit every process that starts inside to one thread.
-
-    Workers inherit the variables. Ray's ``runtime_env`` would disable prestarted workers (10 s on 2 cores).
-    """
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from stargaze.errors import StargazeError
+from stargaze.errors import MissingInputError, StargazeError
 from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.search.optuna_searcher import OptunaSearcher
-from stargaze.tuning.search.ordered_searcher import ATTEMPTS, OrderedSearcher
+from stargaze.tuning.search.ordered_searcher import ATTEMPTS, OrderedSearcher, OtherSearchError
 from stargaze.tuning.search.ray_runtime import connect_ray, convert_ray_errors, restore_process, tune
+from stargaze.tuning.search.search_spec import SearchSpec
 from stargaze.tuning.search.trial import TrialData, run_trial
 
 Callback = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class SearchSpec:
-    """The search: families, seed, number of trials, time budget [s], number of concurrent trials."""
-
-    finalists: Sequence[str]
-    seed: int
-    trials: int
-    time_budget: float
-    max_concurrent: int
-    finished: Sequence[dict[str, Any]] = ()
-    races: bool = True
-    """Whether a trial stops as soon as it has lost its race."""
 
 
 class TrialActor(tune.Trainable):
@@ -76,15 +63,16 @@ class _TrialCallback(tune.Callback):
         self._is_abandoned = is_abandoned
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
-        if trial.last_result.get("failed"):
-            self._call(self._failed, _configuration(trial))
+        if reason := trial.last_result.get("failed"):
+            self._call(self._failed, {**_configuration(trial), "failed": reason})
             return
         names = ("family", "parameters", "rmsle", "folds", "seconds", "stopped")
-        self._call(self._finished, {name: trial.last_result[name] for name in names})
+        result = {name: trial.last_result[name] for name in names}
+        self._call(self._finished, {"number": trial.config["number"], **result})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
         if self._is_abandoned(trial.trial_id):
-            self._call(self._failed, _configuration(trial))
+            self._call(self._failed, {**_configuration(trial), "failed": "its process or machine ended"})
 
     def _call(self, callback: Callback, trial: dict[str, Any]) -> None:
         try:
@@ -94,7 +82,7 @@ class _TrialCallback(tune.Callback):
 
 
 def _configuration(trial: Any) -> dict[str, Any]:
-    return {"family": trial.config["family"], "parameters": dict(trial.config["parameters"])}
+    return {name: trial.config[name] for name in ("number", "family", "parameters")}
 
 
 class _StopOnError(tune.Stopper):
@@ -109,31 +97,38 @@ class _StopOnError(tune.Stopper):
 
 
 def run_trials(
-    arrays: Arrays, search: SearchSpec, finished: Callback, failed: Callback, searcher: OptunaSearcher | None = None
+    arrays: Arrays,
+    search: SearchSpec,
+    finished: Callback,
+    failed: Callback,
+    searcher: OptunaSearcher | None = None,
+    *,
+    started: Callable[[int], None] = lambda _lookahead: None,
+    folder: Path | None = None,
 ) -> None:
     """Run the trials and call ``finished`` with each one as it ends. Their choice does not depend on the concurrency.
 
-    Ray is started and stopped here. In a Ray job the trials run on all nodes of the cluster, and the trials of a node that
-    dies run again on another. ``searcher`` replaces the default search over the finalists.
+    Ray is started and stopped here, in ``folder`` or a new one. In a Ray job the trials run on all nodes of the cluster, and
+    the trials of a node that dies run again on another. ``searcher`` replaces the default search over the finalists;
+    ``started`` is called with the lookahead of the search before the first trial.
 
     Raises
     ------
     StargazeError
-        The exception of ``finished``, e.g. for a full disk; running trials are abandoned.
+        The exception of a callback, e.g. for a full disk; running trials are abandoned.
     ExternalError
         If Ray's processes were killed, e.g. for lack of memory.
+    MissingInputError
+        If the ended trials are those of another search.
     """
     errors: list[StargazeError] = []
     with (
         restore_process(),
-        connect_ray(search.max_concurrent) as cores,
-        tempfile.TemporaryDirectory(prefix="stargaze-tune-") as folder,
+        connect_ray(search.max_concurrent, folder) as cores,
+        tempfile.TemporaryDirectory(prefix="trials-", dir=folder) as storage,
     ):
-        order = OrderedSearcher(
-            searcher or OptunaSearcher(search.finalists, search.seed, search.finished, races=search.races),
-            search.trials,
-            cores,
-        )
+        order = _ordered_search(search, searcher, cores)
+        started(order.lookahead)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialActor, arrays=arrays), {"cpu": 1}),
             param_space={"seed": search.seed},
@@ -147,7 +142,7 @@ def run_trials(
             ),
             run_config=tune.RunConfig(
                 name="trials",
-                storage_path=folder,
+                storage_path=storage,
                 callbacks=[_TrialCallback(finished, failed, errors, order.is_abandoned)],
                 stop=_StopOnError(errors),
                 verbose=0,
@@ -159,3 +154,15 @@ def run_trials(
             tuner.fit()
     if errors:
         raise errors[0]
+
+
+def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int) -> OrderedSearcher:
+    searcher = searcher or OptunaSearcher(search.finalists, search.seed, races=search.races)
+    ended = {int(trial["number"]): trial for trial in search.ended}
+    try:
+        return OrderedSearcher(searcher, search.trials, cores, ended, search.lookahead)
+    except OtherSearchError as error:
+        raise MissingInputError(
+            f"the stopped tuning cannot be resumed: {error}; perhaps another version of Optuna ran it",
+            hint="stargaze tune",
+        ) from error

@@ -282,18 +282,37 @@ def test_secrets_reach_the_job_and_no_file(remote: RemoteSide, service: FakeJobS
 def test_an_older_journal_is_handled_as_by_a_local_tuning(
     remote: RemoteSide, service: FakeJobService, store: Store
 ) -> None:
-    store.journal.write_text("older")
+    older = '{"seed": 0}\n{"number": 0}\n'
+    store.journal.write_text(older)
     remote.job_does({"exit_code": 0}, result={})
     submit(service, store)
     follow_job("tune", service, store, lambda *_: None)
-    before = store.journal.with_suffix(".before.jsonl")
-    assert (before.read_text(), store.journal.exists()) == ("older", False)
+    assert not store.journal.exists()
+    assert [path.read_text() for path in store.root.glob("trials-*.jsonl")] == [older]
 
     store.journal.write_text("gone on with")
     submit(service, store, resume=True)
     assert json.loads(store.job.read_text())["inputs"][-1] == "trials.jsonl"
     follow_job("tune", service, store, lambda *_: None)
-    assert (before.read_text(), store.journal.exists()) == ("older", False)
+    assert not store.journal.exists()
+    assert [path.read_text() for path in store.root.glob("trials-*.jsonl")] == [older]
+
+
+def test_the_journal_of_a_stopped_job_does_not_replace_local_trials(
+    remote: RemoteSide, service: FakeJobService, store: Store
+) -> None:
+    local = '{"seed": 0}\n' + "".join(f'{{"number": {number}}}\n' for number in range(109))
+    store.journal.write_text(local)
+    remote.job_does(
+        {"output": "MemoryError"}, {"exit_code": -9}, creates={"trials.jsonl": '{"seed": 1}\n{"number": 0}\n'}
+    )
+    submit(service, store)
+
+    with pytest.raises(ExternalError):
+        follow_job("tune", service, store, lambda *_: None)
+
+    assert [path.read_text() for path in store.root.glob("trials-*.jsonl")] == [local]
+    assert store.journal.read_text() == '{"seed": 1}\n{"number": 0}\n'
 
 
 def test_a_command_result_converts_to_a_dict() -> None:

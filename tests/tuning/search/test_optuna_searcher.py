@@ -64,28 +64,10 @@ def test_a_family_races_against_its_own_trials_only() -> None:
     assert {race["best"] for race in others if race} <= {(1.9, 2.0, 2.1)}
 
 
-def test_a_resumed_search_races_against_the_finished_trials() -> None:
-    finished = run_search(OptunaSearcher(["ridge"], seed=0), 5)
-
-    resumed = OptunaSearcher(["ridge"], seed=0, finished=finished).suggest("0")
-
-    assert resumed["race"]["best"] == tuple(min(finished, key=lambda trial: float(trial["rmsle"]))["folds"])
-
-
 def test_without_racing_no_configuration_has_a_race() -> None:
     trials = run_search(OptunaSearcher(["ridge"], seed=0, races=False), 8)
 
     assert [trial["race"] for trial in trials] == [None] * 8
-
-
-def test_a_resumed_search_does_not_suggest_the_rounds_that_trials_found() -> None:
-    finished = run_search(OptunaSearcher(["lightgbm"], seed=0), 3)
-    for trial in finished:
-        trial["parameters"] = {**trial["parameters"], "n_estimators": 77}
-
-    config = OptunaSearcher(["lightgbm"], seed=0, finished=finished).suggest("0")
-
-    assert "n_estimators" not in config["parameters"]
 
 
 def test_suggestions_lie_in_the_search_space() -> None:
@@ -110,34 +92,6 @@ def test_the_search_prefers_the_best_family() -> None:
     late = run_search(OptunaSearcher(FINALISTS, seed=0), 40)[20:]
 
     assert sum(trial["family"] == "ridge" for trial in late) > 10
-
-
-def test_a_resumed_search_repeats_no_finished_defaults() -> None:
-    finished = run_search(OptunaSearcher(FINALISTS, seed=0), 2)
-
-    resumed = run_search(OptunaSearcher(FINALISTS, seed=0, finished=finished), 10)
-
-    assert resumed[0]["family"] == "nearest-neighbors"
-    assert not [trial for trial in resumed if trial["parameters"] in [earlier["parameters"] for earlier in finished]]
-
-
-@pytest.mark.parametrize("before", [1, 3, 4])
-def test_a_resumed_search_continues_the_initial_configurations(before: int) -> None:
-    """Also if the defaults of the family are finished already."""
-    whole = run_search(OptunaSearcher(FINALISTS, seed=0), 5)
-
-    resumed = run_search(OptunaSearcher(FINALISTS, seed=0, finished=whole[:before]), 5 - before)
-
-    assert [trial["parameters"] for trial in resumed] == [trial["parameters"] for trial in whole[before:]]
-
-
-def test_a_resumed_search_uses_the_finished_trials() -> None:
-    """There are more finished trials than random start-up trials (10)."""
-    finished = run_search(OptunaSearcher(FINALISTS, seed=0), 25)
-
-    resumed = run_search(OptunaSearcher(FINALISTS, seed=0, finished=finished), 10)
-
-    assert sum(trial["family"] == "ridge" for trial in resumed) > 5
 
 
 @pytest.mark.parametrize("result", [None, {}, {"seconds": 1.0}])

@@ -14,10 +14,10 @@ import pytest
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.search.ray_runtime import THREADS, _single_threaded_workers, convert_ray_errors, restore_process
+from stargaze.tuning.search.ray_runtime import convert_ray_errors, restore_process
 from stargaze.tuning.search.ray_tune import TrialActor, _StopOnError, _TrialCallback
 
-CONFIG = {"family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
+CONFIG = {"number": 5, "family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {
     "family": "ridge",
     "parameters": {"alpha": 3.0},
@@ -84,8 +84,12 @@ def test_finished_and_failed_trials_call_different_callbacks() -> None:
     )
     callback.on_trial_error(1, [], SimpleNamespace(config=CONFIG, trial_id="abandoned"))
 
-    assert finished == [RESULT]
-    assert failed == [{"family": "ridge", "parameters": {"alpha": 3.0}}] * 2
+    configuration = {"number": 5, "family": "ridge", "parameters": {"alpha": 3.0}}
+    assert finished == [{"number": 5, **RESULT}]
+    assert failed == [
+        {**configuration, "failed": "ValueError: no"},
+        {**configuration, "failed": "its process or machine ended"},
+    ]
 
 
 def test_a_lost_trial_that_runs_again_has_not_failed() -> None:
@@ -132,18 +136,6 @@ def test_killed_ray_processes_are_reported_in_one_line_with_a_hint() -> None:
     assert "\n" not in raised.value.message
     assert raised.value.hint is not None
     assert "--resume" in raised.value.hint
-
-
-def test_only_processes_that_start_inside_are_limited_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(THREADS[0], "7")
-    monkeypatch.delenv(THREADS[1], raising=False)
-
-    with _single_threaded_workers():
-        inside = [os.environ[name] for name in THREADS]
-
-    assert inside == ["1", "1", "1"]
-    assert os.environ[THREADS[0]] == "7"
-    assert THREADS[1] not in os.environ
 
 
 def test_variables_and_handlers_that_ray_sets_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
