@@ -52,6 +52,7 @@ class Store:
     )
     report = Artifact("report.html", "HTML page about the newest bundle.", "report")
     releases = Artifact("releases.git", "Bare git repository of the releases.", "deploy", irreplaceable=True)
+    rollback = Artifact("rollback.json", "The rollback that has begun: from which commit to which bundle.")
     serving = Artifact("serving", "Installed bundles, and the link ``current``.", "deploy")
     current = Artifact("serving/current", "Link to the bundle in production.")
     keys = Artifact("keys", "Signing keys and allowed signers of ``deploy``.", irreplaceable=True)

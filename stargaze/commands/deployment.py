@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stargaze.commands.options import CommonOptions, ConfigOptions, command_with_example, utc_now
 from stargaze.errors import UsageError
+
+if TYPE_CHECKING:
+    from stargaze.serve.release.record import Release
 
 EXAMPLES = {
     "deploy": "stargaze deploy --dry-run",
@@ -31,7 +34,7 @@ def deploy(
     ] = None,
     force: Annotated[
         str | None,
-        typer.Option("--force", help="Reason to deploy even if it predicts worse than the release in production."),
+        typer.Option("--force", help="Reason to deploy a bundle that predicts worse, or that was rolled back."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="swarm: print what would change and why, and change nothing.")
@@ -86,27 +89,31 @@ def rollback(
     common: CommonOptions,
 ) -> None:
     """Return to the previous release; this is recorded as a new release."""
-    from stargaze.serve.release.publish import rollback_release
+    from stargaze.serve.release.rollback import rollback_release
 
     session = common.open_session()
-    if session.config.deploy.to == "swarm":
+    out, config, store = session
+    if config.deploy.to == "swarm":
         from stargaze.commands import swarm
 
         swarm.rollback(session, to=to)
         return
-    release = rollback_release(session.config.deploy, session.store, now=utc_now(), to=to)
-    session.out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
+
+    def announce(release: Release) -> None:
+        out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
+
+    rollback_release(config.deploy, store, now=utc_now(), to=to, notify=out.note, announce=announce)
 
 
 @command("releases")
 def releases(common: CommonOptions) -> None:
-    """List the releases, newest first: date, kind, bundle and author."""
+    """List the releases, newest first: date, kind, bundle, author, and the reason of a forced one."""
     from stargaze.serve.release.publish import list_releases
 
     out, _, store = common.open_session()
     rows = [dataclasses.asdict(release) for release in list_releases(store)]
-    short = [{**row, "digest": row["digest"][:12]} for row in rows]
-    out.table(rows if common.as_json else short, ["created_at", "kind", "digest", "author"])
+    short = [{**row, "digest": row["digest"][:12], "reason": row["force_reason"]} for row in rows]
+    out.table(rows if common.as_json else short, ["created_at", "kind", "digest", "author", "reason"])
 
 
 @command("logs")

@@ -11,6 +11,7 @@ from stargaze.commands.options import Session, utc_now
 from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.pipeline.production import lock_production, production_target
 from stargaze.pipeline.status import ARTIFACT_COLUMNS
+from stargaze.serve.release.rollback import finish_rollback
 from stargaze.serve.swarm import deploy as swarm_deploy
 from stargaze.serve.swarm import drill as swarm_drill
 from stargaze.serve.swarm import operations
@@ -71,7 +72,8 @@ def rollback(session: Session, *, to: str | None) -> None:
     with lock_production(store):
         target = production_target(config, store)
         result = swarm_deploy.rollback(config.deploy, store, target, now=utc_now(), to=to, notify=out.note)
-    _show_release(session, result, "serves again")
+        _show_release(session, result, "serves again")
+        finish_rollback(store)
 
 
 def show_status(session: Session, artifacts: Sequence[dict[str, Any]]) -> None:

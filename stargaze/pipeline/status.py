@@ -81,9 +81,18 @@ def _describe_bundle(store: Store, latest: Path) -> str:
 
 def _describe_releases(store: Store) -> str:
     from stargaze.serve.release.publish import installed_digest, list_releases
+    from stargaze.serve.release.record import rolled_back
 
-    installed = installed_digest(store)
-    return f"{len(list_releases(store))} releases, {installed[:12] if installed else 'none'} serves"
+    installed, releases = installed_digest(store), list_releases(store)
+    text = f"{len(releases)} releases, {installed[:12] if installed else 'none'} serves"
+    if releases and releases[0].force_reason:
+        text += f" (forced: {releases[0].force_reason})"
+    held = [
+        f"{digest[:12]} was rolled back at {rollback.created_at}" for digest, rollback in rolled_back(releases).items()
+    ]
+    return "; ".join(
+        [text, *held, *(["a rollback was interrupted: stargaze rollback"] if store.rollback.exists() else [])]
+    )
 
 
 def _describe_report(store: Store) -> str:

@@ -32,11 +32,13 @@ def test_a_second_release_is_served_and_a_rollback_restores_the_first(
     deployed = (project.store / "serving" / "current").resolve().name
     project.run("rollback")
     restored = (project.store / "serving" / "current").resolve().name
+    held = project.run("deploy", expect=1)
 
     assert "predicts worse than" in failed.stderr  # three linear models, where the first release had all families
     assert unchanged == first
     assert deployed == Path(tuned["bundle"]).name != first
     assert restored == first
+    assert f"bundle {deployed[:12]} was rolled back at" in held.stderr
     assert [release["force_reason"] for release in project.run_json("releases")] == ["", "it answers faster", ""]
     assert [release["kind"] for release in project.run_json("releases")] == ["rollback", "deploy", "deploy"]
 

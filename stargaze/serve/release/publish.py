@@ -1,4 +1,4 @@
-"""Publish a bundle, or roll back to an earlier one: a signed commit that the hooks of the release repository check and install.
+"""Publish a bundle: a signed commit that the hooks of the release repository check and install.
 
 Git's log is the whole record. Both are planned, applied and verified while one lock is held.
 """
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +20,18 @@ from typing import Any
 
 from stargaze.bundle import manifest
 from stargaze.config import DeploySection
-from stargaze.errors import ExternalError, MissingInputError, UsageError
+from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.record import (
     DIGEST,
     RELEASE_FILE,
     Release,
-    active_releases,
     encode_release,
     is_score,
     printable,
     read_history,
+    rolled_back,
 )
 from stargaze.serve.release.repository import (
     BUNDLE_FOLDER,
@@ -90,15 +90,9 @@ def publish_release(
     bundle = verified_bundle_folder(store, digest)
     with open_release_repository(section, store) as repository:
         plan = plan_deploy(repository, bundle, now=now, author=author, gate=gate, force_reason=force_reason)
-        return apply_release(repository, plan, now=now)
-
-
-def rollback_release(
-    section: DeploySection, store: Store, *, now: datetime, to: str | None = None, author: str | None = None
-) -> Release:
-    """Return to the bundle of the previous release, or of any release; see :func:`plan_rollback`."""
-    with open_release_repository(section, store) as repository:
-        return apply_release(repository, plan_rollback(repository, now=now, to=to, author=author), now=now)
+        release = apply_release(repository, plan, now=now)
+        store.rollback.unlink(missing_ok=True)  # of this bundle: it is complete now
+        return release
 
 
 @contextlib.contextmanager
@@ -121,30 +115,34 @@ def plan_deploy(
     gate: QualityGate | None = None,
     force_reason: str = "",
 ) -> ReleasePlan:
-    """Plan the release of a verified bundle; ``force_reason`` skips the quality gate and is recorded."""
+    """Plan the release of a verified bundle.
+
+    ``force_reason`` skips the quality gate, delivers a bundle that was rolled back, and is recorded.
+    """
     history, force_reason = read_history(repository.bare), printable(force_reason)
     if history and history[0].digest == bundle.name:
         return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
+    if not force_reason:
+        check_not_rolled_back(repository.bare, history, bundle)
     if history and gate and not force_reason:
         with _bundle_of_release(repository, history[0]) as champion:
             gate(bundle, champion)
-    draft = _draft_release(history, "deploy", bundle.name, _read_scores(bundle), author, now)
+    draft = draft_release(history, "deploy", bundle.name, _read_scores(bundle), author, now)
     files = {path.name: path for path in bundle.iterdir()}
     return ReleasePlan(dataclasses.replace(draft, force_reason=force_reason), files)
 
 
-def plan_rollback(
-    repository: ReleaseRepository, *, now: datetime, to: str | None = None, author: str | None = None
-) -> ReleasePlan:
-    """Plan a release with the bundle of the previous release, or of the one whose digest starts with ``to``."""
-    history = read_history(repository.bare)
-    if not history:
-        raise MissingInputError("there is no release to roll back to", hint="stargaze deploy")
-    target = _find_target(history, to)
-    if target.digest == history[0].digest:
-        return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
-    draft = _draft_release(history, "rollback", target.digest, target.scores, author, now)
-    return ReleasePlan(draft, list_commit(repository.bare, target.commit, repository.policy).files)
+def check_not_rolled_back(bare: git.Repository, history: Sequence[Release], bundle: Path) -> None:
+    """Raise DifferenceFoundError for a bundle that was rolled back, or one that differs from it only in its creation time."""
+    for digest, rollback in rolled_back(history).items():
+        commit = next(release.commit for release in history if release.digest == digest)
+        if digest == bundle.name or _is_same_model(bare, commit, bundle):
+            same = "" if digest == bundle.name else f" is the same as {digest[:12]}, which"
+            raise DifferenceFoundError(
+                f"bundle {bundle.name[:12]}{same} was rolled back at {rollback.created_at} by {rollback.author}; "
+                f"release {history[0].digest[:12]} stays in production",
+                hint='to deliver it again: stargaze deploy --force "the reason"; stargaze serve serves the present release',
+            )
 
 
 def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: datetime) -> Release:
@@ -198,32 +196,19 @@ def _find_bundle(store: Store, digest: str | None) -> Path:
         if not digest:
             raise MissingInputError(f"{store.bundles}: there is no bundle yet", hint="stargaze tune")
     digests = sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
-    match = _match_digest(digest, digests)
+    match = match_digest(digest, digests)
     if match is None:
         hint = TUNE_HINT + "".join(f"; available: {name[:12]}" for name in digests[:5])
         raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
     return store.bundles / match
 
 
-def _match_digest(prefix: str, digests: Iterable[str]) -> str | None:
+def match_digest(prefix: str, digests: Iterable[str]) -> str | None:
+    """Return the only digest that starts with a prefix, None if there is none; UsageError if there are several."""
     matching = {digest for digest in digests if prefix and digest.startswith(prefix)}
     if len(matching) > 1:
         raise UsageError(f"{printable(prefix, 64)!r} matches {len(matching)} bundles", hint="give more of the digest")
     return next(iter(matching), None)
-
-
-def _find_target(history: list[Release], prefix: str | None) -> Release:
-    if prefix:
-        digest = _match_digest(prefix, (release.digest for release in history))
-        if digest is None:
-            raise MissingInputError(f"no release has bundle {printable(prefix, 64)!r}", hint="stargaze releases")
-        return next(release for release in history if release.digest == digest)
-    current = history[0].digest
-    earlier = [release for release in active_releases(history) if release.digest != current]
-    if not earlier:
-        message = f"there is no earlier release than {current[:12]} to roll back to"
-        raise MissingInputError(message, hint="stargaze releases lists all; stargaze rollback DIGEST names any of them")
-    return earlier[-1]
 
 
 @contextlib.contextmanager
@@ -240,9 +225,10 @@ def _bundle_of_release(repository: ReleaseRepository, release: Release) -> Itera
         yield folder
 
 
-def _draft_release(
+def draft_release(
     history: list[Release], kind: str, digest: str, scores: Mapping[str, Any], author: str | None, now: datetime
 ) -> Release:
+    """Return the next release, before it is committed."""
     created_at = now.astimezone(UTC).isoformat(timespec="seconds")
     previous = history[0].commit if history else None
     return Release("", digest, kind, printable(author or _default_author()), created_at, previous, scores)
@@ -254,6 +240,19 @@ def _default_author() -> str:
     except (KeyError, OSError):  # a container may run under a user id without a name
         user = str(os.getuid())
     return " / ".join(filter(None, [git.user_name(), f"{user}@{socket.gethostname()}"]))
+
+
+def _is_same_model(bare: git.Repository, commit: str, bundle: Path) -> bool:
+    names = [f"{commit}:{BUNDLE_FOLDER}/{name}" for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
+    released = git.read_objects(bare, names)
+    own = [(bundle / name).read_bytes() for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
+    return bool(_without_time(*released) == _without_time(*own))
+
+
+def _without_time(files: bytes, description: bytes) -> Any:
+    """Return what two bundles have in common that differ only in the time of their creation."""
+    entries, meta = json.loads(files)["files"], json.loads(description)
+    return {**entries, manifest.DESCRIPTION: {**meta, "created_at": ""}}
 
 
 def _read_scores(bundle: Path) -> Mapping[str, Any]:

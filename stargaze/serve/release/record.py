@@ -25,7 +25,8 @@ class Release:
     """Which bundle went to production, by whom, when, and after which release.
 
     ``kind`` is deploy or rollback, ``previous`` a commit; ``changed`` is False if the bundle was already in production.
-    ``force_reason`` is the reason for skipping the quality gate.
+    ``force_reason`` is the reason for skipping the quality gate; of a rollback, the failure after which ``deploy`` restored
+    this release by itself.
     """
 
     commit: str
@@ -100,6 +101,26 @@ def active_releases(history: Sequence[Release]) -> list[Release]:
         else:
             stack.append(release)
     return stack
+
+
+def rolled_back(history: Sequence[Release]) -> dict[str, Release]:
+    """Return the bundles that were rolled back since the last deploy, with the rollback; ``history`` is sorted newest first.
+
+    A release that ``deploy`` could not verify, and that it replaced by itself, was not rolled back by anybody.
+    """
+    found: dict[str, Release] = {}
+    position = 0
+    while position < len(history) and history[position].kind == "rollback":
+        rollback = history[position]
+        if rollback.force_reason:
+            position += 2  # with the release that failed
+            continue
+        kept = {release.digest for release in active_releases(history[position:])}
+        skipped = [release for release in active_releases(history[position + 1 :]) if release.digest not in kept]
+        left = [*skipped, *history[position + 1 : position + 2]]
+        found = {release.digest: rollback for release in left} | found
+        position += 1
+    return {digest: rollback for digest, rollback in found.items() if digest != history[0].digest}
 
 
 def is_score(value: object) -> bool:

@@ -18,10 +18,10 @@ from stargaze.serve.release.publish import (
     list_releases,
     open_release_repository,
     plan_deploy,
-    plan_rollback,
     verified_bundle_folder,
 )
 from stargaze.serve.release.record import Release
+from stargaze.serve.release.rollback import begin_rollback, finish_rollback, plan_rollback
 from stargaze.serve.swarm.delivery_state import (
     clear_unverified,
     load_verified_stack,
@@ -98,6 +98,7 @@ def deploy(
             raise restore_previous(context, previous, release, error) from error
     save_verified_stack(store, stack)
     clear_unverified(store)
+    finish_rollback(store)
     prune_deployments(store, target, survey.swarm, notify)
     names, changed = tuple(host.name for host in target.hosts), release.changed or changed
     return DeployResult(release, stack_plan.image.name, names, changed, time.monotonic() - started, _urls(target))
@@ -115,6 +116,7 @@ def rollback(
     """Return to the previous release, or to the one whose digest starts with ``to``, on every machine that answers.
 
     The services do not change, unless that release needs another image. A machine that did not answer is an error at the end.
+    The caller announces the result and then calls :func:`finish_rollback`.
     """
     started = time.monotonic()
     survey = survey_production(target.hosts, require_all=False)
@@ -123,7 +125,8 @@ def rollback(
         import_missing_releases(repository, survey.nodes, notify)
         image = image_in_use(survey.state.services)
         previous = read_previous_state(store, survey.state.services)
-        release = apply_release(repository, plan_rollback(repository, now=now, to=to), now=now)
+        rollback_plan = begin_rollback(repository, now=now, to=to, notify=notify)
+        release = apply_release(repository, rollback_plan, now=now)
         mark_unverified(store, release.commit)
         bundle, stack = store.current.resolve(), None
         try:
@@ -200,7 +203,8 @@ def restore_previous(
         if any(node.release_commit not in known_commits for node in survey.nodes):
             return ExternalError(f"{failed}; another release has been deployed since", hint="stargaze status")
         if release.commit != previous.release.commit:
-            plan = plan_rollback(context.repository, now=context.now, to=previous.release.digest)
+            target = previous.release.digest
+            plan = plan_rollback(context.repository, now=context.now, to=target, reason=failed)
             release = apply_release(context.repository, plan, now=context.now)
         push_release(section, store, survey.nodes, release.digest)
         services, stack = survey.state.services, previous.stack

@@ -9,7 +9,8 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
-from stargaze.serve.release.publish import QualityGate, list_releases, verified_bundle_folder
+from stargaze.serve.release import git
+from stargaze.serve.release.publish import QualityGate, check_not_rolled_back, list_releases, verified_bundle_folder
 from stargaze.serve.stack.backing_services import BROKER_QUORUM
 from stargaze.serve.stack.compose import SERVICE_LABEL, render_stack
 from stargaze.serve.stack.secret_versions import (
@@ -179,9 +180,11 @@ def _release_changes(
         yield PlannedChange("send" if missing else "keep", resource, reason)
         return
     champion = store.serving / "bundles" / releases[0].digest if releases and not foreign else None
-    if gate and champion and champion.is_dir():
+    if gate and champion:
         try:
-            gate(bundle, champion)
+            check_not_rolled_back(git.Repository(store.releases), releases, bundle)
+            if champion.is_dir():
+                gate(bundle, champion)
         except StargazeError as error:
             yield PlannedChange("refuse", resource, error.message)
             return

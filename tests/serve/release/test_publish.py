@@ -24,8 +24,9 @@ from stargaze.errors import (
     UsageError,
 )
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import installed_digest, list_releases, publish_release, rollback_release
+from stargaze.serve.release.publish import installed_digest, list_releases, publish_release
 from stargaze.serve.release.repository import RefusedError, allowed_signers_file, signing_key
+from stargaze.serve.release.rollback import rollback_release
 from stargaze.store import Store
 from stargaze.system.locks import file_lock
 
@@ -106,77 +107,6 @@ def test_deploying_the_current_bundle_changes_nothing(release_store: ReleaseStor
 
     assert not again.changed
     assert release_store.state() == before
-
-
-def test_a_rollback_is_a_new_release_of_the_previous_bundle(release_store: ReleaseStore) -> None:
-    first = release_store.deploy("good 1")
-    second = release_store.deploy("good 2")
-
-    rollback = rollback_release(release_store.section, release_store.store, now=release_store.now, author="a tester")
-
-    assert (rollback.digest, rollback.kind, rollback.previous) == (first.digest, "rollback", second.commit)
-    assert installed_digest(release_store.store) == first.digest
-    assert [line.kind for line in list_releases(release_store.store)] == ["rollback", "deploy", "deploy"]
-
-
-def test_two_rollbacks_go_back_two_releases(release_store: ReleaseStore) -> None:
-    """And not forward again to the release that the first rollback left."""
-    first = release_store.deploy("good 1")
-    for model in ("good 2", "good 3"):
-        release_store.deploy(model)
-    for _ in range(2):
-        rollback_release(release_store.section, release_store.store, now=release_store.now)
-
-    assert installed_digest(release_store.store) == first.digest
-
-
-def test_a_rollback_needs_no_copy_of_the_bundle_in_the_store(release_store: ReleaseStore) -> None:
-    """The release repository has every file; a pruned store can still roll back."""
-    first = release_store.deploy("good 1")
-    release_store.deploy("good 2")
-    shutil.rmtree(release_store.store.bundles)
-    shutil.rmtree(release_store.store.serving / "bundles" / first.digest)
-
-    rollback_release(release_store.section, release_store.store, now=release_store.now)
-
-    assert (release_store.store.current / "model.txt").read_text() == "good 1"
-
-
-def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
-    first = release_store.deploy("good 1")
-    for model in ("good 2", "good 3"):
-        release_store.deploy(model)
-
-    rollback = rollback_release(release_store.section, release_store.store, now=release_store.now, to=first.digest[:10])
-
-    assert installed_digest(release_store.store) == rollback.digest == first.digest
-
-
-def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
-    completed = release_store.deploy("good")
-
-    assert not rollback_release(
-        release_store.section, release_store.store, now=release_store.now, to=completed.digest
-    ).changed
-
-
-def test_a_rollback_without_an_earlier_release_is_an_error(release_store: ReleaseStore) -> None:
-    release_store.deploy("good")
-
-    with pytest.raises(MissingInputError, match="there is no earlier release than"):
-        rollback_release(release_store.section, release_store.store, now=release_store.now)
-
-
-def test_a_rollback_before_the_first_release_is_an_error(release_store: ReleaseStore) -> None:
-    with pytest.raises(MissingInputError, match="there is no release to roll back to"):
-        rollback_release(release_store.section, release_store.store, now=release_store.now)
-
-
-def test_a_rollback_to_an_unknown_bundle_is_an_error(release_store: ReleaseStore) -> None:
-    release_store.deploy("good")
-
-    with pytest.raises(MissingInputError, match="no release has bundle '0123'"):
-        rollback_release(release_store.section, release_store.store, now=release_store.now, to="0123")
 
 
 def test_the_record_is_empty_before_the_first_release(tmp_path: Path) -> None:
