@@ -29,7 +29,7 @@ command = command_with_example(app, EXAMPLES, "hook")
 def install(folder: Folder = Path(), *, common: ConfigOptions) -> None:
     """Write a post-commit hook: each commit runs the stages from fetch to deploy in the background."""
     from stargaze.config import find_config_file
-    from stargaze.pipeline.post_commit import install_hook
+    from stargaze.pipeline.commit_hook import install_hook
 
     out, _, store = common.open_session()
     path = install_hook(folder, store, find_config_file(common.config_path))
@@ -40,7 +40,7 @@ def install(folder: Folder = Path(), *, common: ConfigOptions) -> None:
 def remove(folder: Folder = Path()) -> None:
     """Delete the post-commit hook."""
     from stargaze.output import Output
-    from stargaze.pipeline.post_commit import remove_hook
+    from stargaze.pipeline.commit_hook import remove_hook
 
     Output().text(f"removed {remove_hook(folder)}")
 

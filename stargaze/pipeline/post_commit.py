@@ -7,7 +7,6 @@ nor run concurrently: the stages run again afterwards.
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,13 +17,11 @@ from typing import Any
 
 import psutil
 
-from stargaze.errors import MissingInputError, StargazeError, UsageError
+from stargaze.errors import MissingInputError, StargazeError
 from stargaze.store import Store
-from stargaze.system.files import atomic_write, convert_disk_errors, read_json, write_json
+from stargaze.system.files import convert_disk_errors, read_json, write_json
 from stargaze.system.locks import BusyError, file_lock
-from stargaze.system.process import checked_output, run_program
 
-MARKER = "# Written by `stargaze hook install`"
 KILLED = "the run was killed, or the machine went down"
 CLOCK_TOLERANCE = 60.0
 """Possible difference between the clocks of a disk and of processes [s]."""
@@ -46,34 +43,6 @@ def run_files(store: Store) -> RunFiles:
     """Return the files of a store."""
     root = store.root
     return RunFiles(root / "commit.request", root / "commit.lock", root / "commit.json", root / "logs" / "commit.log")
-
-
-def install_hook(folder: Path, store: Store, config: Path | None) -> Path:
-    """Write the post-commit hook of the git repository around ``folder``, unless another program wrote one; return its path.
-
-    Git starts hooks in the root of the repository; the hook returns to this folder, where relative paths of a config are valid.
-    """
-    path = _hook_path(folder)
-    if path.exists() and not _is_ours(path):
-        raise UsageError(
-            f"{path} already exists and was not created by stargaze", hint=f"add to it: {_start_command(store, config)}"
-        )
-    with atomic_write(path, 0o755) as temporary:
-        temporary.write_text(
-            f"#!/bin/sh\n{MARKER}: train, compare and release each commit. `stargaze hook remove` deletes it.\n"
-            f"cd {shlex.quote(str(Path.cwd()))} && exec {_start_command(store, config)}\n",
-            encoding="utf-8",
-        )
-    return path
-
-
-def remove_hook(folder: Path) -> Path:
-    """Delete the hook that stargaze wrote; return its path."""
-    path = _hook_path(folder)
-    if not path.is_file() or not _is_ours(path):
-        raise MissingInputError(f"{path} is not a hook of stargaze", hint="stargaze hook install")
-    path.unlink()
-    return path
 
 
 def start_in_background(arguments: list[str], store: Store) -> Path:
@@ -176,21 +145,3 @@ def _is_alive(path: Path) -> bool:
         return is_writer and process.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, psutil.Error):
         return False
-
-
-def _is_ours(path: Path) -> bool:
-    return MARKER in path.read_text(encoding="utf-8", errors="replace")
-
-
-def _hook_path(folder: Path) -> Path:
-    done = run_program(
-        "git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-path", "hooks/post-commit"
-    )
-    if done.returncode:
-        raise UsageError(f"{folder.resolve()} is not in a git repository", hint="git init; or name another folder")
-    return Path(checked_output("git rev-parse", done).decode().strip())
-
-
-def _start_command(store: Store, config: Path | None) -> str:
-    argv = [sys.executable, "-P", "-m", "stargaze", "hook", "start", "--store", str(store.root.resolve())]
-    return shlex.join([*argv, *(["--config", str(config.resolve())] if config else [])])

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from stargaze.cli import main
-from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
+from stargaze.errors import DifferenceFoundError, MissingInputError
 from stargaze.pipeline import post_commit
-from stargaze.pipeline.post_commit import install_hook, read_outcome, remove_hook, run_files, run_requested
+from stargaze.pipeline.commit_hook import install_hook
+from stargaze.pipeline.post_commit import read_outcome, run_files, run_requested
 from stargaze.store import Store
 from stargaze.system.files import write_json
 from tests.waiting import wait_for
@@ -74,34 +75,6 @@ def test_a_config_in_a_subfolder_of_the_repository_is_used(
     assert "tuning.target = \"stars\", not 'growth'" in read_outcome(store)["message"]
     assert hook.read_text().splitlines()[-1].startswith(f"cd '{inner}' && exec ")
     assert hook.read_text().endswith(f" --config '{inner / 'stargaze.toml'}'\n")
-
-
-def test_a_hook_of_another_program_stays(folder: Path, store: Store) -> None:
-    path = folder / ".git" / "hooks" / "post-commit"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("#!/bin/sh\necho theirs\n")
-
-    with pytest.raises(UsageError, match="was not created by stargaze") as caught:
-        install_hook(folder, store, None)
-    with pytest.raises(MissingInputError):
-        remove_hook(folder)
-
-    assert "stargaze hook start --store" in caught.value.hint
-    assert "theirs" in path.read_text()
-
-
-def test_the_hook_can_be_installed_twice_and_removed(folder: Path, store: Store) -> None:
-    path = install_hook(folder, store, None)
-    once = path.read_text()
-
-    assert install_hook(folder, store, None).read_text() == once
-    assert remove_hook(folder) == path
-    assert not path.exists()
-
-
-def test_install_without_a_repository_is_an_error(tmp_path: Path, store: Store) -> None:
-    with pytest.raises(UsageError, match="is not in a git repository"):
-        install_hook(tmp_path, store, None)
 
 
 def test_a_commit_during_a_run_starts_one_more_run_afterwards(store: Store) -> None:
