@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.description import check_growth_description
 from stargaze.bundle.manifest import (
     DESCRIPTION,
     MALFORMED,
@@ -55,7 +56,7 @@ class HorizonModel:
         """Return log growth [nat] and the bounds of its prediction interval; shapes (n,)."""
         inputs = features.to_numpy()
         middle = compress_growth(drift(origins, self.days)) + self.model.predict(inputs)
-        spread = np.exp(self.difficulty.predict(inputs))
+        spread = np.exp(np.clip(self.difficulty.predict(inputs), -50.0, 50.0))  # finite for any model
         low, high = (expand_growth(middle + offset * spread) for offset in self.offsets)
         return expand_growth(middle), low, high
 
@@ -87,6 +88,7 @@ class GrowthBundle:
         digest, meta, content = read_description(folder, KIND, FORMAT, HINT)
         bundle = cls(digest, meta, content)
         with convert_malformed(folder, HINT):
+            check_growth_description(meta)
             check_file_names(bundle.file_names, content, folder, HINT)
             usable = len(bundle.horizon_models) > 0 and bundle.weeks > 0
         if not usable:

@@ -38,9 +38,17 @@ def write_manifest(folder: Path) -> str:
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
-    text = json.dumps({"format": FORMAT, "files": files}, indent=1, sort_keys=True) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = _render(files)
+    (folder / MANIFEST).write_bytes(text)
+    return hashlib.sha256(text).hexdigest()
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON in UTF-8; raise ValueError for a byte order mark, a key that occurs twice, NaN, and nesting too deep to read."""
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def read_verified(folder: Path) -> tuple[str, dict[str, bytes]]:
@@ -73,7 +81,7 @@ def read_description(folder: Path, kind: str, version: int, hint: str) -> tuple[
     """
     digest, content = read_verified(folder.resolve())
     with convert_malformed(folder, hint):
-        meta = json.loads(content[DESCRIPTION])
+        meta = parse_json(content[DESCRIPTION])
         check_kind(meta, kind, folder)
         if meta["format"] != version:
             raise BadBundleError(f"{folder}: another version wrote this bundle: format", hint=hint)
@@ -86,7 +94,12 @@ def convert_malformed(folder: Path, hint: str) -> Iterator[None]:
     try:
         yield
     except MALFORMED as error:
-        raise BadBundleError(f"{folder}: {DESCRIPTION} is malformed: {error!r}", hint=hint) from error
+        raise BadBundleError(f"{folder}: {DESCRIPTION} is malformed: {_shorten(error)}", hint=hint) from error
+
+
+def _shorten(error: Exception) -> str:
+    """Return the message of a failed check, or the kind of error and its message."""
+    return (str(error) if type(error) is ValueError else repr(error))[:300]
 
 
 def check_kind(meta: Any, kind: str, folder: Path) -> None:
@@ -108,9 +121,25 @@ def check_file_names(names: set[str], content: Mapping[str, bytes], folder: Path
 _HINT = "stargaze tune writes a new bundle; stargaze rollback restores the previous release"
 
 
+def _render(files: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Return the only text of a manifest, so that a bundle has one digest."""
+    return (json.dumps({"format": FORMAT, "files": files}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
 def _parse(text: bytes, folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        manifest = json.loads(text)
+        manifest = parse_json(text)
         files = manifest["files"]
         is_known = manifest["format"] == FORMAT and isinstance(files, dict)
         is_valid = is_known and all(
@@ -121,6 +150,8 @@ def _parse(text: bytes, folder: Path) -> dict[str, dict[str, Any]]:
         raise BadBundleError(f"{folder}: {MANIFEST} is malformed: {error}", hint=_HINT) from error
     if not is_valid or len(files) > MAX_FILES or sum(item["size"] for item in files.values()) > MAX_BYTES:
         raise BadBundleError(f"{folder}: {MANIFEST} has another format, too many files or too large ones", hint=_HINT)
+    if text != _render({name: {"sha256": item["sha256"], "size": item["size"]} for name, item in files.items()}):
+        raise BadBundleError(f"{folder}: {MANIFEST} is not written as stargaze writes it", hint=_HINT)
     return dict(files)
 
 

@@ -70,23 +70,25 @@ def make_reproducible(content: bytes) -> bytes:
     return stream.getvalue()
 
 
-class _SkopsModel:
+class SkopsModel:
     """A scikit-learn estimator."""
 
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Predict log1p(stars) [nat]; shape (n,)."""
         try:
             return np.asarray(self._estimator.predict(inputs))
         except LOAD_ERRORS as error:
             raise BadBundleError(f"the model cannot predict: {error}") from error
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
+        """Return None: contributions are sampled."""
         return None
 
 
-def load_skops(data: bytes) -> _SkopsModel:
+def load_skops(data: bytes) -> SkopsModel:
     """Deserialize a skops file; raise BadBundleError if it is malformed or contains a type that is not allowed."""
     import skops.io
 
@@ -99,4 +101,4 @@ def load_skops(data: bytes) -> _SkopsModel:
         raise BadBundleError(f"not a skops model: {error}") from error
     if not callable(getattr(estimator, "predict", None)):
         raise BadBundleError(f"a {type(estimator).__name__} is not a model")
-    return _SkopsModel(estimator)
+    return SkopsModel(estimator)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from stargaze.bundle import skops_model
+from stargaze.bundle.description import check_star_description
 from stargaze.bundle.manifest import (
     DESCRIPTION,
     MALFORMED,
@@ -29,7 +31,7 @@ from stargaze.bundle.manifest import (
     convert_malformed,
     read_description,
 )
-from stargaze.bundle.prediction_intervals import Intervals, append_prediction
+from stargaze.bundle.prediction_intervals import MAX_LOG_STARS, Intervals, append_prediction
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
@@ -41,6 +43,10 @@ from stargaze.features.matrix import CATALOG, build_matrix
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
+MAX_KNOWN = 2_000_000
+MAX_KNOWN_BYTES = 1_000_000_000
+"""Largest table of known repositories, in rows and uncompressed; 50,000 rows have 20 MB."""
+FULL_NAME = re.compile(r"[!-~]{1,100}/[!-~]{1,200}")
 BATCH_ROWS = 2_000
 """Rows per batch when the features of the known repositories are computed: intermediate arrays stay below 30 MB."""
 
@@ -92,6 +98,7 @@ class Bundle:
         digest, meta, content = read_description(folder, "stars", STAR_FORMAT, STAR_HINT)
         bundle = cls(digest, meta, content)
         with convert_malformed(folder, STAR_HINT):
+            check_star_description(meta)
             unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
             check_file_names(bundle.file_names, content, folder, STAR_HINT)
             usable = bundle.is_complete()
@@ -182,9 +189,8 @@ class Bundle:
     def known(self) -> pd.DataFrame:
         """The repositories that the bundle contains, with every column of the schema."""
         try:  # without the cloud file systems that pandas would load (15 MB)
-            file = ParquetFile(io.BytesIO(self.content[KNOWN]))
-            return schema.conform(file.read(use_threads=False).to_pandas(use_threads=False))
-        except (*MALFORMED, OSError) as error:
+            return schema.conform(_read_known(self.content[KNOWN]))
+        except (*MALFORMED, OSError, MemoryError) as error:
             raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
         finally:  # no variable holds the Arrow table any more
             pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
@@ -203,8 +209,8 @@ class Bundle:
         return self.predict(self.inputs(repositories, policy).to_numpy(), policy)
 
     def predict(self, inputs: np.ndarray, policy: str) -> np.ndarray:
-        """Predict log1p(stars) [nat], at least 0, from the inputs of a policy's models; shape (n,)."""
-        predicted: np.ndarray = np.maximum(self.models[policy].predict(inputs), 0.0)
+        """Predict log1p(stars) [nat], from 0 to MAX_LOG_STARS, from the inputs of a policy's models; shape (n,)."""
+        predicted: np.ndarray = np.clip(self.models[policy].predict(inputs), 0.0, MAX_LOG_STARS)
         return predicted
 
     def spread(self, inputs: np.ndarray, predicted: np.ndarray, policy: str) -> np.ndarray:
@@ -318,3 +324,22 @@ def _are_weights(weights: list[Any]) -> bool:
     """Return whether these are positive numbers that sum to one; JSON may contain true, NaN and 1e999."""
     plain = all(type(weight) in (int, float) and 0.0 < weight <= 1.0 for weight in weights)
     return plain and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
+
+
+def _read_known(content: bytes) -> pd.DataFrame:
+    """Read the known repositories; raise ValueError if a name or a count is not one, or the table is too large."""
+    file = ParquetFile(io.BytesIO(content))
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    if file.metadata.num_rows > MAX_KNOWN or sum(group.total_byte_size for group in groups) > MAX_KNOWN_BYTES:
+        raise ValueError(f"more than {MAX_KNOWN:,} repositories or {MAX_KNOWN_BYTES:,} bytes")
+    table = file.read(use_threads=False)
+    table.validate(full=True)  # texts are UTF-8
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    names, stars = frame["full_name"].astype("object"), frame["stars"].to_numpy(dtype="float64", na_value=np.nan)
+    if not all(isinstance(name, str) and FULL_NAME.fullmatch(name) for name in names):
+        raise ValueError("a name is not owner/name")
+    if names.str.lower().duplicated().any():
+        raise ValueError("a name occurs twice")
+    if (stars < 0).any() or np.isinf(stars).any():
+        raise ValueError("a number of stars is not one")
+    return frame

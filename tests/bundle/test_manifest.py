@@ -191,3 +191,27 @@ def test_a_huge_manifest_is_refused_even_with_a_valid_start(folder: Path) -> Non
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadBundleError, match="is missing"):
         verify_files(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.decode().encode("utf-16"),
+        lambda text: text.replace(b'"format": 1', b'"format": 1, "format": 1'),
+        lambda text: text.replace(b'"format": 1', b'"format": true'),
+        lambda text: text.replace(b'"format": 1', b'"format": 1.0'),
+        lambda text: text.replace(b'"format": 1', b'"format": 1, "note": ""'),
+        lambda text: text.replace(b'"size": 7', b'"size": 7, "mode": 1'),
+        lambda text: text.replace(b" ", b""),
+        lambda text: text + b"\n",
+        lambda text: text.replace(b"model.txt", b"mod\\u0065l.txt"),
+    ],
+)
+def test_a_manifest_has_one_form_so_a_bundle_has_one_digest(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    text = (folder / MANIFEST).read_bytes()
+    assert change(text) != text
+    (folder / MANIFEST).write_bytes(change(text))
+
+    with pytest.raises(BadBundleError, match=MANIFEST):
+        read_verified(folder)

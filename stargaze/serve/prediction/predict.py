@@ -20,6 +20,8 @@ CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "categ
 RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *EDITABLE_FIELDS, *CATEGORIES)))
 """The fields of a repository that an answer repeats."""
 Record = Mapping[str, Any]
+MAX_CONTRIBUTION = 50.0
+"""Largest contribution in an answer [nat]: a factor of 5e21, and never infinity, which JSON cannot contain."""
 N_PERMUTATIONS = 8
 """Pairs of orders for each row; the estimate is unbiased for any number and always adds up exactly."""
 BATCH_SIZE = 16
@@ -145,8 +147,9 @@ def _to_explanation(
     added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, max_factors: int
 ) -> Explanation:
     """Return the strongest factors and the product of the others, which also lifts a prediction below 0 stars to 0."""
+    added = np.clip(added, -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
-    total = float(added.sum())
+    total = min(float(added.sum()), MAX_CONTRIBUTION)
     return Explanation(
         expected=round(float(np.expm1(max(total, 0.0))), 2),
         base=round(float(np.expm1(added[-1])), 4),
@@ -159,7 +162,14 @@ def _to_explanation(
             )
             for i in order[:max_factors].tolist()
         ),
-        other_factors=round(float(np.exp(added[order[max_factors:]].sum() + max(-total, 0.0))), 4),
+        other_factors=round(
+            float(
+                np.exp(
+                    np.clip(added[order[max_factors:]].sum() + max(-total, 0.0), -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
+                )
+            ),
+            4,
+        ),
     )
 
 

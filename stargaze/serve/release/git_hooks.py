@@ -1,6 +1,6 @@
 """The program of the release repository's git hooks, here and on every production node.
 
-Only ``verify``, a process of its own, imports pandas and the model libraries.
+It imports no model library: the process in the sandbox does (:data:`~stargaze.serve.release.repository.VERIFY_PROGRAM`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.install import install_newest
-from stargaze.serve.release.pre_receive import check_push, parse_updates
+from stargaze.serve.release.pre_receive import check_push, load_in_sandbox, parse_updates
 from stargaze.serve.release.repository import (
     HOOKS,
     POLICY_FILE,
@@ -94,12 +94,8 @@ def install(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    """Load the whole bundle and compare its prediction of the prototype row with the stored one."""
-    from stargaze.bundle.star_bundle import Bundle
-
-    bundle = Bundle.load(options.folder)
-    bundle.check_prototype()
-    len(bundle.known)  # reads the Parquet file: one that no worker can read is refused
+    """Use a bundle in the sandbox as the pre-receive hook does."""
+    load_in_sandbox(options.folder.resolve(), HookPolicy(options.folder, options.folder))
 
 
 _COMMANDS = {

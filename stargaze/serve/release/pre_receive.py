@@ -38,10 +38,15 @@ class RefUpdate:
 def parse_updates(text: str) -> list[RefUpdate]:
     """Parse what git writes to a hook's standard input."""
     updates = []
-    for line in text.splitlines():
-        old, new, ref = (None if _NO_COMMIT.fullmatch(word) else word for word in line.split(" ", 2))
-        updates.append(RefUpdate(old, new, str(ref)))
+    for line in filter(None, text.split("\n")):  # a ref may contain other line separators of Unicode
+        old, _, rest = line.partition(" ")
+        new, _, ref = rest.partition(" ")
+        updates.append(RefUpdate(_existing(old), _existing(new), ref))
     return updates
+
+
+def _existing(commit: str) -> str | None:
+    return None if _NO_COMMIT.fullmatch(commit) else commit
 
 
 def load_in_sandbox(folder: Path, policy: HookPolicy) -> None:

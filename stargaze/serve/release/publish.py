@@ -125,7 +125,7 @@ def plan_deploy(
     if not force_reason:
         check_not_rolled_back(repository.bare, history, bundle)
     if history and gate and not force_reason:
-        with _bundle_of_release(repository, history[0]) as champion:
+        with bundle_of_release(repository, history[0]) as champion:
             gate(bundle, champion)
     draft = draft_release(history, "deploy", bundle.name, _read_scores(bundle), author, now)
     files = {path.name: path for path in bundle.iterdir()}
@@ -212,7 +212,7 @@ def match_digest(prefix: str, digests: Iterable[str]) -> str | None:
 
 
 @contextlib.contextmanager
-def _bundle_of_release(repository: ReleaseRepository, release: Release) -> Iterator[Path]:
+def bundle_of_release(repository: ReleaseRepository, release: Release) -> Iterator[Path]:
     """Give the folder of a release's bundle: the installed one, else a temporary one extracted from git."""
     installed = repository.store.serving / "bundles" / release.digest
     if installed.is_dir():
@@ -259,13 +259,13 @@ def _read_scores(bundle: Path) -> Mapping[str, Any]:
     """Return the scores in the description of a verified bundle."""
     path = bundle / "bundle.json"
     try:
-        meta = json.loads(path.read_bytes())
+        meta = manifest.parse_json(path.read_bytes())
         manifest.check_kind(meta, "stars", bundle)  # otherwise the hook reports it, after a commit and a push
         return {
             policy: {name: score for name, score in scores.items() if is_score(score)}
             for policy, scores in meta.get("scores", {}).items()
         }
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, *manifest.MALFORMED) as error:
         raise manifest.BadBundleError(f"{path}: cannot be read: {error}", hint=TUNE_HINT) from error
 
 

@@ -28,6 +28,8 @@ QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
 """The folder in which git stores the objects of a push until the hook accepts it; a killed git does not remove it."""
 HOOKS = ("pre-receive", "post-receive")
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
+VERIFY_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.web.verify_bundle")
+"""Uses a bundle as page and worker will; a program of a higher layer, named and not imported."""
 PRINCIPAL = "stargaze"
 BUNDLE_FOLDER = "bundle"
 MAX_JSON = 64_000  # [byte]; far above three policies' scores or 64 checksums, far below what strains a parser
@@ -47,7 +49,7 @@ class HookPolicy:
     max_installed: int = 5  # bundles that stay installed, for a rollback without a copy
     load_timeout: float = 60.0  # [s] for loading the model; a real one takes about 3
     load_megabytes: int = 4096  # [MB] of address space for loading; the libraries alone reserve about 1800
-    verify_command: tuple[str, ...] = (*HOOK_PROGRAM, "verify")
+    verify_command: tuple[str, ...] = VERIFY_PROGRAM
 
     @classmethod
     def for_store(cls, store: Store, max_size: float) -> HookPolicy:

@@ -344,6 +344,17 @@ def test_a_model_that_does_not_load_is_refused(shared_store: ReleaseStore, model
     assert_refused(shared_store, reason, lambda: shared_store.push(commit))
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\u00a0", "ü", "%0a"])
+def test_a_ref_with_an_unusual_character_is_refused_in_one_line(shared_store: ReleaseStore, character: str) -> None:
+    commit = shared_store.commit(shared_store.release_files(shared_store.add_bundle("good")))
+
+    assert_refused(
+        shared_store,
+        "releases are pushed to refs/heads/main only, not to refs/heads/x",
+        lambda: shared_store.push(commit, f"refs/heads/x{character}y"),
+    )
+
+
 def test_a_model_whose_loading_hangs_is_refused(release_store: ReleaseStore) -> None:
     release_store.deploy("good")
     release_store.set_policy(load_timeout=0.3)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from stargaze.serve.release.publish import (
     open_release_repository,
     publish_release,
 )
-from stargaze.serve.release.record import rolled_back
+from stargaze.serve.release.record import encode_release, parse_release, rolled_back
 from stargaze.serve.release.rollback import begin_rollback, plan_rollback, rollback_release
 
 if TYPE_CHECKING:
@@ -308,3 +309,21 @@ def test_a_release_that_deploy_restored_by_itself_holds_nothing(release_store: R
     assert list_releases(release_store.store)[0].force_reason == "does not serve"
     assert rolled_back(list_releases(release_store.store)) == {}
     assert release_store.deploy("good 2").digest == second.digest
+
+
+def test_a_release_that_does_not_load_is_skipped(release_store: ReleaseStore) -> None:
+    """Of several releases in one push only the newest is loaded, so an earlier one of them may be invalid."""
+    first = release_store.deploy("good 1")
+    middle = release_store.commit(release_store.release_files(release_store.add_bundle("garbage")))
+    files = release_store.release_files(release_store.add_bundle("good 3"))
+    files["release.json"] = encode_release(replace(parse_release("", files["release.json"]), previous=middle))
+    assert release_store.push(release_store.commit(files, parent=middle)) == []
+    lines: list[str] = []
+
+    rollback = roll_back(release_store, notify=lines.append)
+
+    assert rollback.digest == first.digest == installed_digest(release_store.store)
+    assert len(lines) == 1
+    assert "is skipped: the bundle does not load: the model predicts 3.0" in lines[0]
+    with pytest.raises(MissingInputError, match="there is no earlier release"):
+        roll_back(release_store)

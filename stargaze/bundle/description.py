@@ -1,0 +1,197 @@
+"""The schema of ``bundle.json``: all fields that serving reads, their types and ranges, and what they must have in common."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stargaze.bundle.schema_checks import (
+    Check,
+    array,
+    choice,
+    date,
+    distinct,
+    integer,
+    mapping,
+    nullable,
+    number,
+    plain,
+    record,
+    text,
+)
+from stargaze.config import POLICIES
+from stargaze.config.loading import parse_section
+from stargaze.errors import ConfigError
+
+LOG = number(0, 700)
+"""A logarithm of counts, or an error of one [nat]: its exponential is a finite number."""
+SHARE = number(0, 1)
+POLICY = choice(*POLICIES)
+FILE = {"file": text, "format": text}
+NAMES = distinct(text, 1)
+
+
+def split(value: Any, place: str) -> None:
+    """Accept the section ``features`` of a config: all of it that affects the split."""
+    record(dict.fromkeys(("seed", "test_size", "validation_size", "folds", "split_by"), plain))(value, place)
+    try:
+        parse_section("features", value, source=place)
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+def by_policy(item: Check, low: int = 1) -> Check:
+    """Return a check of an object with one entry for each policy."""
+    return mapping(item, POLICY, low)
+
+
+INTERVALS = record(
+    {
+        "coverage": number(0.01, 0.999),
+        "count_classes": array(number(0), 1),
+        "prediction_classes": array(number(0), 1),
+        "radius": array(array(number(-1e3, 1e3), 1), 1),
+    }
+)
+SCORES = record(
+    {"rmsle": nullable(LOG)},
+    {
+        **{name: nullable(number()) for name in ("r2", "rho", "mdape")},
+        "coverage": nullable(SHARE),
+        "coverage_by_decade": array(
+            record({"decade": text, "n": integer()}, {"coverage": nullable(SHARE), "width": nullable(LOG)})
+        ),
+    },
+)
+ORIGIN = {"created_at": date, "version": text}
+STARS = record(
+    {
+        **ORIGIN,
+        "estimate_policy": POLICY,
+        "explanation_policy": POLICY,
+        "family": text,
+        "coverage": number(0.01, 0.999),
+        "intervals": INTERVALS,
+        "features": by_policy(NAMES),
+        "vocabularies": mapping(distinct(text, 0, 100_000)),
+        "scores": by_policy(SCORES),
+        "split": split,
+        "star_quantiles": array(number(0), 2, 100_000),
+        "background": by_policy(array(nullable(number(-1e30, 1e30)))),
+        "data": record(
+            {"rows": integer(1), "training_rows": integer(1), "fingerprint": text, "latest": date},
+            {"feature_set": text},
+        ),
+        "prototype": record({"record": mapping(plain), "predicted": by_policy(array(number(), 1))}),
+        "models": by_policy(array(record({**FILE, "weight": SHARE}), 1, 20)),
+        "spreads": by_policy(record(FILE)),
+    },
+    {
+        "versions": mapping(text),
+        "parameters": mapping(plain),
+        "ensemble": by_policy(array(record({"family": text, "parameters": mapping(plain)})), 0),
+        "trials": nullable(integer()),
+        "requested_trials": nullable(integer()),
+        "seed": integer(),
+        "answer_policies": array(
+            record(
+                {
+                    "policy": POLICY,
+                    "required": distinct(text),
+                    "typical": mapping(number(-1e30, 1e30)),
+                    "intervals": INTERVALS,
+                }
+            ),
+            1,
+            len(POLICIES),
+        ),
+    },
+)
+GROWTH = record(
+    {
+        **ORIGIN,
+        "history_weeks": integer(1, 1000),
+        "coverage": number(0.01, 0.999),
+        "languages": distinct(text, 0, 10_000),
+        "features": NAMES,
+        "horizons": array(
+            record(
+                {"days": integer(1, 3650), "model": text, "difficulty": text, "offsets": array(number(-1e6, 1e6), 2, 2)}
+            ),
+            1,
+            20,
+        ),
+        "prototype": record(
+            {"history": array(mapping(plain), 1, 10_000), "growth": array(array(number(), 3, 3), 1, 20)}
+        ),
+        "scores": array(mapping(plain), 0, 10_000),
+        "data": record({"rows": integer(1), "repositories": integer(1), "fingerprint": text, "latest": date}),
+    }
+)
+
+
+def check_star_description(meta: Mapping[str, Any]) -> None:
+    """Raise ValueError with the place of the first value that is not valid."""
+    STARS(meta, "")
+    policies, models = set(meta["models"]), meta["models"]
+    answers = [item["policy"] for item in meta.get("answer_policies", ())] or [meta["estimate_policy"]]
+    explained = {_narrower(meta["explanation_policy"], policy) for policy in (*answers, meta["estimate_policy"])}
+    _require(answers[0] == meta["estimate_policy"], "the first of answer_policies is not the estimate_policy")
+    _require(len(set(answers)) == len(answers), "answer_policies contains a policy twice")
+    _require(
+        meta["scores"].get(meta["estimate_policy"], {}).get("rmsle") is not None, "scores has no rmsle of the estimate"
+    )
+    _require(meta["data"]["training_rows"] <= meta["data"]["rows"], "data.training_rows is larger than data.rows")
+    _require(_rises(meta["star_quantiles"]), "star_quantiles does not rise")
+    coverages = {item["coverage"] for item in (meta, meta["intervals"], *_intervals(meta))}
+    _require(len(coverages) == 1, "the intervals have different coverages")
+    for name, needed in (
+        ("features", policies),
+        ("background", policies),
+        ("models", explained | set(answers)),
+        ("spreads", set(answers)),
+    ):
+        _require(needed <= set(meta[name]), f"{name} lacks {', '.join(sorted(needed - set(meta[name])))}")
+    for policy in sorted(policies):
+        names, outputs = meta["features"][policy], len(models[policy]) + (policy in meta["spreads"])
+        _require(
+            len(meta["background"][policy]) == len(names), f"background.{policy} has another length than the features"
+        )
+        _require(
+            len(meta["prototype"]["predicted"].get(policy, ())) == outputs,
+            f"prototype.predicted.{policy} has another length than the models",
+        )
+    for item in meta.get("answer_policies", ()):
+        names = meta["features"][item["policy"]]
+        _require(
+            {*item["required"], *item["typical"]} <= set(names),
+            f"answer_policies.{item['policy']} names other features",
+        )
+
+
+def check_growth_description(meta: Mapping[str, Any]) -> None:
+    """Raise ValueError with the place of the first value that is not valid."""
+    GROWTH(meta, "")
+    days = [item["days"] for item in meta["horizons"]]
+    _require(len(set(days)) == len(days), "horizons contains a number of days twice")
+    _require(len(meta["prototype"]["growth"]) == len(days), "prototype.growth has another length than the horizons")
+    for item in meta["horizons"]:
+        _require(item["offsets"][0] <= item["offsets"][1], f"the offsets of {item['days']} days do not rise")
+
+
+def _narrower(policy: str, other: str) -> str:
+    return POLICIES[min(POLICIES.index(policy), POLICIES.index(other))]
+
+
+def _intervals(meta: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return (item["intervals"] for item in meta.get("answer_policies", ()))
+
+
+def _rises(values: list[float]) -> bool:
+    return all(low <= high for low, high in itertools.pairwise(values))
+
+
+def _require(valid: object, message: str) -> None:
+    if not valid:
+        raise ValueError(message)

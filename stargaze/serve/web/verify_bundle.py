@@ -1,0 +1,136 @@
+"""Use a bundle as worker and page will, before it is installed: ``python -m stargaze.serve.web.verify_bundle FOLDER``.
+
+The hooks run it in the sandbox: a fault here refuses the release, where in production it would fail every request.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stargaze.bundle.manifest import BadBundleError
+from stargaze.bundle.serialization import LeafModel, Model
+from stargaze.bundle.skops_model import SkopsModel
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.errors import StargazeError
+from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.prediction.answer import FAULTS, answer_requests
+from stargaze.serve.prediction.batch import PredictionContext
+from stargaze.serve.prediction.predict import contributions
+from stargaze.serve.prediction_request import PredictionRequest
+from stargaze.serve.web.bundle_view import load_bundle_view, model_card
+from stargaze.serve.web.prediction_view import prediction_views
+
+MAX_ROWS = 300
+"""Known repositories that are predicted."""
+MAX_EXPLAINED = 30
+"""Known repositories whose contributions are computed; for some models one takes a tenth of a second."""
+MAX_NAMES = 5
+"""Known repositories that are requested by name."""
+HINT = "stargaze tune writes a new bundle; production was not changed"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Verify one folder and return the exit code; an error is printed to stderr as one line."""
+    try:
+        verify_bundle(Path(arguments[0]))
+    except StargazeError as error:
+        sys.stderr.write(f"{error.message} ({error.hint})\n")
+        return 1
+    return 0
+
+
+def verify_bundle(folder: Path) -> None:
+    """Raise BadBundleError if the bundle cannot predict, explain, answer a request or fill the model card."""
+    bundle = Bundle.load(folder)
+    bundle.check_prototype()
+    checks: dict[str, Callable[[], None]] = {
+        "models": lambda: _check_models(bundle),
+        "answers": lambda: _check_answers(bundle),
+        "model card": lambda: _check_model_card(folder),
+    }
+    for part, check in checks.items():
+        try:
+            check()
+        except BadBundleError:
+            raise
+        except FAULTS as error:
+            raise BadBundleError(f"the bundle's {part} failed: {error!r}"[:300], hint=HINT) from error
+
+
+def _check_models(bundle: Bundle) -> None:
+    """Compute predictions, intervals, contributions and leaf indices of known repositories, and of one without values."""
+    features = bundle.known_features[_spaced(len(bundle.known), MAX_ROWS)]
+    features = np.vstack([features, np.full((1, len(bundle.columns)), np.nan, dtype="float32")])
+    for policy, ensemble in bundle.models.items():
+        inputs = bundle.select_inputs(features, policy)
+        for model in ensemble.models:
+            _check_model(model, inputs, f"a model of policy {policy}")
+        explained = inputs[_spaced(len(inputs), _count_explained(ensemble.models))]
+        _require_numbers(
+            contributions(bundle, explained, policy), (len(explained), inputs.shape[1] + 1), "contributions"
+        )
+    for answer_policy in bundle.answer_policies:
+        inputs = bundle.select_inputs(features, answer_policy.policy)
+        predicted = bundle.predict(inputs, answer_policy.policy)
+        spread = bundle.spread(inputs, predicted, answer_policy.policy)
+        _require_numbers(spread, (len(inputs),), f"the error model of policy {answer_policy.policy}")
+        bounds = bundle.predict_with_interval(features, answer_policy)
+        _require_numbers(np.stack(bounds), (3, len(inputs)), f"the intervals of policy {answer_policy.policy}")
+
+
+def _count_explained(models: Sequence[Model]) -> int:
+    """Return the number of rows to explain: few if contributions are sampled, with hundreds of predictions each."""
+    return 2 if any(isinstance(model, SkopsModel) for model in models) else MAX_EXPLAINED
+
+
+def _check_model(model: Model, inputs: np.ndarray, name: str) -> None:
+    _require_numbers(np.asarray(model.predict(inputs)), (len(inputs),), name)
+    if isinstance(model, LeafModel) and len(model.leaf_indices(inputs)) != len(inputs):
+        raise BadBundleError(f"{name} has no leaf for some rows", hint=HINT)
+
+
+def _require_numbers(values: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+    if values.shape != shape or values.dtype.kind not in "fi" or not np.isfinite(values).all():
+        raise BadBundleError(f"{name} returns something else than finite numbers", hint=HINT)
+
+
+def _check_answers(bundle: Bundle) -> None:
+    """Answer requests for known repositories and for entered figures, and prepare the page that shows them."""
+    context = PredictionContext(bundle, BundledRepositories(bundle))
+    context.prepare()
+    names = [str(bundle.known["full_name"].iloc[row]) for row in _spaced(len(bundle.known), MAX_NAMES)]
+    requests = [PredictionRequest(repositories=(name,)) for name in names]
+    requests.append(PredictionRequest(figures=({"full_name": "owner/name", "language": "Python", "forks": 10},)))
+    for answer in answer_requests(context, requests, datetime.now(UTC)):
+        predictions: Any = answer.get("predictions")
+        if predictions is None:
+            raise BadBundleError(f"a request fails: {answer['message']}", hint=HINT)
+        json.dumps(answer, allow_nan=False).encode()
+        prediction_views(predictions)
+
+
+def _check_model_card(folder: Path) -> None:
+    view = load_bundle_view(folder)
+    shown = [model_card(view), view.typical_error, sorted(view.fields), view.data_date, view.examples]
+    json.dumps(shown, allow_nan=False).encode()
+
+
+def _spaced(n: int, most: int) -> list[int]:
+    """Return at most so many rows of n, the first and the last among them.
+
+    >>> _spaced(10, 3), _spaced(2, 3)
+    ([0, 4, 9], [0, 1])
+    """
+    rows: list[int] = np.linspace(0, n - 1, min(n, most)).astype("int64").tolist()
+    return rows
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
