@@ -23,6 +23,8 @@ from typing import Any
 
 TIMEOUT = 90.0
 """A job without a result by then counts as lost [s]."""
+MAX_ANSWER = 1_000_000
+"""Largest answer that is read [byte]."""
 MAX_CONCURRENT = 200
 SEND_INTERVAL = 0.02
 """[s]"""
@@ -103,7 +105,7 @@ class LoadGenerator:
             try:
                 connection.request(method, path, body, dict(headers))
                 response = connection.getresponse()
-                content = json.loads(response.read() or b"null")
+                content = json.loads(response.read(MAX_ANSWER) or b"null")
                 if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return response.status, content
                 refusals.append(content)

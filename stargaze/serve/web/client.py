@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from stargaze.errors import BadDataError, ExternalError
+from stargaze.system.http import LimitedSession, ResponseLimitError, ResponseLimits
 
 POLL_INTERVAL = 0.05
 """Seconds."""
@@ -20,7 +21,7 @@ def request_predictions(url: str, names: list[str], *, timeout: float = 60.0) ->
     """
     limit = time.monotonic() + timeout
     try:
-        with requests.Session() as session:
+        with LimitedSession(ResponseLimits(seconds=timeout)) as session:
             session.trust_env = False  # a proxy of the environment does not know this machine's own server
             job = _parse(session.post(f"{url}/api/v1/predictions", json={"repositories": names}, timeout=10))
             while job["state"] in ("queued", "running"):
@@ -28,7 +29,7 @@ def request_predictions(url: str, names: list[str], *, timeout: float = 60.0) ->
                     raise ExternalError(f"{url}: no result within {timeout:g} s", hint="stargaze status")
                 time.sleep(POLL_INTERVAL)
                 job = _parse(session.get(f"{url}/api/v1/predictions/{job['id']}", timeout=10))
-    except requests.RequestException as error:
+    except (requests.RequestException, ResponseLimitError) as error:
         raise ExternalError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
     if job["state"] == "failed":
         raise BadDataError(job["error"]["message"], hint=job["error"]["hint"])

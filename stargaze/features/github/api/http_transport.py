@@ -1,4 +1,4 @@
-"""HTTP transport of the GitHub API, and the interfaces that tests replace; the only module that imports requests."""
+"""HTTP transport of the GitHub API, and the interfaces that tests replace; with limits for every response."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
 from stargaze import __version__
-from stargaze.errors import ConfigError, CredentialsError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError
+from stargaze.system.http import LimitedSession, ResponseLimitError, ResponseLimits, ResponseTooLargeError
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -107,23 +107,29 @@ class HttpTransport:
         *,
         timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
         reconnect: Retry = RECONNECT,
+        limits: ResponseLimits | None = None,
     ) -> None:
         self._base = _check_url(url, token)
         self._clock = clock
-        self._session = requests.Session()
+        self._session = LimitedSession(limits or ResponseLimits(), max_retries=reconnect)
         self._timeout = timeout
-        self._session.mount("https://", HTTPAdapter(max_retries=reconnect))
-        self._session.mount("http://", HTTPAdapter(max_retries=reconnect))
         self._session.auth = _TokenAuth(token)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
     def send(self, request: Request) -> Response:
-        """Send a request to the server of the base URL, and to no other."""
+        """Send a request to the server of the base URL, and to no other.
+
+        ExternalError if the response is too large: another try would cost the same again.
+        """
         prepared = self._prepare(request)
         settings = self._session.merge_environment_settings(prepared.url, {}, None, None, None)
         start = self._clock.time()
         try:
             response = self._session.send(prepared, timeout=self._timeout, allow_redirects=False, **settings)
+        except ResponseTooLargeError as error:
+            raise ExternalError(f"{self._base} sends {error}", hint="check github.api_url, and the proxy") from error
+        except ResponseLimitError as error:
+            raise NoResponseError(str(error)) from error
         except requests.RequestException as error:
             raise NoResponseError(_describe_failure(error, self._timeout[1])) from error
         duration = self._clock.time() - start
