@@ -28,6 +28,9 @@ SESSION_KEY_VARIABLE = "STARGAZE_SESSION_KEY_FILE"
 """Variable that names the file of the key that signs cookies and derives job ids, if several machines share one."""
 MAX_BODY = 64 * 1024
 """Largest body of a request [bytes]; the values of five repositories need about 3 kB."""
+WORKER_CLASS = "stargaze.serve.web.gunicorn_worker.BufferingWorker"
+MAX_CONNECTIONS = 8_000
+"""Connections of one web process; each costs a file descriptor and a few kB."""
 RETRY_AFTER = 5
 """Value of the Retry-After header if no request can be accepted [s]."""
 LOW_MEMORY_VARIABLES = {
@@ -81,9 +84,15 @@ def read_sources(environ: Mapping[str, str]) -> Sources:
 
 def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[str]:
     """Return module and options of the web server; ``grace`` [s] is the timeout of open requests at shutdown."""
-    argv = ["gunicorn", f"--bind={bind}", "--worker-class=gthread"]
+    argv = ["gunicorn", f"--bind={bind}", f"--worker-class={WORKER_CLASS}", f"--worker-connections={MAX_CONNECTIONS}"]
     argv += [f"--workers={section.web_processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
-    return [*argv, "--no-control-socket", "--limit-request-line=2048", "stargaze.serve.web.app:create()"]
+    return [
+        *argv,
+        "--no-sendfile",
+        "--no-control-socket",
+        "--limit-request-line=2048",
+        "stargaze.serve.web.app:create()",
+    ]
 
 
 def broker_url(section: ServeSection, environ: Mapping[str, str]) -> str:

@@ -1,0 +1,217 @@
+"""200 connections of slow clients do not delay anybody else, and end at their deadlines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from stargaze.config import ServeSection
+from stargaze.serve.runtime.settings import MAX_BODY, to_environment, web_server_command
+from stargaze.serve.supervisor.child_process import ChildProcess, start_child
+from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
+from stargaze.serve.web.gunicorn_worker import CLOSE_TIMEOUT, REQUEST_TIMEOUT
+from stargaze.store import Store
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+CONNECTIONS = 200
+HOST = "Host: 127.0.0.1\r\n"
+LIMIT = 2.0
+"""A normal request is answered in this time while slow clients are connected; a busy machine gets more [s]."""
+SLOW = LIMIT * (3 if os.environ.get("CI") or (os.getloadavg()[0] > 2) else 1)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, int, ChildProcess]]:
+    """The web server with the command and settings of ``stargaze serve``: URL, port and process."""
+    store = Store(tmp_path_factory.mktemp("page"))
+    store.serving.mkdir()
+    store.current.symlink_to(bundle_folder)
+    prepare_store(store)
+    section = ServeSection(rate_limit=0, github_lookup=False)
+    with contextlib.closing(listen("127.0.0.1", 0)) as listener:
+        command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
+        url, port = url_of(listener), listener.getsockname()[1]
+        fds = (listener.fileno(),)
+        child = start_child(
+            "web", command, to_environment(section, store), store.root / "log", store.root, pass_fds=fds
+        )
+    wait_for(lambda: _is_ok(url))
+    yield url, port, child
+    child.terminate()
+    child.wait_or_kill()
+
+
+def _is_ok(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{url}/healthz", timeout=30).ok
+    return False
+
+
+class SlowClients:
+    """Connections that send ``start`` and then a byte of ``rest`` four times per second, or read nothing."""
+
+    def __init__(self, port: int, start: bytes, rest: bytes, count: int = CONNECTIONS) -> None:
+        self._rest = rest
+        self._sockets = []
+        for _ in range(count):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", port))
+            client.sendall(start)
+            self._sockets.append(client)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._trickle)
+        self._thread.start()
+
+    def _trickle(self) -> None:
+        position = 0
+        while not self._stopped.wait(0.25):
+            for client in self._sockets if self._rest else ():
+                with contextlib.suppress(OSError):
+                    client.send(self._rest[position % len(self._rest) :][:1])
+            position += 1
+
+    def open_count(self) -> int:
+        """Return how many connections the server has not closed."""
+        return sum(self._is_open(client) for client in self._sockets)
+
+    @staticmethod
+    def _is_open(client: socket.socket) -> bool:
+        client.setblocking(False)
+        try:
+            while client.recv(65_536):
+                pass
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        for client in self._sockets:
+            client.close()
+
+
+HEAD = f"GET / HTTP/1.1\r\n{HOST}"
+BODY = f"POST /api/v1/predictions HTTP/1.1\r\n{HOST}Content-Type: application/json\r\n"
+KINDS = {
+    "nothing": ("", ""),
+    "header": (HEAD, "X: y\r\n"),
+    "body": (f"{BODY}Content-Length: 60000\r\n\r\n", "x"),
+    "chunks": (f"{BODY}Transfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+    "expects": (f"{BODY}Expect: 100-continue\r\nContent-Length: 60000\r\n\r\n", "x"),
+    "idle": (f"{HEAD}\r\n", ""),
+    "reader": (f"{HEAD}\r\n" * 20, ""),
+    "never closes": (f"{HEAD}Connection: close\r\n\r\n", ""),
+    "too large": (f"{BODY}Content-Length: 99999999\r\n\r\n", "x"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_are_answered_at_once_while_slow_clients_are_connected(
+    page: tuple[str, int, ChildProcess], kind: str
+) -> None:
+    url, port, child = page
+    start, rest = KINDS[kind]
+    clients = SlowClients(port, start.encode(), rest.encode())
+    try:
+        durations = []
+        for _ in range(10):
+            begin = time.monotonic()
+            assert requests.get(f"{url}/healthz", timeout=30).ok
+            durations.append(time.monotonic() - begin)
+            time.sleep(0.1)
+        begin = time.monotonic()
+        assert requests.get(f"{url}/", timeout=30).ok
+        durations.append(time.monotonic() - begin)
+        assert sorted(durations)[-2] < SLOW, durations
+        if kind in ("header", "body", "nothing"):
+            wait_for(lambda: clients.open_count() == 0, REQUEST_TIMEOUT + 20)
+    finally:
+        clients.close()
+    assert not child.has_ended()
+
+
+def _exchange(port: int, data: bytes, pause: float = 0.0) -> bytes:
+    """Send data, in two parts if there is a pause, and return everything until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(data[: len(data) // 2])
+        time.sleep(pause)
+        client.sendall(data[len(data) // 2 :])
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(65_536):
+                received += part
+        return received
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_pipelined_requests_are_answered_in_order(page: tuple[str, int, ChildProcess], pause: float) -> None:
+    _, port, _ = page
+    requests_sent = f"GET /healthz HTTP/1.1\r\n{HOST}\r\nGET /gone HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"
+
+    answer = _exchange(port, requests_sent.encode(), pause)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"404"]
+
+
+def test_a_chunked_body_is_read(page: tuple[str, int, ChildProcess]) -> None:
+    url, _, _ = page
+
+    response = requests.post(
+        f"{url}/api/v1/predictions", data=iter([b"{", b"}"]), headers={"Content-Type": "application/json"}, timeout=30
+    )
+
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (f"{BODY}Content-Length: {MAX_BODY + 1}\r\n\r\n" + "x" * (MAX_BODY + 1), b"413"),
+        (f"{BODY}Content-Length: 10000000\r\n\r\n", b"413"),
+        (f"GET /{'x' * 3000} HTTP/1.1\r\n{HOST}\r\n", b"414"),
+        (f"{HEAD}Content-Length: x\r\n\r\n", b"400"),
+        ("nonsense\r\n\r\n", b"400"),
+    ],
+    ids=["body too large", "length too large", "long line", "bad length", "nonsense"],
+)
+def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess], data: str, status: bytes) -> None:
+    _, port, _ = page
+    begin = time.monotonic()
+
+    answer = _exchange(port, data.encode())
+
+    assert answer.split(b" ", 2)[1] == status, answer[:200]
+    assert time.monotonic() - begin < REQUEST_TIMEOUT + CLOSE_TIMEOUT
+
+
+def test_a_slow_reader_gets_the_whole_response(page: tuple[str, int, ChildProcess]) -> None:
+    url, port, _ = page
+    whole = requests.get(f"{url}/openapi.json", timeout=30)
+    path = "/openapi.json" if whole.ok else "/api/v1/openapi.json"
+    expected = len(requests.get(f"{url}{path}", timeout=30, headers={"Accept-Encoding": "identity"}).content)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", port))
+        client.sendall(f"GET {path} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
+        received = b""
+        while part := client.recv(1500):
+            received += part
+            if len(received) < 30_000:
+                time.sleep(0.01)
+
+    assert len(received.partition(b"\r\n\r\n")[2]) == expected
