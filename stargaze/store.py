@@ -63,6 +63,8 @@ class Store:
     settings = Artifact("settings", "Keys, inputs and checksums of each stage, one JSON file per stage.")
     queue = Artifact("queue", "Messages between page and workers (kombu's filesystem transport).")
     results = Artifact("results.sqlite", "Results of the workers (SQLite).")
+    github_lookups = Artifact("github_lookups.sqlite", "Replies of GitHub to the page (SQLite).")
+    logs = Artifact("logs", "Logs of the page and of the post-commit hook.")
     predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).", irreplaceable=True)
 
     def history(self, configured: str) -> Path:

@@ -20,12 +20,15 @@ from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport,
 from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
-from stargaze.serve.runtime.sqlite import open_transaction
+from stargaze.system.http import ResponseLimits
+from stargaze.system.sqlite import open_transaction
 
 CACHE_TTL = 600.0
 """Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
 TIMEOUT, TIME_LIMIT = (1.5, 3.0), 2.5
 """Timeouts of connecting and reading, and when no further request is sent [s]: about five in all."""
+MAX_REPLY = 4 * 1024 * 1024
+"""Largest response: those about a few repositories have less than 100 kB [byte]."""
 BACKOFF = 60.0
 """No request is sent for this long after a fault, because every visitor would wait for the next one [s]."""
 MAX_CACHED = 2_000
@@ -85,7 +88,9 @@ def connect_github(
 ) -> GithubRepositories:
     """Return the client of a GitHub server."""
     clock, token = clock or NoWaitClock(), token.strip()
-    transport = HttpTransport(url, token, clock, timeout=TIMEOUT, reconnect=NO_RETRY)
+    transport = HttpTransport(
+        url, token, clock, timeout=TIMEOUT, reconnect=NO_RETRY, limits=ResponseLimits(MAX_REPLY, sum(TIMEOUT))
+    )
     return GithubRepositories(transport, clock, with_token=bool(token), cache=cache)
 
 

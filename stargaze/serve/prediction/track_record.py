@@ -12,7 +12,7 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import Answer
-from stargaze.serve.runtime.sqlite import open_transaction
+from stargaze.system.sqlite import open_transaction
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS track_record (

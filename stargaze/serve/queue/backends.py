@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import ChannelError, KombuError
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config import ServeSection
@@ -64,7 +62,7 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
     """Return Celery's settings of the result store."""
     url = results_url(section, environ)
     if not url:
-        return {"result_backend": f"db+sqlite:///{store.results}", "database_engine_callback": _configure_sqlite}
+        return {"result_backend": f"stargaze.serve.queue.sqlite_backend:SqliteBackend+sqlite:///{store.results}"}
     return {
         "result_backend": url,
         "redis_socket_timeout": TIMEOUT,
@@ -122,13 +120,3 @@ def _prediction_queue() -> Queue:
     }
     exchange = Exchange(QUEUE_NAME, type="direct", durable=True)
     return Queue(QUEUE_NAME, exchange, QUEUE_NAME, durable=True, queue_arguments=arguments)
-
-
-def _configure_sqlite(engine: Engine) -> None:
-    """Let several processes read while one writes, and a writer wait for another."""
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA busy_timeout = 3000")  # [ms]
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")

@@ -166,7 +166,7 @@ def create_lookup_factory(
 
 def open_github(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GithubRepositories:
     """Return the client of GitHub at this URL, which responds within seconds or fails."""
-    cache = GithubCache(store.root / "github_lookups.sqlite", f"{url} {'with' if token else 'without'} a token")
+    cache = GithubCache(store.github_lookups, f"{url} {'with' if token else 'without'} a token")
     return connect_github(url, token, NoWaitClock(clock), cache)
 
 

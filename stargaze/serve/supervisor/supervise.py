@@ -36,8 +36,9 @@ from stargaze.serve.runtime.settings import (
 from stargaze.serve.runtime.status_files import prepare_queue_folder
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.store import Store
-from stargaze.system.files import convert_disk_errors
+from stargaze.system.files import convert_disk_errors, private_folder
 from stargaze.system.progress import Notify
+from stargaze.system.sqlite import move_damaged
 
 START_TIMEOUT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that ends earlier is noticed at once [s]."""
@@ -104,19 +105,22 @@ def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterat
 
 
 def prepare_store(store: Store) -> Path:
-    """Create folders and session key of both processes; return the file that the worker creates when it is ready."""
+    """Create folders and session key, move damaged databases aside; return the file that the worker creates when it is ready."""
     ready = ready_file(store, os.getpid())
     with convert_disk_errors(store.root):
         prepare_queue_folder(store)
-        log_folder(store).mkdir(exist_ok=True)
+        private_folder(log_folder(store))
         ready.unlink(missing_ok=True)
+    for database in (store.results, store.predictions, store.github_lookups):
+        if database.exists():
+            move_damaged(database)
     session_key(store)
     return ready
 
 
 def log_folder(store: Store) -> Path:
     """Return the folder of both processes' logs."""
-    return store.root / "logs"
+    return store.logs
 
 
 def _start_worker(store: Store, environment: dict[str, str]) -> ChildProcess:

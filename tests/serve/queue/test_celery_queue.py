@@ -7,7 +7,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,8 @@ from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.waiting import wait_for
+
+SmallDisk = Callable[[int], AbstractContextManager[None]]
 
 pytestmark = pytest.mark.real
 
@@ -236,11 +239,12 @@ def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
         assert results.execute("SELECT count(*) FROM celery_taskmeta").fetchone() == (0,)
 
 
-def test_an_unwritable_result_store_is_an_immediate_error(idle_queue: CeleryPredictionQueue, store: Store) -> None:
-    store.results.mkdir()
+def test_an_unwritable_result_store_is_an_immediate_error(
+    idle_queue: CeleryPredictionQueue, store: Store, small_disk: SmallDisk
+) -> None:
     started = time.monotonic()
 
-    with pytest.raises(ExternalError, match="the result store cannot be reached"):
+    with small_disk(0), pytest.raises(ExternalError, match="the result store cannot be reached"):
         idle_queue.submit(PredictionRequest(("a/b",)))
 
     assert time.monotonic() - started < 5
@@ -253,14 +257,12 @@ def test_a_writable_queue_is_ready(idle_queue: CeleryPredictionQueue) -> None:
 
 @pytest.mark.parametrize("closed", ["queue", "results"])
 def test_an_unwritable_queue_or_result_store_is_not_ready(
-    idle_queue: CeleryPredictionQueue, store: Store, closed: str
+    idle_queue: CeleryPredictionQueue, store: Store, closed: str, small_disk: SmallDisk
 ) -> None:
     if closed == "queue":
         message_folder(store).rename(store.queue / "moved")
-    else:
-        store.results.mkdir()
 
-    with pytest.raises(ExternalError):
+    with small_disk(0 if closed == "results" else 10**9), pytest.raises(ExternalError):
         idle_queue.check()
 
 

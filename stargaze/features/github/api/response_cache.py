@@ -21,7 +21,7 @@ from typing import Any
 from stargaze.errors import ExternalError
 from stargaze.features.github.api.client import Client, Reply
 from stargaze.features.github.api.crawl_run import SEARCH_PREFIX, CrawlRun
-from stargaze.system.files import convert_disk_errors
+from stargaze.system.sqlite import connect_database, is_damage, move_damaged
 
 SCHEMA_VERSION = 3
 """Version of the tables; raise it with every incompatible change."""
@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS runs (
 """
 CHUNK = 500
 """Repositories per SELECT; SQLite accepts at least 999 values."""
+TIMEOUT = 5.0
+"""How long to wait for another process [s]."""
 PLAN_MAX_AGE = timedelta(hours=1)
 """A run that starts within this time uses the counts fetched by a plan."""
 ABANDONED_AFTER = timedelta(days=7)
@@ -196,11 +198,22 @@ class ResponseCache:
 def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
     """Open or create the cache of the API at the URL ``server``.
 
-    Raise ExternalError if the cache has another schema version, is corrupt, or the disk fails.
+    A damaged one is moved aside. Raise ExternalError if the cache has another schema version or the disk fails.
     """
-    with convert_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with _convert_database_errors(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    if path.is_file():
+        with contextlib.suppress(sqlite3.Error):  # damaged: it is created again
+            _check_version(path)
+    with (
+        _convert_database_errors(path),
+        contextlib.closing(connect_database(path, TIMEOUT, synchronous="FULL", isolation_level=None)) as connection,
+    ):
+        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        yield ResponseCache(connection, path, server)
+
+
+def _check_version(path: Path) -> None:
+    """Refuse a database of another version or program, which is not changed."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise ExternalError(f"{path} is a database of another program", hint=f"move it away (mv {path} {path}.old)")
@@ -210,10 +223,6 @@ def open_response_cache(path: Path, server: str) -> Iterator[ResponseCache]:
                 f"{'a newer' if version > SCHEMA_VERSION else 'an older'} stargaze; this one reads {SCHEMA_VERSION}",
                 hint=f"use that version, or move the file away (mv {path} {path}.old) to fetch everything again",
             )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        yield ResponseCache(connection, path, server)
 
 
 @dataclass(frozen=True)
@@ -264,6 +273,12 @@ def _convert_database_errors(path: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise ExternalError(f"{path}: {text}", hint="set store.path to a folder that you own") from error
+        if is_damage(error):
+            move_damaged(path)
+            raise ExternalError(
+                f"{path} was damaged, and was moved aside",
+                hint="the same command (stargaze fetch) fetches everything again",
+            ) from error
         raise ExternalError(
             f"{path}: cannot be read: {text}", hint=f"move it away (mv {path} {path}.old) to fetch everything again"
         ) from error

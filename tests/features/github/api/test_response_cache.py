@@ -142,11 +142,26 @@ def test_a_file_of_another_version_is_rejected_and_unchanged(path: Path, version
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 100, b"<html>"])
-def test_a_file_that_is_not_a_database_is_rejected(path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_moved_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(ExternalError, match="cannot be read"), open_response_cache(path, SERVER):
-        pass
+    with open_response_cache(path, SERVER) as cache:
+        cache.start_run("digest", lambda: NOW, update=False)
+    (kept,) = path.parent.glob("github.sqlite.damaged-*")
+    assert kept.read_bytes() == content
+
+
+def test_damage_that_is_noticed_during_a_crawl_is_one_error_and_the_next_one_starts(path: Path) -> None:
+    with open_response_cache(path, SERVER) as cache:
+        run = cache.start_run("digest", lambda: NOW, update=False)
+        cache.store_pages(run, {f"search {n}": CachedResponse(NOW, "", os.urandom(3000)) for n in range(100)})
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+    with pytest.raises(ExternalError, match="was damaged"), open_response_cache(path, SERVER) as cache:
+        cache.store_pages(run, {f"search {n}": CachedResponse(NOW, "", b"2") for n in range(200)})
+    with open_response_cache(path, SERVER) as cache:
+        cache.start_run("digest", lambda: NOW, update=False)
 
 
 def test_stored_pages_survive_a_full_disk(
@@ -163,10 +178,10 @@ def test_stored_pages_survive_a_full_disk(
         assert again.count_search_pages(again.start_run("digest", lambda: NOW, update=False)) == 1
 
 
-def test_a_folder_instead_of_the_file_is_an_error(path: Path) -> None:
+def test_a_folder_instead_of_the_file_is_moved_aside(path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(ExternalError, match=r"github\.sqlite"), open_response_cache(path, SERVER):
-        pass
+    with open_response_cache(path, SERVER):
+        assert path.is_file()
 
 
 def test_an_update_without_results_keeps_the_previous_generation(path: Path) -> None:

@@ -1,0 +1,130 @@
+"""SQLite files that several processes share: private, and created again while in use if they are deleted or damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stargaze.system.files import convert_disk_errors
+from stargaze.system.locks import file_lock
+
+RETRY_DELAY = 0.01
+"""Time between two attempts to open [s]."""
+MODE = 0o600
+"""SQLite gives its log and its index the mode of the database."""
+SIDECARS = ("-wal", "-shm", "-journal")
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+log = logging.getLogger(__name__)
+
+FileIds = tuple[int, ...]
+
+
+@contextlib.contextmanager
+def open_transaction(path: Path, timeout: float, tables: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
+    """Give a connection inside one transaction, committed if the block succeeds; it is closed then, so processes may fork.
+
+    ``timeout`` [s] is for locks of other processes. ``tables`` are statements that create missing tables; without them the
+    block may only read. A lock that is held for longer is a sqlite3.Error. A damaged file is moved aside: if that is noticed
+    inside the block, its error is raised and the next transaction uses a new file.
+    """
+    begin = ("BEGIN IMMEDIATE", *tables) if tables else ("BEGIN", "PRAGMA schema_version")  # which takes the snapshot
+    try:
+        with contextlib.closing(connect_database(path, timeout, begin, isolation_level=None)) as db:
+            yield db
+            db.execute("COMMIT")
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            move_damaged(path)
+        raise
+
+
+def connect_database(
+    path: Path, timeout: float, statements: Sequence[str] = (), *, synchronous: str = "NORMAL", **options: object
+) -> sqlite3.Connection:
+    """Connect to a database, which is created if it is missing, and again if it is damaged; then run statements.
+
+    Retries itself because SQLite's timeout does not cover the change to WAL and the last process's exit.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        _prepare_file(path)
+        db: sqlite3.Connection = sqlite3.connect(path, timeout=timeout, **options)  # type: ignore[call-overload]  # options of sqlite3
+        try:
+            for statement in ("PRAGMA journal_mode = WAL", f"PRAGMA synchronous = {synchronous}", *statements):
+                db.execute(statement)
+        except sqlite3.Error as error:
+            db.close()
+            code = _code(error)
+            can_retry = code == sqlite3.SQLITE_BUSY
+            if code in (*DAMAGE, sqlite3.SQLITE_CANTOPEN):
+                can_retry = move_damaged(path) or code in DAMAGE  # otherwise another process was first
+            if not can_retry or time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_DELAY)
+        else:
+            return db
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Return whether an error of SQLite says that the file is not a valid database."""
+    return _code(error) in DAMAGE
+
+
+def move_damaged(path: Path) -> bool:
+    """Move a damaged database and its log aside, if no other process did; return whether there is none in its place now."""
+    with file_lock(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            return True
+        if not _is_damaged(path):
+            return False
+        target = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
+        with convert_disk_errors(path):
+            # The log first: it must never be applied to a new database.
+            for suffix in (*SIDECARS, ""):
+                with contextlib.suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+    log.warning("%s was damaged: it is now %s, and a new one is created", path, target.name)
+    return True
+
+
+def file_ids(path: Path) -> FileIds:
+    """Return numbers that change when a database, its log or its index is deleted or replaced under an open connection."""
+    ids = []
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            ids.append(Path(f"{path}{suffix}").stat().st_ino)
+        except OSError:
+            ids.append(0)
+    return tuple(ids)
+
+
+def _code(error: BaseException | None) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _prepare_file(path: Path) -> None:
+    """Create the file if it is missing; make it readable for its owner only."""
+    with convert_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            move_damaged(path)
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, MODE))
+        status = path.stat()
+        if status.st_mode & 0o777 != MODE and status.st_uid == os.geteuid():
+            path.chmod(MODE)
+
+
+def _is_damaged(path: Path) -> bool:
+    sidecars = [path.with_name(path.name + suffix) for suffix in SIDECARS]
+    if not all(file.is_file() for file in (path, *sidecars) if file.exists()):
+        return True  # a folder, a pipe
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+    except sqlite3.Error as error:
+        return is_damage(error)

@@ -1,0 +1,144 @@
+"""SQLite files that are deleted, damaged or replaced while processes use them are created again, by one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stargaze.config import ServeSection
+from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.store import Store
+from stargaze.system.sqlite import connect_database, move_damaged, open_transaction
+
+TABLES = ("CREATE TABLE IF NOT EXISTS numbers (number INTEGER)",)
+
+
+def delete(path: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def damage_pages(path: Path) -> None:
+    """Overwrite everything after the header."""
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
+
+
+def replace_by_folder(path: Path) -> None:
+    delete(path, "", "-wal", "-shm")
+    (path / "inner").mkdir(parents=True)
+
+
+def make_folder(path: Path) -> None:
+    delete(path, "-wal")
+    path.with_name(f"{path.name}-wal").mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    delete(path, "", "-wal", "-shm")
+    os.mkfifo(path)
+
+
+FAULTS: dict[str, Callable[[Path], object]] = {
+    "deleted": lambda path: delete(path, ""),
+    "deleted with its log": lambda path: delete(path, "", "-wal", "-shm"),
+    "log deleted": lambda path: delete(path, "-wal"),
+    "index deleted": lambda path: delete(path, "-shm"),
+    "log and index deleted": lambda path: delete(path, "-wal", "-shm"),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: os.truncate(path, 1000),
+    "other content": lambda path: path.write_bytes(b"not a database " * 1000),
+    "damaged pages": damage_pages,
+    "log damaged": lambda path: path.with_name(f"{path.name}-wal").write_bytes(b"x" * 10_000),
+    "folder": replace_by_folder,
+    "folder in place of the log": make_folder,
+    "pipe": make_pipe,
+    "protected": lambda path: path.chmod(0o400),
+    "public": lambda path: path.chmod(0o666),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_database_works_after_each_fault(tmp_path: Path, fault: str) -> None:
+    path = tmp_path / "numbers.sqlite"
+    with open_transaction(path, 2.0, TABLES) as db:
+        db.executemany("INSERT INTO numbers VALUES (?)", [(number,) for number in range(2000)])
+
+    FAULTS[fault](path)
+
+    for _ in range(2):  # one that notices the damage inside its transaction may fail
+        with contextlib.suppress(sqlite3.DatabaseError), open_transaction(path, 2.0, TABLES) as db:
+            db.execute("SELECT sum(number) FROM numbers").fetchone()
+    with open_transaction(path, 2.0, TABLES) as db:
+        db.execute("INSERT INTO numbers VALUES (-1)")
+    with open_transaction(path, 2.0) as db:
+        assert db.execute("SELECT count(*) FROM numbers WHERE number < 0").fetchone() == (1,)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_result_store_works_after_each_fault_under_open_connections(tmp_path: Path, fault: str) -> None:
+    store = Store(tmp_path)
+    web, worker = (create_celery_app(ServeSection(), store).backend for _ in range(2))
+    for number in range(30):
+        web.store_result(f"before-{number}", {"text": "x" * 1000}, "SUCCESS")
+    assert worker.get_task_meta("before-7")["status"] == "SUCCESS"
+
+    FAULTS[fault](store.results)
+
+    for number, backend in enumerate((worker, web) * 3):
+        with contextlib.suppress(Exception):  # the first one may fail, with status 503 for the visitor
+            backend.store_result(f"during-{number}", {}, "SUCCESS")
+    for backend in (web, worker):
+        backend.store_result(f"after-{id(backend)}", {}, "SUCCESS")
+    for backend in (web, worker):
+        assert backend.get_task_meta(f"after-{id(web)}", cache=False)["status"] == "SUCCESS"
+        assert backend.get_task_meta(f"after-{id(worker)}", cache=False)["status"] == "SUCCESS"
+        assert backend.get_task_meta("during-5", cache=False)["status"] == "SUCCESS"
+
+
+def test_a_damaged_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.sqlite"
+    path.write_bytes(b"not a database " * 1000)
+
+    with open_transaction(path, 2.0, TABLES):
+        pass
+
+    (kept,) = tmp_path.glob("numbers.sqlite.damaged-*")
+    assert kept.read_bytes() == b"not a database " * 1000
+
+
+def test_a_valid_file_is_not_moved(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.sqlite"
+    connect_database(path, 2.0, TABLES).close()
+
+    assert not move_damaged(path)
+    assert path.exists()
+
+
+def _write(path: Path, barrier: object, number: int) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    with open_transaction(path, 10.0, TABLES) as db:
+        db.execute("INSERT INTO numbers VALUES (?)", (number,))
+
+
+@pytest.mark.thorough
+def test_processes_that_notice_the_damage_together_create_one_new_file(tmp_path: Path) -> None:
+    context, path = multiprocessing.get_context("fork"), tmp_path / "numbers.sqlite"
+    for _ in range(10):
+        path.write_bytes(b"not a database " * 1000)
+        barrier = context.Barrier(8)
+        writers = [context.Process(target=_write, args=(path, barrier, number)) for number in range(8)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert [writer.exitcode for writer in writers] == [0] * 8
+        with open_transaction(path, 2.0) as db:
+            assert db.execute("SELECT count(*) FROM numbers").fetchone() == (8,)
