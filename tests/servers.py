@@ -1,6 +1,7 @@
 """A real RabbitMQ and a real Redis on loopback, each with its own folder, port and password; stopped by their pids.
 
-They run in the versions that production runs, inside the small Debian of `tools/servers.sh`, with their folder mounted there.
+They run in the versions, and with the TLS and the rights, that production has, inside the small Debian of `tools/servers.sh`
+(their folder is mounted there).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stargaze.serve.stack.backing_services import broker_definitions, broker_tls_config, redis_config
+from stargaze.serve.stack.certificates import Certificates, issue_certificates
+from stargaze.serve.stack.secret_versions import sha256_hex
 from tests.isolation import FIXTURE_PROCESSES
 
 START_TIMEOUT = 60.0
@@ -27,6 +32,7 @@ PREVIOUS_ROOT = ROOT.parent.with_name(f"{ROOT.parent.name}-previous") / "root"
 """The one with the release of RabbitMQ from which the upgrade is tested."""
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 """Debian's inner script; the outer one changes the user."""
+ADMIN_PASSWORD = "admin of the tests"
 INSIDE = "/mnt"
 """Where a server finds its folder."""
 ENTER = """
@@ -130,22 +136,25 @@ def servers(folder: Path, broker_root: Path = ROOT) -> Iterator[Servers]:
             raise RuntimeError(f"{root} is missing: sh tools/servers.sh {root.parent}")
     with contextlib.ExitStack() as stack:
         password = secrets.token_urlsafe(12)
-        password_file = folder / "password"
+        password_file, ca_file = folder / "password", folder / "ca"
         password_file.write_text(password + "\n")
-        epmd, broker = _rabbitmq(folder / "rabbitmq", password, broker_root)
-        results = _redis(folder / "redis", password)
+        issued = issue_certificates("tests", {"broker": ["localhost"], "results": ["localhost"]})
+        ca_file.write_bytes(issued.ca)
+        epmd, broker = _rabbitmq(folder / "rabbitmq", password, issued, broker_root)
+        results = _redis(folder / "redis", password, issued)
         for server in (epmd, broker, results):
             stack.callback(server.stop)
             server.start()
         environment = {
             "STARGAZE_BROKER_PASSWORD_FILE": str(password_file),
             "STARGAZE_RESULTS_PASSWORD_FILE": str(password_file),
+            "STARGAZE_CA_FILES": str(ca_file),
         }
         yield Servers(
             broker,
             results,
-            f"amqp://stargaze@127.0.0.1:{broker.port}//",
-            f"redis://127.0.0.1:{results.port}/0",
+            f"amqps://stargaze_1@localhost:{broker.port}/stargaze",
+            f"rediss://stargaze_1@localhost:{results.port}/0",
             environment,
         )
 
@@ -156,14 +165,19 @@ def broker_version(root: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in folder.name.partition("-")[2].split(".")[:2])
 
 
-def _rabbitmq(folder: Path, password: str, root: Path) -> tuple[Server, Server]:
-    folder.mkdir()
+def _rabbitmq(folder: Path, password: str, issued: Certificates, root: Path) -> tuple[Server, Server]:
+    _write_certificates(folder, "broker", issued)
     (folder / "epmd").mkdir()
     port, dist_port, epmd_port = _free_port(), _free_port(), _free_port()
-    (folder / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = stargaze\ndefault_pass = {password}\n"
-        "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 1GB\n"
-    )
+    (folder / "definitions.json").write_bytes(broker_definitions(1, password))
+    lines = [
+        "disk_free_limit.absolute = 50MB",
+        "vm_memory_high_watermark.absolute = 1GB",
+        *broker_tls_config(INSIDE),
+        "",
+    ]
+    text = "\n".join(lines).replace("listeners.ssl.default = 5671", f"listeners.ssl.1 = 127.0.0.1:{port}")
+    (folder / "rabbitmq.conf").write_text(text)
     (folder / "enabled").write_text("[].\n")
     environment = {
         "HOME": INSIDE,
@@ -183,13 +197,22 @@ def _rabbitmq(folder: Path, password: str, root: Path) -> tuple[Server, Server]:
     return epmd, Server([RABBITMQ], port, folder, environment, _wait_for_login, root=root)
 
 
-def _redis(folder: Path, password: str) -> Server:
-    folder.mkdir()
+def _redis(folder: Path, password: str, issued: Certificates) -> Server:
+    _write_certificates(folder, "results", issued)
     port = _free_port()
-    (folder / "redis.conf").write_text(
-        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {INSIDE}\nappendonly yes\nsave ''\n"
+    text = redis_config(1, sha256_hex(password.encode()), sha256_hex(ADMIN_PASSWORD.encode()), INSIDE).decode()
+    text = text.replace("tls-port 6379", f"bind 127.0.0.1\ntls-port {port}\nsave ''").replace(
+        "dir /data", f"dir {INSIDE}"
     )
+    (folder / "redis.conf").write_text(text)
     return Server(["redis-server", "redis.conf"], port, folder)
+
+
+def _write_certificates(folder: Path, service: str, issued: Certificates) -> None:
+    folder.mkdir()
+    (folder / "ca").write_bytes(issued.ca)
+    (folder / f"{service}_cert").write_bytes(issued.certificates[service])
+    (folder / f"{service}_key").write_bytes(issued.keys[service])
 
 
 def _free_port() -> int:
@@ -207,7 +230,10 @@ def _wait_for_login(port: int) -> None:
     """Wait until RabbitMQ responds: it accepts connections a moment earlier."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as plain:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = context.wrap_socket(plain)
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             if connection.recv(1):
                 return

@@ -49,6 +49,9 @@ class DeploySection:
         "How the page's name is resolved inside: one virtual address (needs IPVS in the kernel), or all replicas.",
         choices=("vip", "dnsrr"),
     )
+    encrypt_networks: bool = key(
+        True, "Encrypt what containers send to other nodes (IPsec, which needs ESP in the nodes' kernels)."
+    )
     broker_image: str = key("rabbitmq:4.3-management", "Image of RabbitMQ.", not_empty=True)
     results_image: str = key("redis:8.8", "Image of Redis.", not_empty=True)
     flower: bool = key(False, "Run Flower, on the internal network only.")
@@ -101,12 +104,14 @@ class ServeSection:
     )
     broker_url: str = key(
         "",
-        'RabbitMQ, as "amqp://user@host:5672/stargaze"; empty: files in the store. See results_url for the password.',
+        'RabbitMQ, as "amqps://user@host:5671/stargaze" or without TLS as "amqp:"; empty: files in the store. '
+        "See results_url for the password.",
     )
     results_url: str = key(
         "",
-        'Redis, as "redis://host:6379/0"; empty: SQLite in the store. The files named by '
-        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE contain the passwords.",
+        'Redis, as "rediss://host:6379/0" or without TLS as "redis:"; empty: SQLite in the store. The files named by '
+        "STARGAZE_BROKER_PASSWORD_FILE and STARGAZE_RESULTS_PASSWORD_FILE contain the passwords, "
+        "STARGAZE_CA_FILES those of a private CA.",
     )
     time_limit: float = key(30.0, "A prediction that takes longer fails.", unit="s", limits=(1, 3600))
     results_ttl: float = key(86_400.0, "Results are stored this long.", unit="s", limits=(60, 31_536_000))

@@ -11,7 +11,7 @@ from stargaze.config import Config
 from stargaze.pipeline.production import production_target
 from stargaze.serve.runtime.settings import read_environment, trusted_hosts
 from stargaze.serve.stack.compose import app_environment
-from stargaze.serve.stack.service_options import Node, StackSpec
+from stargaze.serve.stack.service_options import Node, SecretVersions, StackSpec
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.store import Store
 
@@ -39,8 +39,7 @@ def page_settings(target: ProductionTarget) -> tuple[list[str], int]:
         target.sources,
         "image",
         target.port,
-        1,
-        1,
+        SecretVersions(1, 1),
         (Node("production1", ("10.20.0.21",)),),
         page_hosts=target.page_hosts,
         has_proxy=target.has_proxy,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from amqp.exceptions import AMQPError, MessageNacked
 from celery.exceptions import BackendError
@@ -17,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
-from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, broker_url, results_url
+from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, broker_url, ca_file, results_tls, results_url
 from stargaze.store import Store
 
 POLLING_INTERVAL = 0.05
@@ -50,6 +52,7 @@ def queue_options(section: ServeSection, store: Store, environ: Mapping[str, str
         }
     return {
         "broker_url": url,
+        "broker_use_ssl": _broker_tls(url, environ),
         "broker_transport_options": {"confirm_publish": True},
         "broker_connection_timeout": TIMEOUT,
         "broker_heartbeat": 4,  # [s]; a worker notices within three that the broker is unreachable
@@ -65,6 +68,7 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
         return {"result_backend": f"stargaze.serve.queue.sqlite_backend:SqliteBackend+sqlite:///{store.results}"}
     return {
         "result_backend": url,
+        "redis_backend_use_ssl": results_tls(url, environ),
         "redis_socket_timeout": TIMEOUT,
         "redis_socket_connect_timeout": TIMEOUT,
         "redis_retry_on_timeout": False,
@@ -97,7 +101,7 @@ def queue_length(section: ServeSection, store: Store) -> int:
         return sum(1 for path in message_folder(store).glob(f"*.{QUEUE_NAME}.msg"))
     try:
         url = broker_url(section, os.environ)
-        with Connection(url, connect_timeout=TIMEOUT) as connection:
+        with Connection(url, connect_timeout=TIMEOUT, ssl=_broker_tls(url, os.environ)) as connection:
             return count_messages(connection)
     except QUEUE_ERRORS as error:
         raise ExternalError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
@@ -107,6 +111,18 @@ def count_messages(connection: Connection, queue: str = QUEUE_NAME) -> int:
     """Count the waiting messages on RabbitMQ."""
     with connection.channel() as channel:
         return int(channel.queue_declare(queue, passive=True).message_count)
+
+
+def _broker_tls(url: str, environ: Mapping[str, str]) -> dict[str, Any] | bool:
+    """Return the TLS options of an amqps URL, which verify CA and host name; False for amqp."""
+    if not url.startswith("amqps:"):
+        return False
+    return {
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": ca_file(environ),
+        "server_hostname": urlsplit(url).hostname,
+        "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
+    }
 
 
 def _prediction_queue() -> Queue:

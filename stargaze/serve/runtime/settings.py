@@ -6,17 +6,19 @@ import contextlib
 import os
 import secrets
 import socket
+import ssl
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from stargaze import config
 from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 from stargaze.store import Store
-from stargaze.system.files import convert_disk_errors
+from stargaze.system.files import atomic_write, convert_disk_errors
 
 QUEUE_NAME = "stargaze.predictions"
 """The queue between web processes and workers."""
@@ -24,6 +26,8 @@ DEAD_LETTER_QUEUE = "stargaze.dead-letter"
 """The queue for messages that workers rejected too often."""
 BROKER_PASSWORD_VARIABLE, RESULTS_PASSWORD_VARIABLE = "STARGAZE_BROKER_PASSWORD_FILE", "STARGAZE_RESULTS_PASSWORD_FILE"
 """Name the files with the passwords."""
+CA_FILES_VARIABLE = "STARGAZE_CA_FILES"
+"""Variable that names the files of the CAs of broker and result store, separated by colons; without it the system's CAs count."""
 SESSION_KEY_VARIABLE = "STARGAZE_SESSION_KEY_FILE"
 """Variable that names the file of the key that signs cookies and derives job ids, if several machines share one."""
 MAX_BODY = 64 * 1024
@@ -105,6 +109,32 @@ def results_url(section: ServeSection, environ: Mapping[str, str]) -> str:
     return _add_password(
         section.results_url, "serve.results_url", RESULTS_PASSWORD_VARIABLE, environ, ("redis", "rediss")
     )
+
+
+def ca_file(environ: Mapping[str, str]) -> str | None:
+    """Return the file with all trusted CAs; None means those of the system.
+
+    Several files, as during a change of certificates, are joined in the store.
+    """
+    names = [name for name in environ.get(CA_FILES_VARIABLE, "").split(os.pathsep) if name]
+    if len(names) < 2:
+        return names[0] if names else None
+    joined = Path(environ["STARGAZE_STORE_PATH"], "trusted-ca.pem")
+    with atomic_write(joined) as temporary:
+        temporary.write_text("\n".join(Path(name).read_text(encoding="ascii") for name in names), encoding="ascii")
+    return str(joined)
+
+
+def results_tls(url: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of a Redis client that verify CA and host name; none for a URL without TLS."""
+    if not url.startswith("rediss:"):
+        return {}
+    return {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+        "ssl_ca_certs": ca_file(environ),
+    }
 
 
 def _add_password(url: str, name: str, variable: str, environ: Mapping[str, str], schemes: tuple[str, ...]) -> str:

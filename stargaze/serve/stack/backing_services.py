@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+import secrets
 from typing import Any
 
 from stargaze.serve.stack.service_options import (
@@ -13,7 +15,9 @@ from stargaze.serve.stack.service_options import (
     PLACEMENT_CONSTRAINTS,
     Node,
     StackSpec,
+    ca_mounts,
     healthcheck,
+    inside_network,
     resource_limits,
     secret_mount,
     update_policy,
@@ -23,14 +27,25 @@ BROKER_QUORUM = 3
 """Brokers of a cluster that survives the loss of one; with fewer nodes there is a single broker."""
 MIN_CONSUMER_TIMEOUT = 1800.0
 """RabbitMQ's default [s]."""
-BROKER_CHECK = "grep -qE ':1628 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
-"""RabbitMQ opens port 5672 (hexadecimal 1628) last. Each of its own commands takes a second of CPU time."""
-RESULTS_CHECK = "redis-cli --no-auth-warning --user health --pass health ping | grep -q PONG"
+BROKER_HOSTS = ("broker", *(f"broker{number}" for number in range(1, BROKER_QUORUM + 1)))
+"""Host names of the brokers, which share one certificate."""
+BROKER_CHECK = "grep -qE ':1627 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
+"""RabbitMQ opens port 5671 (hexadecimal 1627) last. Each of its own commands takes a second of CPU time."""
+REDIS_CLIENT = "redis-cli -e --no-auth-warning --tls --cacert /run/secrets/ca"
+RESULTS_CHECK = f"{REDIS_CLIENT} --user health --pass health ping | grep -q PONG"
+REDIS_RULES = (
+    *("resetkeys", "~celery-task-meta-*", "~stargaze*", "~LIMITS:*", "resetchannels", "&celery-task-meta-*"),
+    # What Celery's results, jobs and rate limits use: no other key, no administration, no command that lists or clears keys.
+    *("nocommands", "+get", "+mget", "+set", "+setex", "+del", "+incr", "+incrby", "+expire", "+ttl", "+publish"),
+    *("+multi", "+exec", "+discard", "+eval", "+evalsha", "+script|load", "+ping", "+select", "+client|setinfo"),
+)
+"""Rights of the user of web and workers."""
 FLOWER_CHECK = "import urllib.request as u; u.urlopen('http://127.0.0.1:5555/healthcheck', timeout=5)"
 """Flower's image contains Python but maybe no other HTTP client."""
 CONFIG_NAME = re.compile(r"stargaze_(broker|flower|prometheus)_[0-9a-f]{8}")
 FLOWER_MODULE = "stargaze_flower"
-"""The module that Flower imports."""
+"""The module that Flower imports, and its own config."""
+FLOWER_FILE = f"/etc/stargaze/{FLOWER_MODULE}.py"
 TMP_VOLUME = {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 16_000_000}}  # noqa: S108 - in the container
 
 
@@ -60,23 +75,54 @@ def config_files(spec: StackSpec) -> dict[str, str]:
     return {f"stargaze_{kind}_{hashlib.sha256(text.encode()).hexdigest()[:8]}": text for kind, text in texts.items()}
 
 
-def broker_user_config(version: int, password: str) -> str:
-    """Return the RabbitMQ settings of the first user, which is created on an empty disk."""
-    return f"default_user = stargaze_{version}\ndefault_pass = {password}\ndefault_vhost = stargaze\n"
+def broker_definitions(version: int, password: str) -> bytes:
+    """Return what RabbitMQ creates at each start if it is missing: a virtual host, and a user with the hash of the password."""
+    name, salt = f"stargaze_{version}", secrets.token_bytes(4)
+    hashed = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    user = {"name": name, "password_hash": hashed, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": []}
+    rights = {"user": name, "vhost": "stargaze", "configure": ".*", "write": ".*", "read": ".*"}
+    return json.dumps({"users": [user], "vhosts": [{"name": "stargaze"}], "permissions": [rights]}).encode()
 
 
-def redis_config(version: int, password_digest: str) -> str:
-    """Return the Redis settings: a user with all rights and the SHA-256 of its password, and one for the health check."""
+def redis_config(version: int, password_digest: str, admin_digest: str, folder: str = "/run/secrets") -> bytes:
+    """Return the Redis settings: TLS only, and users by the SHA-256 of their passwords.
+
+    ``stargaze_N`` is that of web and workers, ``health`` may only ping, ``admin`` may only create users.
+    """
     lines = [
         "protected-mode no",
+        "port 0",
+        "tls-port 6379",
+        f"tls-cert-file {folder}/results_cert",
+        f"tls-key-file {folder}/results_key",
+        f"tls-ca-cert-file {folder}/ca",
+        "tls-auth-clients no",
+        'tls-protocols "TLSv1.2 TLSv1.3"',
         "dir /data",
         "appendonly yes",
         "maxmemory-policy noeviction",
         "user default off",
         "user health on nopass -@all +ping",
-        f"user stargaze_{version} on #{password_digest} ~* &* +@all",
+        f"user admin on #{admin_digest} -@all +acl|setuser",
+        f"user stargaze_{version} on #{password_digest} {' '.join(REDIS_RULES)}",
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, ""]).encode()
+
+
+def broker_tls_config(folder: str = "/run/secrets") -> list[str]:
+    """Return the RabbitMQ settings that close every port without TLS; clients verify the certificate and send a password."""
+    return [
+        "listeners.tcp = none",
+        "listeners.ssl.default = 5671",
+        f"ssl_options.cacertfile = {folder}/ca",
+        f"ssl_options.certfile = {folder}/broker_cert",
+        f"ssl_options.keyfile = {folder}/broker_key",
+        "ssl_options.verify = verify_none",
+        "ssl_options.fail_if_no_peer_cert = false",
+        "ssl_options.versions.1 = tlsv1.3",
+        "ssl_options.versions.2 = tlsv1.2",
+        f"load_definitions = {folder}/definitions.json",
+    ]
 
 
 def _broker_nodes(spec: StackSpec) -> dict[str, Node]:
@@ -88,7 +134,7 @@ def _broker_nodes(spec: StackSpec) -> dict[str, Node]:
 
 def _broker(spec: StackSpec, name: str, node: Node) -> dict[str, Any]:
     cookie = {"source": "stargaze_cookie", "target": "/var/lib/rabbitmq/.erlang.cookie", "mode": 0o400}
-    user_config = f"stargaze_broker_conf_{spec.backing_secrets}"
+    definitions = f"stargaze_broker_conf_{spec.secrets.backing}"
     return {
         "image": spec.deploy.broker_image,
         "hostname": name,  # RabbitMQ names its data folder after it
@@ -97,11 +143,12 @@ def _broker(spec: StackSpec, name: str, node: Node) -> dict[str, Any]:
         # It always logs upgrades to a file, and writes crash dumps to the same folder.
         "environment": {"RABBITMQ_LOGS": "-", "RABBITMQ_LOG_BASE": "/tmp", "ERL_CRASH_DUMP_BYTES": "0"},  # noqa: S108
         "secrets": [
-            secret_mount(user_config, "/etc/rabbitmq/conf.d/30-stargaze.conf", world_readable=True),
+            secret_mount(definitions, "definitions.json", world_readable=True),
+            *_tls_mounts(spec, "broker"),
             *([{**cookie, "uid": "999", "gid": "999"}] if len(spec.nodes) >= BROKER_QUORUM else []),
         ],
         "configs": [_config_mount(spec, "broker", "/etc/rabbitmq/conf.d/20-stargaze.conf")],
-        "networks": {"inside": {"aliases": ["broker"]}},
+        "networks": {inside_network(spec): {"aliases": ["broker"]}},
         "volumes": [{"type": "volume", "source": name, "target": "/var/lib/rabbitmq"}, TMP_VOLUME],
         "stop_grace_period": "60s",
         "healthcheck": healthcheck("CMD-SHELL", BROKER_CHECK, interval=2, timeout=10, start_period=120, retries=15),
@@ -113,6 +160,10 @@ def _broker_config(spec: StackSpec) -> str:
     lines = [
         f"vm_memory_high_watermark.absolute = {round(spec.deploy.broker_memory * 0.6e9)}",
         "disk_free_limit.absolute = 1GB",
+        *broker_tls_config(),
+        # Only a container's own programs use it.
+        "management.tcp.ip = 127.0.0.1",
+        *([] if spec.deploy.prometheus else ["prometheus.tcp.ip = 127.0.0.1"]),
         "log.console = true",
         "log.console.level = warning",
         # A worker that does not acknowledge a message in this time is stuck; RabbitMQ gives it to another [ms].
@@ -129,14 +180,18 @@ def _broker_config(spec: StackSpec) -> str:
 
 
 def _results(spec: StackSpec) -> dict[str, Any]:
-    config = f"stargaze_results_conf_{spec.backing_secrets}"
+    config = f"stargaze_results_conf_{spec.secrets.backing}"
     return {
         "image": spec.deploy.results_image,
         "command": ["redis-server", "/run/secrets/results.conf"],
         "user": "redis",
         **HARDENING,
-        "secrets": [secret_mount(config, "results.conf", world_readable=True)],
-        "networks": ["inside"],
+        "secrets": [
+            secret_mount(config, "results.conf", world_readable=True),
+            secret_mount(f"stargaze_results_admin_{spec.secrets.backing}", "admin", world_readable=True),
+            *_tls_mounts(spec, "results"),
+        ],
+        "networks": [inside_network(spec)],
         "volumes": [{"type": "volume", "source": "results", "target": "/data"}],
         "stop_grace_period": "30s",
         "healthcheck": healthcheck("CMD-SHELL", RESULTS_CHECK, interval=2, start_period=60),
@@ -147,13 +202,14 @@ def _results(spec: StackSpec) -> dict[str, Any]:
 def _flower(spec: StackSpec) -> dict[str, Any]:
     return {
         "image": spec.deploy.flower_image,
-        "entrypoint": ["celery", f"--app={FLOWER_MODULE}", "flower", "--port=5555"],
+        "entrypoint": ["celery", f"--app={FLOWER_MODULE}", "flower", "--port=5555", f"--conf={FLOWER_FILE}"],
         "user": CONTAINER_USER,
         **HARDENING,
         "environment": {"PYTHONPATH": "/etc/stargaze"},
-        "secrets": [secret_mount(f"stargaze_broker_{spec.secrets}", "broker")],
-        "configs": [_config_mount(spec, "flower", f"/etc/stargaze/{FLOWER_MODULE}.py")],
-        "networks": ["inside"],
+        "secrets": [secret_mount(f"stargaze_{name}_{spec.secrets.app}", name) for name in ("broker", "flower")]
+        + ca_mounts(spec),
+        "configs": [_config_mount(spec, "flower", FLOWER_FILE)],
+        "networks": [inside_network(spec)],
         "volumes": [TMP_VOLUME],
         # Each check starts an interpreter.
         "healthcheck": healthcheck("CMD", "python", "-c", FLOWER_CHECK, interval=15, timeout=10, start_period=120),
@@ -162,15 +218,24 @@ def _flower(spec: StackSpec) -> dict[str, Any]:
 
 
 def _flower_module(spec: StackSpec) -> str:
-    """Return the module that Flower imports: it reads the password from its file, so no variable or argument contains it."""
-    url = f'"amqp://stargaze_{spec.secrets}:" + password + "@broker:5672/stargaze"'
+    """Return the module that Flower imports: it reads passwords from their files, so no variable or argument contains one."""
+    url = f'"amqps://stargaze_{spec.secrets.app}:" + _read("broker") + "@broker:5671/stargaze"'
     return f"""\
-from pathlib import Path
+import pathlib
+import ssl
 
-from celery import Celery
+import celery
 
-password = Path("/run/secrets/broker").read_text(encoding="ascii").strip()
-app = Celery("stargaze", broker={url})
+
+def _read(name):
+    return pathlib.Path("/run/secrets", name).read_text(encoding="ascii").strip()
+
+
+_trusted = pathlib.Path("/tmp/ca.pem")
+_trusted.write_text("\\n".join(map(_read, {[mount["target"] for mount in ca_mounts(spec)]!r})), encoding="ascii")
+app = celery.Celery("stargaze", broker={url})
+app.conf.broker_use_ssl = {{"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": str(_trusted), "server_hostname": "broker"}}
+basic_auth = ["stargaze:" + _read("flower")]
 """
 
 
@@ -181,7 +246,7 @@ def _prometheus(spec: StackSpec) -> dict[str, Any]:
         "user": "nobody",
         **HARDENING,
         "configs": [_config_mount(spec, "prometheus", "/etc/prometheus/prometheus.yml")],
-        "networks": ["inside"],
+        "networks": [inside_network(spec)],
         "volumes": [{"type": "volume", "source": "prometheus", "target": "/prometheus"}],
         "healthcheck": healthcheck(*check, interval=5, start_period=120),  # it first reads the log of the last hours
         "deploy": _single_replica(spec.nodes[0], 0.5, 0.5),
@@ -207,6 +272,11 @@ def _single_replica(node: Node | None, cpus: float, memory: float) -> dict[str, 
         **resource_limits(cpus, memory),
         **update_policy(start_first=node is None),
     }
+
+
+def _tls_mounts(spec: StackSpec, service: str) -> list[dict[str, Any]]:
+    names, version = (f"{service}_cert", f"{service}_key", "ca"), spec.secrets.backing
+    return [secret_mount(f"stargaze_{name}_{version}", name, world_readable=True) for name in names]
 
 
 def _config_mount(spec: StackSpec, kind: str, target: str) -> dict[str, Any]:

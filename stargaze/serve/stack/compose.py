@@ -16,6 +16,7 @@ from typing import Any
 from stargaze.serve.runtime.healthcheck import WEB_PORT
 from stargaze.serve.runtime.settings import (
     BROKER_PASSWORD_VARIABLE,
+    CA_FILES_VARIABLE,
     LOW_MEMORY_VARIABLES,
     RESULTS_PASSWORD_VARIABLE,
     SESSION_KEY_VARIABLE,
@@ -30,7 +31,10 @@ from stargaze.serve.stack.service_options import (
     PLACEMENT_CONSTRAINTS,
     STACK_NAME,
     StackSpec,
+    ca_mounts,
     healthcheck,
+    inside_network,
+    page_network,
     resource_limits,
     secret_mount,
     update_policy,
@@ -56,10 +60,11 @@ def render_stack(spec: StackSpec) -> dict[str, Any]:
     services = {"web": _web(spec), "worker": _worker(spec), **backing_services(spec)}
     texts = config_files(spec)
     secrets = sorted({secret["source"] for service in services.values() for secret in service.get("secrets", [])})
+    overlay = {"driver": "overlay", **({"driver_opts": {"encrypted": ""}} if spec.deploy.encrypt_networks else {})}
     stack: dict[str, Any] = {
         "version": "3.8",
         "services": services,
-        "networks": {"page": {"driver": "overlay"}, "inside": {"driver": "overlay", "internal": True}},
+        "networks": {page_network(spec): overlay, inside_network(spec): {**overlay, "internal": True}},
         "volumes": {name: {} for name in volume_names(spec)},
         "secrets": {name: {"external": True} for name in secrets},
         "configs": {name: {"external": True} for name in texts},
@@ -88,15 +93,15 @@ def encode_stack(stack: Mapping[str, Any]) -> bytes:
 
 def app_environment(spec: StackSpec) -> dict[str, str]:
     """Return the environment of web and workers: the ``serve`` section inside the stack, and the paths of the secrets."""
-    version = spec.secrets
+    version = spec.secrets.app
     hosts = [address for node in spec.nodes for address in (node.hostname, *node.addresses)]
     section = dataclasses.replace(
         spec.serve,
         host="0.0.0.0",  # noqa: S104 - in the container
         port=WEB_PORT,
         worker_processes=1,
-        broker_url=f"amqp://{STACK_NAME}_{version}@broker:5672/{STACK_NAME}",
-        results_url=f"redis://{STACK_NAME}_{version}@results:6379/0",
+        broker_url=f"amqps://{STACK_NAME}_{version}@broker:5671/{STACK_NAME}",
+        results_url=f"rediss://{STACK_NAME}_{version}@results:6379/0",
         allowed_hosts=list(dict.fromkeys([*spec.serve.allowed_hosts, *spec.page_hosts, *hosts])),
         # The cluster's proxy replaces the forwarding headers, so whatever is in front of it is not counted.
         trusted_proxies=1 if spec.has_proxy else spec.serve.trusted_proxies,
@@ -108,6 +113,7 @@ def app_environment(spec: StackSpec) -> dict[str, str]:
         BROKER_PASSWORD_VARIABLE: "/run/secrets/broker",
         RESULTS_PASSWORD_VARIABLE: "/run/secrets/results",
         SESSION_KEY_VARIABLE: "/run/secrets/session",
+        CA_FILES_VARIABLE: ":".join(f"/run/secrets/{mount['target']}" for mount in ca_mounts(spec)),
         RELOAD_INTERVAL_VARIABLE: str(RELOAD_INTERVAL),
     }
 
@@ -116,7 +122,9 @@ def _web(spec: StackSpec) -> dict[str, Any]:
     section = spec.deploy
     host_mode = section.publish_mode == "host"
     return {
-        **_app_service(spec, ["web"], ["page", "inside"], {DRAIN_DELAY_VARIABLE: str(DRAIN_DELAY)}),
+        **_app_service(
+            spec, ["web"], [page_network(spec), inside_network(spec)], {DRAIN_DELAY_VARIABLE: str(DRAIN_DELAY)}
+        ),
         "ports": [{"target": WEB_PORT, "published": spec.port, "protocol": "tcp", "mode": section.publish_mode}],
         "stop_grace_period": f"{DRAIN_DELAY + spec.serve.time_limit + 15:g}s",
         "deploy": {
@@ -132,7 +140,7 @@ def _web(spec: StackSpec) -> dict[str, Any]:
 
 def _worker(spec: StackSpec) -> dict[str, Any]:
     section = spec.deploy
-    networks = ["page", "inside"] if spec.serve.github_lookup else ["inside"]  # for GitHub
+    networks = [*([page_network(spec)] if spec.serve.github_lookup else []), inside_network(spec)]  # for GitHub
     return {
         **_app_service(spec, ["worker"], networks, LOW_MEMORY_VARIABLES),
         "stop_grace_period": f"{spec.serve.time_limit + 15:g}s",
@@ -160,7 +168,11 @@ def _app_service(
         **HARDENING,
         "environment": {**app_environment(spec), **variables},
         "secrets": [
-            secret_mount(f"{STACK_NAME}_{name}_{spec.secrets}", name) for name in ("broker", "results", "session")
+            *(
+                secret_mount(f"{STACK_NAME}_{name}_{spec.secrets.app}", name)
+                for name in ("broker", "results", "session")
+            ),
+            *ca_mounts(spec),
         ],
         "networks": list(networks),
         "volumes": [

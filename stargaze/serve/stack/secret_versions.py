@@ -8,9 +8,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stargaze.serve.stack.backing_services import broker_user_config, redis_config
+from stargaze.serve.stack.backing_services import BROKER_HOSTS, broker_definitions, redis_config
+from stargaze.serve.stack.certificates import issue_certificates
 
-SECRET_NAMES = ("broker", "broker_conf", "results", "results_conf", "session")
+SECRET_NAMES = (
+    *("broker_cert", "broker_conf", "broker_key", "broker"),
+    *("results_admin", "results_cert", "results_conf", "results_key", "results"),
+    *("ca", "flower", "session"),
+)
 COOKIE_SECRET = "stargaze_cookie"  # noqa: S105 - a name
 """The Erlang cookie by which RabbitMQ nodes authenticate each other; created once."""
 _VERSIONED = re.compile(rf"stargaze_({'|'.join(SECRET_NAMES)})_([1-9][0-9]*)")
@@ -42,15 +47,26 @@ def older_secrets(names: Sequence[str], version: int) -> list[str]:
 
 def generate_secrets(version: int) -> Mapping[str, bytes]:
     """Return new secrets by name."""
-    broker, results = secrets.token_hex(24), secrets.token_hex(24)
-    texts = {
-        "broker": broker,
-        "broker_conf": broker_user_config(version, broker),
-        "results": results,
-        "results_conf": redis_config(version, hashlib.sha256(results.encode()).hexdigest()),
-        "session": secrets.token_hex(32),
+    broker, results, admin, flower = (secrets.token_hex(24) for _ in range(4))
+    issued = issue_certificates(f"stargaze {version}", {"broker": BROKER_HOSTS, "results": ("results",)})
+    contents = {
+        "broker": broker.encode(),
+        "broker_conf": broker_definitions(version, broker),
+        "results": results.encode(),
+        "results_admin": admin.encode(),
+        "results_conf": redis_config(version, sha256_hex(results.encode()), sha256_hex(admin.encode())),
+        "session": secrets.token_hex(32).encode(),
+        "flower": flower.encode(),
+        "ca": issued.ca,
+        **{f"{service}_cert": certificate for service, certificate in issued.certificates.items()},
+        **{f"{service}_key": key for service, key in issued.keys.items()},
     }
-    return {f"stargaze_{name}_{version}": text.encode() for name, text in texts.items()}
+    return {f"stargaze_{name}_{version}": content for name, content in contents.items()}
+
+
+def sha256_hex(password: bytes) -> str:
+    """Return a password as Redis's users have it."""
+    return hashlib.sha256(password).hexdigest()
 
 
 def generate_cookie() -> bytes:

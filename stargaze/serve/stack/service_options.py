@@ -27,6 +27,18 @@ class Node:
 
 
 @dataclass(frozen=True)
+class SecretVersions:
+    """The versions of the secrets that services use."""
+
+    app: int
+    """That of web and workers."""
+    backing: int
+    """That with which broker and results start; older than ``app`` during a rotation."""
+    retired: int = 0
+    """The one whose certificates web and workers still accept, while a rotation replaces broker and results."""
+
+
+@dataclass(frozen=True)
 class StackSpec:
     """Everything that a stack is rendered from."""
 
@@ -36,10 +48,7 @@ class StackSpec:
     image: str
     port: int
     """Published port of the page."""
-    secrets: int
-    """Version of the secrets that web and workers use."""
-    backing_secrets: int
-    """Version of the secrets with which broker and results start; older than ``secrets`` during a rotation."""
+    secrets: SecretVersions
     nodes: tuple[Node, ...]
     serving_folder: str = "/srv/stargaze/serving"
     """The folder in which the nodes install releases."""
@@ -83,3 +92,19 @@ def secret_mount(source: str, target: str, *, world_readable: bool = False) -> d
     if world_readable:
         return {"source": source, "target": target, "mode": 0o444}
     return {"source": source, "target": target, "uid": "10001", "gid": "10001", "mode": 0o400}
+
+
+def ca_mounts(spec: StackSpec) -> list[dict[str, Any]]:
+    """Return the mounts of the CAs that clients trust: during a rotation, broker and results may have either certificate."""
+    versions = {spec.secrets.app, spec.secrets.backing, spec.secrets.retired} - {0}
+    return [secret_mount(f"{STACK_NAME}_ca_{version}", f"ca_{version}") for version in sorted(versions)]
+
+
+def page_network(spec: StackSpec) -> str:
+    """Return the network with a way out; Docker never changes an existing network, so each kind has its own name."""
+    return "page_encrypted" if spec.deploy.encrypt_networks else "page"
+
+
+def inside_network(spec: StackSpec) -> str:
+    """Return the network without a way out."""
+    return "inside_encrypted" if spec.deploy.encrypt_networks else "inside"

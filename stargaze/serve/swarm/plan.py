@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import DeploySection
-from stargaze.errors import StargazeError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import QualityGate, check_not_rolled_back, list_releases, verified_bundle_folder
 from stargaze.serve.stack.backing_services import BROKER_QUORUM
@@ -21,7 +21,7 @@ from stargaze.serve.stack.secret_versions import (
     next_version,
     versions_in_use,
 )
-from stargaze.serve.stack.service_options import StackSpec
+from stargaze.serve.stack.service_options import SecretVersions, StackSpec
 from stargaze.serve.swarm.delivery_state import load_verified_stack
 from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.serve.swarm.image import ImagePlan, apply_image_plan, plan_image, transfer_public_image
@@ -35,8 +35,7 @@ from stargaze.system.progress import Notify
 class SecretPlan:
     """The secret versions of web and workers, and of broker and results, and which secrets must be created."""
 
-    app: int
-    backing: int
+    versions: SecretVersions
     create_version: bool
     create_cookie: bool
 
@@ -80,12 +79,12 @@ def prepare_stack(
         transfer_public_image(name, target.engine, [node.host for node in nodes], notify)
     if plan.secrets.create_version:
         notify("creating secrets")
-        for name, secret in generate_secrets(plan.secrets.app).items():
+        for name, secret in generate_secrets(plan.secrets.versions.app).items():
             survey.swarm.create_secret(name, secret)
     if plan.secrets.create_cookie:
         survey.swarm.create_secret(COOKIE_SECRET, generate_cookie())
     image = plan.image.name, content
-    return desired_stack(section, target, survey, image, plan.secrets.app, plan.secrets.backing)
+    return desired_stack(section, target, survey, image, plan.secrets.versions)
 
 
 def desired_stack(
@@ -93,12 +92,11 @@ def desired_stack(
     target: ProductionTarget,
     survey: Survey,
     image: tuple[str, str],
-    secrets: int,
-    backing_secrets: int,
+    secrets: SecretVersions,
 ) -> dict[str, Any]:
     """Return the stack of the config, with an image (name and content digest) and secret versions."""
     nodes = tuple(node.as_node() for node in survey.nodes)
-    settings = section, target.serve, target.sources, image[0], target.port, secrets, backing_secrets, nodes
+    settings = section, target.serve, target.sources, image[0], target.port, secrets, nodes
     return render_stack(
         StackSpec(*settings, image_content=image[1], page_hosts=target.page_hosts, has_proxy=target.has_proxy)
     )
@@ -118,7 +116,7 @@ def plan_deploy_changes(
     survey = survey_production(target.hosts)
     plan = plan_stack(section, target, survey, bundle)
     image = plan.image.name, plan.image.content
-    stack = desired_stack(section, target, survey, image, plan.secrets.app, plan.secrets.backing)
+    stack = desired_stack(section, target, survey, image, plan.secrets.versions)
     services = service_changes(survey.state.services, stack)
     deployed = load_verified_stack(store)
     return [
@@ -132,14 +130,19 @@ def plan_deploy_changes(
 def _plan_secrets(survey: Survey) -> SecretPlan:
     """Return the versions in use, else the newest complete version, else a new one."""
     used = versions_in_use(survey.state.services)
-    has_cluster = len(survey.nodes) >= BROKER_QUORUM
-    names = survey.swarm.list_secrets() if has_cluster or not used else []
-    create_cookie = has_cluster and COOKIE_SECRET not in names
-    if used:
-        return SecretPlan(*used, create_version=False, create_cookie=create_cookie)
+    names = survey.swarm.list_secrets()
+    create_cookie = len(survey.nodes) >= BROKER_QUORUM and COOKIE_SECRET not in names
     complete = complete_versions(names)
+    if used and not set(used) <= set(complete):
+        lacking = ", ".join(str(version) for version in sorted(set(used) - set(complete)))
+        raise ExternalError(
+            f"the services use secrets of version {lacking}, which an earlier stargaze created without certificates",
+            hint="stargaze infra ssh production1 -- sudo docker stack rm stargaze; stargaze deploy",
+        )
+    if used:
+        return SecretPlan(SecretVersions(*used), create_version=False, create_cookie=create_cookie)
     version = complete[-1] if complete else next_version(names)
-    return SecretPlan(version, version, create_version=not complete, create_cookie=create_cookie)
+    return SecretPlan(SecretVersions(version, version), create_version=not complete, create_cookie=create_cookie)
 
 
 def _image_changes(plan: StackPlan) -> Iterator[PlannedChange]:
@@ -158,7 +161,7 @@ def _image_changes(plan: StackPlan) -> Iterator[PlannedChange]:
 
 def _secret_changes(secrets: SecretPlan) -> Iterator[PlannedChange]:
     action, reason = ("create", "the Swarm has none") if secrets.create_version else ("keep", "they exist")
-    versions = " and ".join(map(str, sorted({secrets.backing, secrets.app})))
+    versions = " and ".join(map(str, sorted({secrets.versions.backing, secrets.versions.app})))
     yield PlannedChange(action, f"secrets of version {versions}", reason)
     if secrets.create_cookie:
         yield PlannedChange("create", f"secret {COOKIE_SECRET}", "several brokers form a cluster")

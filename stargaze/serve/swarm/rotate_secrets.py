@@ -1,20 +1,26 @@
 """Replace all secrets without interrupting service.
 
-Broker and results create a second user while they run. Web and workers change to it one replica at a time. Only then broker and
-results restart with the new secrets; accepted jobs wait on their disks meanwhile.
+Broker and results create a second user while they run. Web and workers change to it one replica at a time, and accept the old
+and the new certificates. Only then broker and results restart with the new secrets; accepted jobs wait on their disks meanwhile.
+Last, web and workers accept the new certificates only.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.serve.stack.secret_versions import generate_secrets, next_version, older_secrets, versions_in_use
-from stargaze.serve.stack.service_options import STACK_NAME
+from stargaze.serve.stack.backing_services import REDIS_CLIENT, REDIS_RULES
+from stargaze.serve.stack.secret_versions import (
+    generate_secrets,
+    next_version,
+    older_secrets,
+    sha256_hex,
+    versions_in_use,
+)
+from stargaze.serve.stack.service_options import STACK_NAME, SecretVersions
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack
 from stargaze.serve.swarm.plan import desired_stack
 from stargaze.serve.swarm.production import (
@@ -37,7 +43,11 @@ exec docker exec --interactive "$id" "$@"
 """
 NO_CONTAINER = 44
 """Exit code of a machine without a container of the service."""
-ADD_REDIS_USER = ("python", "-m", "stargaze.serve.supervisor.redis_user")
+ADD_REDIS_USER = f"""
+read -r digest
+REDISCLI_AUTH=$(cat /run/secrets/admin) {REDIS_CLIENT} --user admin ACL SETUSER "$1" reset on "#$digest" \
+  {" ".join(f"'{rule}'" for rule in REDIS_RULES)}
+"""
 ADD_BROKER_USER = """
 rabbitmqctl --quiet add_user "$1" && rabbitmqctl --quiet set_permissions --vhost stargaze "$1" '.*' '.*' '.*' </dev/null
 """
@@ -67,32 +77,22 @@ def rotate_secrets(section: DeploySection, store: Store, target: ProductionTarge
     for secret, content in secrets.items():
         swarm.create_secret(secret, content)
     broker_password = secrets[f"{STACK_NAME}_broker_{version}"]
-    results_digest = hashlib.sha256(secrets[f"{STACK_NAME}_results_{version}"]).hexdigest()
+    results_digest = sha256_hex(secrets[f"{STACK_NAME}_results_{version}"]).encode()
     brokers = [name for service in services if (name := service["Spec"]["Name"]).startswith(f"{STACK_NAME}_broker")]
-    redis_user = json.dumps({"user": user, "digest": results_digest}).encode()
 
-    def add_redis_user() -> None:
-        _run_in_container(target.hosts, [f"{STACK_NAME}_web"], ADD_REDIS_USER, redis_user)
-
-    def change_versions(app: int, backing: int, description: str) -> dict[str, Any]:
+    def change_versions(app: int, backing: int, description: str, retired: int = 0) -> dict[str, Any]:
         notify(f"changing {description}")
-        stack = desired_stack(section, target, survey, image, app, backing)
+        stack = desired_stack(section, target, survey, image, SecretVersions(app, backing, retired))
         send_stack(store, swarm, stack)
         await_services(section, swarm, stack, notify)
         return stack
 
     _run_in_container(target.hosts, brokers, ["sh", "-c", ADD_BROKER_USER, "sh", user], broker_password)
-    try:
-        add_redis_user()
-    except ExternalError:
-        if used[0] == used[1]:
-            raise
-        # An earlier rotation was interrupted and Redis restarted since: it has the old user only, web uses the new one.
-        change_versions(used[0], used[0], "broker and results, which an interrupted rotation left behind")
-        add_redis_user()
-        used = used[0], used[0]
+    results = [f"{STACK_NAME}_results"]
+    _run_in_container(target.hosts, results, ["sh", "-c", ADD_REDIS_USER, "sh", user], results_digest + b"\n")
     change_versions(version, used[1], "web and workers")
-    stack = change_versions(version, version, "broker and results")
+    change_versions(version, version, "broker and results", retired=used[1])
+    stack = change_versions(version, version, "web and workers, which no longer accept the old certificates")
     _run_in_container(target.hosts, brokers, ["sh", "-c", DELETE_OTHER_USERS, "sh", user], b"")
     swarm.remove_secrets(older_secrets(names, version))
     save_verified_stack(store, stack)

@@ -12,7 +12,7 @@ from flask_limiter.util import get_remote_address
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from stargaze.config import ServeSection
-from stargaze.serve.runtime.settings import results_url
+from stargaze.serve.runtime.settings import results_tls, results_url
 
 LIMITED_ENDPOINTS = (
     *("api.submit", "pages.submit_names", "pages.submit_figures", "pages.what_if", "pages.repository"),
@@ -30,11 +30,12 @@ def add_rate_limit(web: Flask, section: ServeSection, environ: Mapping[str, str]
     if not section.rate_limit:
         return
     url = results_url(section, environ)
+    timeouts = {"socket_connect_timeout": REDIS_TIMEOUT, "socket_timeout": REDIS_TIMEOUT}
     limiter = Limiter(
         get_remote_address,
         application_limits=[f"{section.rate_limit}/minute"],
         storage_uri=url or "memory://",
-        storage_options={"socket_connect_timeout": REDIS_TIMEOUT, "socket_timeout": REDIS_TIMEOUT} if url else {},
+        storage_options={**timeouts, **results_tls(url, environ)} if url else {},
         strategy="fixed-window",
         key_prefix="stargaze",
         swallow_errors=True,

@@ -39,6 +39,7 @@ CONFIG = """
 to = "swarm"
 publish_mode = "host"     # the kernel of the lab has no IPVS, which routing meshes and virtual addresses need
 endpoint_mode = "dnsrr"
+encrypt_networks = false  # nor ESP, which IPsec needs
 timeout = 240
 
 [serve]

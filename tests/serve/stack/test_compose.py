@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, encode_stack, render_stack, stack_digest
-from stargaze.serve.stack.service_options import CONTENT_LABEL, Node, StackSpec
+from stargaze.serve.stack.service_options import CONTENT_LABEL, Node, SecretVersions, StackSpec
 
 TWO = (Node("production1", ("10.20.0.21",)), Node("production2", ("10.20.0.22",)))
 SPEC = StackSpec(
@@ -23,8 +24,7 @@ SPEC = StackSpec(
     Sources(),
     image="stargaze-serve:1-abc",
     port=80,
-    secrets=2,
-    backing_secrets=1,
+    secrets=SecretVersions(2, 1),
     nodes=TWO,
 )
 APP_SERVICES = ("web", "worker")
@@ -46,14 +46,15 @@ def test_the_complete_web_service() -> None:
         environment.items()
         >= {
             "STARGAZE_STORE_PATH": "/store",
-            "STARGAZE_SERVE_BROKER_URL": "amqp://stargaze_2@broker:5672/stargaze",
-            "STARGAZE_SERVE_RESULTS_URL": "redis://stargaze_2@results:6379/0",
+            "STARGAZE_SERVE_BROKER_URL": "amqps://stargaze_2@broker:5671/stargaze",
+            "STARGAZE_SERVE_RESULTS_URL": "rediss://stargaze_2@results:6379/0",
             "STARGAZE_SERVE_HOST": "0.0.0.0",
             "STARGAZE_SERVE_ALLOWED_HOSTS": "production1,10.20.0.21,production2,10.20.0.22",
             "STARGAZE_SERVE_TRACK_RECORD": "false",
             "STARGAZE_BROKER_PASSWORD_FILE": "/run/secrets/broker",
             "STARGAZE_RESULTS_PASSWORD_FILE": "/run/secrets/results",
             "STARGAZE_SESSION_KEY_FILE": "/run/secrets/session",
+            "STARGAZE_CA_FILES": "/run/secrets/ca_1:/run/secrets/ca_2",
             "STARGAZE_RELOAD_INTERVAL": "1",
             "STARGAZE_DRAIN_DELAY": "6",
         }.items()
@@ -72,8 +73,10 @@ def test_the_complete_web_service() -> None:
             {"source": "stargaze_broker_2", "target": "broker", **mode},
             {"source": "stargaze_results_2", "target": "results", **mode},
             {"source": "stargaze_session_2", "target": "session", **mode},
+            {"source": "stargaze_ca_1", "target": "ca_1", **mode},
+            {"source": "stargaze_ca_2", "target": "ca_2", **mode},
         ],
-        "networks": ["page", "inside"],
+        "networks": ["page_encrypted", "inside_encrypted"],
         "volumes": [
             {"type": "tmpfs", "target": "/store", "tmpfs": {"size": 256_000_000}},
             {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 256_000_000}},
@@ -144,10 +147,60 @@ def test_only_web_and_github_lookups_reach_the_outside() -> None:
     known = render_stack(SPEC)
     with_lookup = render_stack(dataclasses.replace(SPEC, serve=ServeSection(github_lookup=True)))
 
-    assert known["networks"]["inside"]["internal"]
-    assert known["services"]["worker"]["networks"] == ["inside"]
-    assert with_lookup["services"]["worker"]["networks"] == ["page", "inside"]
-    assert set(known["services"]["broker"]["networks"]) == set(known["services"]["results"]["networks"]) == {"inside"}
+    inside, page = "inside_encrypted", "page_encrypted"
+    assert known["networks"][inside]["internal"]
+    assert known["services"]["worker"]["networks"] == [inside]
+    assert with_lookup["services"]["worker"]["networks"] == [page, inside]
+    assert set(known["services"]["broker"]["networks"]) == set(known["services"]["results"]["networks"]) == {inside}
+
+
+def test_networks_are_encrypted_unless_the_config_says_otherwise() -> None:
+    """Docker changes no existing network, so the names differ."""
+    plain = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", encrypt_networks=False)))
+    encrypted = render_stack(SPEC)
+
+    assert all(network["driver_opts"] == {"encrypted": ""} for network in encrypted["networks"].values())
+    assert plain["networks"] == {"page": {"driver": "overlay"}, "inside": {"driver": "overlay", "internal": True}}
+    for stack in (plain, encrypted):
+        used = {name for service in stack["services"].values() for name in service["networks"]}
+        assert used == set(stack["networks"])
+
+
+def test_no_service_listens_without_tls() -> None:
+    rendered = render_stack(SPEC)
+    (text,) = rendered["x-configs"].values()
+
+    assert {"listeners.tcp = none", "management.tcp.ip = 127.0.0.1", "prometheus.tcp.ip = 127.0.0.1"} <= set(
+        text.split("\n")
+    )
+    assert {"listeners.ssl.default = 5671", "ssl_options.versions.2 = tlsv1.2"} <= set(text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("versions", "trusted"),
+    [
+        (SecretVersions(1, 1), [1]),
+        (SecretVersions(2, 1), [1, 2]),
+        (SecretVersions(2, 2, retired=1), [1, 2]),
+        (SecretVersions(2, 2), [2]),
+    ],
+)
+def test_clients_trust_the_certificates_that_servers_may_have(versions: SecretVersions, trusted: list[int]) -> None:
+    services = render_stack(dataclasses.replace(SPEC, secrets=versions))["services"]
+    mounted = {secret["source"] for name in APP_SERVICES for secret in services[name]["secrets"]}
+
+    assert sorted(name for name in mounted if "_ca_" in name) == [f"stargaze_ca_{version}" for version in trusted]
+    assert "ca" in {secret["target"] for secret in services["broker"]["secrets"]}
+
+
+def test_a_change_of_broker_and_results_alone_replaces_no_web_container() -> None:
+    """The second step of a rotation."""
+    before, after = (
+        render_stack(dataclasses.replace(SPEC, secrets=versions))["services"]
+        for versions in (SecretVersions(2, 1), SecretVersions(2, 2, retired=1))
+    )
+
+    assert [name for name in before if before[name]["labels"] != after[name]["labels"]] == ["broker", "results"]
 
 
 def test_two_nodes_have_one_broker_and_three_a_cluster() -> None:
@@ -162,7 +215,7 @@ def test_two_nodes_have_one_broker_and_three_a_cluster() -> None:
         ["node.hostname == production2"],
         ["node.hostname == production3"],
     ]
-    assert all(broker["networks"]["inside"]["aliases"] == ["broker"] for broker in brokers.values())
+    assert all(broker["networks"]["inside_encrypted"]["aliases"] == ["broker"] for broker in brokers.values())
     assert "cluster_formation.classic_config.nodes.3 = rabbit@broker3" in text
     assert "stargaze_cookie" in three["secrets"]
 
@@ -199,6 +252,7 @@ def test_the_stack_contains_no_secret() -> None:
     text = encode_stack(render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True)))).decode()
 
     assert "default_pass" not in text
+    assert "PRIVATE KEY" not in text
 
 
 def test_flower_reads_the_password_from_its_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,15 +260,27 @@ def test_flower_reads_the_password_from_its_file_only(tmp_path: Path, monkeypatc
     rendered = render_stack(dataclasses.replace(SPEC, deploy=DeploySection(to="swarm", flower=True)))
     flower = rendered["services"]["flower"]
     text = rendered["x-configs"][flower["configs"][0]["source"]]
-    (tmp_path / "broker").write_text("hidden\n")
+    for name in ("broker", "flower", "ca_1", "ca_2"):
+        (tmp_path / name).write_text(f"hidden{name}\n")
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
     before = dict(os.environ)
     module: dict[str, Any] = {}
-    exec(text.replace("/run/secrets/broker", str(tmp_path / "broker")), module)
+    exec(text.replace("/run/secrets", str(tmp_path)).replace("/tmp/ca.pem", str(tmp_path / "joined")), module)
 
-    assert module["app"].connection().as_uri(include_password=True) == "amqp://stargaze_2:hidden@broker:5672/stargaze"
+    uri = module["app"].connection().as_uri(include_password=True)
+    assert uri == "amqps://stargaze_2:hiddenbroker@broker:5671/stargaze"
+    tls = module["app"].conf.broker_use_ssl
+    assert (tls["server_hostname"], tls["cert_reqs"]) == ("broker", ssl.CERT_REQUIRED)
+    assert Path(tls["ca_certs"]).read_text() == "hiddenca_1\nhiddenca_2"
+    assert module["basic_auth"] == ["stargaze:hiddenflower"]
     assert dict(os.environ) == before
-    assert flower["entrypoint"] == ["celery", "--app=stargaze_flower", "flower", "--port=5555"]
+    assert flower["entrypoint"] == [
+        "celery",
+        "--app=stargaze_flower",
+        "flower",
+        "--port=5555",
+        "--conf=/etc/stargaze/stargaze_flower.py",
+    ]
     assert flower["environment"] == {"PYTHONPATH": "/etc/stargaze"}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 
 import pytest
 
@@ -22,15 +24,39 @@ def test_a_version_is_complete_and_differs_from_others() -> None:
 
 def test_broker_and_results_have_the_passwords_of_web() -> None:
     result = secret_versions.generate_secrets(3)
-    password = result["stargaze_results_3"]
+    password, broker = result["stargaze_results_3"], result["stargaze_broker_3"]
+    definitions = json.loads(result["stargaze_broker_conf_3"])
+    (user,) = definitions["users"]
+    hashed = base64.b64decode(user["password_hash"])
 
-    assert f"default_pass = {result['stargaze_broker_3'].decode()}\n".encode() in result["stargaze_broker_conf_3"]
-    assert b"default_user = stargaze_3\n" in result["stargaze_broker_conf_3"]
+    assert (user["name"], user["tags"]) == ("stargaze_3", [])
+    assert hashlib.sha256(hashed[:4] + broker).digest() == hashed[4:]
+    assert definitions["permissions"][0] | {"user": "stargaze_3", "vhost": "stargaze"} == definitions["permissions"][0]
     assert (
-        f"user stargaze_3 on #{hashlib.sha256(password).hexdigest()} ~* &* +@all\n".encode()
+        f"user stargaze_3 on #{hashlib.sha256(password).hexdigest()} resetkeys ".encode()
         in result["stargaze_results_conf_3"]
     )
-    assert password not in result["stargaze_results_conf_3"]
+    assert not [
+        name
+        for name in ("results", "results_admin")
+        if result[f"stargaze_{name}_3"] in result["stargaze_results_conf_3"]
+    ]
+    assert broker not in result["stargaze_broker_conf_3"]
+
+
+def test_no_redis_user_has_all_rights() -> None:
+    text = secret_versions.generate_secrets(3)["stargaze_results_conf_3"].decode()
+    users = {line.split()[1]: line for line in text.splitlines() if line.startswith("user ")}
+
+    assert users["default"] == "user default off"
+    assert users.keys() == {"default", "health", "admin", "stargaze_3"}
+    assert not [
+        rule
+        for line in users.values()
+        for rule in line.split()
+        if rule in ("+@all", "allcommands", "~*", "allkeys", "&*")
+    ]
+    assert "port 0" in text.splitlines()
 
 
 def test_an_incomplete_version_is_never_used() -> None:

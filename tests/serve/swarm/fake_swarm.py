@@ -222,12 +222,14 @@ class FakeSwarm:
             return rotate_secrets.NO_CONTAINER, "", ""
         action = {
             rotate_secrets.ADD_BROKER_USER: "add a user",
+            rotate_secrets.ADD_REDIS_USER: "add a user",
             rotate_secrets.DELETE_OTHER_USERS: "delete all users but",
         }.get(" ".join(argv[2:3]), argv[-1])
         reported = f"{name}: {service}: {action} {argv[-1] if len(argv) > 3 else ''}".strip()
         self.changes.append(reported)
         self.stdin.append((reported, stdin))
-        return (1, "", f"a first line\n{self.failures[action]}\n") if action in self.failures else (0, "", "")
+        failure = self.failures.get(f"{service.removeprefix(f'{STACK_NAME}_')}: {action}", "")
+        return (1, "", f"a first line\n{failure}\n") if failure else (0, "", "")
 
     def _survey(self, name: str) -> str:
         number = [item.name for item in self.machines].index(name)

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from stargaze.serve.stack.compose import render_stack
-from stargaze.serve.stack.service_options import StackSpec
+from stargaze.serve.stack.service_options import SecretVersions, StackSpec
 from stargaze.serve.swarm.delivery_state import save_verified_stack, send_stack, sent_stacks
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.serve.swarm.prune import StackReferences, prune_deployments, stale_configs, stale_images
@@ -65,7 +65,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSwarm:
 
 def spec(number: int) -> StackSpec:
     deploy = dataclasses.replace(SPEC.deploy, broker_memory=float(number))
-    return dataclasses.replace(SPEC, deploy=deploy, image=f"stargaze-serve:{number}", secrets=1, backing_secrets=1)
+    return dataclasses.replace(SPEC, deploy=deploy, image=f"stargaze-serve:{number}", secrets=SecretVersions(1, 1))
 
 
 @pytest.fixture

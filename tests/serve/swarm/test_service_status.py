@@ -10,7 +10,7 @@ import pytest
 from stargaze.config import DeploySection, ServeSection
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, render_stack
-from stargaze.serve.stack.service_options import Node, StackSpec
+from stargaze.serve.stack.service_options import Node, SecretVersions, StackSpec
 from stargaze.serve.swarm.docker import Container, NodeStatus, SwarmState
 from stargaze.serve.swarm.service_status import ServiceStatus, node_mismatches, service_status, stack_is_deployed
 
@@ -21,8 +21,7 @@ SPEC = StackSpec(
     Sources(),
     "stargaze-serve:1",
     80,
-    1,
-    1,
+    SecretVersions(1, 1),
     NODES,
 )
 STACK = render_stack(SPEC)
