@@ -16,13 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from stargaze import __version__
-from stargaze.commands import data, deployment, hook, infra, model, project
+from stargaze.commands import cluster, data, deployment, hook, infra, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
-SUBJECTS = (project, data, model, deployment)
+SUBJECTS = (project, data, model, deployment, cluster)
 EXAMPLES = {name: example for module in SUBJECTS for name, example in module.EXAMPLES.items()}
 CONTINUE_HINTS = {
     "fetch": "stargaze fetch starts this step again; cached responses of GitHub are not requested again",
@@ -43,10 +43,11 @@ class CommandGroup(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             name = ctx.invoked_subcommand
+            hint = CONTINUE_HINTS.get(name, f"stargaze {name} starts this step again")
             Output().note("interrupted: finished work is kept")
-            Output().note(f"hint:  {CONTINUE_HINTS.get(name, f'stargaze {name} starts this step again')}")
+            Output().note(f"hint:  {interrupt.args[0] if interrupt.args else hint}")
             raise typer.Exit(INTERRUPTED) from None
 
 
