@@ -57,7 +57,7 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and return normally
 }
 """Variables that Ray reads when it is imported or started."""
-DROPPED = re.compile(r"(RAY|TUNE|STARGAZE)_.*|GITHUB_TOKEN|PYTHON.*|(HTTP|HTTPS|ALL|GRPC|FTP|NO)_PROXY", re.IGNORECASE)
+DROPPED = re.compile(r"(RAY|TUNE|OS)_.*|GITHUB_TOKEN|PYTHON.*|(HTTP|HTTPS|ALL|GRPC|FTP|NO)_PROXY", re.IGNORECASE)
 """Variables that a local Ray does not inherit: settings, secrets, proxies, and search paths."""
 
 

@@ -108,7 +108,7 @@ def test_the_environment_has_no_settings_proxies_and_secrets_of_the_user(tmp_pat
     assert environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     allowed = {*SETTINGS, "RAY_TMPDIR", "RAY_AUTH_TOKEN_PATH"}
     assert {name for name in environment if name.startswith(("RAY_", "TUNE_"))} == allowed
-    assert not {"http_proxy", "HTTPS_PROXY", "GITHUB_TOKEN", "STARGAZE_STORE_PATH", "PYTHONSTARTUP"} & set(environment)
+    assert not {"http_proxy", "HTTPS_PROXY", "GITHUB_TOKEN", "OS_PASSWORD", "PYTHONSTARTUP"} & set(environment)
 
 
 @pytest.mark.thorough
