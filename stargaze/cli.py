@@ -21,6 +21,7 @@ from stargaze import __version__
 from stargaze.commands import cluster, data, deployment, hook, infra, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
+from stargaze.system.isolated_python import ignore_working_directory
 from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
@@ -84,6 +85,7 @@ def root(
 def main(argv: list[str] | None = None) -> None:
     """Run the app; the only place where an error becomes a message and an exit code."""
     _open_standard_streams()
+    ignore_working_directory(os.environ)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:

@@ -45,12 +45,12 @@ class Project:
     def store(self) -> Path:
         return self.folder / "store"
 
-    def run(self, *argv: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command until it exits, and compare its exit code."""
+    def run(self, *argv: str, expect: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command until it exits, and compare its exit code; ``variables`` are added to its environment."""
         done = subprocess.run(
-            [sys.executable, "-m", "stargaze", *argv],
+            [sys.executable, "-P", "-m", "stargaze", *argv],
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -66,7 +66,7 @@ class Project:
     def started(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; at the end, kill every process that it left."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stargaze", *argv],
+            [sys.executable, "-P", "-m", "stargaze", *argv],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,

@@ -72,6 +72,7 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
         # Only deploy writes the config, one process at a time: a killed one left this lock.
         (path / "config.lock").unlink(missing_ok=True)
         repository = git.init_bare(path, _git_config(policy))
+        _check_hooks(path / "hooks")
         for name in HOOKS:
             _write_program(path / "hooks" / name, _hook_script(name))
         paths = {name: str(getattr(policy, name).resolve()) for name in ("serving", "allowed_signers")}
@@ -83,6 +84,14 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
         remove_stale(path / "objects", QUARANTINE_FOLDER, now=now)
         remove_stale(policy.serving, TEMPORARY_NAME, now=now)
     return repository
+
+
+def _check_hooks(folder: Path) -> None:
+    """Raise ExternalError if the repository has other hooks than those of stargaze: git would run them."""
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in present - set(HOOKS) if not name.startswith(".") and "." not in name)
+    if foreign:
+        raise ExternalError(f"{folder / foreign[0]} is not a hook of stargaze", hint=f"rm {folder / foreign[0]}")
 
 
 def read_policy(path: Path) -> HookPolicy:
