@@ -30,6 +30,10 @@ SEND_INTERVAL = 0.02
 """[s]"""
 POLL_INTERVAL = 0.2
 """Time between two requests for a result [s]."""
+MIN_TRIES = 4
+"""Of each request, if no address answers."""
+GATEWAY_ERRORS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
+"""A proxy's answer if the process behind it died: the client repeats the request."""
 OUTCOMES = ("answered", "job_failed", "refused", "failed", "lost")
 """The job was answered; its result is an error; the request got a 503; it got another error or no response; the accepted job was
 never finished or not found."""
@@ -100,7 +104,7 @@ class LoadGenerator:
     ) -> tuple[int, Any]:
         """Send to one address after the other until one responds with another status than 503."""
         error, refusals = "", list[Any]()
-        for turn in range(2 * len(self.hosts)):
+        for turn in range(max(MIN_TRIES, 2 * len(self.hosts))):
             connection = _connect(self.hosts[(first_host + turn) % len(self.hosts)])
             try:
                 connection.request(method, path, body, dict(headers))

@@ -33,6 +33,7 @@ from tests.servers import ROOT
 PROJECT = Path(__file__).parent.parent.parent.parent
 IMAGES = PROJECT / "tests" / "labs" / "images"
 ADDRESSES = {name: MEMBERS[name] for name in ("production1", "production2")}
+HOSTS = {"orchestration": MEMBERS["orchestration"], **ADDRESSES}
 PORT = 8000
 CONFIG = """
 [deploy]
@@ -60,11 +61,13 @@ page_port = {port}
 ssh_from = ["{test_machine}/32"]
 
 [infra.hosts]
+orchestration = "debian@{orchestration}"
 production1 = "debian@{production1}"
 production2 = "debian@{production2}"
 
 [infra.ansible_variables]
 base_time_sync = "false"
+swarm_page_sources = '["{test_machine}"]'  # the load of the tests asks the nodes themselves, and tries the other one like a proxy
 stargaze_wheelhouse = "{wheelhouse}"
 """
 
@@ -182,7 +185,7 @@ def copy_bundle(folder: Path, bundles: Path, **meta: Any) -> str:
 def workspace(
     tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, images: None, cluster_lab: Cluster
 ) -> Workspace:
-    """The production hosts of the cluster, configured for deliveries from this workspace; the other hosts are removed.
+    """Proxy and production hosts of the cluster, configured for deliveries from this workspace; the other hosts are removed.
 
     With STARGAZE_KEEP_LAB=FOLDER the workspace stays, and the next run uses it again.
     """
@@ -204,7 +207,7 @@ def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
     folder.mkdir(exist_ok=True, parents=True)
     store = Store(folder / "store")
     (folder / "stargaze.toml").write_text(
-        CONFIG.format(key=key, port=PORT, test_machine=TEST_MACHINE, wheelhouse=WHEELHOUSE, **ADDRESSES)
+        CONFIG.format(key=key, port=PORT, test_machine=TEST_MACHINE, wheelhouse=WHEELHOUSE, **HOSTS)
     )
     store.bundles.mkdir(parents=True)
     allow_signer(signing_key(DeploySection(), store), store)
@@ -212,12 +215,12 @@ def prepare_workspace(folder: Path, bundle_folder: Path, key: Path) -> None:
 
 
 def prepare_hosts(cluster: Cluster) -> None:
-    """Boot the production hosts if the tests of the playbooks have not; otherwise delete the releases that they left."""
-    for name in [name for name in cluster.hosts if name not in ADDRESSES]:
+    """Boot proxy and production hosts if the tests of the playbooks have not; otherwise delete the releases that they left."""
+    for name in [name for name in cluster.hosts if name not in HOSTS]:
         cluster.hosts.pop(name).remove()
     for host in cluster.hosts.values():
         host.run("rm", "-rf", "/srv/stargaze")
-    cluster.boot(*(name for name in ADDRESSES if name not in cluster.hosts))
+    cluster.boot(*(name for name in HOSTS if name not in cluster.hosts))
 
 
 def create_bundles(folder: Path, store: Store) -> tuple[str, str, str]:
