@@ -86,7 +86,7 @@ print(received.split()[1].decode(), time.monotonic() - started)
 
 @pytest.fixture(scope="module")
 def visitor(configured_cluster: Configured) -> Iterator[Host]:
-    """A host outside of the cluster, while the nodes serve a page; at the end the proxy has no TLS again."""
+    """A host outside of the cluster, while the nodes serve a page; the last test removes TLS again."""
     cluster = configured_cluster.cluster
     outsider = cluster.hosts["outsider"]
     for name in NODES:
@@ -95,7 +95,6 @@ def visitor(configured_cluster: Configured) -> Iterator[Host]:
         wait_for(lambda: responding_nodes(outsider) == set(NODES))
         yield outsider
     finally:
-        cluster.play("page.yml")
         for name in NODES:
             cluster.hosts[name].run("systemctl", "stop", "page", check=False)
 
