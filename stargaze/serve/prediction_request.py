@@ -16,8 +16,8 @@ from stargaze.errors import BadDataError, StargazeError
 
 JobState = Literal["queued", "running", "done", "failed"]
 RESERVED, QUEUED, RUNNING, DONE = "RESERVED", "QUEUED", "RUNNING", "SUCCESS"
-"""Status values in the result store; every other value is a failure that Celery reports. A reserved job has not been confirmed
-by the queue yet, so it is not returned to other clients."""
+"""Status values in the result store. A reserved job has not been confirmed by the queue yet, so it is not returned to other
+clients. A failed one is stored as done, with its error."""
 FINISHED_STATES = ("done", "failed")
 GRACE_PERIOD = 5.0
 """Time between the soft and the hard time limit, and for storing the answer [s]."""
@@ -122,13 +122,12 @@ def is_job_id(text: str) -> bool:
 
 
 def job_from_result(job_id: str, status: str, stored: Any, *, now: datetime, time_limit: float) -> PredictionJob:
-    """Return the job that the result store holds; an unfinished one past its deadline is failed."""
-    if not isinstance(stored, Mapping) or "request" not in stored:
-        error = _celery_error(status, type(stored).__name__, time_limit)
-        return PredictionJob(job_id, "failed", None, None, None, error=error)
-    job = _parse(job_id, status, stored)
-    if job.state not in FINISHED_STATES and job.deadline and now > job.deadline:
-        error = {"message": "no worker answered in time", "hint": RETRY_HINT}
+    """Return the job that the result store or a message holds; an unfinished one that is too late is failed."""
+    try:
+        job = _parse(job_id, status, stored)
+    except (AttributeError, KeyError, TypeError, ValueError):  # a malformed message
+        return PredictionJob(job_id, "failed", None, None, None, error=UNEXPECTED_ERROR)
+    if job.state not in FINISHED_STATES and (error := _late_error(job, now, time_limit)):
         return dataclasses.replace(job, state="failed", error=error)
     return job
 
@@ -142,16 +141,23 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     return PredictionJob(job_id, state, **{**stored, "request": request, **times})
 
 
-def _celery_error(status: str, exception: str, time_limit: float) -> ErrorDetails:
-    """Translate a failure that Celery reports."""
-    if status == "REVOKED":
-        message = f"the request waited longer than {time_limit:g} s for a free worker"
-        return {"message": message, "hint": "try again later, or raise serve.worker_processes"}
-    if exception in ("TimeLimitExceeded", "SoftTimeLimitExceeded"):
-        return time_limit_error(time_limit)
-    if exception == "WorkerLostError":
-        return {"message": "the worker ended while it answered", "hint": RETRY_HINT}
-    return UNEXPECTED_ERROR
+def _late_error(job: PredictionJob, now: datetime, time_limit: float) -> ErrorDetails | None:
+    """Return the error of an unfinished job that will not be answered any more."""
+    if job.deadline and now > job.deadline:
+        return {"message": "no worker answered in time", "hint": RETRY_HINT}
+    if (
+        job.state == "queued"
+        and job.accepted_at
+        and now > job.accepted_at + timedelta(seconds=time_limit + GRACE_PERIOD)
+    ):
+        return waiting_error(time_limit)
+    return None
+
+
+def waiting_error(time_limit: float) -> ErrorDetails:
+    """Return the error of a request that waited too long."""
+    message = f"the request waited longer than {time_limit:g} s for a free worker"
+    return {"message": message, "hint": "try again later, or raise serve.worker_processes"}
 
 
 def time_limit_error(time_limit: float) -> ErrorDetails:

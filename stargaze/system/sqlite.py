@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -113,10 +114,22 @@ def _prepare_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             move_damaged(path)
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, MODE))
+        if not path.exists():
+            _create_file(path)
         status = path.stat()
         if status.st_mode & 0o777 != MODE and status.st_uid == os.geteuid():
             path.chmod(MODE)
+
+
+def _create_file(path: Path) -> None:
+    """Create an empty private file. Its descriptor is closed before it has its name: closing one releases SQLite's locks."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    os.close(handle)
+    try:
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
 
 
 def _is_damaged(path: Path) -> bool:

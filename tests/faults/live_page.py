@@ -59,6 +59,11 @@ class LivePage:
 
     def start(self) -> None:
         """Start ``stargaze serve`` and wait until the page is ready."""
+        self.start_command()
+        wait_for(self.is_ready, START_TIMEOUT)
+
+    def start_command(self) -> None:
+        """Start ``stargaze serve``."""
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "stargaze", "serve"],
@@ -70,7 +75,6 @@ class LivePage:
                 start_new_session=True,
             )
         FIXTURE_PROCESSES.add(self.process.pid)
-        wait_for(self.is_ready, START_TIMEOUT)
 
     def stop(self) -> None:
         """Stop all processes."""

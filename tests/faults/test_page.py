@@ -48,6 +48,6 @@ def test_a_killed_process(serve_page: FactoryOfPages, tmp_path: Path, role: str,
         if role == "supervisor":  # systemd, or the user, starts it again
             assert page.process is not None
             page.process.wait()
-            page.start()
+            page.start_command()
 
     try_fault(f"SIGKILL, {role}, {'busy' if visitors else 'idle'}", page, kill, visitors=visitors)

@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from stargaze.config import ServeSection
 from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.result_store import ResultStore
 from stargaze.store import Store
 from stargaze.system.sqlite import connect_database, move_damaged, open_transaction
 
@@ -85,7 +88,7 @@ def test_a_database_works_after_each_fault(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_result_store_works_after_each_fault_under_open_connections(tmp_path: Path, fault: str) -> None:
     store = Store(tmp_path)
-    web, worker = (create_celery_app(ServeSection(), store).backend for _ in range(2))
+    web, worker = (ResultStore(create_celery_app(ServeSection(), store))._backend for _ in range(2))
     for number in range(30):
         web.store_result(f"before-{number}", {"text": "x" * 1000}, "SUCCESS")
     assert worker.get_task_meta("before-7")["status"] == "SUCCESS"
@@ -142,3 +145,20 @@ def test_processes_that_notice_the_damage_together_create_one_new_file(tmp_path:
         assert [writer.exitcode for writer in writers] == [0] * 8
         with open_transaction(path, 2.0) as db:
             assert db.execute("SELECT count(*) FROM numbers").fetchone() == (8,)
+
+
+@pytest.mark.real
+def test_a_further_connection_does_not_release_the_locks_of_its_process(tmp_path: Path) -> None:
+    """Closing any descriptor of the file would: then another process deletes the log that this one still uses."""
+    path = tmp_path / "a.sqlite"
+    script = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('INSERT INTO t VALUES (1)'); db.commit()"
+    )
+    with contextlib.closing(connect_database(path, 3.0, ["CREATE TABLE t (x)"])) as first:
+        assert first.execute("SELECT count(*) FROM t").fetchone() == (0,)
+        log = path.with_name("a.sqlite-wal").stat().st_ino
+        with contextlib.closing(connect_database(path, 3.0)):
+            subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+
+            assert path.with_name("a.sqlite-wal").stat().st_ino == log
+            assert first.execute("SELECT count(*) FROM t").fetchone() == (1,)

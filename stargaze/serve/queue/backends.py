@@ -19,17 +19,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
+from stargaze.serve.queue.message_folder import MessageFolder
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, broker_url, ca_file, results_tls, results_url
 from stargaze.store import Store
 
-POLLING_INTERVAL = 0.05
-"""The filesystem cannot wake a worker: it looks for messages this often [s]."""
 TIMEOUT = 2.0
 """Timeout for responses of broker and result store, after which a request is refused [s]."""
 MAX_DELIVERIES = 4
 """RabbitMQ delivers a message to so many workers; if one more rejects it, it becomes a dead letter."""
 MAX_QUEUE_LENGTH = 20_000
 """RabbitMQ refuses more messages, so that the client gets an error at once: no worker would reach them in time."""
+RESULT_URL = "stargaze_result_url"
+"""The setting with the URL of the result store; Celery itself has none, since it would overwrite jobs with its own results."""
 RESULT_STORE_ERRORS = (SQLAlchemyError, BackendError, RedisError)
 """Exceptions if the result store cannot be reached."""
 QUEUE_ERRORS = (KombuError, ChannelError, AMQPError, MessageNacked, OSError)
@@ -43,12 +44,7 @@ def queue_options(section: ServeSection, store: Store, environ: Mapping[str, str
         return {
             "broker_url": "filesystem://",
             "broker_transport": "stargaze.serve.queue.filesystem_transport:Transport",
-            "broker_transport_options": {
-                "data_folder_in": str(message_folder(store)),
-                "data_folder_out": str(message_folder(store)),
-                "control_folder": str(store.queue / "control"),
-                "polling_interval": POLLING_INTERVAL,
-            },
+            "broker_transport_options": {"folder": str(store.queue)},
         }
     return {
         "broker_url": url,
@@ -65,9 +61,9 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
     """Return Celery's settings of the result store."""
     url = results_url(section, environ)
     if not url:
-        return {"result_backend": f"stargaze.serve.queue.sqlite_backend:SqliteBackend+sqlite:///{store.results}"}
+        return {RESULT_URL: f"stargaze.serve.queue.sqlite_backend:SqliteBackend+sqlite:///{store.results}"}
     return {
-        "result_backend": url,
+        RESULT_URL: url,
         "redis_backend_use_ssl": results_tls(url, environ),
         "redis_socket_timeout": TIMEOUT,
         "redis_socket_connect_timeout": TIMEOUT,
@@ -98,7 +94,7 @@ def declare_queues(connection: Connection) -> None:
 def queue_length(section: ServeSection, store: Store) -> int:
     """Count the waiting jobs; raises ExternalError if RabbitMQ cannot be reached."""
     if not section.broker_url:
-        return sum(1 for path in message_folder(store).glob(f"*.{QUEUE_NAME}.msg"))
+        return MessageFolder(store.queue).count(QUEUE_NAME)
     try:
         url = broker_url(section, os.environ)
         with Connection(url, connect_timeout=TIMEOUT, ssl=_broker_tls(url, os.environ)) as connection:

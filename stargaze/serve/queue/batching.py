@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
+from billiard.exceptions import TimeLimitExceeded
 from celery.worker.state import task_ready
 from celery_batches import Batches, SimpleRequest
 from celery_batches.trace import apply_batches_task
+
+log = logging.getLogger(__name__)
 
 
 class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
@@ -23,6 +27,8 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
     abstract = True
     flush_every = 1  # every message is passed to `flush` at once
     max_batch_size = 64
+    save_too_slow: Callable[[Sequence[SimpleRequest]], Collection[str]] = staticmethod(lambda _messages: ())
+    """Stores that messages exceeded the hard time limit, whose process is killed; returns the ids of those that are stored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +44,16 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
         with self._lock:
             self._waiting.clear()
             self._running.clear()
-        return super().Strategy(task, app, consumer)
+        handle = super().Strategy(task, app, consumer)
+
+        def handle_any(message: Any, body: Any, *arguments: Any, **options: Any) -> None:
+            try:
+                handle(message, body, *arguments, **options)
+            except Exception as error:  # noqa: BLE001 - no content of a message may end the worker
+                log.warning("a message is a dead letter: %s", type(error).__name__)
+                message.reject_log_error(log, consumer.connection_errors)
+
+        return handle_any
 
     def flush(self, requests: Sequence[Any]) -> None:
         """Add new messages and give waiting ones to free processes."""
@@ -48,9 +63,9 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
 
     def _dispatch(self) -> None:
         while self._waiting and len(self._running) < self._pool.num_processes:
-            batch = [message for message in self._next_batch() if not message.revoked()]
-            if batch:
-                self._start_batch(batch)
+            batch = [(message, _convert(message)) for message in self._next_batch()]
+            if readable := [(message, request) for message, request in batch if request]:
+                self._start_batch([message for message, _ in readable], [request for _, request in readable])
 
     def _next_batch(self) -> list[Any]:
         """Take the next messages; a redelivered one is a batch of its own, since it may have killed its process."""
@@ -61,7 +76,7 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
             batch.append(self._waiting.popleft())
         return batch
 
-    def _start_batch(self, batch: list[Any]) -> None:
+    def _start_batch(self, batch: list[Any], requests: list[SimpleRequest]) -> None:
         ended = threading.Event()
         self._running.add(ended)
 
@@ -79,20 +94,40 @@ class BatchTask(Batches):  # type: ignore[misc]  # celery-batches has no types
             for message in batch:
                 message.on_accepted(pid, at)
 
-        def on_timeout(soft: bool, limit: float) -> None:  # noqa: FBT001 - billiard's signature
+        def on_error(info: Any) -> None:
+            error = getattr(info.exception, "exc", info.exception)  # billiard wraps it
+            if isinstance(error, TimeLimitExceeded):
+                finish(partial(_settle, self.save_too_slow(requests), ()))
+            else:
+                log.warning("%d jobs are tried again: %s", len(batch), error)
+                finish(partial(_settle, (), ()))
+
+        def on_timeout(*, soft: bool, timeout: float) -> None:  # called by keyword
             if not soft:
-                finish(lambda message: message.on_timeout(soft=False, timeout=limit))
+                log.warning("%d jobs took longer than %g s", len(batch), timeout)
+                finish(partial(_settle, self.save_too_slow(requests), ()))
 
         self._pool.apply_async(
             apply_batches_task,
-            (self, ([SimpleRequest.from_request(message) for message in batch],), 0, None),
+            (self, (requests,), 0, None),
             accept_callback=on_accepted,
             callback=lambda ids: finish(partial(_settle, *(ids or ((), ())))),
-            error_callback=lambda info: finish(lambda message: message.on_failure(info)),
+            error_callback=on_error,
             timeout_callback=on_timeout,
             soft_timeout=self.soft_time_limit,
             timeout=self.time_limit,
         )
+
+
+def _convert(message: Any) -> SimpleRequest | None:
+    """Return a message for the prediction process; one that cannot be read becomes a dead letter."""
+    try:
+        return SimpleRequest.from_request(message)
+    except Exception as error:  # noqa: BLE001 - no content of a message may end the worker
+        log.warning("a message is a dead letter: %s", type(error).__name__, extra={"job_id": message.id})
+        task_ready(message)
+        message.reject(requeue=False)
+        return None
 
 
 def _settle(stored: Collection[str], dead: Collection[str], message: Any) -> None:

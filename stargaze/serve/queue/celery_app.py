@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,15 +27,20 @@ from stargaze.serve.prediction_request import (
     PredictionRequest,
     job_from_result,
     time_limit_error,
+    waiting_error,
 )
 from stargaze.serve.queue.backends import RESULT_STORE_ERRORS, queue_options, result_options
-from stargaze.serve.queue.batching import BatchTask, is_redelivered
-from stargaze.serve.queue.result_store import ResultStore
+from stargaze.serve.queue.batching import BatchTask
+from stargaze.serve.queue.message_folder import MAX_DEATHS
+from stargaze.serve.queue.result_store import ResultStore, StoredJob
 from stargaze.serve.runtime.metrics import observe_job, observe_prediction, observe_queue_wait
 from stargaze.serve.runtime.settings import QUEUE_NAME
+from stargaze.serve.runtime.status_files import record_heartbeat
 from stargaze.store import Store
 
 TASK_NAME = "stargaze.predict"
+HEARTBEAT = "heartbeat"
+"""The content of a message that only shows that messages reach the prediction processes."""
 SAVE_DELAYS = (0.0, 0.5, 2.0)
 """Before each attempt to store an answer [s]."""
 log = logging.getLogger(__name__)
@@ -50,7 +56,7 @@ def create_celery_app(section: ServeSection, store: Store) -> Celery:
         **queue_options(section, store),
         **result_options(section, store),
         broker_connection_retry_on_startup=True,
-        result_backend_always_retry=False,  # if it is unreachable, the response is 503 at once
+        result_backend="disabled://",  # see ResultStore
         result_expires=section.results_ttl,
         accept_content=["json"],
         result_accept_content=["json"],
@@ -61,9 +67,10 @@ def create_celery_app(section: ServeSection, store: Store) -> Celery:
         task_reject_on_worker_lost=True,
         task_soft_time_limit=section.time_limit,
         task_time_limit=section.time_limit + GRACE_PERIOD,
+        task_store_errors_even_if_ignored=False,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
-        # A broker redelivers the messages of a dead worker; the filesystem does not, so there a worker takes one at a time.
-        worker_prefetch_multiplier=section.max_batch_size if section.broker_url else 1,
+        worker_prefetch_multiplier=section.max_batch_size,
+        worker_enable_prefetch_count_reduction=False,  # after a lost connection it is never raised again (celery#9512)
         worker_lost_wait=1.0,  # [s]; Celery's default is ten, for an answer that a dead worker may have sent
         worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -73,45 +80,104 @@ def create_celery_app(section: ServeSection, store: Store) -> Celery:
     return app
 
 
-def register_task(app: Celery, answer_requests: AnswerRequests, section: ServeSection) -> None:
+def register_task(app: Celery, answer_requests: AnswerRequests, section: ServeSection, store: Store) -> None:
     """Register the task that answers a batch: every job ends with an answer or an error."""
+    results = ResultStore(app)
 
     @app.task(base=BatchTask, name=TASK_NAME, resultrepr_maxsize=64)  # type: ignore[untyped-decorator]  # celery has no types
     def predict(messages: Sequence[Any]) -> tuple[list[str], list[str]]:
-        results = ResultStore(app)
-        jobs = [_start_job(message, results, section) for message in messages]
-        running = [job for job in jobs if job.error is None]
-        with contextlib.suppress(*RESULT_STORE_ERRORS):  # storing the answers is retried
-            results.save(running, RUNNING)
-        started = time.perf_counter()
-        answered = _answer_jobs(running, answer_requests, section.time_limit)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # billiard's handler would raise an error inside the prediction
+        record_heartbeat(store.queue, section.time_limit + GRACE_PERIOD)
+        try:
+            return _process_batch(messages, results, answer_requests, section)
+        except SoftTimeLimitExceeded:  # while results were read or written
+            log.warning("%d jobs are tried again: the time limit ended during storing", len(messages))
+            return [], []
+        finally:
+            record_heartbeat(store.queue)
+
+    def save_too_slow(messages: Sequence[Any]) -> list[str]:
+        now = datetime.now(UTC)
+        jobs = [job_from_result(message.id, RUNNING, _content(message), now=now, time_limit=0) for message in messages]
+        error = time_limit_error(section.time_limit)
+        return _save_finished([dataclasses.replace(job, error=error) for job in jobs], results, delays=(0.0,))
+
+    predict.max_batch_size = section.max_batch_size
+    predict.save_too_slow = save_too_slow
+
+
+def fail_dead_letter(results: ResultStore, section: ServeSection, job_id: str) -> None:
+    """Store that a job failed because the workers that took its message ended."""
+    with contextlib.suppress(*RESULT_STORE_ERRORS):  # otherwise the job fails at its deadline
+        stored = results.get(job_id)
+        if stored and stored[0] != DONE:
+            job = job_from_result(job_id, *stored, now=datetime.now(UTC), time_limit=section.time_limit)
+            results.replace(job_id, stored, dataclasses.replace(job, error=_death_error(MAX_DEATHS)))
+
+
+def _death_error(deaths: int) -> ErrorDetails:
+    message = f"the worker died {deaths} times while it answered this request, so it is not tried again"
+    return {"message": message, "hint": "look into logs/worker.log below the store"}
+
+
+def send_heartbeat(app: Celery) -> None:
+    """Send a message that only shows that messages reach the prediction processes; raises one of QUEUE_ERRORS."""
+    app.send_task(TASK_NAME, args=[HEARTBEAT], queue=QUEUE_NAME, ignore_result=True, retry=False)
+
+
+def _process_batch(
+    messages: Sequence[Any], results: ResultStore, answer_requests: AnswerRequests, section: ServeSection
+) -> tuple[list[str], list[str]]:
+    """Answer the jobs of messages; return the ids of those that have ended, and of those that must not be tried again."""
+    settled = [message.id for message in messages if _content(message) == HEARTBEAT]
+    messages = [message for message in messages if message.id not in settled]
+    stored = _read_jobs(results, [message.id for message in messages])
+    # A duplicate of a message whose answer is stored already, or of an attempt that another has replaced.
+    settled += [job_id for job_id, job in stored.items() if job and job[0] == DONE]
+    jobs = [_start_job(message, stored.get(message.id), section) for message in messages if message.id not in settled]
+    running = [job for job in jobs if job.error is None]
+    with contextlib.suppress(*RESULT_STORE_ERRORS):  # storing the answers is retried
+        results.save(running, RUNNING)
+    started = time.perf_counter()
+    answered = _answer_jobs(running, answer_requests, section.time_limit)
+    if running:
         observe_prediction(time.perf_counter() - started, len(answered))
-        return _save_finished(answered, results), _save_finished([job for job in jobs if job.error], results)
+    late = [job for job in jobs if job.error and not is_poisonous(job)]
+    poisonous = [job for job in jobs if job.error and is_poisonous(job)]
+    return settled + _save_finished([*answered, *late], results), _save_finished(poisonous, results)
 
-    predict.max_batch_size = section.max_batch_size if section.broker_url else 1
-    predict.store_errors_even_if_ignored = True
+
+def _content(message: Any) -> Any:
+    """Return the content of a message, None if it has none."""
+    return message.args[0] if isinstance(message.args, Sequence) and message.args else None
 
 
-def _start_job(message: Any, results: ResultStore, section: ServeSection) -> PredictionJob:
-    """Return the job of a message with its attempt counted; a job whose worker died too often gets an error."""
+def _read_jobs(results: ResultStore, job_ids: Sequence[str]) -> Mapping[str, StoredJob | None]:
+    with contextlib.suppress(*RESULT_STORE_ERRORS):
+        return results.get_many(job_ids, with_unfinished=True)
+    return {}
+
+
+def _start_job(message: Any, stored: StoredJob | None, section: ServeSection) -> PredictionJob:
+    """Return the job of a message with its attempt counted; a job that is late, or whose worker died too often, gets an error."""
     now = datetime.now(UTC)
-    job = job_from_result(message.id, RUNNING, message.args[0], now=now, time_limit=section.time_limit)
-    # The filesystem does not report redelivery.
-    attempts = _count_attempts(results, message.id) if is_redelivered(message) or not section.broker_url else 0
+    was_started = stored is not None and stored[0] == RUNNING
+    job = job_from_result(message.id, RUNNING, _content(message), now=now, time_limit=section.time_limit)
+    attempts = int(stored[1].get("attempt", 0)) if stored and was_started else 0
     job = dataclasses.replace(job, attempt=attempts + 1)
     if job.attempt > MAX_ATTEMPTS:  # acks_late redelivers the job of a dead worker without limit
-        text = f"the worker died {attempts} times while it answered this request, so it is not tried again"
-        return dataclasses.replace(job, error={"message": text, "hint": "look into logs/worker.log below the store"})
-    if job.accepted_at:
-        observe_queue_wait((now - job.accepted_at).total_seconds())
+        return dataclasses.replace(job, error=_death_error(attempts))
+    if job.accepted_at and job.error is None:
+        waited = (now - job.accepted_at).total_seconds()
+        observe_queue_wait(waited)
+        if waited > section.time_limit and not was_started:
+            return dataclasses.replace(job, error=waiting_error(section.time_limit))
     return job
 
 
-def _count_attempts(results: ResultStore, job_id: str) -> int:
-    with contextlib.suppress(*RESULT_STORE_ERRORS):
-        stored = results.get(job_id)
-        return int(stored[1].get("attempt", 0)) if stored and isinstance(stored[1], Mapping) else 0
-    return 0
+def is_poisonous(job: PredictionJob) -> bool:
+    """Return whether the message of a failed job becomes a dead letter: it killed its workers, or it is not a request."""
+    return job.attempt > MAX_ATTEMPTS or job.request is None
 
 
 def _answer_jobs(
@@ -138,9 +204,11 @@ def _finish_job(job: PredictionJob, result: Answer | ErrorDetails) -> Prediction
     return dataclasses.replace(job, error=result)
 
 
-def _save_finished(jobs: Sequence[PredictionJob], results: ResultStore) -> list[str]:
+def _save_finished(
+    jobs: Sequence[PredictionJob], results: ResultStore, delays: Sequence[float] = SAVE_DELAYS
+) -> list[str]:
     """Store finished jobs and return the ids of those that are stored; the queue delivers the others again."""
-    for delay in SAVE_DELAYS if jobs else ():
+    for delay in delays if jobs else ():
         time.sleep(delay)
         try:
             results.save(jobs, DONE)

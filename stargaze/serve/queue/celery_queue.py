@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -18,6 +19,7 @@ from celery import Celery
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
+    DONE,
     FINISHED_STATES,
     RESERVED,
     IdempotencyKeyReusedError,
@@ -25,12 +27,15 @@ from stargaze.serve.prediction_request import (
     PredictionRequest,
     job_from_result,
     new_job,
+    waiting_error,
 )
-from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues, message_folder
+from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues
 from stargaze.serve.queue.celery_app import TASK_NAME
+from stargaze.serve.queue.message_folder import MessageFolder
 from stargaze.serve.queue.result_store import ResultStore, StoredJob
 from stargaze.serve.runtime.metrics import observe_job
 from stargaze.serve.runtime.settings import QUEUE_NAME, session_key
+from stargaze.serve.runtime.status_files import MAX_SILENCE, is_heartbeat_recent
 from stargaze.store import Store
 
 SUBMIT_TIMEOUT = 3 * TIMEOUT
@@ -43,8 +48,9 @@ POLL_INTERVAL = 0.02
 class CeleryPredictionQueue:
     """The prediction queue with Celery's queue and result store.
 
-    The id of a job is a keyed hash of request, release and time period. So identical requests get the same job on every
-    replica without an index of requests, and clients cannot guess ids.
+    The id of a job is a keyed hash of request, release, time period and attempt. So identical requests get the same job on
+    every replica without an index of requests, and clients cannot guess ids. After a failed attempt comes the next number, so a
+    request has at most one living job, and no id is used twice.
     """
 
     def __init__(
@@ -59,19 +65,11 @@ class CeleryPredictionQueue:
         self._declared = not section.broker_url
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        """Reserve the job, publish it, and mark it as queued; if the queue refuses it, the reservation is removed."""
-        job_id = self._hash_id({"key": key}) if key else self._id_of(request)
-        limit = self._section.time_limit
-        job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
-        existing = self._reserve(job)
-        if existing and key and existing.request not in (None, request):
-            message = "this Idempotency-Key was already used for a different request"
-            raise IdempotencyKeyReusedError(message, hint="use a new key for each request")
-        if existing and existing.state != "failed":
-            return existing
+        """Reserve a job, publish it, and mark it as queued; if the queue refuses it, the reservation is removed."""
+        job, is_new = self._reserve(request, key, request_id)
+        if not is_new:
+            return job
         with _convert_errors():
-            if existing:  # a failed job is tried again
-                self._results.save([job], RESERVED)
             try:
                 self._publish(job)
             except QUEUE_ERRORS:
@@ -84,33 +82,73 @@ class CeleryPredictionQueue:
         observe_job("accepted")
         return job
 
-    def _reserve(self, job: PredictionJob) -> PredictionJob | None:
-        """Reserve the job's id, or return the existing job; wait while another process is publishing it.
+    def _reserve(self, request: PredictionRequest, key: str, request_id: str) -> tuple[PredictionJob, bool]:
+        """Return the living or answered job of the request or key, or reserve its next attempt; and whether it is new.
 
-        A reservation that stays too long belongs to a process that died before publishing: it is taken over. If it is
-        removed meanwhile, the queue refused the job, and would refuse this one.
+        Waits while another process is publishing. A reservation that stays too long belongs to a process that died before
+        publishing: it is a failed attempt. If it is removed meanwhile, the queue refused the job, and would refuse this one.
         """
-        deadline = time.monotonic() + SUBMIT_TIMEOUT
+        limit = self._section.time_limit
+        identity = {"key": key} if key else self._identity(request)
+        deadline, was_reserved = time.monotonic() + SUBMIT_TIMEOUT, False
         with _convert_errors():
-            if self._results.add(job, RESERVED):
-                return None
-            while (stored := self._results.get(job.id)) and stored[0] == RESERVED:
-                if time.monotonic() > deadline and self._to_job(job.id, stored).request == job.request:
-                    self._results.save([job], RESERVED)
-                    return None
-                time.sleep(POLL_INTERVAL)
-        if stored is None:
-            message = "the queue is unavailable: an identical request was refused a moment ago"
-            raise ExternalError(message, hint="stargaze doctor")
-        return self._to_job(job.id, stored)
+            while True:
+                attempt, job_id, stored = self._last_attempt(identity)
+                if stored:
+                    existing = self._to_job(job_id, stored)
+                    if key and existing.request not in (None, request):
+                        message = "this Idempotency-Key was already used for a different request"
+                        raise IdempotencyKeyReusedError(message, hint="use a new key for each request")
+                    if stored[0] == RESERVED and existing.state != "failed" and time.monotonic() < deadline:
+                        was_reserved = True
+                        time.sleep(POLL_INTERVAL)
+                        continue
+                    if stored[0] != RESERVED and existing.state != "failed":
+                        return existing, False
+                    if stored[0] != DONE:  # a worker that gets its message must not answer it any more
+                        error = existing.error or waiting_error(limit)
+                        if not self._results.replace(job_id, stored, dataclasses.replace(existing, error=error)):
+                            continue
+                    attempt, job_id = attempt + 1, self._hash_id(identity, attempt + 1)
+                elif was_reserved:
+                    message = "the queue is unavailable: an identical request was refused a moment ago"
+                    raise ExternalError(message, hint="stargaze doctor")
+                job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
+                if self._results.add(job, RESERVED):
+                    return job, True
+
+    def _last_attempt(self, identity: Mapping[str, Any]) -> tuple[int, str, StoredJob | None]:
+        """Return number, id and job of the last attempt; the job is None if there was none. Attempts have no gaps."""
+        first = self._hash_id(identity, 0)
+        stored = self._results.get(first)
+        if stored is None or not self._to_job(first, stored).error:
+            return 0, first, stored
+        low, high = 0, 1
+        found = {0: stored}
+        while (job := self._results.get(self._hash_id(identity, high))) is not None:
+            found[high] = job
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if (job := self._results.get(self._hash_id(identity, middle))) is None:
+                high = middle
+            else:
+                low, found[middle] = middle, job
+        return low, self._hash_id(identity, low), found[low]
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
-        """Return the job of an identical request if it is queued."""
-        return self._get(self._id_of(request), ignore=RESERVED) if self._section.cache_ttl else None
+        """Return the job of an identical request if it is queued or has ended."""
+        if not self._section.cache_ttl:
+            return None
+        with _convert_errors():
+            _, job_id, stored = self._last_attempt(self._identity(request))
+        return None if stored is None or stored[0] == RESERVED else self._to_job(job_id, stored)
 
     def get(self, job_id: str) -> PredictionJob | None:
         """Return the job; an unfinished one past its deadline is failed."""
-        return self._get(job_id)
+        with _convert_errors():
+            stored = self._results.get(job_id)
+        return stored and self._to_job(job_id, stored)
 
     def finished(self, job_ids: Collection[str]) -> Mapping[str, PredictionJob | None]:
         """Return the finished and unknown jobs of these ids with one query."""
@@ -120,21 +158,20 @@ class CeleryPredictionQueue:
         return {job_id: job for job_id, job in jobs.items() if job is None or job.state in FINISHED_STATES}
 
     def check(self) -> None:
-        """Connect to the queue and write to the result store; fails if a disk is full or a server is unreachable."""
+        """Connect to the queue and write to the result store; fails if a disk is full or a server is unreachable.
+
+        Without a broker it also fails if no prediction process has taken a message recently.
+        """
         with _convert_errors():
             if self._section.broker_url:
                 with self._app.connection_for_write() as connection:
                     connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT)
             else:
-                probe = message_folder(self._store) / ".probe"
-                probe.write_bytes(b"1")
-                probe.unlink()
+                MessageFolder(self._store.queue).check()
             self._results.check()
-
-    def _get(self, job_id: str, ignore: str = "") -> PredictionJob | None:
-        with _convert_errors():
-            stored = self._results.get(job_id)
-        return None if stored is None or stored[0] == ignore else self._to_job(job_id, stored)
+        if not self._section.broker_url and not is_heartbeat_recent(self._store.queue, MAX_SILENCE):
+            message = "no prediction process takes messages from the queue"
+            raise ExternalError(message, hint="it is started again; see logs/worker.log below the store")
 
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
@@ -152,22 +189,22 @@ class CeleryPredictionQueue:
             args=[job.to_json()],
             task_id=job.id,
             queue=QUEUE_NAME,
-            expires=self._section.time_limit,
             argsrepr="",  # only for monitoring, and long
             kwargsrepr="",
             ignore_result=True,  # the worker stores jobs itself; otherwise Celery would subscribe to each result
             **options,
         )
 
-    def _id_of(self, request: PredictionRequest) -> str:
+    def _identity(self, request: PredictionRequest) -> dict[str, Any]:
+        """Return what identical requests have in common: request, release and time period."""
         if not self._section.cache_ttl:
-            return str(uuid.uuid4())
+            return {"random": str(uuid.uuid4())}
         period = int(self._clock().timestamp() // self._section.cache_ttl)
         release = self._store.current.readlink().name if self._store.current.is_symlink() else ""
-        return self._hash_id({"request": request.to_json(), "release": release, "period": period})
+        return {"request": request.to_json(), "release": release, "period": period}
 
-    def _hash_id(self, value: dict[str, Any]) -> str:
-        data = json.dumps(value, sort_keys=True).encode()
+    def _hash_id(self, identity: Mapping[str, Any], attempt: int) -> str:
+        data = json.dumps({**identity, "attempt": attempt}, sort_keys=True).encode()
         return str(uuid.UUID(bytes=hmac.new(self._key, data, hashlib.sha256).digest()[:16]))
 
 

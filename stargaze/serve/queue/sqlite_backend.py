@@ -25,7 +25,7 @@ MAX_CONNECTIONS = 72
 
 
 class SqliteBackend(DatabaseBackend):  # type: ignore[misc]  # celery has no types
-    """The backend; ``result_backend`` names it before the URL of the file."""
+    """The backend; the setting RESULT_URL names it before the URL of the file."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

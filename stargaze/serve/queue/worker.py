@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -25,22 +26,29 @@ from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest, error_details
-from stargaze.serve.queue.backends import declare_queues
-from stargaze.serve.queue.celery_app import create_celery_app, register_task
+from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, declare_queues
+from stargaze.serve.queue.celery_app import create_celery_app, fail_dead_letter, register_task, send_heartbeat
+from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import configure_logging
 from stargaze.serve.runtime.settings import Sources, read_environment, read_sources, ready_file
 from stargaze.serve.runtime.status_files import (
-    HEARTBEAT_FILE,
-    HEARTBEAT_INTERVAL,
+    is_heartbeat_recent,
     read_reload_interval,
+    record_heartbeat,
     record_served_bundle,
 )
 from stargaze.store import Store
 
 CLEANUP_INTERVAL = 3600.0
 """Time between two removals of expired results [s]."""
+HEARTBEAT_INTERVAL, BROKER_HEARTBEAT_INTERVAL = 1.0, 5.0
+"""Time between two heartbeats, without and with a broker [s]."""
+START_TIMEOUT = 120.0
+"""The longest time for loading the bundle in a new process [s]."""
 TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
+
+log = logging.getLogger(__name__)
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -48,7 +56,7 @@ def main(environ: Mapping[str, str]) -> None:
     section, store = read_environment(environ)
     context = HotReloaded(store.current, create_context_loader(section, read_sources(environ), store, environ))
     app = create_celery_app(section, store)
-    register_task(app, partial(answer_with_current_bundle, context), section)
+    register_task(app, partial(answer_with_current_bundle, context), section, store)
 
     def prepare() -> None:
         if interval := read_reload_interval(environ):
@@ -79,6 +87,9 @@ def warm_up(context: HotReloaded[PredictionContext]) -> None:
 def run_worker(app: Celery, section: ServeSection, store: Store, *, prepare: Callable[[], Any]) -> None:
     """Run Celery's worker; ``prepare`` runs in each of its processes before their first job."""
     signals.setup_logging.connect(lambda **_: configure_logging("worker"), weak=False)
+    results = ResultStore(app)
+    app.conf.worker_proc_alive_timeout = START_TIMEOUT
+    app.conf.broker_transport_options["on_dead_letter"] = partial(fail_dead_letter, results, section)
     app.set_current()  # a child process finds its task through the current app
     if section.broker_url:
         with app.connection_for_write() as connection:
@@ -87,10 +98,13 @@ def run_worker(app: Celery, section: ServeSection, store: Store, *, prepare: Cal
     ready = ready_file(store, os.getppid())
 
     def on_process_start(**_: Any) -> None:
+        record_heartbeat(store.queue, START_TIMEOUT)
         # In the child, not before the fork: LightGBM's threads do not survive a fork.
         with contextlib.suppress(StargazeError):  # the first job tries again and reports it
             prepare()
-        ready.touch()
+        record_heartbeat(store.queue)
+        with contextlib.suppress(OSError):  # the folder was deleted, or the disk is full
+            ready.touch()
 
     next_cleanup = 0.0
 
@@ -98,7 +112,8 @@ def run_worker(app: Celery, section: ServeSection, store: Store, *, prepare: Cal
         nonlocal next_cleanup
         if time.monotonic() >= next_cleanup:
             next_cleanup = time.monotonic() + CLEANUP_INTERVAL
-            app.backend.cleanup()
+            with contextlib.suppress(*RESULT_STORE_ERRORS):
+                results.cleanup()
 
     app.steps["worker"].add(FastShutdown)
     app.steps["consumer"].add(Heartbeat)
@@ -123,14 +138,27 @@ class FastShutdown(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has
 
 
 class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
-    """Touch the heartbeat file from the main loop."""
+    """Send a message to the queue from time to time: a prediction process that gets it records its heartbeat.
+
+    All workers of a broker send some, and it delivers them in turn, so each of them gets its share.
+    """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
         """Start, each time that the broker is reached."""
-        path = read_environment(os.environ)[1].queue / HEARTBEAT_FILE
-        self._timer = parent.timer.call_repeatedly(HEARTBEAT_INTERVAL, path.touch)
+        section, store = read_environment(os.environ)
+
+        def send() -> None:
+            if is_heartbeat_recent(store.queue, -1.0):  # busy
+                return
+            try:
+                send_heartbeat(parent.app)
+            except QUEUE_ERRORS as error:
+                log.warning("no heartbeat: %s", error)
+
+        interval = BROKER_HEARTBEAT_INTERVAL if section.broker_url else HEARTBEAT_INTERVAL
+        self._timer = parent.timer.call_repeatedly(interval, send)
 
     def stop(self, parent: Any) -> None:
         """Stop."""

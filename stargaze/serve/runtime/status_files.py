@@ -13,15 +13,16 @@ from stargaze.store import Store
 
 RELOAD_INTERVAL_VARIABLE = "STARGAZE_RELOAD_INTERVAL"
 """Check the link to the release this often in a thread [s]; without it, at each request."""
-HEARTBEAT_INTERVAL = 2.0
-"""Time between two heartbeats of a worker's main loop [s]."""
 ROLE_FILE = "role"
 """The role of a container: web or worker."""
 DRAINING_FILE = "draining"
 """A file that exists while a web server is draining: it is to stop and must get no new visitors."""
 HEARTBEAT_FILE = "heartbeat"
-"""A worker's main loop touches it."""
-QUEUE_FORMAT = "2"
+"""Its times say until when a prediction process accounts for itself, in seconds since the start of the machine, and its pid: a
+change of times needs no space on a full disk and is independent of the clock."""
+MAX_SILENCE = 6.0
+"""Without a broker, a worker whose processes took no message for so long is stuck [s]."""
+QUEUE_FORMAT = "3"
 """Changes with the content of messages and results."""
 
 
@@ -34,15 +35,30 @@ def prepare_queue_folder(store: Store) -> None:
             path.unlink()
     store.queue.mkdir(parents=True, exist_ok=True)
     format_file.write_text(QUEUE_FORMAT, encoding="ascii")
-    for name in ("messages", "control", "tmp"):
-        (store.queue / name).mkdir(exist_ok=True)
+    (store.queue / HEARTBEAT_FILE).unlink(missing_ok=True)  # its time may be of an earlier start of the machine
+    (store.queue / "messages").mkdir(exist_ok=True)
+
+
+def record_heartbeat(queue: Path, busy_for: float = 0.0) -> None:
+    """Record that this prediction process takes messages now, and that it may be busy for some time [s]."""
+    path = queue / HEARTBEAT_FILE
+    times = os.getpid(), time.monotonic() + busy_for
+    with contextlib.suppress(OSError):
+        try:
+            os.utime(path, times)
+        except FileNotFoundError:
+            path.touch(mode=0o600)
+            os.utime(path, times)
 
 
 def is_heartbeat_recent(queue: Path, max_age: float) -> bool:
-    """Return whether the last heartbeat is at most ``max_age`` old [s]."""
-    with contextlib.suppress(OSError):
-        return time.time() - (queue / HEARTBEAT_FILE).stat().st_mtime <= max_age
-    return False
+    """Return whether a prediction process took a message at most ``max_age`` ago [s], or is still busy."""
+    try:
+        status = (queue / HEARTBEAT_FILE).stat()
+    except OSError:
+        return False
+    age = time.monotonic() - status.st_mtime
+    return age <= max_age and (age >= 0 or Path("/proc", f"{status.st_atime:.0f}").exists())
 
 
 def record_served_bundle(queue: Path, digest: str) -> None:

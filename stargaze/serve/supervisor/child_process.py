@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import stargaze
 from stargaze.system.files import convert_disk_errors
-from stargaze.system.isolated_python import PYTHON, python_path
 
 STOP_TIMEOUT = 10.0
 """Time between SIGTERM and SIGKILL [s]."""
@@ -19,6 +20,8 @@ MAX_LOG = 10_000_000
 """A larger log is renamed to ``.old`` at the next start [bytes]."""
 TAIL_LINES = 15
 """Lines of the log that an error shows."""
+PYTHON = (sys.executable, "-P", "-m")
+"""-P: nothing is imported from the working directory, which contains only data."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class ChildProcess:
     log_start: int
 
     def has_ended(self) -> bool:
-        """Return whether it ended by itself."""
-        return self.process.poll() is not None
+        """Return whether it ended by itself. It is not reaped yet, so its process group remains its own."""
+        if self.process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def describe_exit(self) -> str:
         """Return how it ended, with its last lines."""
-        code = self.process.returncode
+        code = self.process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"the {self.name} process {how}\n{self.log_tail()}"
 
@@ -57,9 +62,25 @@ class ChildProcess:
         """Wait for its end; after a timeout kill it and its own children."""
         try:
             self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:  # not reaped, so the process group of its pid is still its own
-            os.killpg(self.process.pid, signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it and its own children, also those that outlived it."""
+        if self.process.returncode is None:  # not reaped, so the process group of its pid is still its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    def kill_children(self) -> None:
+        """Kill the rest of its process group after its own end, before it is reaped."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def find_stopped(self) -> set[int]:
+        """Return the processes of its tree that a signal has stopped."""
+        return {pid for pid in _tree(self.process.pid) if _is_stopped(pid)}
 
 
 def start_child(
@@ -85,9 +106,30 @@ def start_child(
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, "PYTHONPATH": python_path(os.environ)},
+                env={**os.environ, **environment, "PYTHONPATH": _python_path(os.environ)},
                 cwd=folder,
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
     return ChildProcess(name, process, log, log_start)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+            yield from _tree(int(child))
+
+
+def _is_stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "T"
+        )
+    return False
+
+
+def _python_path(environ: Mapping[str, str]) -> str:
+    """Return a path with this package, which may be a checkout that is not installed."""
+    paths = [str(Path(stargaze.__file__).parent.parent), environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(path for path in paths if path)

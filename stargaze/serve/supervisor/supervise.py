@@ -35,6 +35,7 @@ from stargaze.serve.runtime.settings import (
 )
 from stargaze.serve.runtime.status_files import prepare_queue_folder
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
+from stargaze.serve.supervisor.watch import Service, Watch
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, private_folder
 from stargaze.system.progress import Notify
@@ -49,26 +50,30 @@ LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
 
 @dataclass(frozen=True)
 class RunningServer:
-    """The URL and the two processes of a running server."""
+    """The URL, the two processes of a running server, and their supervision."""
 
     url: str
-    children: tuple[ChildProcess, ...]
+    services: tuple[Service, ...]
+    watch: Watch
 
     def check(self) -> None:
         """Raise ExternalError with the last lines of its log if a process ended."""
-        for child in self.children:
+        for child in (service.child for service in self.services):
             if child.has_ended():
                 raise ExternalError(f"{child.describe_exit()}; the other was stopped too", hint=f"log: {child.log}")
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
-    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready."""
+    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready.
+
+    A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready three times.
+    """
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with _run_server(section, store, sources) as server:
             announce(server.url)
             while True:
-                server.check()
+                server.watch.check()
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         return 130
@@ -93,13 +98,21 @@ def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterat
         listener = stack.enter_context(listen(section.host, section.port))
         ready = prepare_store(store)
         stack.callback(ready.unlink, missing_ok=True)
-        children: list[ChildProcess] = []
-        stack.callback(_stop, children)
+        services: list[Service] = []
+        stack.callback(_stop, services)
         environment = to_environment(section, store, sources) | _start_metrics(section, store, stack)
-        children.append(_start_worker(store, environment))
-        children.append(_start_web(section, store, environment, listener))
-        server = RunningServer(url_of(listener), tuple(children))
-        listener.close()  # gunicorn has inherited it; when that ends, connections must be refused
+        url = url_of(listener)
+
+        def start_worker() -> ChildProcess:
+            ready.unlink(missing_ok=True)
+            return _start_worker(store, environment)
+
+        # The listener stays open: while the web server starts again, connections wait instead of being refused.
+        start_web = partial(_start_web, section, store, environment, listener)
+        services.append(Service("worker", start_worker, ready.exists, start_worker()))
+        services.append(Service("web", start_web, partial(_is_ok, f"{url}/healthz", 1.0), start_web()))
+        watch = Watch(store, *services, has_broker=bool(section.broker_url))
+        server = RunningServer(url, tuple(services), watch)
         _wait_until_ready(server, ready)
         yield server
 
@@ -124,9 +137,8 @@ def log_folder(store: Store) -> Path:
 
 
 def _start_worker(store: Store, environment: dict[str, str]) -> ChildProcess:
-    # kombu moves each message to the temporary folder before it reads it: on the same file system that is one rename.
-    variables = {**environment, "TMPDIR": str(store.queue / "tmp"), **LOW_MEMORY_VARIABLES}
     log = log_folder(store) / "worker.log"
+    variables = {**environment, **LOW_MEMORY_VARIABLES}
     return start_child("worker", ["stargaze.serve.queue.worker"], variables, log, store.root)
 
 
@@ -153,24 +165,24 @@ def _wait_until_ready(server: RunningServer, ready: Path) -> None:
     while not (ready.exists() and _is_ok(f"{server.url}/readyz")):
         server.check()
         if time.monotonic() > deadline:
-            tails = "\n".join(child.log_tail() for child in server.children)
+            tails = "\n".join(service.child.log_tail() for service in server.services)
             raise ExternalError(f"not ready within {START_TIMEOUT:g} s\n{tails}", hint="see the logs above")
         time.sleep(POLL_INTERVAL)
 
 
-def _is_ok(url: str) -> bool:
+def _is_ok(url: str, timeout: float = 5.0) -> bool:
     try:
-        return requests.get(url, timeout=5, proxies={"http": "", "https": ""}).ok
+        return requests.get(url, timeout=timeout, proxies={"http": "", "https": ""}).ok
     except requests.RequestException:
         return False
 
 
-def _stop(children: list[ChildProcess]) -> None:
+def _stop(services: list[Service]) -> None:
     """Stop both processes, the web server first, so that no new requests are accepted."""
-    for child in reversed(children):
-        child.terminate()
-    for child in children:
-        child.wait_or_kill()
+    for service in reversed(services):
+        service.child.terminate()
+    for service in services:
+        service.child.wait_or_kill()
 
 
 def listen(host: str, port: int) -> socket.socket:

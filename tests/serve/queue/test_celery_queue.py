@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -18,10 +19,11 @@ from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import DONE, PredictionJob, PredictionRequest, new_job
 from stargaze.serve.queue.backends import message_folder
-from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.celery_app import TASK_NAME, create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
-from stargaze.serve.runtime.settings import ready_file, to_environment
+from stargaze.serve.runtime.settings import QUEUE_NAME, ready_file, to_environment
+from stargaze.serve.runtime.status_files import record_heartbeat
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
@@ -62,9 +64,9 @@ def killed(_: PredictionJob) -> None:
     raise ProcessKilled
 
 
-def submit_and_wait(queue: CeleryPredictionQueue, name: str) -> PredictionJob:
+def submit_and_wait(queue: CeleryPredictionQueue, name: str, key: str = "") -> PredictionJob:
     """Submit a request and wait for its end."""
-    ticket_id = queue.submit(PredictionRequest((name,))).id
+    ticket_id = queue.submit(PredictionRequest((name,)), key=key).id
     latest: list[PredictionJob] = []
 
     def is_finished() -> bool:
@@ -105,6 +107,46 @@ def test_a_job_over_the_time_limit_fails(queue: CeleryPredictionQueue) -> None:
     assert job.error["message"] == "the prediction took longer than 4 s"
 
 
+@pytest.mark.parametrize("name", ["kill/always", "be/broken"])
+def test_after_a_failed_attempt_the_same_request_is_tried_again(queue: CeleryPredictionQueue, name: str) -> None:
+    first = submit_and_wait(queue, name, key=name)
+    second = submit_and_wait(queue, name, key=name)
+
+    assert (first.state, second.state) == ("failed", "failed")
+    assert first.id != second.id
+    assert first.error == second.error
+    assert queue.get(first.id) == first
+
+
+def test_a_process_that_ignores_the_time_limit_is_killed_and_the_next_job_is_answered(
+    queue: CeleryPredictionQueue,
+) -> None:
+    stuck = submit_and_wait(queue, "be/stuck")
+
+    assert (stuck.error or {})["message"] == "the prediction took longer than 4 s"
+    assert stuck.request == PredictionRequest(("be/stuck",))
+    assert submit_and_wait(queue, "a/b").state == "done"
+
+
+def test_no_error_path_logs_a_traceback(queue: CeleryPredictionQueue) -> None:
+    """Requests that end badly, garbage in the folder, and messages of Celery that are no jobs."""
+    folder = message_folder(queue._store)
+    for name in ("kill/always", "be/unknown"):
+        submit_and_wait(queue, name)
+    for number, args in enumerate([[], [5], [{}], ["x"], [{"request": {"repositories": 5}}]]):
+        queue._app.send_task(TASK_NAME, args=args, task_id=f"odd-{number}", queue=QUEUE_NAME)
+    (folder / f"00000000000000000001_0_0_x.{QUEUE_NAME}.msg").write_text("garbage")
+    (folder / f"00000000000000000002_0_0_x.{QUEUE_NAME}.msg").mkdir()
+    (folder / "garbage").touch()
+
+    assert submit_and_wait(queue, "a/b").state == "done"
+    wait_for(lambda: len(list((folder.parent / "dead-letter").iterdir())) >= 9)
+    lines = (queue._store.root / "logs" / "worker.log").read_text().splitlines()
+    # An error of the prediction itself is logged with its traceback.
+    assert [line for line in lines if "Traceback" in line and "ZeroDivisionError" not in line] == []
+    assert {path.name for path in folder.iterdir() if "_" in path.name} == set()
+
+
 def test_an_expected_error_is_returned_with_its_hint(queue: CeleryPredictionQueue) -> None:
     assert submit_and_wait(queue, "be/unknown").error == {
         "message": "be/unknown: not known",
@@ -131,7 +173,7 @@ def test_a_job_is_queued_while_there_is_no_worker(idle_queue: CeleryPredictionQu
 
 
 def test_a_job_whose_message_is_lost_fails_after_its_deadline(idle_queue: CeleryPredictionQueue, store: Store) -> None:
-    """kombu's filesystem queue loses the message of a worker whose processes are all killed."""
+    """Somebody has deleted the folder of messages."""
     job = idle_queue.submit(PredictionRequest(("a/b",)))
     for message in message_folder(store).iterdir():
         message.unlink()
@@ -229,6 +271,7 @@ def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
     idle_queue: CeleryPredictionQueue, store: Store
 ) -> None:
     message_folder(store).rename(store.queue / "moved")
+    message_folder(store).write_text("a file")
     started = time.monotonic()
 
     with pytest.raises(ExternalError, match="the queue cannot be written"):
@@ -251,16 +294,31 @@ def test_an_unwritable_result_store_is_an_immediate_error(
     assert list(message_folder(store).iterdir()) == []
 
 
-def test_a_writable_queue_is_ready(idle_queue: CeleryPredictionQueue) -> None:
+def test_a_writable_queue_whose_messages_are_taken_is_ready(idle_queue: CeleryPredictionQueue, store: Store) -> None:
+    with pytest.raises(ExternalError, match="no prediction process takes messages"):
+        idle_queue.check()
+    record_heartbeat(store.queue)
+
     idle_queue.check()
+
+
+def test_a_deleted_queue_folder_is_created_again(idle_queue: CeleryPredictionQueue, store: Store) -> None:
+    shutil.rmtree(store.queue)
+
+    job = idle_queue.submit(PredictionRequest(("a/b",)))
+
+    assert idle_queue.get(job.id) == job
+    assert len(list(message_folder(store).iterdir())) == 1
 
 
 @pytest.mark.parametrize("closed", ["queue", "results"])
 def test_an_unwritable_queue_or_result_store_is_not_ready(
     idle_queue: CeleryPredictionQueue, store: Store, closed: str, small_disk: SmallDisk
 ) -> None:
+    record_heartbeat(store.queue)
     if closed == "queue":
-        message_folder(store).rename(store.queue / "moved")
+        shutil.rmtree(store.queue)
+        store.queue.write_text("a file")
 
     with small_disk(0 if closed == "results" else 10**9), pytest.raises(ExternalError):
         idle_queue.check()
@@ -272,5 +330,7 @@ def test_only_json_is_accepted(store: Store) -> None:
     assert (conf.accept_content, conf.task_serializer, conf.result_serializer) == (["json"], "json", "json")
     assert (conf.task_acks_late, conf.task_reject_on_worker_lost) == (True, True)
     assert conf.result_expires
+    assert conf.result_backend == "disabled://"
+    assert not conf.worker_enable_prefetch_count_reduction  # celery#9512
     assert conf.task_time_limit > conf.task_soft_time_limit > 0
     assert not conf.worker_enable_remote_control

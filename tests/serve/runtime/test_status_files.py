@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stargaze.serve.runtime.status_files import (
     ROLE_FILE,
     is_heartbeat_recent,
     prepare_queue_folder,
+    record_heartbeat,
     record_served_bundle,
     served_bundles,
 )
@@ -45,12 +47,40 @@ def test_a_worker_is_healthy_if_it_is_ready_and_has_a_heartbeat(queue: Path) -> 
     assert healthcheck.main([], queue) == 1
 
     (queue / "ready-0").touch()
-    (queue / HEARTBEAT_FILE).touch()
+    record_heartbeat(queue)
     assert healthcheck.main([], queue) == 0
 
-    os.utime((queue / HEARTBEAT_FILE), (0, 0))
+    os.utime(queue / HEARTBEAT_FILE, (os.getpid(), time.monotonic() - 61))
     assert not is_heartbeat_recent(queue, 60)
     assert healthcheck.main([], queue) == 1
+
+
+def test_a_busy_process_needs_no_heartbeat_unless_it_is_dead(queue: Path) -> None:
+    record_heartbeat(queue, 100.0)
+    assert is_heartbeat_recent(queue, 1.0)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+
+    os.utime(queue / HEARTBEAT_FILE, (ended.pid, time.monotonic() + 100))
+
+    assert not is_heartbeat_recent(queue, 1.0)
+
+
+def test_a_heartbeat_needs_no_space_and_no_clock(queue: Path) -> None:
+    record_heartbeat(queue)
+
+    status = (queue / HEARTBEAT_FILE).stat()
+    assert status.st_size == 0
+    assert abs(status.st_mtime - time.monotonic()) < 60
+
+
+def test_a_heartbeat_of_an_earlier_start_of_the_machine_does_not_count(store: Store) -> None:
+    prepare_queue_folder(store)
+    record_heartbeat(store.queue, 10_000.0)
+
+    prepare_queue_folder(store)
+
+    assert not is_heartbeat_recent(store.queue, 60.0)
 
 
 def test_a_web_server_must_be_ready_once_and_then_only_listen(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:

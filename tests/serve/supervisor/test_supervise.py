@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,9 @@ import requests
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
+from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
+from stargaze.serve.supervisor import supervise, watch
+from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import log_folder, serve, serving
 from stargaze.serve.web.client import request_predictions
 from stargaze.store import Store
@@ -135,24 +139,94 @@ def test_a_port_in_use_is_reported_before_anything_starts(released_store: Store)
     assert not log_folder(released_store).exists()
 
 
-def test_a_crashed_process_stops_the_other_and_shows_its_last_lines(released_store: Store) -> None:
+def find_process(store: Store, module: str) -> int:
+    """Return the process of a running server; other tests may run servers at the same time, this one runs in its store."""
+    pids = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == store.root]
+    return next(pid for pid in pids if module in Path(f"/proc/{pid}/cmdline").read_text())
+
+
+def end_after(action: Callable[[str], None]) -> Callable[[str], None]:
+    """Return an ``announce`` that runs the action in a thread and then ends ``serve`` as Ctrl-C does."""
+
+    def run(url: str) -> None:
+        try:
+            action(url)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return lambda url: threading.Thread(target=run, args=(url,), daemon=True).start()
+
+
+@pytest.mark.parametrize("module", ["serve.queue.worker", "gunicorn"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_process_that_was_killed_or_stopped_is_started_again(
+    released_store: Store, sample: pd.DataFrame, module: str, sent: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = list(sample["full_name"].iloc[:1])
+    answers: list[int] = []
+
+    def stop_one(url: str) -> None:
+        pid = find_process(released_store, module)
+        os.kill(pid, sent)
+        wait_for(lambda: not is_alive(pid))
+        wait_for(lambda: is_ok(f"{url}/readyz"))
+        answers.append(len(request_predictions(url, names)))
+
+    assert serve(SECTION, released_store, announce=end_after(stop_one)) == 130
+    assert answers == [1]
+    assert "is started again" in caplog.text
+
+
+def is_ok(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=10).ok
+    except requests.RequestException:
+        return False
+
+
+def test_a_worker_that_takes_no_messages_is_replaced(
+    released_store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its processes live, but messages do not reach them: here, since the folder that it reads is another one."""
+    seen: list[bool] = []
+
+    def hide_messages(url: str) -> None:
+        pid = find_process(released_store, "serve.queue.worker")
+        heartbeat = released_store.queue / HEARTBEAT_FILE
+        monkeypatch.setattr(watch, "is_heartbeat_recent", lambda *_: is_alive(pid) is False)
+        wait_for(lambda: not is_alive(pid))
+        wait_for(lambda: is_ok(f"{url}/readyz"))
+        seen.append(heartbeat.exists())
+
+    assert serve(SECTION, released_store, announce=end_after(hide_messages)) == 130
+    assert seen == [True]
+    assert "takes no messages" in caplog.text
+
+
+def test_a_process_that_does_not_start_any_more_stops_the_other_and_shows_its_last_lines(
+    released_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[int] = []
 
     def kill_the_worker(_url: str) -> None:
-        # Other tests may run servers at the same time; this one runs in this store.
-        pids = [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released_store.root]
-        started.extend(pids)
-        os.kill(
-            next(pid for pid in pids if "serve.queue.worker" in Path(f"/proc/{pid}/cmdline").read_text()),
-            signal.SIGKILL,
+        started.extend(
+            pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/cwd").resolve() == released_store.root
         )
+        monkeypatch.setattr(
+            supervise, "_start_worker", lambda store, _: start_child("worker", ["platform"], {}, log(store), store.root)
+        )
+        os.kill(find_process(released_store, "serve.queue.worker"), signal.SIGKILL)
 
-    with pytest.raises(ExternalError, match="the worker process was killed by SIGKILL") as excinfo:
+    with pytest.raises(ExternalError, match="the worker process ended with exit code 0") as excinfo:
         serve(SECTION, released_store, announce=kill_the_worker)
 
-    assert "worker: " in excinfo.value.message
+    assert "worker: Linux" in excinfo.value.message
     assert str(log_folder(released_store)) in excinfo.value.hint
     wait_for(lambda: not any(is_alive(pid) for pid in started))
+
+
+def log(store: Store) -> Path:
+    return log_folder(store) / "worker.log"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
