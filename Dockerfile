@@ -33,7 +33,7 @@ COPY stargaze /opt/app/stargaze
 FROM app AS serve
 # In production the root is read-only, so bytecode is compiled now, for the modules that web and workers import.
 RUN python -c "import stargaze.serve.supervisor.container, stargaze.serve.runtime.healthcheck, stargaze.serve.web.app, stargaze.serve.queue.worker, \
- gunicorn.app.wsgiapp, gunicorn.workers.gthread, pyarrow.parquet, celery.bin.worker, \
+ gunicorn.app.base, gunicorn.workers.gthread, pyarrow.parquet, celery.bin.worker, \
  celery.concurrency.prefork, celery.backends.redis, kombu.transport.pyamqp" && rm -rf /tmp/*
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

@@ -6,9 +6,11 @@ Exit codes: 0 done, 1 a check found a difference, 2 usage, config or bad data, 3
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -16,13 +18,14 @@ import typer
 from typer.core import TyperGroup
 
 from stargaze import __version__
-from stargaze.commands import data, deployment, hook, infra, model, project
+from stargaze.commands import cluster, data, deployment, hook, infra, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
+from stargaze.system.isolated_python import ignore_working_directory
 from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
-SUBJECTS = (project, data, model, deployment)
+SUBJECTS = (project, data, model, deployment, cluster)
 EXAMPLES = {name: example for module in SUBJECTS for name, example in module.EXAMPLES.items()}
 CONTINUE_HINTS = {
     "fetch": "stargaze fetch starts this step again; cached responses of GitHub are not requested again",
@@ -43,10 +46,11 @@ class CommandGroup(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             name = ctx.invoked_subcommand
+            hint = CONTINUE_HINTS.get(name, f"stargaze {name} starts this step again")
             Output().note("interrupted: finished work is kept")
-            Output().note(f"hint:  {CONTINUE_HINTS.get(name, f'stargaze {name} starts this step again')}")
+            Output().note(f"hint:  {interrupt.args[0] if interrupt.args else hint}")
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -80,6 +84,8 @@ def root(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the app; the only place where an error becomes a message and an exit code."""
+    _open_standard_streams()
+    ignore_working_directory(os.environ)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:
@@ -92,6 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted: finished work is kept", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    except SystemExit as end:
+        _note_end(end, sys.argv[1:] if argv is None else argv)
+        raise
     except BrokenPipeError:
         _discard_stdout()  # the reader has closed the pipe
         raise SystemExit(0) from None
@@ -102,6 +111,23 @@ def main(argv: list[str] | None = None) -> None:
         _discard_stdout()
         raise SystemExit(5) from None
     raise SystemExit(code or 0)
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for closed standard streams, else the next file that is opened would receive what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _note_end(end: SystemExit, argv: list[str]) -> None:
+    """State that a stage was ended by a signal, and how to continue."""
+    names = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGHUP)}
+    command = next((argument for argument in argv if argument in CONTINUE_HINTS), None)
+    if command and end.code in names:
+        with contextlib.suppress(OSError):  # the terminal is closed
+            print(f"ended by {names[end.code]}: finished work is kept; {CONTINUE_HINTS[command]}", file=sys.stderr)
 
 
 def _discard_stdout() -> None:

@@ -64,7 +64,7 @@ def fetch(
     session = common.open_session(options)
     out, config, store = session
     inputs = [*(files or []), *(more_files or [])]
-    if dry_run and (place.detach or place.attach):
+    if dry_run and (place.detach or place.attach is not None):
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
     stage_options = {**search, "name": names, "update": update or None, "file": inputs}
     place = resolve_place(place, stage_options)

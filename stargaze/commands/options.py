@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
 from stargaze.config import Config, load
 from stargaze.output import Output
@@ -61,8 +62,26 @@ class PlaceOptions:
     ] = None
     detach: Annotated[bool, typer.Option("--detach", help="cluster: start the job and return at once.")] = False
     attach: Annotated[
-        bool, typer.Option("--attach", help="cluster: follow the running job and download its results.")
-    ] = False
+        str | None,
+        typer.Option(
+            "--attach",
+            metavar="[ID]",
+            help="cluster: follow the job of this store, or the one with this id, and download its results.",
+        ),
+    ] = None
+
+
+class CommandWithAttach(TyperCommand):
+    """A command whose option --attach may be given without a value, which is then empty."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        following = [*args[1:], "-"]
+        complete = (
+            f"{name}=" if name == "--attach" and next_one.startswith("-") else name
+            for name, next_one in zip(args, following, strict=False)
+        )
+        return super().parse_args(ctx, list(complete))
 
 
 def command_with_example(
@@ -71,7 +90,9 @@ def command_with_example(
     """Return a decorator that registers a command with its example below its help."""
 
     def command(name: str, **settings: Any) -> Callable[[Command], Command]:
-        register = app.command(name, epilog=f"Example: {examples[f'{group} {name}'.strip()]}", **settings)
+        register = app.command(
+            name, cls=CommandWithAttach, epilog=f"Example: {examples[f'{group} {name}'.strip()]}", **settings
+        )
         return lambda function: register(_expand_options(function))
 
     return command

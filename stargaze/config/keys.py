@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -104,6 +105,20 @@ def https_url(text: str) -> str:
     if parts.scheme != "https" or not parts.hostname or any(character.isspace() for character in text):
         raise ValueError("should be a URL that begins with https://")
     return text
+
+
+def time_of_day(text: str) -> str:
+    """Return a time as hours and minutes; empty if there is none.
+
+    >>> time_of_day("3:05"), time_of_day("")
+    ('03:05', '')
+    """
+    if not text:
+        return text
+    try:
+        return datetime.strptime(text, "%H:%M").strftime("%H:%M")  # noqa: DTZ007 - a time without a day
+    except ValueError:
+        raise ValueError("should be a time of the day, as 03:00, or empty") from None
 
 
 def valid_page_port(number: int) -> int:

@@ -10,6 +10,7 @@ from stargaze.config.keys import (
     key,
     network_ranges,
     normalized_addresses,
+    time_of_day,
     valid_cluster_name,
     valid_page_port,
     valid_subnet,
@@ -201,6 +202,11 @@ class InfraSection:
         choices=("console", "first-use"),
     )
     unattended_upgrades: bool = key(True, "Install security updates automatically.")
+    reboot_at: str = key(
+        "03:00",
+        "When the first machine restarts if an update needs it (its clock); the others follow half an hour apart. Empty: never.",
+        normalize=time_of_day,
+    )
     timeout: int = key(900, "Time for a machine to boot and accept ssh.", unit="s", limits=(10, 7200))
     ansible_variables: dict[str, str] = key(
         {}, 'Variables of the playbooks\' roles (ansible/roles/*/defaults), as base_journal_size = "900".'

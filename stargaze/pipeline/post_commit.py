@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ import psutil
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, write_json
+from stargaze.system.isolated_python import PYTHON
 from stargaze.system.locks import BusyError, file_lock
 
 KILLED = "the run was killed, or the machine went down"
@@ -53,7 +53,7 @@ def start_in_background(arguments: list[str], store: Store) -> Path:
         files.request.write_text("", encoding="utf-8")
         with files.log.open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-P", "-m", "stargaze", "hook", "run", *arguments],
+                [*PYTHON, "stargaze", "hook", "run", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -119,7 +119,7 @@ def _run_tuning(config: Config, store: Store, now: datetime, report: Report, *, 
         return dataclasses.asdict(tune(config.tuning, store, now=now, resume=resume, report=report))
     from stargaze.infra.jobs.remote_stage import attach_stage, is_started, start_stage
 
-    if not is_started("tune", store):
+    if not is_started("tune", config, store):
         start_stage("tune", config, store, now, report, resume=resume)
         record_start("tune", config, store)
     tuned: dict[str, Any] = attach_stage("tune", config, store, report).value

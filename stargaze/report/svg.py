@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -55,7 +55,8 @@ XLINK = "{http://www.w3.org/1999/xlink}href"
 
 def render_svg(name: str, alt: str, size: tuple[float, float], plot: Callable[[Figure], None]) -> str:
     """Return the SVG element, with alternative text, that ``plot`` draws on a figure of this size [inch]."""
-    with rc_context(STYLE), warnings.catch_warnings(), io.StringIO() as stream:
+    # "default": without the matplotlibrc of the working directory
+    with style.context(["default", STYLE]), warnings.catch_warnings(), io.StringIO() as stream:
         warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts are used, not matplotlib's
         figure = Figure(figsize=size, layout="constrained")
         plot(figure)

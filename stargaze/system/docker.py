@@ -11,12 +11,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from stargaze.errors import ExternalError
+from stargaze.system.isolated_python import PYTHON, python_path
 from stargaze.system.process import TIME_LIMIT, run_program
 from stargaze.system.source_package import pack_tar
 from stargaze.system.ssh import SshHost
@@ -90,9 +90,14 @@ class DockerEngine:
         self._require_docker()
         program, *rest = self.argv(arguments)
         argv = [shutil.which(program) or program, *rest]
-        command = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid()), *argv]
+        command = [*PYTHON, "stargaze.system.die_with_parent", str(os.getpid()), *argv]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": python_path(os.environ)},
+            start_new_session=True,
         )
 
     def content_digest(self, image: str) -> str:

@@ -12,3 +12,5 @@ Notify = Callable[[str], None]
 """Called with one line for the user."""
 SetRow = Callable[[str, str, str], None]
 """Called with the name of a row of a live table, its state (running, done, failed) and a text."""
+WAITING = "waiting for a core"
+"""The activity of a step that waits until a core of the cluster is free."""

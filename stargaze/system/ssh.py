@@ -50,7 +50,7 @@ class SshHost:
         completed = run_program(program, *arguments, stdin=stdin, seconds=seconds)
         if completed.returncode == SSH_FAILED:
             raise ExternalError(
-                f"ssh login to {self.name} failed: {_reason(completed.stderr)}", hint="stargaze infra status"
+                f"ssh login to {self.name} failed: {login_error(completed.stderr)}", hint="stargaze infra status"
             )
         return completed
 
@@ -67,11 +67,11 @@ class SshHost:
             completed = run_program(program, *arguments, seconds=seconds)
         except ExternalError:  # timeout
             return "no answer"
-        return "" if completed.returncode == 0 else _reason(completed.stderr)
+        return "" if completed.returncode == 0 else login_error(completed.stderr)
 
 
-def _reason(stderr: bytes) -> str:
-    """Return the most specific line; the ssh of a jump host adds lines of its own."""
+def login_error(stderr: bytes) -> str:
+    """Return the most specific line of a failed login; the ssh of a jump host adds lines of its own."""
     lines = [line for raw in stderr.decode("utf-8", "replace").splitlines() if (line := raw.strip("@ \r"))]
     specific = [line for line in lines if any(reason in line for reason in REASONS)]
     return next(iter([*specific, *reversed(lines)]), "no answer")

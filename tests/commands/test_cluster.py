@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from stargaze.infra.jobs import client as job_client
 from stargaze.infra.jobs import remote_stage
 from stargaze.infra.jobs.server import JobServer
 from stargaze.store import Store, lock_store
-from stargaze.system.ssh import SSH_FAILED
 from tests.conftest import Ended
 from tests.infra.jobs.conftest import FakeJobs, FakeJobService, RemoteSide
 
@@ -76,7 +76,7 @@ def test_a_detached_job_is_attached_later_with_the_same_result(run: Run, remote:
     started = json.loads(detached.out)
     assert detached.err.splitlines()[-1] == "next: stargaze screen --attach"
     assert started == {
-        name: json.loads(job_record().read_text())[name] for name in ("id", "stage", "machine", "started")
+        name: json.loads(job_record().read_text())[name] for name in ("id", "stage", "machine", "started_at")
     }
 
     attached = run("screen", "--attach", "--json")
@@ -86,7 +86,7 @@ def test_a_detached_job_is_attached_later_with_the_same_result(run: Run, remote:
     assert not job_record().exists()
     again = run("screen", "--attach")
     assert (again.code, again.error) == (3, "this store has no screen job on the cluster")
-    assert again.hint == "stargaze screen --on cluster"
+    assert again.hint.startswith("stargaze screen --on cluster; ")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,9 @@ def test_ctrl_c_prints_how_to_resume(run: Run, remote: RemoteSide, monkeypatch: 
     ended = run("tune", "--on", "cluster")
 
     assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "hint:  stargaze tune --resume continues"
+    assert (
+        ended.err.splitlines()[-1] == "hint:  stargaze tune --on cluster starts this step again"
+    )  # there is no trial to resume
     assert not job_record().exists()
 
 
@@ -145,7 +147,7 @@ def test_attach_without_a_job_is_an_error(run: Run, place: Store, stage: str) ->
         assert (ended.code, ended.out) == (3, "")
         assert (ended.error, ended.hint) == (
             f"this store has no {stage} job on the cluster",
-            f"stargaze {stage} --on cluster",
+            f"stargaze {stage} --on cluster; or stargaze jobs, and stargaze {stage} --attach ID",
         )
 
 
@@ -155,10 +157,11 @@ def test_another_stage_is_neither_attached_nor_started(run: Run, remote: RemoteS
 
     attached, started = run(stage, "--attach"), run(stage, "--on", "cluster")
 
+    job = json.loads(job_record().read_text())["id"]
     assert (attached.code, attached.error, attached.hint) == (
         2,
-        f"the job on the cluster is screen, not {stage}",
-        "stargaze screen --attach",
+        f"job {job} is screen, not {stage}",
+        f"stargaze screen --attach {job}",
     )
     assert started.code == 5
     assert "screen of this store " in started.error
@@ -217,32 +220,33 @@ def test_a_missing_cluster_is_an_error_with_a_hint(
 
 
 @pytest.mark.parametrize(
-    ("code", "out", "err", "message", "hint"),
+    ("script", "message", "hint"),
     [
         (
-            SSH_FAILED,
-            "",
-            "ssh: No route to host",
+            "echo 'ssh: No route to host' >&2; exit 255",
             "ssh login to development failed: ssh: No route",
             "infra status",
         ),
-        (1, "", "python: No module named stargaze.errands", "development has no stargaze", "configure --tags ray"),
         (
-            0,
-            '{"code": "other"}',
-            "",
-            "development has a different version of stargaze than this machine",
+            "echo 'python: No module named stargaze.errands' >&2; exit 1",
+            "development has no stargaze",
             "configure --tags ray",
         ),
-        (1, "", "sudo: a password is required", "development: sudo: a password is required", "stargaze infra status"),
+        (
+            "echo 'sudo: a password is required' >&2; exit 1",
+            "development: sudo: a password is required",
+            "stargaze infra status",
+        ),
     ],
-    ids=["away", "without stargaze", "with another", "without rights"],
+    ids=["away", "without stargaze", "without rights"],
 )
 def test_an_unusable_head_node_is_an_error_and_leaves_no_record(
-    run: Run, cluster: None, monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str, message: str, hint: str
+    run: Run, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str, hint: str
 ) -> None:
-    answered = subprocess.CompletedProcess("ssh", code, out.encode(), err.encode())
-    monkeypatch.setattr("stargaze.system.ssh.run_program", lambda *_, **__: answered)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
     ended = run("screen", "--on", "cluster")
 
@@ -250,6 +254,73 @@ def test_an_unusable_head_node_is_an_error_and_leaves_no_record(
     assert message in ended.error
     assert hint in ended.hint
     assert not job_record().exists()
+
+
+# ---- jobs of other folders and machines ------------------------------------------------------------------------------
+
+
+def test_a_job_is_listed_and_attached_from_another_folder(
+    run: Run, remote: RemoteSide, place: Store, tmp_path: Path
+) -> None:
+    job = json.loads(run("screen", "--detach", "--json").out)["id"]
+    place.root.rename(tmp_path / "moved")
+
+    assert [(row["id"], row["here"]) for row in json.loads(run("jobs", "--json").out)] == [(job, "")]
+    attached = run("screen", "--attach", job, "--json")
+
+    assert (attached.code, json.loads(attached.out)) == (0, [{"family": "ridge"}])
+    assert place.leaderboard.read_text() == "made there"
+    assert run("screen", "--attach", "--store", str(tmp_path / "moved")).code == 0  # also from there
+    wrong = run("tune", "--attach", job)
+    assert (wrong.code, wrong.hint) == (2, f"stargaze screen --attach {job}")
+
+
+def test_a_job_is_stopped_by_its_id(run: Run, remote: RemoteSide, place: Store) -> None:
+    remote.job_does()
+    remote.job_runs_on()
+    job = json.loads(run("screen", "--detach", "--json").out)["id"]
+
+    stopped = run("jobs", "--stop", job)
+
+    assert (stopped.code, stopped.out) == (0, f"job {job}: stopped\n")
+    attached = run("screen", "--attach")
+    assert (attached.code, attached.error) == (5, f"screen was stopped on development (job {job})")
+    assert attached.hint == "stargaze screen --on cluster"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["screen", "--attach", "stargaze-aaaaaaaaaaaa"], 3, "development knows no job stargaze-aaaaaaaaaaaa"),
+        (["jobs", "--stop", "stargaze-aaaaaaaaaaaa"], 3, "development knows no job stargaze-aaaaaaaaaaaa"),
+        (["screen", "--attach", "latest"], 2, "'latest' is not the id of a job"),
+        (["fetch", "--attach", "records.json"], 2, "'records.json' is not the id of a job"),
+        (["jobs", "--stop", "../x"], 2, "'../x' is not the id of a job"),
+        (["jobs", "--stop", ""], 2, "'' is not the id of a job"),
+    ],
+)
+def test_an_unknown_job_is_one_line(run: Run, remote: RemoteSide, argv: list[str], code: int, message: str) -> None:
+    ended = run(*argv)
+
+    assert (ended.code, ended.error) == (code, message)
+    assert "stargaze jobs" in ended.hint
+
+
+def test_a_job_that_the_cluster_does_not_know_stays_noted(run: Run, remote: RemoteSide) -> None:
+    """It may be another cluster, or the head node was set up again."""
+    run("screen", "--detach")
+    job = json.loads(job_record().read_text())["id"]
+    shutil.rmtree(remote.server.folder / job)
+
+    ended = run("screen", "--attach")
+
+    assert (ended.code, ended.hint) == (3, "start it again: stargaze screen --on cluster")
+    assert [(row["id"], row["state"]) for row in json.loads(run("jobs", "--json").out)] == [(job, "unknown")]
+    assert run("screen", "--on", "cluster").code == 0
+    assert json.loads(Path("store/job.before.json").read_text())["id"] == job
+
+
+# ---- further rejected combinations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("argv", [["--on", "cluster"], ["--detach"], ["--attach"]], ids=" ".join)
@@ -282,8 +353,8 @@ def test_options_about_trials_are_rejected_for_growth(
 def test_a_corrupt_job_record_is_one_line(run: Run, remote: RemoteSide) -> None:
     job_record().write_text("{")
 
-    for argv in (["--attach"], ["--on", "cluster"]):
-        ended = run("screen", *argv)
+    for argv in (["screen", "--attach"], ["screen", "--on", "cluster"], ["jobs"]):
+        ended = run(*argv)
         assert ended.code == 5
         assert ended.error.startswith("store/job.json: cannot be read")
 

@@ -114,6 +114,12 @@ class Cluster:
 
     def play(self, playbook: str = "site.yml", *argv: str, **variables: Any) -> PlaybookRun:
         """Run a playbook on the inventory that stargaze writes, with extra variables."""
+        with self.start_play(playbook, *argv, **variables) as run:
+            output, _ = run.communicate()
+        return PlaybookRun(run.returncode, output.decode())
+
+    def start_play(self, playbook: str, *argv: str, **variables: Any) -> subprocess.Popen[bytes]:
+        """Start a run of a playbook."""
         inventory, _ = prepare_inventory(SECTION, self.state_dir, self.store)
         command = [Path(sys.prefix, "bin", "ansible-playbook"), "-i", inventory, playbook_folder() / playbook, *argv]
         command += ["--extra-vars", json.dumps(variables)]
@@ -122,10 +128,7 @@ class Cluster:
             **ansible_environment(),
             "ANSIBLE_HOME": str(self.store.root / "ansible"),
         }
-        done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        return PlaybookRun(done.returncode, done.stdout)
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def run_on_ray_head(self, script: str, *, token: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Python on the head of the Ray cluster with the account and the settings of its jobs."""

@@ -83,11 +83,8 @@ class Workspace:
 
     def remote_journal(self) -> list[str]:
         """Return the finished trials of the tuning that runs on the head."""
-        paths = list((self.cluster.root / "ray" / "jobs").glob("*/store/trials.jsonl"))
-        matching = [
-            path for path in paths if json.loads((path.parent.parent / "job.json").read_text())["id"] == self.job()
-        ]
-        return matching[0].read_text().splitlines()[1:] if matching else []
+        journal = self.cluster.root / "ray" / "jobs" / self.job() / "store" / "trials.jsonl"
+        return journal.read_text().splitlines()[1:] if journal.exists() else []
 
     def job(self) -> str:
         """Return the id of the job that was started from here."""
@@ -157,7 +154,7 @@ def test_ctrl_c_stops_the_job_and_downloads_the_finished_trials(workspace: Works
         _, err = process.communicate(timeout=TIMEOUT)
 
     assert (process.returncode, ray_status(workspace.cluster, job)) == (130, "STOPPED"), err
-    assert "hint:  stargaze tune --resume continues" in err
+    assert "hint:  stargaze tune --on cluster --resume continues" in err
     assert not (workspace.store.root / "job.json").exists()
     trials = [json.loads(line) for line in workspace.store.journal.read_text().splitlines()[1:]]
     assert len(trials) >= 5
@@ -191,7 +188,7 @@ def test_a_detached_job_can_be_attached_to(workspace: Workspace) -> None:
     begun = workspace.run("tune", "--trials", "12", "--detach")
 
     assert begun.code == 0, begun.err
-    assert begun.out == "tune runs on development\n"
+    assert begun.out == f"tune runs on development as job {workspace.job()}\n"
     assert "next: stargaze tune --attach" in begun.err
     assert workspace.run("screen", "--attach").code == 2
     attached = workspace.run("tune", "--attach")

@@ -37,17 +37,20 @@ class Project:
     folder: Path
     tag: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     """Value of TAG in the environment of all processes that are started here, which finds them whatever their parent is."""
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Further environment variables of the commands."""
+    unset: tuple[str, ...] = ()
 
     @property
     def store(self) -> Path:
         return self.folder / "store"
 
-    def run(self, *argv: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command until it exits, and compare its exit code."""
+    def run(self, *argv: str, expect: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command until it exits, and compare its exit code; ``variables`` are added to its environment."""
         done = subprocess.run(
-            [sys.executable, "-m", "stargaze", *argv],
+            [sys.executable, "-P", "-m", "stargaze", *argv],
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -63,7 +66,7 @@ class Project:
     def started(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; at the end, kill every process that it left."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "stargaze", *argv],
+            [sys.executable, "-P", "-m", "stargaze", *argv],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
@@ -103,7 +106,8 @@ class Project:
         """Return the environment of the commands."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
         # One permutation instead of two, as in the demo, which saves twenty seconds.
-        return {**own, TAG: self.tag, "XDG_CONFIG_HOME": str(self.folder), "STARGAZE_FEATURES_IMPORTANCE_REPEATS": "1"}
+        own |= {TAG: self.tag, "XDG_CONFIG_HOME": str(self.folder), "STARGAZE_FEATURES_IMPORTANCE_REPEATS": "1"}
+        return {name: value for name, value in (own | self.variables).items() if name not in self.unset}
 
 
 def process_ids() -> list[int]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.job.project import Pipeline, Project
+from tests.job.project import Pipeline, Project, wait
 
 pytestmark = pytest.mark.job
+ARGUMENTS = ("--trials", "3", "--seed", "5")
+ROUNDS = int(os.environ.get("STARGAZE_TUNE_KILL_ROUNDS", "1"))
+"""Killed and resumed tunings; more kills at random moments from the second on."""
 
 
 @pytest.fixture(scope="module")
 def second_bundle(quick_project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Any]:
     """A store with a second bundle, tuned with a seed and one trial at a time."""
     project = quick_project.copy(tmp_path_factory.mktemp("second"))
-    return project, project.run_json("tune", "--trials", "3", "--max-concurrent", "1", "--seed", "5")
+    return project, project.run_json("tune", *ARGUMENTS, "--max-concurrent", "1")
 
 
 def test_a_second_release_is_served_and_a_rollback_restores_the_first(
@@ -43,13 +51,26 @@ def test_a_second_release_is_served_and_a_rollback_restores_the_first(
     assert [release["kind"] for release in project.run_json("releases")] == ["rollback", "deploy", "deploy"]
 
 
-def test_the_same_seed_with_one_trial_at_a_time_finds_the_same_best_trial(
-    quick_project: Project, second_bundle: tuple[Project, Any], tmp_path: Path
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_a_killed_and_resumed_tuning_makes_the_same_trials_and_the_same_bundle(
+    quick_project: Project, second_bundle: tuple[Project, Any], tmp_path: Path, seed: int
 ) -> None:
+    """On another number of cores, below a long TMPDIR, without a home, with settings of Ray, proxies and modules of the user."""
     project, tuned = second_bundle
-    other = quick_project.copy(tmp_path)
+    other = dataclasses.replace(quick_project.copy(tmp_path), variables=_hostile_variables(tmp_path), unset=("HOME",))
+    for name in ("random", "queue", "lightgbm", "ray", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})\n")
+    resume: list[str] = []
+    kills, delays = 1 + seed % 3, random.Random(seed)
+    for trials in range(1, 1 + kills):
+        with other.started("tune", *ARGUMENTS, *resume) as process:
+            wait(lambda trials=trials: len(other.trials()) >= min(trials, 2), process)  # type: ignore[misc]
+            time.sleep(delays.random() if seed else 0.0)
+            process.kill()
+            process.wait()
+        resume = ["--resume"]
 
-    again = other.run_json("tune", "--trials", "3", "--max-concurrent", "1", "--seed", "5")
+    again = other.run_json("tune", *ARGUMENTS, *resume)
 
     assert _without_times(again["best"]) == _without_times(tuned["best"])
     assert again["scores"] == tuned["scores"]
@@ -57,6 +78,28 @@ def test_the_same_seed_with_one_trial_at_a_time_finds_the_same_best_trial(
         pd.read_parquet(each.store / "trials.parquet").drop(columns=["seconds", "at"]) for each in (project, other)
     ]
     pd.testing.assert_frame_equal(*tables)
+    assert _bundle_without_times(again["bundle"]) == _bundle_without_times(tuned["bundle"])
+    assert not (tmp_path / "executed").exists()
+    assert other.processes() == []
+
+
+def _hostile_variables(folder: Path) -> dict[str, str]:
+    """Return variables that change or break a Ray that uses them."""
+    long = folder / ("long" * 20)
+    long.mkdir()
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    ray = {"RAY_ADDRESS": "192.0.2.1:6379", "RAY_TMPDIR": "/nonexistent", "RAY_AUTH_TOKEN": "x", "RAY_USE_TLS": "1"}
+    # The command itself runs with its folder in sys.path, as with ``python -m``, unless this is set.
+    return {**proxies, **ray, "TMPDIR": str(long), "PYTHONSAFEPATH": "1"}
+
+
+def _bundle_without_times(folder: str) -> dict[str, Any]:
+    """Return the files of a bundle by name; the only time is ``created_at``."""
+    files: dict[str, Any] = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    description = json.loads(files.pop("bundle.json"))
+    manifest = json.loads(files.pop("manifest.json"))
+    del description["created_at"], manifest["files"]["bundle.json"]
+    return {**files, "description": description, "manifest": manifest}
 
 
 def _without_times(trial: dict[str, Any]) -> dict[str, Any]:

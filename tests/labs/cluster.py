@@ -16,10 +16,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import venv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import stargaze
 from tests.waiting import wait_for
 
 BIN = Path(sys.prefix, "bin")
@@ -28,6 +30,7 @@ HEAD, WORKER = "127.0.0.2", "127.0.0.3"
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 """Prefix of a command that ends with this process; a Ray node stops its own processes then."""
 FORCED_COMMAND = """#!/bin/sh
+[ ! -f '{root}/startup' ] || . '{root}/startup'
 line=$(printf '%s' "$SSH_ORIGINAL_COMMAND" | sed -e 's#^\\(sudo -n \\)\\?runuser -u ray -- ##' \
     -e 's#/opt/stargaze/#{root}/opt/stargaze/#g; s#/etc/stargaze/#{root}/etc/stargaze/#g; s#/var/lib/ray#{root}/ray#g' \
     -e 's#http://127.0.0.1:8265#http://127.0.0.1:{dashboard}#')
@@ -104,9 +107,19 @@ class Cluster:
             f'[infra.hosts]\ndevelopment = "{getpass.getuser()}@127.0.0.1"\n'
         )
 
-    def start_worker(self) -> Node:
-        """Start a second node."""
-        return self._start(WORKER, "--address", f"{HEAD}:{self.gcs}")
+    @property
+    def startup(self) -> Path:
+        """The start-up file of the login shell; it does not exist yet."""
+        return self.root / "startup"
+
+    def start_worker(self, python: Path | None = None) -> Node:
+        """Start a second node; another ``python`` has other software."""
+        return self._start(WORKER, "--address", f"{HEAD}:{self.gcs}", python=python)
+
+    def start_head(self, cpus: int = 1) -> Node:
+        """Start the head, also again after it was killed; nodes that were there before do not join the new one."""
+        place = ("--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}")
+        return self._start(HEAD, "--head", f"--port={self.gcs}", *place, cpus=cpus)
 
     def alive(self) -> list[str]:
         """Return the addresses of the nodes that are alive according to Ray."""
@@ -120,8 +133,9 @@ class Cluster:
         )
         return sorted(done.stdout.split())
 
-    def _start(self, address: str, *argv: str) -> Node:
-        command = [*_pinned(address), BIN / "ray", "start", "--block", "--disable-usage-stats", "--num-cpus=1", *argv]
+    def _start(self, address: str, *argv: str, cpus: int = 1, python: Path | None = None) -> Node:
+        program = [*_pinned(address), python or BIN / "python", BIN / "ray", "start"]
+        command = [*program, "--block", "--disable-usage-stats", f"--num-cpus={cpus}", *argv]
         command += [f"--node-ip-address={address}", f"--dashboard-agent-listen-port={free_port()}"]
         command += ["--object-store-memory=200000000"]
         with (self.root / f"{address}.log").open("ab") as log:
@@ -129,10 +143,6 @@ class Cluster:
         node = self.nodes[address] = Node(address, process)
         wait_for(lambda: address in self.alive(), 120)
         return node
-
-    def _start_head(self) -> None:
-        place = ("--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}")
-        self._start(HEAD, "--head", f"--port={self.gcs}", *place)
 
     def _ray(self) -> dict[str, str]:
         lines = (self.root / "etc/stargaze/ray.env").read_text().splitlines()
@@ -142,7 +152,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(**settings: str) -> Iterator[Cluster]:
+def cluster(*, cpus: int = 1, **settings: str) -> Iterator[Cluster]:
     """Start a head and its ssh server; stop all nodes at the end. ``settings`` are more lines of ``ray.env``."""
     lab = Cluster(
         Path(tempfile.mkdtemp(prefix="sgc-", dir="/tmp"))
@@ -151,7 +161,7 @@ def cluster(**settings: str) -> Iterator[Cluster]:
     try:
         _create_files(lab, settings)
         sshd = _sshd(lab)
-        lab._start_head()
+        lab.start_head(cpus)
         yield lab
     finally:
         for node in lab.nodes.values():
@@ -161,6 +171,18 @@ def cluster(**settings: str) -> Iterator[Cluster]:
             sshd.wait()
         if not os.environ.get("KEEP_CLUSTER"):
             shutil.rmtree(lab.root, ignore_errors=True)
+
+
+def other_software(folder: Path) -> Path:
+    """Return a Python whose stargaze differs from that of this process in one comment."""
+    package = Path(stargaze.__file__).parent
+    shutil.copytree(package, folder / "code" / "stargaze", ignore=shutil.ignore_patterns("__pycache__", "data"))
+    (folder / "code" / "stargaze" / "__init__.py").open("a").write("# another version\n")
+    venv.create(folder / "venv", with_pip=False)
+    (site,) = (folder / "venv" / "lib").glob("*/site-packages")
+    paths = [str(folder / "code"), *(path for path in sys.path if path.endswith("site-packages"))]
+    (site / "other.pth").write_text("\n".join(paths) + "\n")
+    return folder / "venv" / "bin" / "python"
 
 
 def _create_files(lab: Cluster, settings: Mapping[str, str]) -> None:

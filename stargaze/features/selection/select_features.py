@@ -131,10 +131,11 @@ def _example_of(dropped: dict[str, str]) -> str:
 
 def draw_selection(reasons: pd.DataFrame, path: Path) -> None:
     """Write a bar chart of the importances [nat²] with one panel per policy, as SVG with selectable text."""
-    import matplotlib as mpl
+    from matplotlib import style
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stargaze", "font.size": 9}):
+    own = {"svg.fonttype": "none", "svg.hashsalt": "stargaze", "font.size": 9}
+    with style.context(["default", own]):  # without the matplotlibrc of the working directory
         figure = Figure(figsize=(13, 7), layout="constrained")
         for axes, policy in zip(figure.subplots(1, len(POLICIES)), POLICIES, strict=True):
             selected = reasons[reasons[policy] == "selected"]

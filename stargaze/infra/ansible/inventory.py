@@ -65,6 +65,7 @@ def build_inventory(
         # Without ranges only the cloud's security group restricts ssh: `infra up` adapts it when this machine's address changes.
         "stargaze_ssh_from": list(section.ssh_from or ANYWHERE),
         "base_updates": section.unattended_upgrades,
+        "base_reboot_at": section.reboot_at,
         "stargaze_wheel": files.wheel,
         "stargaze_lock": files.lock,
         "stargaze_allowed_signers": files.allowed_signers,

@@ -1,51 +1,65 @@
-"""Transfer files as one tar: plain files with names of a store and their SHA-256 checksums, and nothing else."""
+"""Transfer files as one stream: a line of JSON with name, size and SHA-256 of each file, then their contents.
+
+Not tar: an archive of an untrusted machine could contain links, devices, sparse files and headers of any size.
+"""
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
-import shutil
-import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from stargaze.errors import ExternalError
-from stargaze.infra.jobs.spec import FILE_NAME
 from stargaze.system.files import sha256
 
-CHECKSUMS = "checksums.json"
-"""The first entry: the SHA-256 of each other entry."""
-MAX_FILES = 10_000
+MAX_FILES = 1_000
+MAX_BYTES = 4_000_000_000
+"""Largest sum of the sizes of transferred files [byte]; a bundle has at most 1 GB."""
+MAX_HEADER = 1_000_000
+"""Largest first line [byte]."""
+CHUNK = 1 << 18
+"""Size of one read [byte]."""
 CORRUPT = "the transferred files are corrupt"
 
 
-def pack_files(files: Mapping[str, Path]) -> bytes:
-    """Return a tar of files by name."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        content = json.dumps(checksums(files)).encode()
-        entry = tarfile.TarInfo(CHECKSUMS)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-        for name, path in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = path.stat().st_size
-            with path.open("rb") as source:
-                archive.addfile(entry, source)
-    return stream.getvalue()
+class ByteStream(Protocol):
+    """What is read of an input stream."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """Return the bytes up to a newline, at most ``limit``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
 
 
-def unpack_files(stream: IO[bytes], folder: Path) -> list[str]:
-    """Write the files of a tar below a folder; return their names.
+def pack_files(files: Mapping[str, Path]) -> Iterator[bytes]:
+    """Yield the stream of files by name."""
+    entries: list[tuple[str, int, str]] = [(name, path.stat().st_size, sha256(path)) for name, path in files.items()]
+    yield json.dumps(entries).encode() + b"\n"
+    for (_, size, _), path in zip(entries, files.values(), strict=True):
+        with path.open("rb") as source:
+            yield from _read_exactly(source, size)
 
-    ExternalError if it is truncated, contains anything but plain files of a store, or a checksum differs.
+
+def unpack_files(stream: ByteStream, folder: Path, accepts: Callable[[str], bool]) -> list[str]:
+    """Write the files of a stream below a folder; return their names.
+
+    ExternalError if a name is not accepted, the stream is truncated or too large, or a checksum differs.
     """
-    try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            return _unpack(archive, folder)
-    except (tarfile.TarError, EOFError, ValueError, TypeError) as error:
-        raise ExternalError(f"{CORRUPT}: {error}", hint="try again") from error
+    entries = _read_header(stream.readline(MAX_HEADER), accepts)
+    for name, size, digest in entries:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        total = hashlib.sha256()
+        with path.open("xb") as target:
+            for chunk in _read_exactly(stream, size):
+                total.update(chunk)
+                target.write(chunk)
+        if total.hexdigest() != digest:
+            raise ExternalError(f"{CORRUPT}: {name} differs from its checksum", hint="try again")
+    return [name for name, _, _ in entries]
 
 
 def checksums(files: Mapping[str, Path]) -> dict[str, str]:
@@ -53,32 +67,25 @@ def checksums(files: Mapping[str, Path]) -> dict[str, str]:
     return {name: sha256(path) for name, path in files.items()}
 
 
-def _unpack(archive: tarfile.TarFile, folder: Path) -> list[str]:
-    expected: dict[str, str] | None = None
-    written = dict[str, Path]()
-    for entry in archive:
-        source = archive.extractfile(entry) if entry.isfile() else None
-        if source is None or len(written) > MAX_FILES:
-            raise ExternalError(f"{CORRUPT}: {entry.name[:80]!r} is not a plain file")
-        if expected is None:
-            expected = _read_checksums(entry, source)
-            continue
-        if entry.name not in expected or entry.name in written:
-            raise ExternalError(f"{CORRUPT}: {entry.name[:80]!r} has no checksum")
-        path = written[entry.name] = folder / entry.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-    if expected is None or checksums(written) != expected:
-        raise ExternalError(CORRUPT, hint="try again")
-    return list(written)
+def _read_header(line: bytes, accepts: Callable[[str], bool]) -> list[tuple[str, int, str]]:
+    try:
+        entries = [(str(name), int(size), str(digest)) for name, size, digest in json.loads(line)]
+    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        raise ExternalError(f"{CORRUPT}: their list cannot be read", hint="try again") from error
+    names = [name for name, _, _ in entries]
+    unexpected = [name for name in names if not accepts(name)]
+    if unexpected:
+        raise ExternalError(f"{CORRUPT}: {unexpected[0][:80]!r} was not requested")
+    sizes = [size for _, size, _ in entries]
+    if len(names) > MAX_FILES or len(set(names)) < len(names) or min(sizes, default=0) < 0 or sum(sizes) > MAX_BYTES:
+        raise ExternalError(f"{CORRUPT}: too many, too large or equal files")
+    return entries
 
 
-def _read_checksums(entry: tarfile.TarInfo, source: IO[bytes]) -> dict[str, str]:
-    if entry.name != CHECKSUMS:
-        raise ExternalError(f"{CORRUPT}: {CHECKSUMS} is not the first entry")
-    expected = json.loads(source.read(10_000_000))
-    invalid = [name for name in expected if not FILE_NAME.fullmatch(name)]
-    if invalid:
-        raise ExternalError(f"{CORRUPT}: {invalid[0][:80]!r} is not a file of a store")
-    return dict(expected)
+def _read_exactly(stream: ByteStream, size: int) -> Iterator[bytes]:
+    while size:
+        chunk = stream.read(min(size, CHUNK))
+        if not chunk:
+            raise ExternalError(f"{CORRUPT}: the connection or a file ended early", hint="try again")
+        size -= len(chunk)
+        yield chunk

@@ -1,52 +1,33 @@
-"""Submit a job, show its progress, stop it on Ctrl-C, and download its results."""
+"""Begin a job, show its progress, stop it on Ctrl-C, and download its results."""
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
+import re
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from stargaze.bundle.manifest import verify_files
-from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, error_from_code
-from stargaze.infra.jobs.archive import checksums, pack_files, unpack_files
-from stargaze.infra.jobs.spec import JobSpec
-from stargaze.infra.jobs.ssh_client import JobService
+from stargaze.errors import ExternalError, MissingInputError, StargazeError, error_from_code
+from stargaze.infra.jobs.archive import checksums, pack_files
+from stargaze.infra.jobs.job_note import JobNote, keep_old_note, read_note
+from stargaze.infra.jobs.results import download_results
+from stargaze.infra.jobs.spec import PARTIAL_OUTPUTS, JobSpec, list_outputs
+from stargaze.infra.jobs.ssh_client import ConnectionLostError, JobService, on_machine, store_id
 from stargaze.output import CommandResult
 from stargaze.store import Store
-from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.journal import Journal
 from stargaze.system.progress import Report
+from stargaze.system.text import last_line, replace_unprintable
 
+T = TypeVar("T")
 RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses before a lost connection is opened again [s]."""
 KEPT_LINES = 20
 """Last lines that a command printed, for the error message if it crashes."""
-STOPPED = (130, 143, -2, -15)
-"""Exit codes of a command that was stopped."""
-
-
-def read_job(store: Store) -> dict[str, Any] | None:
-    """Return the job of a store on the cluster, None if there is none."""
-    job: dict[str, Any] | None = read_json(store.job, "status") if store.job.exists() else None
-    return job
-
-
-def require_job(stage: str, store: Store) -> dict[str, Any]:
-    """Return the job of a stage; MissingInputError if there is no job, UsageError if it is a job of another stage."""
-    job = read_job(store)
-    if job is None:
-        raise MissingInputError(f"this store has no {stage} job on the cluster", hint=f"stargaze {stage} --on cluster")
-    if job["stage"] != stage:
-        hint = f"stargaze {job['stage']} --attach"
-        raise UsageError(f"the job on the cluster is {job['stage']}, not {stage}", hint=hint)
-    return job
+LOG_LINE = re.compile(r"\[[^\]]*\] |\*\*\* |PC: @|    @ |hint:|\(\w+ pid=")
+"""Beginnings of lines of Ray's C++ log, of a stack trace and of a hint, which are not the reason of an end."""
 
 
 def check_inputs(spec: JobSpec, store: Store) -> None:
@@ -61,76 +42,93 @@ def check_inputs(spec: JobSpec, store: Store) -> None:
 
 
 def submit_job(
-    spec: JobSpec, service: JobService, store: Store, now: datetime, environment: Mapping[str, str], report: Report
-) -> dict[str, str]:
-    """Upload the inputs, which exist, and start the job; return its id, stage, machine and time.
+    spec: JobSpec,
+    service: JobService,
+    store: Store,
+    now: datetime,
+    job: str,
+    environment: Mapping[str, str],
+    report: Report,
+) -> JobNote:
+    """Upload the inputs, which exist, and start the job ``job``; return its note.
 
     ExternalError if the store already has a job on the cluster, or the head node has other code or cannot be reached.
     """
     report(f"inspecting {service.name}", 0.0)
-    expected = checksums(spec.inputs)
-    state = service.inspect(expected)
-    _check_no_job(store, service, state["job"])
-    missing = {name: spec.inputs[name] for name in state["missing"]}
+    expected, origin = checksums(spec.inputs), store_id(store.root)
+    has_old_note = _check_no_job(store, service)
+    state = service.inspect(expected, origin)
+    _check_none_running(service, state["running"])
+    missing = {name: path for name, path in spec.inputs.items() if name in state["missing"]}
     size = sum(path.stat().st_size for path in missing.values()) / 1e6
+    started_at = now.isoformat(timespec="seconds")
+    note = JobNote(job, spec.stage, service.name, started_at, spec.target, expected)
+    if has_old_note:
+        report(f"the note about the unknown job is kept as {keep_old_note(store)}", 0.0)
+    note.write(store)
     report(f"uploading {size:.1f} MB to {service.name}", 0.0)
-    started = now.isoformat(timespec="seconds")
-    job = {"id": f"stargaze-{uuid.uuid4().hex[:12]}", "stage": spec.stage, "started": started}
-    public = {**job, "machine": service.name}
-    outputs = {"outputs": list(spec.outputs), "partial_outputs": list(spec.partial_outputs)}
-    write_json(store.job, {**public, "inputs": list(expected), **outputs})
-    request: dict[str, Any] = {**job, "argv": list(spec.argv), "config": spec.config}
-    request |= {"checksums": expected, "environment": dict(environment)}
+    request: dict[str, Any] = {name: getattr(note, name) for name in ("id", "stage", "started_at", "target")}
+    request |= {"origin": origin, "argv": list(spec.argv), "config": spec.config, "checksums": expected}
+    request |= {"environment": dict(environment)}
     try:
-        service.submit(request, pack_files(missing))
+        service.begin(job, request, pack_files(missing))
     except KeyboardInterrupt:
-        service.stop()  # waits for a submission in progress
-        store.job.unlink(missing_ok=True)
-        raise
-    except StargazeError:
-        if not _may_be_running(service, job["id"]):
-            store.job.unlink(missing_ok=True)
-        raise
-    return public
+        _stop_for_good(note, service, store)
+        raise KeyboardInterrupt(f"stargaze {spec.stage} --on cluster starts this step again") from None
+    except StargazeError as error:
+        _check_begun(note, service, store, error)
+    return note
 
 
-def follow_job(stage: str, service: JobService, store: Store, report: Report) -> CommandResult:
-    """Show the progress of the job until it has ended, download its results and return its result, or raise its error.
+def follow_job(note: JobNote, service: JobService, store: Store, report: Report) -> CommandResult:
+    """Show the progress of a job until it has ended, download its results and return its result, or raise its error.
 
     Ctrl-C stops the job, downloads its partial results and raises KeyboardInterrupt. If this process ends in another way or the
     connection is lost, the job continues.
     """
-    job = require_job(stage, store)
     output = JobOutput()
+    partial = PARTIAL_OUTPUTS.get(note.stage, ())
     try:
-        exit_code = _read_events(service, report, stage, output)
-    except KeyboardInterrupt:
-        report(f"stopping {stage} on {service.name}", 0.0)
-        service.stop()
-        download_results(service, store, job["partial_outputs"])
-        raise
-    if exit_code == 0:
-        download_results(service, store, job["outputs"])
-        if store.journal.name in job["partial_outputs"]:
-            _clean_journal(store, resumed=store.journal.name in job["inputs"])
-        return CommandResult(output.result, output.text)
-    download_results(service, store, job["partial_outputs"])
-    if output.error is not None and exit_code not in STOPPED:
-        raise error_from_code(output.error["error"], output.error["hint"], output.error["code"])
-    hint = f"stargaze {stage} --on cluster{' --resume' if job['partial_outputs'] else ''}"
-    raise ExternalError(f"{stage} ended on {service.name}{output.describe_end(exit_code)}", hint=hint)
+        try:
+            end = _read_events(note, service, report, output)
+        except KeyboardInterrupt:
+            report(f"stopping {note.stage} on {service.name}", 0.0)
+            _retry(note, lambda: service.stop(note.id))
+            arrived = _retry(note, lambda: download_results(service, store, note.id, partial))
+            note.delete(store)
+            hint = resume_hint(note, store, arrived)
+            raise KeyboardInterrupt(
+                f"{hint} {'continues' if '--resume' in hint else 'starts this step again'}"
+            ) from None
+        if end.get("exit_code") == 0:
+            outputs = list_outputs(note.stage, note.target)
+            report(f"downloading the results from {service.name}", 1.0)
+            _retry(note, lambda: download_results(service, store, note.id, outputs, outputs[-1]))
+            if note.stage == "tune":
+                _set_journal_aside(note, store)
+            note.delete(store)
+            return CommandResult(output.result, output.text)
+        if end["state"] == "unknown":
+            raise MissingInputError(
+                f"{service.name} never received job {note.id}, or has deleted it",
+                hint=f"start it again: stargaze {note.stage} --on cluster",
+            )
+        arrived = _retry(note, lambda: download_results(service, store, note.id, partial))
+        note.delete(store)
+    except KeyboardInterrupt as interrupt:
+        raise (
+            interrupt if interrupt.args else KeyboardInterrupt(f"stargaze {note.stage} --attach follows the job again")
+        ) from None
+    raise _end_error(note, service, end, output, resume_hint(note, store, arrived))
 
 
-def download_results(service: JobService, store: Store, names: Sequence[str]) -> None:
-    """Download files, verify them, move them into place, and delete the record of the job."""
-    if names:
-        with scratch_folder(store.root) as scratch:
-            downloaded = unpack_files(io.BytesIO(service.download(names)), scratch)
-            for name in downloaded:
-                if name.startswith("bundles/latest"):
-                    _verify_bundle(scratch, name)
-            _move_into_place(scratch, store, downloaded)
-    store.job.unlink(missing_ok=True)
+def resume_hint(note: JobNote, store: Store, arrived: list[str]) -> str:
+    """Return the command that continues a stage: resumes it if there are finished trials, else starts it again."""
+    name = store.journal.name
+    has_trials = (name in arrived or name in note.inputs) and store.journal.exists()
+    if has_trials and store.journal.read_bytes().count(b"\n") > 1:
+        return f"stargaze {note.stage} --on cluster --resume"
+    return f"stargaze {note.stage} --on cluster"
 
 
 @dataclass
@@ -145,97 +143,159 @@ class JobOutput:
     def add(self, event: Mapping[str, Any]) -> None:
         """Record an event."""
         if "error" in event:
-            self.error = dict(event)
+            self.error = {name: event.get(name) for name in ("error", "hint", "code")}
         if "result" in event:
-            self.result, self.text = event["result"], event["text"]
+            self.result, self.text = _printable(event["result"]), str(_printable(event.get("text", "")))
         if str(event.get("output", "")).strip():
-            self.lines = [*self.lines, event["output"]][-KEPT_LINES:]
+            self.lines = [*self.lines, replace_unprintable(str(event["output"]))][-KEPT_LINES:]
 
-    def describe_end(self, exit_code: int | None) -> str:
-        """Return why the command ended, to be appended to a message."""
-        reason = (self.error or {}).get("error") or next(reversed(self.lines), "")
-        return f": {reason}" if reason else "" if exit_code is None else f" with exit code {exit_code}"
+    def last_reason(self) -> str:
+        """Return why the command ended, if it said so."""
+        lines = [line for line in self.lines if not LOG_LINE.match(line)]
+        errors = [line for line in lines if line.startswith("error:")]
+        reason = (self.error or {}).get("error") or next(reversed(errors or lines), "")
+        return replace_unprintable(str(reason))[:300]
 
 
-def _read_events(service: JobService, report: Report, stage: str, output: JobOutput) -> int | None:
-    """Read the events of the job, also after lost connections; return its exit code, None if it is unknown."""
+def _end_error(
+    note: JobNote, service: JobService, end: Mapping[str, Any], output: JobOutput, hint: str
+) -> StargazeError:
+    """Return the error of a job that did not succeed."""
+    name, state = service.name, end["state"]
+    if state == "stopped":
+        return ExternalError(f"{note.stage} was stopped on {name} (job {note.id})", hint=hint)
+    if state == "not started":
+        return ExternalError(f"{note.stage} did not start on {name}: its start was interrupted", hint=hint)
+    if state == "lost":
+        return ExternalError(f"{note.stage} was lost: Ray or its head node {name} was restarted", hint=hint)
+    if output.error is not None:
+        code = output.error["code"] if isinstance(output.error["code"], int) else ExternalError.exit_code
+        message, told = (replace_unprintable(str(output.error[part] or "")) for part in ("error", "hint"))
+        is_disk = on_machine(name, told) != told
+        return error_from_code(f"{name}: {message}" if is_disk else message, on_machine(name, told), code)
+    reason = output.last_reason() or last_line(replace_unprintable(str(end.get("reason") or ""), keep="\n"), "")
+    exit_code = end.get("exit_code")
+    described = f": {reason[:300]}" if reason else "" if exit_code is None else f" with exit code {exit_code}"
+    return ExternalError(f"{note.stage} ended on {name}{described}", hint=hint)
+
+
+def _read_events(note: JobNote, service: JobService, report: Report, output: JobOutput) -> dict[str, Any]:
+    """Read the events of the job, also after lost connections; return the last answer: its exit code and state."""
     offset, failures = 0, 0
     while True:
         try:
-            for line in service.follow(offset):
-                event, failures = json.loads(line), 0
-                if "exit_code" in event:
-                    output.add({"output": event.get("reason") or ""})
-                    return int(event["exit_code"]) if event["exit_code"] is not None else None
-                offset += len(line.encode()) + 1
-                output.add(event)
-                if "activity" in event:
-                    report(event["activity"], event["fraction"])
-        except ExternalError as error:
+            for answer in service.follow(note.id, offset):
+                if "exit_code" in answer:
+                    return _check_end(service, answer)
+                event, next_offset = answer.get("event"), int(answer.get("next", offset))
+                failures = 0 if next_offset > offset else failures
+                offset = max(offset, next_offset)
+                if isinstance(event, dict):
+                    output.add(event)
+                    _report_progress(event, report)
+            raise ConnectionLostError(f"lost the connection to {service.name}: the answer has no end")
+        except (ExternalError, ValueError, TypeError) as error:
             if failures == len(RETRY_PAUSES):
-                hint = f"the job continues; stargaze {stage} --attach follows it"
-                raise ExternalError(error.message, hint=hint) from error
+                hint = f"the job continues; stargaze {note.stage} --attach follows it"
+                message = (
+                    error.message if isinstance(error, StargazeError) else f"{service.name} gave an invalid answer"
+                )
+                raise ExternalError(message, hint=hint) from error
             time.sleep(RETRY_PAUSES[failures])
             failures += 1
 
 
-def _check_no_job(store: Store, service: JobService, running: Mapping[str, Any] | None) -> None:
-    job = read_job(store)
-    if job is not None and running is not None and running["id"] == job["id"]:
-        state, results = (
-            ("is running", "") if running["running"] else ("has finished", "; its results have not been downloaded")
-        )
-        raise ExternalError(
-            f"{job['stage']} of this store {state} on {service.name} (started {job['started']}){results}",
-            hint=f"stargaze {job['stage']} --attach",
-        )
-    if running is not None and running["running"]:
-        raise ExternalError(
-            f"{running['stage']} of this store is running on {service.name} (started {running['started']}) "
-            "and was not started from this machine",
-            hint="wait for it",
-        )
+def _check_end(service: JobService, answer: dict[str, Any]) -> dict[str, Any]:
+    exit_code = answer["exit_code"]
+    if exit_code is not None and not isinstance(exit_code, int):
+        raise ConnectionLostError(f"{service.name} gave an invalid answer")
+    return {**answer, "state": str(answer.get("state"))}
 
 
-def _may_be_running(service: JobService, job: str) -> bool:
-    """Return whether a job runs although its submission failed; True if this is unknown."""
-    try:
-        state = service.inspect({})["job"]
-    except ExternalError:
+def _report_progress(event: Mapping[str, Any], report: Report) -> None:
+    activity, fraction = event.get("activity"), event.get("fraction")
+    if isinstance(activity, str) and isinstance(fraction, (int, float)):
+        report(replace_unprintable(activity)[:300], min(max(float(fraction), 0.0), 1.0))
+
+
+def _printable(value: Any) -> Any:
+    """Return a result without control characters, which a terminal would interpret."""
+    if isinstance(value, str):
+        return replace_unprintable(value, keep="\n")
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return (
+        {str(_printable(name)): _printable(item) for name, item in value.items()} if isinstance(value, dict) else value
+    )
+
+
+def _retry(note: JobNote, call: Callable[[], T]) -> T:
+    """Call until the connection is not lost; then ExternalError with the command that continues."""
+    for pause in (*RETRY_PAUSES, None):
+        try:
+            return call()
+        except ConnectionLostError as error:
+            if pause is None:
+                raise ExternalError(error.message, hint=f"stargaze {note.stage} --attach") from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def _check_no_job(store: Store, service: JobService) -> bool:
+    """Raise ExternalError if the cluster knows the job of the store; return whether there is a note about another one."""
+    note = read_note(store)
+    if note is None:
+        return False
+    state = service.describe(note.id).get("state")
+    if state in ("unknown", "not started"):
         return True
-    return state is not None and state["id"] == job and state["running"]
+    described = "is running" if state == "running" else "has ended"
+    raise ExternalError(
+        f"{note.stage} of this store {described} on {service.name} (started {note.started_at}, job {note.id}); "
+        "its results have not been downloaded",
+        hint=f"stargaze {note.stage} --attach",
+    )
 
 
-def _verify_bundle(scratch: Path, latest: str) -> None:
-    """Check that the bundle is complete and the one that is named; nothing is loaded from it."""
-    digest = (scratch / latest).read_text(encoding="utf-8").strip()
-    if verify_files(scratch / "bundles" / Path(digest).name) != digest:
-        raise ExternalError("the downloaded bundle is not the one that was created", hint="stargaze tune --attach")
+def _check_none_running(service: JobService, running: list[Any]) -> None:
+    """Raise ExternalError if a job of this store runs that it has no note about."""
+    for job in running:
+        stage, job_id, started = (
+            replace_unprintable(str(dict(job).get(name))) for name in ("stage", "id", "started_at")
+        )
+        raise ExternalError(
+            f"{stage} of this store is running on {service.name} (started {started}, job {job_id})",
+            hint=f"stargaze {stage} --attach {job_id}, or stargaze jobs --stop {job_id}",
+        )
 
 
-def _move_into_place(scratch: Path, store: Store, names: Sequence[str]) -> None:
-    """Move bundles first, and the files that name them last."""
-    for folder in sorted({Path(name).parent for name in names if name.count("/") == 2}):
-        target = store.root / folder
-        with convert_disk_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():  # the same digest
-                shutil.rmtree(target)
-            (scratch / folder).rename(target)
-            target.chmod(0o755)
-    for name in (name for name in names if name.count("/") < 2):
-        with convert_disk_errors(store.root / name):
-            (store.root / name).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / name).chmod(0o644)
-            if store.root / name == store.journal:
-                Journal(store.journal).adopt(scratch / name)
-            else:
-                (scratch / name).replace(store.root / name)
+def _check_begun(note: JobNote, service: JobService, store: Store, error: StargazeError) -> None:
+    """Continue if the job runs although the answer to its start was lost; delete the note if it does not, and raise."""
+    try:
+        state = _retry(note, lambda: service.describe(note.id)).get("state")
+    except ExternalError:
+        hint = f"stargaze {note.stage} --attach finds out whether the job has begun"
+        raise ExternalError(error.message, hint=hint) from error
+    if state in ("unknown", "not started"):
+        note.delete(store)
+        raise error
+    if not isinstance(error, ConnectionLostError):
+        raise error
 
 
-def _clean_journal(store: Store, *, resumed: bool) -> None:
-    """Delete the journal after a resumed tuning, keep its trials after another one, as a local tuning does."""
-    if resumed:
-        store.journal.unlink(missing_ok=True)
+def _stop_for_good(note: JobNote, service: JobService, store: Store) -> None:
+    """Stop a job while it begins; the note stays if that fails."""
+    try:
+        service.stop(note.id)
+    except (StargazeError, KeyboardInterrupt):
+        raise KeyboardInterrupt(f"stargaze {note.stage} --attach follows the job, if it has begun") from None
+    note.delete(store)
+
+
+def _set_journal_aside(note: JobNote, store: Store) -> None:
+    """Delete the journal that was resumed and has not changed since it was sent; keep the trials of any other."""
+    name = store.journal.name
+    if name in note.inputs and store.journal.exists() and checksums({name: store.journal})[name] == note.inputs[name]:
+        Journal(store.journal).finish()
     else:
         Journal(store.journal).set_aside()

@@ -7,6 +7,7 @@ the environment for 127.0.0.1, and RAY_ADDRESS overrides its address.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import urllib.error
 import urllib.request
@@ -47,8 +48,9 @@ class RayJobs:
         except (OSError, KeyError, ValueError) as error:
             raise ExternalError(f"{settings}: Ray is not configured here: {error}", hint=CONFIGURE) from error
 
-    def submit(self, job: str, command: str) -> None:
+    def submit(self, job: str, *argv: str) -> None:
         """Start a job with a new id; retry while Ray is starting."""
+        command = shlex.join(argv)
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
@@ -68,6 +70,18 @@ class RayJobs:
     def stop(self, job: str) -> None:
         """Send SIGTERM to a job, and SIGKILL three seconds later; do nothing if it is not running."""
         self._request("POST", f"/api/jobs/{job}/stop")
+
+    def running(self) -> list[str]:
+        """Return the ids of all jobs that run; Ray's own id for a job that was not submitted by this API."""
+        jobs = self._request("GET", "/api/jobs/") or []
+        return [str(job["submission_id"] or job["job_id"]) for job in jobs if job["status"] == "RUNNING"]
+
+    def cores(self) -> tuple[float, float]:
+        """Return how many cores of the cluster are in use, and how many it has."""
+        status = self._request("GET", "/api/cluster_status") or {}
+        report = (status.get("data") or {}).get("clusterStatus") or {}
+        used, total = ((report.get("loadMetricsReport") or {}).get("usage") or {}).get("CPU") or (0.0, 0.0)
+        return float(used), float(total)
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON of a response; None for 404."""

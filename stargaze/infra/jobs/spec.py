@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stargaze.config import Config, render
+from stargaze.errors import UsageError
 from stargaze.store import Store
 
+JOB_ID = re.compile(r"stargaze-[0-9a-f]{12}")
 FILE_NAME = re.compile(
     r"(inputs/[0-9]+/)?[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}"
     r"|bundles/(latest|latest-growth|[0-9a-f]{64}/[A-Za-z0-9._-]{1,100})"
@@ -21,6 +23,8 @@ OUTPUTS = {
     "select-features": ("selection.csv", "selection.svg", "features.json"),
     "screen": ("leaderboard.csv",),
 }
+PARTIAL_OUTPUTS = {"tune": ("trials.jsonl",)}
+STAGES = (*OUTPUTS, "tune")
 LATEST_BUNDLE = {"stars": "bundles/latest", "growth": "bundles/latest-growth"}
 
 
@@ -36,9 +40,12 @@ class JobSpec:
     inputs: Mapping[str, Path]
     """Path on this machine by name in the store of the job."""
     outputs: tuple[str, ...]
-    """Files to download after success, in the order in which they are moved into place; a bundle by the file that names it."""
+    """Files to download after success, in the order in which they are moved into place; a bundle by the file that names it.
+    The last one always exists."""
     partial_outputs: tuple[str, ...] = ()
     """Files to download after a stop."""
+    target: str = ""
+    """What is tuned: stars or growth."""
 
 
 def build_spec(
@@ -61,9 +68,22 @@ def build_spec(
         argv=(stage, *options, *sources),
         config=render(_job_config(config)),
         inputs={**uploads, **_inputs(stage, config, store, resume=resume)},
-        outputs=OUTPUTS.get(stage, ("trials.parquet", LATEST_BUNDLE[config.tuning.target])),
-        partial_outputs=("trials.jsonl",) if stage == "tune" else (),
+        outputs=list_outputs(stage, config.tuning.target),
+        partial_outputs=PARTIAL_OUTPUTS.get(stage, ()),
+        target=config.tuning.target if stage == "tune" else "",
     )
+
+
+def list_outputs(stage: str, target: str) -> tuple[str, ...]:
+    """Return the files to download after success."""
+    return OUTPUTS.get(stage) or ("trials.parquet", LATEST_BUNDLE[target])
+
+
+def check_job_id(text: str) -> str:
+    """Return the id of a job if it is one; else raise UsageError."""
+    if not JOB_ID.fullmatch(text):
+        raise UsageError(f"{text[:60]!r} is not the id of a job", hint="stargaze jobs lists them")
+    return text
 
 
 def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[str, Path]:
@@ -76,9 +96,15 @@ def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[s
         "fetch": (),
         "select-features": (store.repositories,),
         "screen": (store.repositories, store.features),
-        "tune": (store.repositories, store.features, store.leaderboard, *([store.journal] if resume else [])),
+        "tune": (store.repositories, store.features, store.leaderboard, *(_journals(store) if resume else [])),
     }[stage]
     return {path.name: path for path in paths}
+
+
+def _journals(store: Store) -> list[Path]:
+    """Return the current journal and the kept ones, which may be of the tuning that is resumed."""
+    kept = sorted(store.root.glob(f"{store.journal.stem}-*{store.journal.suffix}"))
+    return kept if kept and not store.journal.exists() else [store.journal, *kept]
 
 
 def _job_config(config: Config) -> Config:

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
-import queue
-import signal
-import subprocess
-import threading
+import secrets
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from stargaze.errors import ExternalError, StargazeError, error_from_code
+from stargaze.infra.jobs.archive import unpack_files
+from stargaze.infra.jobs.connection import Connection
+from stargaze.infra.jobs.framing import DataReader, create_mark, parse_answer
+from stargaze.system.process import require_program
 from stargaze.system.source_package import code_digest
-from stargaze.system.ssh import SshHost
-from stargaze.system.text import last_line
+from stargaze.system.ssh import SSH_FAILED, SshHost, login_error
+from stargaze.system.text import last_line, replace_unprintable
 
 CONFIGURE = "stargaze infra configure --tags ray"
-TRANSFER_TIMEOUT = 3600.0
-"""Timeout for the transfer of files [s]."""
 REQUEST_TIMEOUT = 300.0
-"""Timeout for other calls [s]; starting a job on a busy machine takes time."""
+"""Longest wait for the next answer, or until the server reads on [s]; starting a job on a busy machine takes time."""
 SILENCE_TIMEOUT = 30.0
 """A head node without even a heartbeat for so long has lost the connection [s]."""
+STATES = ("running", "done", "failed", "stopped", "lost", "not started", "unknown")
+"""States of a job: lost with Ray or its head node, or never known to the head node."""
+NO_JOB = "-"
+"""In place of the id of a job in calls that are about none."""
 NOT_INSTALLED = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")
 
 
@@ -56,114 +61,146 @@ class HeadLayout:
         )
 
 
+class ConnectionLostError(ExternalError):
+    """The connection ended before the answer did; what was asked for may have happened."""
+
+
 class JobService(Protocol):
-    """The job server of one store. Every method but ``submit`` may be repeated."""
+    """The job server. Every method may be repeated; an answer about another job than the one asked for is an error."""
 
     @property
     def name(self) -> str:
         """Name of the machine."""
 
-    def inspect(self, checksums: Mapping[str, str]) -> dict[str, Any]:
-        """Return ``job`` (None, or the last job and whether it is ``running``) and the names of ``missing`` files.
+    def inspect(self, checksums: Mapping[str, str], origin: str) -> dict[str, Any]:
+        """Return the ``running`` jobs of a store and the names of ``missing`` files.
 
         Other code on the head node than on this machine is an ExternalError.
         """
 
-    def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
-        """Upload files and start the job; a running job is an ExternalError."""
+    def begin(self, job: str, request: Mapping[str, Any], archive: Iterable[bytes]) -> None:
+        """Upload files and start the job."""
 
-    def follow(self, offset: int) -> Iterator[str]:
-        """Yield the events of the job from an offset; the last one has ``exit_code``. A lost connection is an ExternalError."""
+    def describe(self, job: str) -> dict[str, Any]:
+        """Return id, stage and state of a job. After the state ``unknown`` no earlier call can begin the job."""
 
-    def stop(self) -> None:
-        """Stop the job and wait until it has ended; do nothing if it is not running."""
+    def list_jobs(self) -> list[dict[str, Any]]:
+        """Return the descriptions of all jobs, newest first."""
 
-    def download(self, names: Sequence[str]) -> bytes:
-        """Return an archive of those of the files that exist."""
+    def follow(self, job: str, offset: int) -> Iterator[dict[str, Any]]:
+        """Yield events from an offset, each with the ``next`` offset; the last answer has ``exit_code`` and ``state``."""
+
+    def stop(self, job: str) -> dict[str, Any]:
+        """Stop the job if it runs, wait until it has ended, and return its description."""
+
+    def download(self, job: str, names: Sequence[str], folder: Path, accepts: Callable[[str], bool]) -> list[str]:
+        """Write those of the files that exist, and the files of a bundle, below a folder; return the names."""
 
 
 @dataclass(frozen=True)
 class SshJobService:
-    """The job server of one store, called by ssh."""
+    """The job server, called by ssh."""
 
     machine: SshHost
     layout: HeadLayout
-    store_id: str
 
     @property
     def name(self) -> str:
         """Name of the machine."""
         return self.machine.name
 
-    def inspect(self, checksums: Mapping[str, str]) -> dict[str, Any]:
+    def inspect(self, checksums: Mapping[str, str], origin: str) -> dict[str, Any]:
         """Return the state of the job server; reject other code."""
-        state: dict[str, Any] = json.loads(self._call("inspect", stdin=json.dumps(checksums).encode()))
-        if state["code"] != code_digest():
+        state = self._ask(NO_JOB, "inspect", origin, stdin=[json.dumps(checksums).encode() + b"\n"])
+        if state.get("code") != code_digest():
             raise ExternalError(f"{self.name} has a different version of stargaze than this machine", hint=CONFIGURE)
-        return state
+        return {name: _as_list(self.name, state, name) for name in ("running", "missing")}
 
-    def submit(self, request: Mapping[str, Any], archive: bytes) -> None:
+    def begin(self, job: str, request: Mapping[str, Any], archive: Iterable[bytes]) -> None:
         """Send one stream: the request with the secrets in its first line, then the files."""
-        self._call("submit", stdin=json.dumps(request).encode() + b"\n" + archive, seconds=TRANSFER_TIMEOUT)
+        self._ask(job, "begin", stdin=itertools.chain([json.dumps(request).encode() + b"\n"], archive))
 
-    def follow(self, offset: int) -> Iterator[str]:
-        """Yield the lines that the server prints, without heartbeats."""
-        argv = self.machine.argv(self._command("follow", str(offset)), root=True)
-        with subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as process:
-            try:
-                yield from self._read_lines(process)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # also the ssh of a jump host, which keeps the pipe open
+    def describe(self, job: str) -> dict[str, Any]:
+        """Return the state of a job."""
+        return self._check_state(self._ask(job, "describe"))
 
-    def stop(self) -> None:
+    def list_jobs(self) -> list[dict[str, Any]]:
+        """Return all jobs."""
+        return _as_list(self.name, self._ask(NO_JOB, "list"), "jobs")
+
+    def follow(self, job: str, offset: int) -> Iterator[dict[str, Any]]:
+        """Yield the answers of the server without heartbeats."""
+        return self._answers(job, "follow", str(offset), seconds=SILENCE_TIMEOUT)
+
+    def stop(self, job: str) -> dict[str, Any]:
         """Stop the job."""
-        self._call("stop")
+        return self._check_state(self._ask(job, "stop"))
 
-    def download(self, names: Sequence[str]) -> bytes:
+    def download(self, job: str, names: Sequence[str], folder: Path, accepts: Callable[[str], bool]) -> list[str]:
         """Download files."""
-        return self._call("download", *names, seconds=TRANSFER_TIMEOUT)
+        with contextlib.closing(self._answers(job, "download", *names)) as answers:
+            return unpack_files(DataReader(answers), folder, accepts)
 
-    def _read_lines(self, process: subprocess.Popen[bytes]) -> Iterator[str]:
-        lines = queue.SimpleQueue[bytes]()
+    def _ask(self, job: str, method: str, *parameters: str, stdin: Iterable[bytes] = ()) -> dict[str, Any]:
+        """Return the last answer to a call that has been answered completely."""
+        return deque([{}, *self._answers(job, method, *parameters, stdin=stdin)], maxlen=1)[0]
 
-        def read() -> None:
-            for line in process.stdout or ():
-                if line.endswith(b"\n"):  # the last line of a lost connection may be incomplete
-                    lines.put(line)
-            lines.put(b"")
+    def _answers(
+        self, job: str, method: str, *parameters: str, stdin: Iterable[bytes] = (), seconds: float = REQUEST_TIMEOUT
+    ) -> Generator[dict[str, Any]]:
+        """Yield the answers to a call until the server says that it is complete."""
+        request = secrets.token_hex(8)
+        argv = self.machine.argv(self._command(request, method, job, *parameters), root=True)
+        require_program(argv[0])
+        has_begun = False
+        with Connection(argv, stdin) as connection:
+            for line in connection.lines(seconds, create_mark(request)):
+                answer = self._parse(line, create_mark(request), job)
+                if answer is None:
+                    continue
+                has_begun = has_begun or "begin" in answer
+                if "rejected" in answer:
+                    raise _rejection(self.name, answer["rejected"])
+                if has_begun and answer.get("end") == method:
+                    return
+                if has_begun and answer.keys() - {"job_id", "begin"}:
+                    yield answer
+            raise self._failure(connection, has_begun=has_begun or method == "follow")
 
-        threading.Thread(target=read, daemon=True).start()
-        while True:
-            try:
-                line = lines.get(timeout=SILENCE_TIMEOUT)
-            except queue.Empty:
-                raise self._connection_lost(f"no output for {SILENCE_TIMEOUT:g} s") from None
-            if not line:
-                stderr = process.stderr.read() if process.stderr else b""
-                raise self._connection_lost(last_line(stderr, "the connection was closed"))
-            if line.startswith(b'{"rejected"'):
-                raise _rejection(self.name, line)
-            if line.strip():
-                yield line.decode("utf-8", "replace").rstrip("\n")
+    def _check_state(self, described: dict[str, Any]) -> dict[str, Any]:
+        if described.get("state") not in STATES:
+            raise ExternalError(f"{self.name} did not say in which state the job is", hint=CONFIGURE)
+        return described
 
-    def _connection_lost(self, reason: str) -> ExternalError:
-        return ExternalError(f"lost the connection to {self.name}: {reason}")
+    def _parse(self, line: bytes, mark: bytes, job: str) -> dict[str, Any] | None:
+        try:
+            return parse_answer(line, mark, job)
+        except (ValueError, RecursionError) as error:
+            raise ConnectionLostError(
+                f"{self.name} did not answer about {job or 'its jobs'}: {str(error)[:200]}"
+            ) from error
 
-    def _call(self, method: str, *parameters: str, stdin: bytes = b"", seconds: float = REQUEST_TIMEOUT) -> bytes:
-        completed = self.machine.try_run(*self._command(method, *parameters), stdin=stdin, root=True, seconds=seconds)
-        if completed.returncode:
-            raise _call_error(self.name, completed)
-        return completed.stdout
+    def _failure(self, connection: Connection, *, has_begun: bool) -> StargazeError:
+        """Return the error of a call that ended without an answer."""
+        if has_begun or connection.reason:
+            reason = connection.reason or last_line(connection.stderr, "the connection was closed")
+            return ConnectionLostError(f"lost the connection to {self.name}: {reason[:300]}")
+        if connection.exit_code == SSH_FAILED:
+            return ConnectionLostError(
+                f"ssh login to {self.name} failed: {login_error(connection.stderr)}", hint="stargaze infra status"
+            )
+        stderr = connection.stderr.decode("utf-8", "replace")
+        reason = last_line(stderr, f"exit code {connection.exit_code}, no answer")
+        if any(text in stderr for text in NOT_INSTALLED):
+            return ExternalError(f"{self.name} has no stargaze, or an old version: {reason[:200]}", hint=CONFIGURE)
+        return ExternalError(f"{self.name}: {reason[:300]}", hint="stargaze infra status")
 
-    def _command(self, method: str, *parameters: str) -> list[str]:
+    def _command(self, request: str, method: str, job: str, *parameters: str) -> list[str]:
         layout = self.layout
-        program = [layout.python, "-I", "-m", "stargaze.infra.jobs.server", f"{layout.folder}/jobs/{self.store_id}"]
+        program = [layout.python, "-I", "-m", "stargaze.infra.jobs.server", f"{layout.folder}/jobs"]
         return [
             *("runuser", "-u", layout.user, "--"),
-            *(*program, layout.settings, layout.ray_address, method, *parameters),
+            *(*program, layout.settings, layout.ray_address, request, method, job, *parameters),
         ]
 
 
@@ -173,18 +210,22 @@ def store_id(store: Path) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-def _call_error(name: str, completed: subprocess.CompletedProcess[bytes]) -> StargazeError:
-    try:
-        return _rejection(name, completed.stdout.splitlines()[-1])
-    except (ValueError, LookupError, TypeError):
-        stderr = completed.stderr.decode("utf-8", "replace")
-    reason = last_line(stderr, f"exit code {completed.returncode}")
-    if any(text in stderr for text in NOT_INSTALLED):
-        return ExternalError(f"{name} has no stargaze, or an old version: {reason[:200]}", hint=CONFIGURE)
-    return ExternalError(f"{name}: {reason[:300]}", hint="stargaze infra status")
+def _as_list(name: str, answer: Mapping[str, Any], part: str) -> list[Any]:
+    value = answer.get(part)
+    if not isinstance(value, list):
+        raise ExternalError(f"{name} did not answer with {part}", hint=CONFIGURE)
+    return value
 
 
-def _rejection(name: str, line: bytes) -> StargazeError:
+def _rejection(name: str, error: Any) -> StargazeError:
     """Return the error that the job server reported."""
-    error = json.loads(line)["rejected"]
-    return error_from_code(f"{name}: {error['error']}", error["hint"], error["code"])
+    try:
+        message, hint, code = str(error["error"]), str(error["hint"]), int(error["code"])
+    except (LookupError, TypeError, ValueError):
+        message, hint, code = "an error without a reason", "", ExternalError.exit_code
+    return error_from_code(f"{name}: {replace_unprintable(message)}", on_machine(name, replace_unprintable(hint)), code)
+
+
+def on_machine(name: str, hint: str) -> str:
+    """Return the hint of an error that occurred on a machine of the cluster; a full disk is not the one of this machine."""
+    return f"stargaze infra ssh {name} -- df -h" if "store.path" in hint else hint

@@ -19,6 +19,11 @@ PUSH_TIMEOUT = 600.0  # [s]; longer than other calls because the remote hook loa
 QUARANTINE_VARIABLES = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 UNLIMITED = -1
 EMAIL = "release@stargaze.invalid"
+INIT_KEYS = {
+    *("core.repositoryformatversion", "core.filemode", "core.bare", "core.ignorecase", "core.precomposeunicode"),
+    *("core.symlinks", "core.sharedrepository", "extensions.objectformat", "extensions.refstorage"),
+}
+"""Keys that ``git init`` writes; others can name programs that git runs."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,18 @@ class PushResult:
 
 
 def init_bare(path: Path, settings: Mapping[str, str]) -> Repository:
-    """Return the bare repository at ``path`` with this git config; create it if needed."""
+    """Return the bare repository at ``path`` with this git config; create it if needed, refuse a config of something else."""
     repository = Repository(path)
     # An empty template: neither git's sample hooks nor those of the user's own template.
     _git(repository, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
     lines = _git(repository, "config", "--local", "--list", "-z").decode().split("\0")
     current = dict(line.split("\n", 1) for line in lines if "\n" in line)
+    foreign = sorted(current.keys() - INIT_KEYS - {name.lower() for name in settings})
+    if foreign:
+        raise ExternalError(
+            f"{path}/config has {foreign[0]}, which stargaze did not write",
+            hint=f"git -C {path} config --unset-all {foreign[0]}",
+        )
     for name, value in settings.items():
         if current.get(name.lower()) != value:  # git lists the names in lower case
             _git(repository, "config", "--replace-all", name, value)
@@ -116,7 +127,7 @@ def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> boo
     """Return whether the commit has a valid ssh signature of an allowed signer."""
     require_program("ssh-keygen")
     # The signature selects its verifier: git would check a PGP or X.509 signature with this user's keyring.
-    others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false"}
+    others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false", "gpg.ssh.program": "ssh-keygen"}
     config = _config_variables(
         {"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully", **others}
     )

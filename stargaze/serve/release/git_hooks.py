@@ -44,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--max-size", type=float, default=DeploySection().max_release_size, help="of a release [MB] (init)"
     )
+    parser.add_argument(
+        "--verify-with",
+        type=Path,
+        help="program that sudo may run, which verifies a bundle under another account (init)",
+    )
     options = parser.parse_args(arguments)
     if options.command == "init" and options.folder == Path():
         parser.error("init needs the folder of the store")
@@ -70,7 +75,7 @@ def init(options: argparse.Namespace) -> None:
     """
     store = Store(options.folder)
     before = _read_files(store.releases)
-    prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, options.max_size))
+    prepare_repository(store.releases.resolve(), HookPolicy.for_store(store, options.max_size, options.verify_with))
     changed = _read_files(store.releases) != before
     sys.stdout.write(json.dumps({"changed": changed, "releases": str(store.releases)}) + "\n")
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ HOOKS = ("pre-receive", "post-receive")
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
 VERIFY_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.web.verify_bundle")
 """Uses a bundle as page and worker will; a program of a higher layer, named and not imported."""
+SUDO = "/usr/bin/sudo"
 PRINCIPAL = "stargaze"
 BUNDLE_FOLDER = "bundle"
 MAX_JSON = 64_000  # [byte]; far above three policies' scores or 64 checksums, far below what strains a parser
@@ -52,9 +53,13 @@ class HookPolicy:
     verify_command: tuple[str, ...] = VERIFY_PROGRAM
 
     @classmethod
-    def for_store(cls, store: Store, max_size: float) -> HookPolicy:
-        """Return the policy of a store's repository, for releases of up to ``max_size`` [MB]."""
-        return cls(store.serving, allowed_signers_file(store), max_bytes=int(max_size * 1e6))
+    def for_store(cls, store: Store, max_size: float, verify_with: Path | None = None) -> HookPolicy:
+        """Return the policy of a store's repository, for releases of up to ``max_size`` [MB].
+
+        ``verify_with`` is a program that sudo may run and that verifies a bundle under another account.
+        """
+        policy = cls(store.serving, allowed_signers_file(store), max_bytes=int(max_size * 1e6))
+        return replace(policy, verify_command=(SUDO, "-n", str(verify_with))) if verify_with else policy
 
 
 def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
@@ -67,14 +72,26 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
         # Only deploy writes the config, one process at a time: a killed one left this lock.
         (path / "config.lock").unlink(missing_ok=True)
         repository = git.init_bare(path, _git_config(policy))
+        _check_hooks(path / "hooks")
         for name in HOOKS:
             _write_program(path / "hooks" / name, _hook_script(name))
         paths = {name: str(getattr(policy, name).resolve()) for name in ("serving", "allowed_signers")}
-        write_json(path / POLICY_FILE, _read_object(path / POLICY_FILE) | paths | {"max_bytes": policy.max_bytes})
+        values: dict[str, Any] = {**paths, "max_bytes": policy.max_bytes}
+        if policy.verify_command != HookPolicy.verify_command:
+            values["verify_command"] = list(policy.verify_command)
+        write_json(path / POLICY_FILE, _read_object(path / POLICY_FILE) | values)
         now = (path / POLICY_FILE).stat().st_mtime
         remove_stale(path / "objects", QUARANTINE_FOLDER, now=now)
         remove_stale(policy.serving, TEMPORARY_NAME, now=now)
     return repository
+
+
+def _check_hooks(folder: Path) -> None:
+    """Raise ExternalError if the repository has other hooks than those of stargaze: git would run them."""
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in present - set(HOOKS) if not name.startswith(".") and "." not in name)
+    if foreign:
+        raise ExternalError(f"{folder / foreign[0]} is not a hook of stargaze", hint=f"rm {folder / foreign[0]}")
 
 
 def read_policy(path: Path) -> HookPolicy:

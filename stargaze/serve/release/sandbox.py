@@ -62,7 +62,8 @@ def run_in_sandbox(command: Sequence[str], *, seconds: float, megabytes: int) ->
         except subprocess.TimeoutExpired as error:
             raise SandboxError(f"it did not end within {seconds:g} s") from error
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            # A command that sudo runs has rights of its own; the program that it runs has a time limit.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if code:

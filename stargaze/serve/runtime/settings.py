@@ -88,7 +88,12 @@ def read_sources(environ: Mapping[str, str]) -> Sources:
 
 def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[str]:
     """Return module and options of the web server; ``grace`` [s] is the timeout of open requests at shutdown."""
-    argv = ["gunicorn", f"--bind={bind}", f"--worker-class={WORKER_CLASS}", f"--worker-connections={MAX_CONNECTIONS}"]
+    argv = [
+        "stargaze.serve.supervisor.gunicorn_server",
+        f"--bind={bind}",
+        f"--worker-class={WORKER_CLASS}",
+        f"--worker-connections={MAX_CONNECTIONS}",
+    ]
     argv += [f"--workers={section.web_processes}", "--threads=64", "--timeout=30", f"--graceful-timeout={grace}"]
     return [
         *argv,

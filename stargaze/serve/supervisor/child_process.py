@@ -6,13 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import stargaze
 from stargaze.system.files import convert_disk_errors
+from stargaze.system.isolated_python import PYTHON, python_path
 
 STOP_TIMEOUT = 10.0
 """Time between SIGTERM and SIGKILL [s]."""
@@ -20,8 +19,6 @@ MAX_LOG = 10_000_000
 """A larger log is renamed to ``.old`` at the next start [bytes]."""
 TAIL_LINES = 15
 """Lines of the log that an error shows."""
-PYTHON = (sys.executable, "-P", "-m")
-"""-P: nothing is imported from the working directory, which contains only data."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def start_child(
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, "PYTHONPATH": _python_path(os.environ)},
+                env={**os.environ, **environment, "PYTHONPATH": python_path(os.environ)},
                 cwd=folder,
                 pass_fds=pass_fds,
                 start_new_session=True,
@@ -127,9 +124,3 @@ def _is_stopped(pid: int) -> bool:
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "T"
         )
     return False
-
-
-def _python_path(environ: Mapping[str, str]) -> str:
-    """Return a path with this package, which may be a checkout that is not installed."""
-    paths = [str(Path(stargaze.__file__).parent.parent), environ.get("PYTHONPATH", "")]
-    return os.pathsep.join(path for path in paths if path)

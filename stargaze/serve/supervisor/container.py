@@ -14,7 +14,7 @@ from stargaze.errors import UsageError
 from stargaze.serve.runtime.healthcheck import WEB_PORT
 from stargaze.serve.runtime.settings import read_environment, web_server_command
 from stargaze.serve.runtime.status_files import DRAINING_FILE, ROLE_FILE, prepare_queue_folder
-from stargaze.serve.supervisor.child_process import PYTHON
+from stargaze.system.isolated_python import PYTHON
 
 DRAIN_DELAY_VARIABLE = "STARGAZE_DRAIN_DELAY"
 """Time for which a web server drains before it accepts no more connections [s]: proxies must notice it first."""

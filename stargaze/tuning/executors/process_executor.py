@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
+from stargaze.system.isolated_python import PYTHON, python_path
 from stargaze.system.text import last_line
 from stargaze.tuning.executors.executor import ONE_THREAD, Executor, FamilyJob
 
@@ -18,15 +18,15 @@ class FamilyProcess:
 
     def __init__(self, job: FamilyJob) -> None:
         program = ["stargaze.tuning.executors.run_family", job.family, str(job.folder), str(job.folder), str(job.seed)]
-        command = [sys.executable, "-m", "stargaze.system.die_with_parent", str(os.getpid())]
+        command = [*PYTHON, "stargaze.system.die_with_parent", str(os.getpid())]
         self._log = job.folder / f"{job.family}.log"
         with self._log.open("wb") as stream:
             self._process = subprocess.Popen(
-                [*command, sys.executable, "-m", *program],
+                [*command, *PYTHON, *program],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **ONE_THREAD, "PYTHONPATH": python_path(os.environ)},
             )
 
     def has_ended(self) -> bool:

@@ -14,6 +14,7 @@ from stargaze.tuning.cross_validation import Arrays
 from stargaze.tuning.executors.executor import Executor, FamilyJob
 from stargaze.tuning.executors.run_family import score_family
 from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.search.cluster_nodes import check_software, describe_software
 from stargaze.tuning.search.ray_runtime import connect_ray, ray, restore_process
 
 
@@ -22,7 +23,10 @@ class FamilyTask:
 
     def __init__(self, job: FamilyJob, data: dict[str, Any]) -> None:
         self._job = job
-        self._rows: Any = _score_policies.remote(job.family, job.seed, *(data[policy] for policy in reversed(POLICIES)))
+        software = describe_software()
+        self._rows: Any = _score_policies.remote(
+            job.family, job.seed, software, *(data[policy] for policy in reversed(POLICIES))
+        )
         self._failure_reason = ""
         self._has_ended = False
 
@@ -71,6 +75,7 @@ def ray_executor(folder: Path, max_concurrent: int = 0) -> Iterator[Executor]:
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _score_policies(name: str, seed: int, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
+def _score_policies(name: str, seed: int, software: str, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
+    check_software(software)
     for policy, arrays in zip(reversed(POLICIES), data, strict=True):
         yield policy, score_family(FAMILIES[name], arrays, seed)

@@ -30,12 +30,15 @@ PREFIX = "stargaze-"
 NAMES = re.compile(r"stargaze-((tune|screen|catboost)-)?[a-z0-9_]{8}")
 MAX_PATH = 38
 """Longest path of the folder [byte]: the paths of Ray's sockets are 65 longer, and the kernel allows 107 with a margin."""
+PLAIN_PATH = re.compile(r"[A-Za-z0-9/._+-]+")
+"""Ray splits command lines at spaces, and accepts ASCII only."""
 MIN_FREE = 50_000_000
 """Space for the trials' data and Ray's logs [byte]."""
 OBJECT_STORE = 200_000_000
 """Shared memory for the training data [byte]; the sample's arrays are 2 MB."""
 SMALL_OBJECT_STORE = 80_000_000
 """Ray's minimum [byte]."""
+LOOPBACK = "127.0.0.1"
 MARKER = "STARGAZE_RAY_FOLDER"
 """The variable by which the processes of a Ray are found."""
 KILL_TIME = 10.0
@@ -54,7 +57,7 @@ SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and return normally
 }
 """Variables that Ray reads when it is imported or started."""
-DROPPED = re.compile(r"(RAY|TUNE|STARGAZE)_.*|GITHUB_TOKEN|PYTHON.*|(HTTP|HTTPS|ALL|GRPC|FTP|NO)_PROXY", re.IGNORECASE)
+DROPPED = re.compile(r"(RAY|TUNE|OS)_.*|GITHUB_TOKEN|PYTHON.*|(HTTP|HTTPS|ALL|GRPC|FTP|NO)_PROXY", re.IGNORECASE)
 """Variables that a local Ray does not inherit: settings, secrets, proxies, and search paths."""
 
 
@@ -176,6 +179,8 @@ def _find_problem(parent: Path) -> str | None:
     """Return why Ray cannot run below this folder."""
     if len(os.fsencode(parent)) + len(f"/{PREFIX}12345678") > MAX_PATH:
         return "has a path that is too long for sockets"
+    if not PLAIN_PATH.fullmatch(str(parent)):
+        return "has a path with a space or another special character"
     if _free_space(parent) < MIN_FREE:
         return f"has less than {MIN_FREE // 10**6} MB of space" if parent.is_dir() else "does not exist"
     try:
@@ -195,11 +200,11 @@ def _find_problem(parent: Path) -> str | None:
 def _require_loopback() -> None:
     """Connect to a socket of our own; without the loopback interface, Ray would wait for a minute and fail."""
     try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=10.0).close()
     except OSError as error:
         raise ExternalError(
-            f"the loopback interface does not work: 127.0.0.1: {error.strerror or error}", hint="ip link set lo up"
+            f"the loopback interface does not work: {LOOPBACK}: {error.strerror or error}", hint="ip link set lo up"
         ) from error
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,23 +37,44 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from stargaze.errors import ExternalError
-from stargaze.system.source_package import code_digest
 from stargaze.tuning.cross_validation import single_threaded
+from stargaze.tuning.search.cluster_nodes import (
+    OutdatedNodeError,
+    check_software,
+    describe_software,
+    outdated_node_error,
+    report_wait,
+)
 
-__all__ = ["Searcher", "connect_ray", "convert_ray_errors", "map_on_nodes", "ray", "restore_process", "tune"]
+__all__ = [
+    "IdleSearch",
+    "Searcher",
+    "connect_ray",
+    "convert_ray_errors",
+    "map_on_nodes",
+    "ray",
+    "restore_process",
+    "tune",
+]
 T = TypeVar("T")
+POLL_INTERVAL = 1.0
+"""Time between two looks for a free core [s]."""
+IDLE_TIME = 10.0
+"""A search without a running trial for so long waits for a core; a trial starts in less [s]."""
 
 
 def map_on_nodes(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> list[T]:
     """Map ``work`` over the items, one core each; the items of a node that dies run again on another node."""
     with restore_process(), connect_ray(0), convert_ray_errors():
         shared = {id(argument): ray.put(argument) for item in items for argument in item}
-        calls = [_run_item.remote(work, *(shared[id(argument)] for argument in item)) for item in items]
+        expected = describe_software()
+        calls = [_run_item.remote(work, expected, *(shared[id(argument)] for argument in item)) for item in items]
         return list(ray.get(calls))
 
 
 @ray.remote(num_cpus=1)
-def _run_item(work: Callable[..., T], *item: Any) -> T:
+def _run_item(work: Callable[..., T], expected: str, *item: Any) -> T:
+    check_software(expected)
     with single_threaded():
         return work(*item)
 
@@ -62,7 +84,9 @@ def convert_ray_errors() -> Iterator[None]:
     """Convert a Ray failure to one line; the usual cause is a machine without free memory, which kills Ray's processes."""
     try:
         yield
-    except (RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:
+    except (OutdatedNodeError, RuntimeError, tune.TuneError, ray.exceptions.RayError) as error:
+        if isinstance(cause := getattr(error, "cause", error), OutdatedNodeError):
+            raise cause from error
         reason = str(error).partition("\n")[0][:250]
         hint = "stargaze tune --resume continues; --max-concurrent 1 needs the least memory"
         raise ExternalError(f"Ray failed: {reason}", hint=hint) from error
@@ -134,31 +158,56 @@ def _start_local(cores: int, folder: Path) -> int:
 def _join_cluster(max_concurrent: int) -> int:
     """Join the cluster of ``RAY_ADDRESS``; return its number of cores, at most ``max_concurrent`` if that is not 0.
 
-    Raise ExternalError if a node has another version of the code.
+    Wait for a free core; raise ExternalError if a node has other software.
     """
     ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": dict.fromkeys(THREADS, "1")})
     _silence_state_log()
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = _wait_for_core()
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    digests = {
-        node["NodeManagerAddress"]: _remote_code_digest.options(
+    versions = {
+        node["NodeManagerAddress"]: _describe_node.options(
             scheduling_strategy=affinity(node["NodeID"], soft=True)
         ).remote()
         for node in nodes
     }
-    outdated = [address for address, digest in digests.items() if ray.get(digest) != code_digest()]
+    outdated = [address for address, version in versions.items() if ray.get(version) != describe_software()]
     if outdated:
-        raise ExternalError(
-            f"another version of stargaze is installed on {', '.join(outdated)}",
-            hint="stargaze infra configure --tags ray",
-        )
+        raise outdated_node_error(outdated)
     cores = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
     return min(max_concurrent, cores) if max_concurrent else cores
 
 
+def _wait_for_core() -> list[dict[str, Any]]:
+    """Wait until a core of the cluster is free; return the nodes that are alive."""
+    while not _has_free_core():
+        report_wait()
+        time.sleep(POLL_INTERVAL)
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _has_free_core() -> bool:
+    return float(ray.available_resources().get("CPU", 0)) >= 1  # type: ignore[no-untyped-call]
+
+
+class IdleSearch:
+    """Reports when no trial of a search has been running for a while, because other jobs or no node have the cores."""
+
+    def __init__(self) -> None:
+        self._last_active = time.monotonic()
+
+    def look(self, *, is_running: bool) -> None:
+        """Note whether a trial is running."""
+        now = time.monotonic()
+        if is_running:
+            self._last_active = now
+        elif now - self._last_active > IDLE_TIME and not _has_free_core():
+            self._last_active = now
+            report_wait()
+
+
 @ray.remote(num_cpus=0)
-def _remote_code_digest() -> str:
-    return code_digest()
+def _describe_node() -> str:
+    return describe_software()
 
 
 def _silence_state_log() -> None:

@@ -10,9 +10,15 @@ from typing import Any
 
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.tuning.cross_validation import Arrays
+from stargaze.tuning.search.cluster_nodes import (
+    OutdatedNodeError,
+    check_software,
+    describe_software,
+    outdated_node_error,
+)
 from stargaze.tuning.search.optuna_searcher import OptunaSearcher
 from stargaze.tuning.search.ordered_searcher import ATTEMPTS, OrderedSearcher, OtherSearchError
-from stargaze.tuning.search.ray_runtime import connect_ray, convert_ray_errors, restore_process, tune
+from stargaze.tuning.search.ray_runtime import IdleSearch, connect_ray, convert_ray_errors, restore_process, tune
 from stargaze.tuning.search.search_spec import SearchSpec
 from stargaze.tuning.search.trial import TrialData, run_trial
 
@@ -22,10 +28,15 @@ Callback = Callable[[dict[str, Any]], None]
 class TrialActor(tune.Trainable):
     """A Ray actor that runs one configuration per step and is reused, so the data and its LightGBM bins stay in memory."""
 
-    def setup(self, config: dict[str, Any], arrays: Arrays | None = None) -> None:
-        """Store the shared arrays."""
+    def setup(self, config: dict[str, Any], arrays: Arrays | None = None, software: str = "") -> None:
+        """Store the shared arrays, on a node with this software."""
         if arrays is None:
             raise ValueError("arrays are required")
+        self._outdated = ""
+        try:
+            check_software(software)
+        except OutdatedNodeError as error:
+            self._outdated = error.message
         self._data = TrialData(arrays)
         self._config = config
 
@@ -39,6 +50,8 @@ class TrialActor(tune.Trainable):
 
         An exception of the configuration is its result. Other errors are machine failures: Ray runs the trial again.
         """
+        if self._outdated:
+            return {"outdated": self._outdated, "rmsle": math.nan, "done": True}
         try:
             return {**run_trial(self._config, self._data), "done": True}
         except Exception as error:  # noqa: BLE001 - packages of model families raise anything
@@ -61,8 +74,15 @@ class _TrialCallback(tune.Callback):
         self._failed = failed
         self._errors = errors
         self._is_abandoned = is_abandoned
+        self._idle = IdleSearch()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **_info: Any) -> None:
+        self._idle.look(is_running=any(trial.status == trial.RUNNING for trial in trials))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
+        if message := trial.last_result.get("outdated"):
+            self._errors.append(outdated_node_error([message.rpartition(" ")[2]]))
+            return
         if reason := trial.last_result.get("failed"):
             self._call(self._failed, {**_configuration(trial), "failed": reason})
             return
@@ -130,7 +150,9 @@ def run_trials(
         order = _ordered_search(search, searcher, cores)
         started(order.lookahead)
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(TrialActor, arrays=arrays), {"cpu": 1}),
+            tune.with_resources(
+                tune.with_parameters(TrialActor, arrays=arrays, software=describe_software()), {"cpu": 1}
+            ),
             param_space={"seed": search.seed},
             tune_config=tune.TuneConfig(
                 search_alg=order,

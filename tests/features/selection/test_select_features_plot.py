@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import rc_context
 
 from stargaze.config import POLICIES
 from stargaze.features.selection.select_features import MAX_BARS, draw_selection
@@ -42,3 +43,12 @@ def test_the_same_reasons_give_the_same_bytes(tmp_path: Path) -> None:
         draw_selection(reasons(5), tmp_path / name)
 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_matplotlibrc_of_the_working_directory_changes_nothing(tmp_path: Path) -> None:
+    draw_selection(reasons(3, "selected"), tmp_path / "x.svg")
+
+    with rc_context({"font.size": 40, "savefig.facecolor": "red"}):
+        draw_selection(reasons(3, "selected"), tmp_path / "y.svg")
+
+    assert (tmp_path / "y.svg").read_bytes() == (tmp_path / "x.svg").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stargaze.infra.jobs.job_runner import MAX_LINE, job_environment, output_event
+from stargaze.infra.jobs.job_runner import KEPT_LINES, MAX_LINE, MAX_OUTPUT, job_environment, limit_output, output_event
 from tests.waiting import wait_for
 
 
@@ -25,6 +26,7 @@ def test_the_environment_contains_no_config_of_the_head_node() -> None:
     assert environment == {
         "RAY_ADDRESS": "a:1",
         "GITHUB_TOKEN": "t",
+        "HOME": str(here),
         "XDG_CONFIG_HOME": str(here),
         "STARGAZE_EVENTS": str(here / "events.jsonl"),
     }
@@ -45,6 +47,16 @@ def test_each_printed_line_is_an_output_event(line: bytes, output: str) -> None:
     assert output_event(line).endswith(b"\n")
 
 
+def test_of_endless_output_the_beginning_and_the_last_lines_are_recorded() -> None:
+    """100 MB would have to be sent to the client, which shows one line of it."""
+    many = b"".join(b"%06d\n" % number for number in range(100_000))
+
+    lines = list(limit_output(io.BytesIO(many + b"x" * 1_000_000 + b"\nthe end\n")))
+
+    assert (lines[0], lines[-2:]) == (b"000000\n", [b"x" * MAX_LINE, b"the end\n"])
+    assert sum(map(len, lines)) < MAX_OUTPUT + KEPT_LINES * MAX_LINE
+
+
 def start_runner(folder: Path, *argv: str) -> subprocess.Popen[bytes]:
     """Start it as Ray does, and write its secrets as the job server does."""
     (folder / "job.json").write_text(json.dumps({"argv": argv}))
@@ -60,7 +72,7 @@ def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
     code = start_runner(tmp_path, "fetch").wait(60)
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert (code, events[-1]) == (0, {"exit_code": 0})
+    assert (code, events[-1]) == (0, {"exit_code": 0, "stopped": False})
     answers = [event for event in events if "result" in event]
     assert [event["result"]["repositories"] for event in answers] == [13_777]
     assert [event["text"] for event in answers] == ["13,777 repositories from 13,777 records"]
@@ -74,7 +86,7 @@ def test_an_error_is_an_event_with_its_hint_and_code(tmp_path: Path) -> None:
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     error = {"error": "store/features.json does not exist yet", "hint": "stargaze select-features", "code": 3}
     assert error in events
-    assert events[-1] == {"exit_code": 3}
+    assert events[-1] == {"exit_code": 3, "stopped": False}
 
 
 @pytest.mark.real
@@ -90,4 +102,4 @@ def test_a_terminated_command_records_its_exit_code(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
 
     assert process.wait(60) == 143
-    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1]) == {"exit_code": 143}
+    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[-1]) == {"exit_code": 143, "stopped": True}

@@ -59,7 +59,7 @@ def test_a_job_is_submitted_stopped_and_found_by_its_id(address: str, monkeypatc
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # this machine is reached without the proxy
     jobs = RayJobs(address, "good")
 
-    jobs.submit("known", "python -m it")
+    jobs.submit("known", "python", "-m", "it")
     jobs.stop("known")
 
     assert jobs.status("known") == ("RUNNING", "at work")
@@ -83,13 +83,13 @@ def test_an_error_of_ray_is_one_line(address: str) -> None:
 def test_a_submission_is_retried_while_ray_is_starting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stargaze.infra.jobs.ray_api.RETRY_INTERVAL", 0.01)
 
-    RayJobs(address, "good").submit("early", "python -m it")
+    RayJobs(address, "good").submit("early", "python", "-m", "it")
 
     assert len(Ray.requests) == 3
     monkeypatch.setattr("stargaze.infra.jobs.ray_api.START_TIMEOUT", 0.0)
     Ray.requests.clear()
     with pytest.raises(ExternalError, match="No available agent"):
-        RayJobs(address, "good").submit("early", "python -m it")
+        RayJobs(address, "good").submit("early", "python", "-m", "it")
 
 
 def test_without_ray_the_hint_is_the_command_that_configures_it() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import pytest
 from stargaze.config import Config, InfraSection, TuningSection
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.infra.jobs import remote_stage
+from stargaze.infra.jobs.job_note import JobNote
 from stargaze.infra.jobs.ssh_client import SshJobService
 from stargaze.output import CommandResult
 from stargaze.pipeline.stages import _run_tuning
 from stargaze.store import Store
-from stargaze.system.files import write_json
+from tests.infra.jobs.conftest import JOB
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MACHINES = InfraSection(
@@ -25,6 +27,10 @@ MACHINES = InfraSection(
     hosts={"development": "me@10.0.0.4", "parameter1": "me@10.0.0.5"},
     ansible_variables={"ray_folder": "/srv/ray"},
 )
+
+
+def note(job: str, stage: str = "tune") -> JobNote:
+    return JobNote(job, stage, "development", "2026-03-01T12:00:00+00:00", "stars" if stage == "tune" else "", {})
 
 
 def ignore_progress(_what: str, _done: float) -> None: ...
@@ -55,7 +61,7 @@ def test_only_fetch_receives_the_token(
     monkeypatch.setattr(
         remote_stage,
         "submit_job",
-        lambda call, _head, _store, _now, environment, _report: sent.extend([call, environment]),
+        lambda call, _head, _store, _now, job, environment, _report: sent.extend([call, environment]) or note(job),
     )
 
     remote_stage.start_stage(
@@ -67,22 +73,38 @@ def test_only_fetch_receives_the_token(
 
 
 def test_the_result_contains_the_local_path_of_the_bundle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.root.mkdir()
-    write_json(store.root / "job.json", {"stage": "tune"})
-    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult({"bundle": "store/bundles/abc"}, "text"))
+    """Not the path that the cluster returns."""
+    note(JOB).write(store)
+    store.bundles.mkdir()
+    store.latest.write_text("abc\n")
+    answer = {"bundle": "/etc/passwd", "trials": 3}
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult(answer, "text"))
 
     result = remote_stage.attach_stage("tune", Config(infra=MACHINES), store, ignore_progress)
 
-    assert result == CommandResult({"bundle": str(store.bundles / "abc")}, "text")
+    assert result == CommandResult({"bundle": str(store.bundles / "abc"), "trials": 3}, "text")
 
 
-def test_a_stage_without_a_result_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.root.mkdir()
-    write_json(store.root / "job.json", {"stage": "tune"})
-    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult(None))
+@pytest.mark.parametrize(
+    ("stage", "value"),
+    [
+        ("tune", None),
+        ("tune", []),
+        ("tune", {"bundle": "b"}),
+        ("screen", None),
+        ("screen", {}),
+        ("screen", ["row"]),
+        ("fetch", []),
+    ],
+)
+def test_a_stage_without_its_result_is_an_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch, stage: str, value: Any
+) -> None:
+    note(JOB, stage).write(store)
+    monkeypatch.setattr(remote_stage, "follow_job", lambda *_: CommandResult(value))
 
-    with pytest.raises(ExternalError, match="tune returned no result"):
-        remote_stage.attach_stage("tune", Config(infra=MACHINES), store, ignore_progress)
+    with pytest.raises(ExternalError, match=f"{stage} returned no result"):
+        remote_stage.attach_stage(stage, Config(infra=MACHINES), store, ignore_progress)
 
 
 def test_inputs_are_checked_before_the_cluster_is_contacted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +129,10 @@ def test_a_run_tunes_on_the_cluster_and_attaches_to_a_running_job(
 ) -> None:
     store.root.mkdir()
     if is_running:
-        write_json(store.root / "job.json", {"stage": "tune"})
+        note(JOB).write(store)
+    monkeypatch.setattr(
+        remote_stage, "connect_cluster", lambda *_: SimpleNamespace(describe=lambda _job: {"state": "running"})
+    )
     done = list[str]()
     monkeypatch.setattr(remote_stage, "start_stage", lambda stage, *_, **__: done.append(f"start {stage}"))
     monkeypatch.setattr(
@@ -138,7 +163,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def start(stage: str, *_: Any, **inputs: Any) -> dict[str, str]:
         calls.append(("start", stage, inputs))
-        return {"machine": "development"}
+        return {"machine": "development", "id": JOB}
 
     def attach(stage: str, *_: Any) -> CommandResult:
         calls.append(("attach", stage))
@@ -167,7 +192,7 @@ def test_the_text_of_the_result_is_printed(run: Run, calls: list[Any]) -> None:
 def test_detach_prints_how_to_attach(run: Run, calls: list[Any]) -> None:
     ended = run("tune", "--detach", "--resume")
 
-    assert (ended.code, ended.out) == (0, "tune runs on development\n")
+    assert (ended.code, ended.out) == (0, f"tune runs on development as job {JOB}\n")
     assert calls == [("start", "tune", {"resume": True})]
     assert "next: stargaze tune --attach" in ended.err
 

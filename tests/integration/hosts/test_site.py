@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from stargaze.infra.checks import check_machines
@@ -74,3 +76,15 @@ def test_a_firewall_that_excludes_the_controller_is_rolled_back(configured_clust
     assert repaired.code == 0, repaired.output
     assert repaired.changed["orchestration"] > 0
     assert cluster.play("base.yml", "--limit", "orchestration").changed == {"orchestration": 0}
+
+
+def test_no_two_hosts_restart_at_the_same_time(configured_cluster: Configured) -> None:
+    times = {}
+    for name in MEMBERS:
+        dump = configured_cluster.cluster.hosts[name].run("apt-config", "dump").stdout
+        settings = dict(re.findall(r'^Unattended-Upgrade::(Automatic-Reboot[\w-]*) "(.*)";$', dump, re.MULTILINE))
+        assert settings["Automatic-Reboot"] == "true"
+        times[name] = settings["Automatic-Reboot-Time"]
+
+    assert sorted(times.values()) == ["03:00", "03:30", "04:00", "04:30", "05:00"]
+    assert max(times, key=times.__getitem__) == "production1"  # the Swarm's manager is the last
