@@ -29,6 +29,9 @@ docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | tr '\\n' '\\t'; ec
 docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep -F {STACK_NAME}-serve | while read -r name; do
   printf '%s=%s\\t' "$name" "$(content "$name")"
 done; echo
+unshare --net ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 1 mode transport \
+  aead 'rfc4106(gcm(aes))' 0x0123456789012345678901234567890123456789 64 2>&1 |
+  grep -qE 'Requested .* not found|not supported|not implemented' && echo no-esp || echo
 git --git-dir={RELEASE_HOME}/releases.git rev-parse --verify --quiet refs/heads/main 2>/dev/null || echo
 readlink {RELEASE_HOME}/serving/current || echo
 cat {RELEASE_HOME}/keys/allowed_signers 2>/dev/null || :
@@ -86,6 +89,8 @@ class NodeInfo:
     """Lines of the file that lists whose releases it accepts."""
     image_contents: Mapping[str, str] = field(default_factory=dict)
     """The content digest of each of its web and worker images, by name."""
+    lacks_esp: bool = False
+    """Whether its kernel cannot encrypt what containers send to other nodes."""
 
     def as_node(self) -> Node:
         """Return the node as the stack needs it."""
@@ -116,7 +121,7 @@ class NodeStatus:
 
 def survey_node(host: SshHost) -> NodeInfo:
     """Read the state of a production node; ExternalError if it or its engine does not answer, or it is in no Swarm."""
-    lines = [*host.run("sh", "-c", SURVEY_SCRIPT, root=True).decode().split("\n"), "", "", "", "", ""]
+    lines = [*host.run("sh", "-c", SURVEY_SCRIPT, root=True).decode().split("\n"), "", "", "", "", "", ""]
     try:
         info = json.loads(lines[0])
         swarm = info["Swarm"]
@@ -131,9 +136,10 @@ def survey_node(host: SshHost) -> NodeInfo:
         node_id=swarm["NodeID"],
         is_manager=bool(swarm.get("ControlAvailable")),
         images=frozenset(lines[1].split()),
-        release_commit=lines[3].strip(),
-        installed_digest=lines[4].strip().rpartition("/")[2],
-        allowed_signers=tuple(filter(None, lines[5:])),
+        release_commit=lines[4].strip(),
+        installed_digest=lines[5].strip().rpartition("/")[2],
+        allowed_signers=tuple(filter(None, lines[6:])),
+        lacks_esp=lines[3].strip() == "no-esp",
         image_contents=dict(pair.split("=", 1) for pair in lines[2].split()),
     )
 

@@ -62,6 +62,10 @@ class PlannedChange:
 
 def plan_stack(section: DeploySection, target: ProductionTarget, survey: Survey, bundle: Path) -> StackPlan:
     """Return the images and secrets that a deploy of a bundle needs."""
+    lacking = [node for node in survey.nodes if node.lacks_esp]
+    if section.encrypt_networks and lacking and len(survey.nodes) > 1:
+        message = f"{_names(lacking)}: the kernel has no ESP, so networks between nodes cannot be encrypted"
+        raise ExternalError(message, hint="another image of the machines, or deploy.encrypt_networks = false")
     deployed = contents_in_use(survey.state.services)
     image = plan_image(section, target.recipe, target.engine, survey.nodes, bundle, deployed)
     names = [section.broker_image, section.results_image]

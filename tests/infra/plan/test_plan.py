@@ -254,3 +254,15 @@ def test_teardown_deletes_all_owned_resources_and_no_others() -> None:
     assert {step.action for step in plan.steps} == {"delete"}
     assert "theirs" not in {step.actual.id for step in plan.steps if step.actual}
     assert {step.kind for step in plan.steps} == {resource.kind for resource in actual} - {"rules"}
+
+
+def test_encrypted_networks_of_the_swarm_and_the_page_by_https_have_rules() -> None:
+    def rules(section: InfraSection = SECTION) -> set[str]:
+        groups = desired(section)
+        return {f"{group.name}: {rule}" for group in groups if group.kind == "rules" for rule in group.spec["rules"]}
+
+    name = SECTION.name
+    assert f"{name}-swarm: esp from group:{name}-swarm" in rules()
+    assert not [rule for rule in rules() if " 443 " in rule]
+    added = rules(replace(SECTION, tls="acme", page_domain="stars.example.org")) - rules()
+    assert added == {f"{name}-page: tcp 443 from {source}" for source in ANYWHERE}

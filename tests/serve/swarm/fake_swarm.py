@@ -71,6 +71,8 @@ class FakeSwarm:
     """The bundle that each machine has installed."""
     stale_bundles: dict[str, str] = field(default_factory=dict)
     """Machines whose workers keep serving another bundle."""
+    esp: str = ""
+    """``no-esp`` if the kernels lack it."""
     signers: dict[str, list[str]] = field(default_factory=dict)
     runs_on: dict[str, str] = field(default_factory=dict)
     """The only machine with containers of a service; by default all."""
@@ -241,7 +243,14 @@ class FakeSwarm:
         bundles = f"bundles/{digest}" if digest else ""
         images, content = self.images.get(name, ()), hashlib.sha256(CONTENT.strip()).hexdigest()[:CONTENT_DIGEST_LENGTH]
         contents = (f"{image}={content}" for image in images if f"{STACK_NAME}-serve" in image)
-        lines = [json.dumps(info), "\t".join(images), "\t".join(contents), self.release_commits.get(name, ""), bundles]
+        lines = [
+            json.dumps(info),
+            "\t".join(images),
+            "\t".join(contents),
+            self.esp,
+            self.release_commits.get(name, ""),
+            bundles,
+        ]
         return "\n".join([*lines, *self.signers.get(name, ()), ""])
 
     def _state(self, _name: str) -> str:

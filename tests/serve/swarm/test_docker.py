@@ -137,6 +137,24 @@ def test_the_survey_of_a_node(fake: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "lacks"),
+    [
+        ("Error: Requested type not found.", True),
+        ("Error: Requested AEAD algorithm not found.", True),
+        ("RTNETLINK answers: Protocol not supported", True),
+        ("sh: 1: ip: not found", False),
+        ("", False),
+    ],
+)
+def test_a_kernel_without_esp_is_noticed(fake: Path, message: str, lacks: bool) -> None:
+    program = fake / "bin" / "unshare"
+    program.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 2\n")
+    program.chmod(0o755)
+
+    assert survey_node(MACHINE).lacks_esp == lacks
+
+
+@pytest.mark.parametrize(
     ("output", "message"),
     [('{"Name": "h", "Swarm": {}}', "is not part of a Swarm"), ("", "the Docker engine does not answer")],
 )

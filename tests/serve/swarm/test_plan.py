@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from stargaze.errors import DifferenceFoundError
-from stargaze.serve.swarm.plan import PlannedChange, plan_deploy_changes
+from stargaze.config import DeploySection
+from stargaze.errors import DifferenceFoundError, ExternalError
+from stargaze.serve.swarm.plan import PlannedChange, plan_deploy_changes, plan_stack
+from stargaze.serve.swarm.production import survey_production
 from tests.serve.conftest import ReleaseStore
+from tests.serve.swarm.fake_swarm import FakeSwarm
 from tests.serve.swarm.test_deploy import Deployer, create_deployer
 
 pytestmark = pytest.mark.real
@@ -122,3 +125,21 @@ def test_a_bundle_that_the_quality_gate_refuses_is_reported(serving_deployer: De
     assert [(change.action, change.reason) for change in changes if change.resource.startswith("release")] == [
         ("refuse", "it predicts worse")
     ]
+
+
+def test_nodes_that_cannot_encrypt_their_networks_are_named_before_anything_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeSwarm(esp="no-esp")
+    fake.install(monkeypatch)
+    survey = survey_production(fake.target().hosts)
+    section = DeploySection(to="swarm", registry="registry.example")
+
+    with pytest.raises(ExternalError, match="production1, production2: the kernel has no ESP") as caught:
+        plan_stack(section, fake.target(), survey, tmp_path)
+
+    assert "deploy.encrypt_networks = false" in caught.value.hint
+    assert (
+        plan_stack(dataclasses.replace(section, encrypt_networks=False), fake.target(), survey, tmp_path).bundle
+        == tmp_path
+    )
