@@ -4,7 +4,8 @@
     python benchmarks/serve.py
 
 1,500 prediction requests, each for another known repository, from clients in a separate process: with 1, 2, 4, 8 and 12 workers;
-then throughput and latency from the request to the answer at 10 and 100 clients. For comparison, the same bundle behind FastAPI
+then throughput and latency from the request to the answer at 10 and 100 clients, also with files instead of RabbitMQ and Redis
+(`--only files`). For comparison, the same bundle behind FastAPI
 with joblib and behind BentoML, without a queue. `--only scaling` prints strong scaling (1,500 requests for 1 to 8 workers) and
 weak scaling (375 requests per worker). Every answer is computed: no request is repeated, and results of earlier runs are deleted.
 """
@@ -69,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
     parser.add_argument("--explain", action="store_true", help="request factors and similar repositories too")
-    parser.add_argument("--only", choices=("all", "workers", "clients", "rivals", "scaling", "soak"), default="all")
+    parser.add_argument(
+        "--only", choices=("all", "workers", "clients", "files", "rivals", "scaling", "soak"), default="all"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
     arguments = parser.parse_args()
     release = Store(arguments.store).current.resolve(strict=True)
@@ -93,6 +96,17 @@ def main() -> None:
             with page(release, running, workers=1) as url:
                 page_results[clients] = load(url, "page", bodies, clients=clients)
             print(f"page, 1 worker, {clients} clients: {format_result(page_results[clients])}")
+        for clients in CLIENTS if arguments.only in ("all", "files") else ():
+            with page(release, running, workers=1) as url:
+                with_broker = load(url, "page", bodies, clients=clients)
+            with page(release, None, workers=1) as url:
+                with_files = load(url, "page", bodies, clients=clients)
+            ratio = with_broker["seconds"] / with_files["seconds"]
+            print(f"RabbitMQ and Redis, 1 worker, {clients} clients: {format_result(with_broker)}")
+            print(
+                f"files, 1 worker, {clients} clients: {format_result(with_files)}; {ratio:.2f} × the throughput",
+                flush=True,
+            )
         for rival, command in RIVALS.items() if arguments.only in ("all", "rivals") else ():
             for clients in CLIENTS:
                 with endpoint(command, release) as url:
@@ -130,8 +144,8 @@ def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -
 
 
 @contextlib.contextmanager
-def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
-    """Serve the release with an empty result store; yield the URL."""
+def page(release: Path, running: Servers | None, *, workers: int) -> Iterator[str]:
+    """Serve the release with an empty result store, without servers on files; yield the URL."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         store.serving.mkdir(parents=True)
@@ -141,8 +155,8 @@ def page(release: Path, running: Servers, *, workers: int) -> Iterator[str]:
             worker_processes=workers,
             github_lookup=False,
             rate_limit=0,
-            broker_url=running.broker_url,
-            results_url=running.results_url,
+            broker_url=running.broker_url if running else "",
+            results_url=running.results_url if running else "",
         )
         with serving(section, store) as url:
             time.sleep(1.0)  # until every worker's process has loaded the bundle

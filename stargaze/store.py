@@ -61,7 +61,7 @@ class Store:
     )
     delivery = Artifact("delivery", "The stacks sent to the Swarm, and the one to restore.", irreplaceable=True)
     settings = Artifact("settings", "Keys, inputs and checksums of each stage, one JSON file per stage.")
-    queue = Artifact("queue", "Messages between page and workers (kombu's filesystem transport).")
+    queue = Artifact("queue", "Messages between page and workers, one file each.")
     results = Artifact("results.sqlite", "Results of the workers (SQLite).")
     github_lookups = Artifact("github_lookups.sqlite", "Replies of GitHub to the page (SQLite).")
     logs = Artifact("logs", "Logs of the page and of the post-commit hook.")

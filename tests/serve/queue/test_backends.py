@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +30,11 @@ from stargaze.serve.queue.backends import count_messages
 from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
 from stargaze.serve.queue.result_store import ResultStore
-from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, ready_file, to_environment
+from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, ready_file, to_environment
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
+from tests.serve.queue.attempts import check_attempts
 from tests.servers import ROOT, Servers, broker_version, servers
 from tests.waiting import wait_for
 
@@ -198,6 +201,28 @@ def test_a_job_that_changed_meanwhile_is_not_overwritten(queue: CeleryPrediction
     assert results.get(second.id) == (DONE, second.to_json())
 
 
+@pytest.mark.parametrize("key", ["", "attempts"], ids=["request", "key"])
+def test_a_request_has_one_living_job_and_after_a_failure_a_new_one(
+    queue: CeleryPredictionQueue, section: ServeSection, store: Store, key: str
+) -> None:
+    app = queue._app
+    queue.submit(PredictionRequest(("declares/queues",)))
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        channel.queue_purge(QUEUE_NAME)
+    section = dataclasses.replace(section, cache_ttl=1e9)
+
+    def open_queue(**options: Any) -> CeleryPredictionQueue:
+        return CeleryPredictionQueue(create_celery_app(section, store), section, store, **options)
+
+    def count() -> int:
+        with app.connection_for_read() as connection:
+            return count_messages(connection)
+
+    check_attempts(open_queue, count, key)
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        channel.queue_purge(QUEUE_NAME)
+
+
 def test_an_idempotency_key_belongs_to_one_request(queue: CeleryPredictionQueue) -> None:
     first = queue.submit(PredictionRequest(("key/one",)), key="a-key")
 
@@ -254,7 +279,7 @@ def test_a_message_that_kills_whole_workers_becomes_a_dead_letter(
     assert wait_for_end(queue, job).state == "failed"
     with app.connection_for_read() as connection:
         wait_for(lambda: count_messages(connection, DEAD_LETTER_QUEUE) > 0)
-        assert count_messages(connection) == 0
+        wait_for(lambda: count_messages(connection) == 0)
 
 
 def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, running_servers: Servers) -> None:

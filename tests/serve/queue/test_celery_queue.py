@@ -27,6 +27,7 @@ from stargaze.serve.runtime.status_files import record_heartbeat
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
+from tests.serve.queue.attempts import check_attempts
 from tests.waiting import wait_for
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
@@ -239,6 +240,52 @@ def test_a_job_that_the_queue_may_still_refuse_is_not_returned(
     other.join()
 
     assert outcomes[1:] == ["the queue is unavailable: an identical request was refused a moment ago"]
+
+
+@pytest.mark.parametrize("key", ["", "a-key"], ids=["request", "key"])
+def test_a_request_has_one_living_job_and_after_a_failure_a_new_one(store: Store, key: str) -> None:
+    section = dataclasses.replace(SECTION, cache_ttl=1e9)
+    prepare_store(store)
+
+    def open_queue(**options: Any) -> CeleryPredictionQueue:
+        return CeleryPredictionQueue(create_celery_app(section, store), section, store, **options)
+
+    check_attempts(open_queue, lambda: len(list(message_folder(store).glob("*.msg"))), key)
+
+
+def test_the_last_of_many_failed_attempts_is_found_quickly(idle_queue: CeleryPredictionQueue) -> None:
+    results = ResultStore(idle_queue._app)
+    request = PredictionRequest(("a/b",))
+    failed = new_job(request, now=datetime.now(UTC), time_limit=4.0)
+    failed = dataclasses.replace(failed, error={"message": "a test", "hint": ""})
+    ids = [idle_queue._hash_id({"key": "k"}, attempt) for attempt in range(75)]
+    results.save([dataclasses.replace(failed, id=job_id) for job_id in ids], DONE)
+
+    job = idle_queue.submit(request, key="k")
+
+    assert job.id == idle_queue._hash_id({"key": "k"}, 75)
+
+
+def test_a_web_process_that_wakes_up_late_gets_no_second_job(
+    idle_queue: CeleryPredictionQueue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped between reserving and publishing; meanwhile the client asked another process."""
+    monkeypatch.setattr("stargaze.serve.queue.celery_queue.SUBMIT_TIMEOUT", 0.1)
+    others: list[PredictionJob] = []
+    publish = idle_queue._publish
+
+    def publish_late(job: PredictionJob) -> None:
+        others.append(open_queue(store).submit(PredictionRequest(("a/b",)), key="once"))
+        publish(job)
+
+    monkeypatch.setattr(idle_queue, "_publish", publish_late)
+
+    late = idle_queue.submit(PredictionRequest(("a/b",)), key="once")
+
+    results = ResultStore(idle_queue._app)
+    assert late.id != others[0].id
+    assert results.get(late.id)[0] == DONE  # type: ignore[index]  # so a worker does not answer its message
+    assert open_queue(store).submit(PredictionRequest(("a/b",)), key="once").id == others[0].id
 
 
 def test_find_ignores_a_reserved_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

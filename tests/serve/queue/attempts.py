@@ -1,0 +1,53 @@
+"""One request has one living job, whoever sends it at the same time, and after a failure the next attempt: for both backends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from threading import Barrier
+
+from stargaze.serve.prediction_request import DONE, RUNNING, PredictionJob, PredictionRequest
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
+
+WEB_PROCESSES, THREADS = 3, 4
+REQUEST = PredictionRequest(("one/living",))
+
+
+def check_attempts(
+    open_queue: Callable[..., CeleryPredictionQueue], count_messages: Callable[[], int], key: str
+) -> None:
+    """Submit the same request from several threads of several queues; let each attempt fail in another way."""
+    hours = [0]
+    queues = [open_queue(clock=lambda: utc_now() + timedelta(hours=hours[0])) for _ in range(WEB_PROCESSES)]
+    ids: list[str] = []
+    for fail in (_fail, _fail, _leave_running, _fail, _fail):
+        barrier = Barrier(WEB_PROCESSES * THREADS)
+        with ThreadPoolExecutor(WEB_PROCESSES * THREADS) as pool:
+            jobs = list(pool.map(partial(_submit, barrier, key), queues * THREADS))
+
+        assert len({job.id for job in jobs}) == 1, "one living job"
+        assert jobs[0].id not in ids, "the id of a failed attempt is not used again"
+        ids.append(jobs[0].id)
+        assert count_messages() == len(ids), "queued once"
+        fail(queues[0], jobs[0])
+        if fail is _leave_running:  # its worker was lost: it has failed after its deadline
+            hours[0] += 1
+    # The message of the lost worker may come back: a worker must not answer it any more.
+    assert [queues[0]._results.get(job_id)[0] for job_id in ids] == [DONE] * len(ids)  # type: ignore[index]
+
+
+def _submit(barrier: Barrier, key: str, queue: CeleryPredictionQueue) -> PredictionJob:
+    barrier.wait(60)
+    return queue.submit(REQUEST, key=key)
+
+
+def _fail(queue: CeleryPredictionQueue, job: PredictionJob) -> None:
+    failed = dataclasses.replace(job, error={"message": "a test", "hint": ""})
+    queue._results.save([failed], DONE)
+
+
+def _leave_running(queue: CeleryPredictionQueue, job: PredictionJob) -> None:
+    queue._results.save([job], RUNNING)
