@@ -141,7 +141,7 @@ kills: $(VENV)/.installed-dev
 	$(WITH_ENGINE) STARGAZE_KILL_ROUNDS=20 $(PYTEST) -m kills tests/integration
 
 faults: $(VENV)/.installed-dev
-	STARGAZE_FAULT_ROUNDS=$${STARGAZE_FAULT_ROUNDS:-3} $(PYTEST) --quiet -m faults tests/faults
+	STARGAZE_FAULT_ROUNDS=$${STARGAZE_FAULT_ROUNDS:-3} STARGAZE_STAGE_KILLS=$${STARGAZE_STAGE_KILLS:-200} $(PYTEST) --quiet -m faults tests/faults
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	sh tools/prepare.sh run

@@ -176,7 +176,7 @@ def push(repository: Repository, commit: str, to: str, *, ssh: Sequence[str] = (
     """Push the commit as the new tip of ``to``; a rejection is a result, not an error. ``ssh`` is the ssh command."""
     argv = ["push", "--porcelain", "--no-verify", to, f"{commit}:{BRANCH}"]
     transport = {"GIT_SSH_COMMAND": shlex.join(ssh), "GIT_SSH_VARIANT": "ssh"} if ssh else {}
-    done = _run(repository, *argv, environment=transport, seconds=PUSH_TIMEOUT)
+    done = _run(repository, *argv, environment=transport, seconds=PUSH_TIMEOUT, dies_with_caller=True)
     return PushResult(accepted=done.returncode == 0, output=(done.stdout + done.stderr).decode("utf-8", "replace"))
 
 
