@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.manifest import MALFORMED, BadBundleError
+from stargaze.bundle.skops_checks import SCHEMA, check_estimator, check_members
 
 KIND = "skops"
-SCHEMA = "schema.json"
 FIRST_ID = 1_000_000_000
 """Object numbers start here, so that all have the same length and the file size does not vary."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -93,10 +93,12 @@ def load_skops(data: bytes) -> SkopsModel:
     import skops.io
 
     try:
+        check_members(data)
         untrusted = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
         if untrusted:
             raise BadBundleError(f"the model contains types that are not allowed: {', '.join(untrusted)}")
         estimator = skops.io.loads(data, trusted=list(TRUSTED))
+        check_estimator(estimator)
     except LOAD_ERRORS as error:
         raise BadBundleError(f"not a skops model: {error}") from error
     if not callable(getattr(estimator, "predict", None)):
