@@ -12,6 +12,7 @@
 #   make kills   the tests that kill `infra` and `deploy` at random moments, 20 rounds each instead of 3 (half an hour)
 #   make faults  every fault of the page and the stages under load: kills, full disk, deleted files; prints a table (Debian, as root)
 #   make upgrades  upgrade RabbitMQ on its disk, from the release before to the one that production runs
+#   make fuzz    change each type of bundle file 5,000 times (FUZZ_CASES) and use what is accepted in watched processes (an hour)
 #   make audit   compare the locked packages with the advisories of PyPI (needs PyPI itself, not a mirror)
 #   make lock    resolve the dependencies again and write the lock files
 # The tests of each suite start all servers, engines and hosts that they need, and stop them.
@@ -20,6 +21,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
+FUZZ_CASES ?= 5000
 # Data of the tests' Docker engine: only the first run builds its images and layers.
 ENGINE := $(CURDIR)/.engine
 # The minimal Debian from which the hosts and containers of the tests are created.
@@ -36,7 +38,7 @@ OTHERS := referee or servers or job or browser or docker or openstack or hosts o
 SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
 
 .PHONY: demo test check install debian lint playbooks types tests unit thorough real referee servers job browser docker openstack \
-	hosts cluster swarm hosts-and-swarm kills faults upgrades audit lock clean
+	hosts cluster swarm hosts-and-swarm kills faults upgrades fuzz audit lock clean
 
 demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
@@ -158,6 +160,9 @@ $(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml
 	sh tools/install.sh requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $(VENV)/.installed $@
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --cases $(FUZZ_CASES)
 
 audit: $(VENV)/.installed-dev
 	for part in serve dev; do $(BIN)/uv tool run pip-audit@2.10.1 --disable-pip --require-hashes \

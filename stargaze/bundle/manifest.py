@@ -19,6 +19,8 @@ STAR_HINT = "stargaze tune writes one for this version"
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 MAX_FILES = 32
 MAX_BYTES = 1_000_000_000
+MAX_MESSAGE = 600
+"""Length of an error in characters: a changed file can contain a text of any length."""
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The exceptions of Python, NumPy and pandas for malformed content."""
@@ -28,7 +30,7 @@ class BadBundleError(StargazeError):
     """A bundle does not match its manifest, or its content is malformed."""
 
     def __init__(self, message: str, *, hint: str = "stargaze tune writes a new bundle") -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message.partition("\n")[0][:MAX_MESSAGE], hint=hint)  # libraries explain on further lines
 
 
 def write_manifest(folder: Path) -> str:

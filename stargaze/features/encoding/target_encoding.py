@@ -11,6 +11,8 @@ from stargaze.features.encoding.tokens import Keys
 
 MAX_KEYS = 100_000
 """Stored keys, the most frequent ones; a key takes 20 bytes."""
+MAX_LOG = 50.0
+"""Largest log1p(stars) [nat] of a key."""
 _COLUMNS = ("keys", "count", "mean", "maximum")
 
 
@@ -80,11 +82,13 @@ class TargetEncoder:
         keys, count, mean, maximum = (arrays[name] for name in _COLUMNS)
         values = (count, mean, maximum)
         overall_mean = arrays["overall_mean"]
-        is_valid = keys.dtype == np.uint64 and keys.ndim == 1 and overall_mean.shape == () and np.isfinite(overall_mean)
+        is_valid = keys.dtype == np.uint64 and keys.ndim == 1 and overall_mean.shape == ()
         if not is_valid or any(item.shape != keys.shape or item.dtype != np.float32 for item in values):
             raise ValueError("target encoder: arrays of a wrong shape or type")
         is_sorted = len(keys) <= MAX_KEYS and (keys[1:] > keys[:-1]).all()
-        if not is_sorted or not all(np.isfinite(item).all() for item in values):
+        largest = {"count": 1e12, "mean": MAX_LOG, "maximum": MAX_LOG}
+        in_range = all((np.abs(arrays[name]) <= limit).all() for name, limit in largest.items())
+        if not is_sorted or not in_range or not abs(float(overall_mean)) <= MAX_LOG:
             raise ValueError("target encoder: values that no fit returns")
         return cls(keys, count, mean, maximum, float(overall_mean))
 

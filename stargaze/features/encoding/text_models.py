@@ -12,6 +12,8 @@ import numpy as np
 from stargaze.features.encoding.tokens import BUCKETS, CsrMatrix
 
 N_COMPONENTS = 8
+MAX_VALUE = 1e3
+"""Largest number of a model: weights of words are below 25, coefficients below 20."""
 PENALTY = 3.0
 """L2 penalty of the ridge regression, on rows of length 1."""
 
@@ -115,8 +117,8 @@ class TextComponents:
 
 
 def _check_array(array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise ValueError(f"array of shape {array.shape} instead of {shape}, or not finite numbers")
+    if array.shape != shape or array.dtype.kind != "f" or not (np.abs(array) <= MAX_VALUE).all():
+        raise ValueError(f"array of shape {array.shape} instead of {shape}, or numbers beyond {MAX_VALUE:g}")
 
 
 def _single_threaded_blas() -> AbstractContextManager[Any]:

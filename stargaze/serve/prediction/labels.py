@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.features.encoding.encoder import LOG_STARS
 from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import Field
@@ -30,7 +31,7 @@ def format_value(name: str, number: float) -> str:
     if math.isnan(number):
         return UNKNOWN
     if unit == LOG_STARS:
-        return f"{max(math.expm1(number), 0.0):,.0f} stars"
+        return f"{max(math.expm1(min(number, MAX_LOG_STARS)), 0.0):,.0f} stars"
     if unit == "flag":
         return "yes" if number else "no"
     return f"{number:,.0f} {unit}" if unit in ("days", "characters", "kB") else f"{number:,.4g}"

@@ -1,0 +1,1 @@
+"""A seeded fuzzer of bundle files: ``python -m tests.fuzz`` (``make fuzz``)."""

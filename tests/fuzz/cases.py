@@ -1,0 +1,200 @@
+"""Small valid bundles, one for each type of file, and the type's mutation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.bundle.prediction_intervals import append_prediction
+from stargaze.bundle.serialization import Ensemble
+from stargaze.bundle.write import write_bundle
+from stargaze.config import FeaturesSection, GrowthSection, TuningSection
+from stargaze.features import schema
+from stargaze.features.encoding.encoder import Encoder
+from stargaze.features.encoding.tokens import tokenize
+from stargaze.features.matrix import build_matrix, build_vocabulary
+from stargaze.store import Store
+from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.growth.tune_growth import tune_growth
+from tests.fuzz import mutations
+from tests.fuzz.mutations import Mutate
+from tests.histories import histories
+
+SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "sample.parquet"
+ROWS = 60
+FEATURES = {
+    "activity": ["language", "owner_type", "contributors", "releases", "size_kb"],
+    "all": ["language", "owner_type", "contributors", "releases", "forks", "subscribers"],
+}
+ENCODED = {policy: [*names, "text_score", "language_stars", "text_component_1"] for policy, names in FEATURES.items()}
+SMALL: dict[str, dict[str, Any]] = {
+    "lightgbm": {"n_estimators": 6, "num_leaves": 6, "min_child_samples": 3, "cat_smooth": 1.0},
+    "xgboost": {"n_estimators": 5, "max_depth": 3},
+    "catboost": {"iterations": 4, "depth": 3},
+    "histogram-boosting": {"max_iter": 4, "max_leaf_nodes": 6, "min_samples_leaf": 3},
+    "random-forest": {"n_estimators": 3},
+    "extra-trees": {"n_estimators": 3},
+    "nearest-neighbors": {"n_neighbors": 4},
+    "perceptron": {"width": 8, "max_iter": 3},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A valid bundle as file name → content, the file that is changed, and how."""
+
+    files: Mapping[str, bytes]
+    file: str
+    mutate: Mutate
+
+
+@dataclass(frozen=True)
+class FileType:
+    """One type of file, in one or several valid bundles, which the cases use in turn."""
+
+    name: str
+    kind: str
+    """Kind of the bundle: stars or growth."""
+    variants: tuple[Variant, ...]
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a model, and the other files are valid."""
+        return self.name in {"lightgbm", "xgboost", "catboost", "skops", "growth lightgbm"}
+
+    @property
+    def changes_predictions(self) -> bool:
+        """Whether it can change the predictions; whoever signs a changed file can sign its predictions too."""
+        return self.is_model or self.name in {"encoder.npz", "known.parquet"}
+
+
+def create_file_types(folder: Path) -> list[FileType]:
+    """Fit small models and return all types of files."""
+    names = ["lightgbm", "xgboost", "catboost", *filter(_is_skops, FAMILIES)]
+    stars = {name: _write_star_bundle(folder / name, name, FEATURES) for name in names}
+    encoded = _write_star_bundle(folder / "encoded", "lightgbm", ENCODED)
+    growth = _write_growth_bundle(folder / "growth")
+    plain = stars["lightgbm"]
+
+    def one(name: str, kind: str, files: Mapping[str, bytes], file: str, mutate: Mutate) -> FileType:
+        return FileType(name, kind, (Variant(files, file, mutate),))
+
+    skops = (Variant(stars[name], "model-all-1.skops", mutations.mutate_zip) for name in names if _is_skops(name))
+    return [
+        one("bundle.json", "stars", plain, "bundle.json", mutations.mutate_json),
+        one("manifest.json", "stars", plain, "manifest.json", mutations.mutate_manifest),
+        one("known.parquet", "stars", plain, "known.parquet", mutations.mutate_table),
+        one("encoder.npz", "stars", encoded, "encoder.npz", mutations.mutate_zip),
+        one("lightgbm", "stars", plain, "model-all-1.txt", mutations.mutate_lightgbm),
+        one("xgboost", "stars", stars["xgboost"], "model-all-1.json", mutations.mutate_json),
+        one("catboost", "stars", stars["catboost"], "model-all-1.json", mutations.mutate_json),
+        FileType("skops", "stars", tuple(skops)),
+        one("growth bundle.json", "growth", growth, "bundle.json", mutations.mutate_json),
+        one("growth lightgbm", "growth", growth, "growth-30.txt", mutations.mutate_lightgbm),
+    ]
+
+
+def _is_skops(name: str) -> bool:
+    return name not in {"lightgbm", "xgboost", "catboost", "dummy"}
+
+
+def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]) -> dict[str, bytes]:
+    """Write a bundle whose policy "all" is predicted by one family, and return its files."""
+    sample = schema.conform(pd.read_parquet(SAMPLE)).sort_values("stars", ascending=False, kind="stable")
+    sample = sample.iloc[:: len(sample) // ROWS].head(ROWS).reset_index(drop=True)
+    vocabularies = {name: build_vocabulary(sample[name], min_count=2) for name in ("language", "owner_type")}
+    target = np.log1p(sample["stars"].to_numpy())
+    encoder = Encoder.fit(tokenize(sample), target, seed=0, owners=False) if features is ENCODED else None
+
+    def inputs(policy: str) -> np.ndarray:
+        learned = encoder.transform(sample) if encoder else None
+        return build_matrix(sample, features[policy], vocabularies, learned).to_numpy()
+
+    def fit_model(name: str, rows: np.ndarray, values: np.ndarray) -> Any:
+        arrays = Arrays(rows, values, np.zeros(len(rows), dtype=int), (0, 1))
+        return fit(FAMILIES[name], SMALL.get(name, {}), arrays, np.arange(len(rows)), 0)
+
+    models = {
+        "activity": Ensemble((1.0,), (fit_model("lightgbm", inputs("activity"), target),)),
+        "all": Ensemble((1.0,), (fit_model(family, inputs("all"), target),)),
+    }
+    predicted = np.clip(models["all"].predict(inputs("all")), 0.0, 20.0)
+    error_inputs = append_prediction(inputs("all"), predicted)
+    spread = fit_model("lightgbm", error_inputs, np.abs(target - predicted))
+    prototype = {
+        policy: [float(model.predict(inputs(policy)[:1])[0])]
+        for policy, ensemble in models.items()
+        for model in ensemble.models
+    }
+    prototype["all"].append(float(spread.predict(error_inputs[:1])[0]))
+    meta = _star_meta(sample, features, vocabularies, prototype)
+    return _read(write_bundle(parent, meta, models, {"all": spread}, sample, encoder))
+
+
+def _star_meta(
+    sample: pd.DataFrame,
+    features: dict[str, list[str]],
+    vocabularies: dict[str, list[str]],
+    prototype: dict[str, list[float]],
+) -> dict[str, Any]:
+    intervals = {
+        "coverage": 0.9,
+        "count_classes": [0, 20],
+        "prediction_classes": [0, 20],
+        "radius": [[1.7, 1.2], [1.6, 1.1]],
+    }
+    record = json.loads(sample.head(1).dropna(axis="columns").to_json(orient="records", date_format="iso"))[0]
+    scores = {"rmsle": 0.5, "r2": 0.8, "rho": None, "coverage": 0.9}
+    decades = [
+        {"decade": "0", "n": 5, "coverage": 0.9, "width": 1.0},
+        {"decade": "1-9", "n": 500, "coverage": 0.9, "width": 2.0},
+    ]
+    member = {"family": "lightgbm", "parameters": {"num_leaves": 6}, "seed": 0, "weight": 1.0}
+    return {
+        "created_at": "2026-03-01T12:00:00+00:00",
+        "version": "0.1.0",
+        "versions": {"numpy": np.__version__},
+        "estimate_policy": "all",
+        "explanation_policy": "activity",
+        "family": "lightgbm",
+        "parameters": {"num_leaves": 6},
+        "ensemble": {policy: [member] for policy in features},
+        "trials": 8,
+        "requested_trials": 8,
+        "seed": 0,
+        "coverage": 0.9,
+        "intervals": intervals,
+        "answer_policies": [
+            {"policy": "all", "required": ["forks"], "typical": {"releases": 1.0}, "intervals": intervals}
+        ],
+        "features": features,
+        "vocabularies": vocabularies,
+        "scores": {policy: {**scores, "coverage_by_decade": decades} for policy in features},
+        "split": dataclasses.asdict(FeaturesSection()),
+        "star_quantiles": np.quantile(sample["stars"], np.linspace(0, 1, 21)).round(3).tolist(),
+        "background": {policy: [None, *(1.0 for _ in names[1:])] for policy, names in features.items()},
+        "data": {"rows": ROWS, "training_rows": ROWS, "fingerprint": "0" * 64, "latest": "2017-01-20T00:00:00+00:00"},
+        "prototype": {"record": record, "predicted": prototype},
+    }
+
+
+def _write_growth_bundle(parent: Path) -> dict[str, bytes]:
+    parent.mkdir()
+    histories(120).to_parquet(parent / "history.parquet")
+    section = GrowthSection(str(parent / "history.parquet"), horizons=[30], train_until="2024-02-01")
+    store = Store(parent / "store")
+    tune_growth(section, TuningSection(), store, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return _read(store.bundles / store.latest_growth.read_text().strip())
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
