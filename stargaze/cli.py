@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from stargaze import __version__
-from stargaze.commands import cluster, data, deployment, hook, infra, model, project
+from stargaze.commands import cluster, data, deployment, hook, infra, keys, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 from stargaze.system.isolated_python import ignore_working_directory
@@ -67,6 +67,7 @@ for subject in SUBJECTS:
     app.add_typer(subject.app)
 app.add_typer(infra.app, name="infra")
 app.add_typer(hook.app, name="hook")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

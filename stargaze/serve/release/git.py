@@ -12,6 +12,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from stargaze.errors import ExternalError
+from stargaze.serve.release.signers import REVOKED_FILE
 from stargaze.system.process import checked_output, require_program, run_program
 
 BRANCH = "refs/heads/main"
@@ -124,10 +125,13 @@ def write_blob(repository: Repository, blob: str, path: Path) -> None:
 
 
 def is_signed(repository: Repository, commit: str, allowed_signers: Path) -> bool:
-    """Return whether the commit has a valid ssh signature of an allowed signer."""
+    """Return whether the commit has a valid ssh signature of an allowed signer that was not revoked."""
     require_program("ssh-keygen")
     # The signature selects its verifier: git would check a PGP or X.509 signature with this user's keyring.
     others = {"gpg.openpgp.program": "/bin/false", "gpg.x509.program": "/bin/false", "gpg.ssh.program": "ssh-keygen"}
+    revoked = allowed_signers.with_name(REVOKED_FILE)
+    if revoked.is_file():
+        others["gpg.ssh.revocationFile"] = str(revoked)
     config = _config_variables(
         {"gpg.ssh.allowedSignersFile": str(allowed_signers), "gpg.minTrustLevel": "fully", **others}
     )

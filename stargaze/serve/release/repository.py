@@ -168,8 +168,12 @@ def allowed_signers_file(store: Store) -> Path:
 
 def allow_signer(key: Path, store: Store) -> None:
     """Add the key to the store's allowed signers; existing lines stay."""
+    add_allowed_signer(signer_line(key), store)
+
+
+def add_allowed_signer(line: str, store: Store) -> None:
+    """Add a line to the store's allowed signers; existing lines stay."""
     path = allowed_signers_file(store)
-    line = signer_line(key)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if line not in lines:
         with atomic_write(path) as temporary:

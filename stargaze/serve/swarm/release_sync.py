@@ -8,8 +8,9 @@ from stargaze.config import DeploySection
 from stargaze.errors import CredentialsError, ExternalError, StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import ReleaseRepository, explain_push_failure
-from stargaze.serve.release.repository import signer_line, signing_key
+from stargaze.serve.release.repository import allowed_signers_file, signer_line, signing_key
 from stargaze.serve.swarm.docker import RELEASE_HOME, NodeInfo
+from stargaze.serve.swarm.node_signers import revoke_on_nodes, trust_on_nodes
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.parallel import map_in_threads
@@ -25,12 +26,6 @@ git $repository cat-file -e "$1^{{commit}}" 2>/dev/null && exclude="^$1"
 git $repository bundle create --quiet - refs/heads/main $exclude
 """
 """Prints a git bundle of the commits after ``$1``, or of all if the machine does not have that commit."""
-TRUST_SCRIPT = f"""
-file={RELEASE_HOME}/keys/allowed_signers
-test -z "$(tail -c 1 "$file" 2>/dev/null)" || echo >>"$file"
-cat >>"$file"
-"""
-"""Adds a line, after the missing newline of an edited file: two keys on one line are not read."""
 REINSTALL_ARGV = (
     "/opt/stargaze/bin/python", "-P", "-m", "stargaze.serve.release.git_hooks", "install", f"{RELEASE_HOME}/releases.git"
 )  # fmt: skip
@@ -68,12 +63,15 @@ def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo]
 
 
 def trust_signing_key(section: DeploySection, store: Store, nodes: Sequence[NodeInfo], notify: Notify) -> None:
-    """Have every machine accept releases that are signed here; root on a machine may decide that."""
-    line = signer_line(signing_key(section, store))
-    for node in nodes:
-        if line not in node.allowed_signers:
-            notify(f"adding our signing key to {node.host.name}")
-            node.host.run("sh", "-c", TRUST_SCRIPT, stdin=f"{line}\n".encode(), root=True)
+    """Have every machine accept releases that are signed here, and refuse the signers that were revoked here."""
+    key = signing_key(section, store)
+    hosts = [node.host for node in nodes]
+    revoke_on_nodes(allowed_signers_file(store), hosts)
+    line = signer_line(key)
+    missing = [node.host for node in nodes if line not in node.allowed_signers]
+    if missing:
+        notify(f"adding our signing key to {', '.join(host.name for host in missing)}")
+        trust_on_nodes(line, missing)
 
 
 def _import(repository: ReleaseRepository, node: NodeInfo, nodes: Sequence[NodeInfo], notify: Notify) -> None:
