@@ -19,9 +19,10 @@ from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm import docker, release_sync, rotate_secrets
+from stargaze.serve.swarm.node_signers import TRUST_SCRIPT
 from stargaze.serve.swarm.production import ProductionTarget
 from stargaze.serve.swarm.public_page import PublicPage
-from stargaze.serve.swarm.release_sync import REINSTALL_ARGV, TRUST_SCRIPT
+from stargaze.serve.swarm.release_sync import REINSTALL_ARGV
 from stargaze.system.docker import CONTENT_DIGEST_LENGTH, DockerEngine, ImageRecipe
 from stargaze.system.ssh import SSH_FAILED, SshHost
 from tests.isolation import copy_module
