@@ -128,7 +128,7 @@ def _note_end(end: SystemExit, argv: list[str]) -> None:
     command = next((argument for argument in argv if argument in CONTINUE_HINTS), None)
     if command and end.code in names:
         with contextlib.suppress(OSError):  # the terminal is closed
-            print(f"ended by {names[end.code]}: finished work is kept; {CONTINUE_HINTS[command]}", file=sys.stderr)
+            print(f"ended by {names[end.code]}: finished work of {command} is kept", file=sys.stderr)
 
 
 def _discard_stdout() -> None:

@@ -78,7 +78,7 @@ def test_a_killed_and_resumed_tuning_makes_the_same_trials_and_the_same_bundle(
         pd.read_parquet(each.store / "trials.parquet").drop(columns=["seconds", "at"]) for each in (project, other)
     ]
     pd.testing.assert_frame_equal(*tables)
-    assert _bundle_without_times(again["bundle"]) == _bundle_without_times(tuned["bundle"])
+    assert _bundle_without_times(other, again) == _bundle_without_times(project, tuned)
     assert not (tmp_path / "executed").exists()
     assert other.processes() == []
 
@@ -93,13 +93,13 @@ def _hostile_variables(folder: Path) -> dict[str, str]:
     return {**proxies, **ray, "TMPDIR": str(long), "PYTHONSAFEPATH": "1"}
 
 
-def _bundle_without_times(folder: str) -> dict[str, Any]:
+def _bundle_without_times(project: Project, tuned: dict[str, Any]) -> dict[str, Any]:
     """Return the files of a bundle by name; the only time is ``created_at``."""
-    files: dict[str, Any] = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    folder = project.folder / tuned["bundle"]
+    files: dict[str, Any] = {path.name: path.read_bytes() for path in folder.iterdir()}
     description = json.loads(files.pop("bundle.json"))
-    manifest = json.loads(files.pop("manifest.json"))
-    del description["created_at"], manifest["files"]["bundle.json"]
-    return {**files, "description": description, "manifest": manifest}
+    del description["created_at"], files["manifest.json"]
+    return {**files, "description": description}
 
 
 def _without_times(trial: dict[str, Any]) -> dict[str, Any]:
