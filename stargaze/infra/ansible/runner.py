@@ -126,9 +126,17 @@ def _cancel_callback(is_stopped: Callable[[], bool]) -> Callable[[], bool]:
 
 
 def ansible_environment() -> dict[str, str]:
-    """Return the environment in which Ansible finds its programs beside this Python and its config beside the playbooks."""
+    """Return the environment in which Ansible finds its programs beside this Python and its config beside the playbooks.
+
+    Files with variables beside the inventory, which is in the store, are not read: templates in them can run programs.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"PATH": path, "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return {
+        "PATH": path,
+        "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_VARS_ENABLED": "",
+    }
 
 
 def _handle_event(event: dict[str, Any], run: PlaybookRun, set_row: SetRow) -> bool:

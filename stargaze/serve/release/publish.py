@@ -244,9 +244,11 @@ def _default_author() -> str:
 
 def _is_same_model(bare: git.Repository, commit: str, bundle: Path) -> bool:
     names = [f"{commit}:{BUNDLE_FOLDER}/{name}" for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    released = git.read_objects(bare, names)
     own = [(bundle / name).read_bytes() for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    return bool(_without_time(*released) == _without_time(*own))
+    try:
+        return bool(_without_time(*git.read_objects(bare, names)) == _without_time(*own))
+    except (ExternalError, *manifest.MALFORMED):  # a release that was never installed, below the newest of its push
+        return False
 
 
 def _without_time(files: bytes, description: bytes) -> Any:

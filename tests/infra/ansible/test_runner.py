@@ -51,6 +51,19 @@ def test_changes_are_counted_and_each_task_is_reported(run: Callable[[str], tupl
     assert "Touch" in result.log.read_text()
 
 
+def test_variables_beside_the_inventory_are_not_read(
+    run: Callable[[str], tuple[Any, Reported]], tmp_path: Path
+) -> None:
+    """Templates in them can run programs, and the inventory is in the store."""
+    (tmp_path / "group_vars").mkdir()
+    executed = tmp_path / "executed"
+    (tmp_path / "group_vars" / "all.yml").write_text(f"planted: \"{{{{ lookup('pipe', 'touch {executed}') }}}}\"\n")
+
+    run("    - ansible.builtin.debug: {msg: \"{{ planted | default('absent') }}\"}\n")
+
+    assert not executed.exists()
+
+
 @pytest.mark.parametrize(("number", "exception"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_stops_the_playbook_and_then_the_command(
     run: Callable[[str], tuple[Any, Reported]], tmp_path: Path, number: signal.Signals, exception: type[BaseException]
