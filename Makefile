@@ -123,7 +123,7 @@ hosts: $(VENV)/.installed-dev
 # No root needed.
 cluster: $(VENV)/.installed-dev
 	sh tools/prepare.sh cluster
-	$(PYTEST) -m cluster tests/integration/test_on_cluster.py
+	$(PYTEST) -m cluster tests/integration
 
 swarm: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker

@@ -87,14 +87,16 @@ def run_stage(
             if is_recorded:
                 record_stage(stage, config, store, utc_now(), **source)
             return result
-        from stargaze.infra.jobs.remote_stage import attach_stage, start_stage
+        from stargaze.infra.jobs.remote_stage import attach_stage, is_job_of_store, start_stage
 
         job = {} if place.attach is not None else start_stage(stage, config, store, utc_now(), report, **inputs)
         if is_recorded and place.attach is None:
             record_start(stage, config, store, **source)
         if not place.detach:
+            is_own = not place.attach or is_job_of_store(place.attach, store)
             attached = attach_stage(stage, config, store, report, place.attach or "")
-            record_end(stage, store, utc_now())
+            if is_own:
+                record_end(stage, store, utc_now())
             return attached
     out.answer(job, f"{stage} runs on {job['machine']} as job {job['id']}")
     out.note(f"next: stargaze {stage} --attach")

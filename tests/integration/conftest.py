@@ -16,6 +16,7 @@ import pytest
 from stargaze.features import schema
 from stargaze.store import Store
 from stargaze.tuning.executors.docker_executor import store_id
+from tests.integration.cluster_workspace import ray_cluster  # noqa: F401 - a fixture of the tests
 from tests.integration.commands import CommandResult
 from tests.integration.hosts_lab import cluster_lab  # noqa: F401 - a fixture of the tests in subfolders
 from tests.integration.openstack_lab import cloud_lab, cloud_project, faults  # noqa: F401 - fixtures of the tests

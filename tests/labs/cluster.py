@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import stargaze
+from tests.isolation import FIXTURE_PROCESSES
 from tests.waiting import wait_for
 
 BIN = Path(sys.prefix, "bin")
-HEAD, WORKER = "127.0.0.2", "127.0.0.3"
+HEAD, WORKER, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 """Ray replaces 127.0.0.1 by the external address of this machine, but not other loopback addresses."""
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 """Prefix of a command that ends with this process; a Ray node stops its own processes then."""
@@ -112,9 +113,9 @@ class Cluster:
         """The start-up file of the login shell; it does not exist yet."""
         return self.root / "startup"
 
-    def start_worker(self, python: Path | None = None) -> Node:
-        """Start a second node; another ``python`` has other software."""
-        return self._start(WORKER, "--address", f"{HEAD}:{self.gcs}", python=python)
+    def start_worker(self, address: str = WORKER, python: Path | None = None) -> Node:
+        """Start a node besides the head; another ``python`` has other software."""
+        return self._start(address, "--address", f"{HEAD}:{self.gcs}", python=python)
 
     def start_head(self, cpus: int = 1) -> Node:
         """Start the head, also again after it was killed; nodes that were there before do not join the new one."""
@@ -140,6 +141,7 @@ class Cluster:
         command += ["--object-store-memory=200000000"]
         with (self.root / f"{address}.log").open("ab") as log:
             process = subprocess.Popen(command, env=self._ray(), stdout=log, stderr=log, start_new_session=True)
+        FIXTURE_PROCESSES.add(process.pid)
         node = self.nodes[address] = Node(address, process)
         wait_for(lambda: address in self.alive(), 120)
         return node
@@ -148,7 +150,8 @@ class Cluster:
         lines = (self.root / "etc/stargaze/ray.env").read_text().splitlines()
         settings = dict(line.split("=", 1) for line in lines)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("STARGAZE_", "RAY_"))}
-        return {**clean, **settings, "PYTHONWARNINGS": "ignore"}
+        # Ray's account has a home that cannot be written.
+        return {**clean, **settings, "HOME": "/proc/no-home", "PYTHONWARNINGS": "ignore"}
 
 
 @contextlib.contextmanager
@@ -223,7 +226,7 @@ def _sshd(lab: Cluster) -> subprocess.Popen[bytes]:
 def _pinned(address: str) -> list[str]:
     """Bind a node to one core, so that its speed does not depend on the load of the other."""
     cores = sorted(os.sched_getaffinity(0))
-    core = cores[(HEAD, WORKER).index(address) % len(cores)]
+    core = cores[(HEAD, WORKER, THIRD).index(address) % len(cores)]
     return [*DIE_WITH_PARENT, "taskset", "--cpu-list", str(core)]
 
 

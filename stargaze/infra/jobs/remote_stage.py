@@ -68,6 +68,12 @@ def is_started(stage: str, config: Config, store: Store) -> bool:
     return connect_cluster(config, store).describe(note.id).get("state") not in ("unknown", "not started")
 
 
+def is_job_of_store(job: str, store: Store) -> bool:
+    """Return whether a job was started from this store and its results are not downloaded."""
+    note = read_note(store)
+    return note is not None and note.id == job
+
+
 def attach_stage(stage: str, config: Config, store: Store, report: Report, job: str = "") -> CommandResult:
     """Follow a stage on the cluster and download its results; return its result as if it ran here.
 

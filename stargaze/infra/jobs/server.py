@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -34,8 +35,12 @@ STATUS_INTERVAL = 2.0
 """Time between two requests to Ray for the status of a job [s]."""
 HEARTBEAT = 5.0
 """Interval of heartbeats, which tell both ends that the connection is alive [s]."""
+WAIT_INTERVAL = 30.0
+"""Interval of reports about the cores that a job waits for [s]."""
 TIMEOUT = 120.0
 """Timeout for a job to stop [s]; a busy machine needs a minute."""
+MAX_REQUEST = 10_000_000
+"""Largest first line of a request [byte]."""
 DONE = (*FINAL_STATES, "")
 """An empty state is that of a job that Ray does not know."""
 PUBLIC = ("id", "stage", "started_at", "origin", "target")
@@ -105,7 +110,7 @@ class JobServer:
 
     def follow(self, job: str, offset: int) -> Iterator[dict[str, Any]]:
         """Yield each event of a job from an offset [byte] until it has ended; an empty object is a heartbeat."""
-        place, last_output, last_status, waits = self.place(job), time.monotonic(), 0.0, False
+        place, last_output, last_status, last_wait = self.place(job), time.monotonic(), 0.0, math.inf
         while (record := place.read()) is not None:
             status, reason, is_silent = "RUNNING", "", True
             if time.monotonic() - last_status > STATUS_INTERVAL:
@@ -117,15 +122,18 @@ class JobServer:
                     yield {"exit_code": event["exit_code"], "state": state, "reason": ""}
                     return
                 offset, is_silent, last_output = next_offset, False, time.monotonic()
-                waits = event.get("activity", "") == WAITING
-                yield {"event": self._describe_wait(job) if waits else event, "next": offset}
+                last_wait = 0.0 if event.get("activity", "") == WAITING else math.inf
+                yield {"event": event, "next": offset}
             if status in DONE and is_silent:
                 state = self._state(job, place, started=record["started"])
                 yield {"exit_code": None, "state": state, "reason": reason}
                 return
+            if time.monotonic() - last_wait > WAIT_INTERVAL:
+                last_wait = time.monotonic()
+                yield {"event": self._describe_wait(job), "next": offset}
             if time.monotonic() - last_output > HEARTBEAT:
                 last_output = time.monotonic()
-                yield {"event": self._describe_wait(job), "next": offset} if waits else {}
+                yield {}
             if is_silent:
                 time.sleep(POLL_INTERVAL)
         yield {"exit_code": None, "state": "unknown", "reason": ""}
@@ -256,9 +264,9 @@ def main(arguments: list[str]) -> None:
 def _run_method(server: JobServer, writer: AnswerWriter, method: str, job: str, parameters: list[str]) -> None:
     stdin = sys.stdin.buffer
     if method == "inspect":
-        writer.write(server.inspect(json.loads(stdin.readline()), *parameters))
+        writer.write(server.inspect(_read_request(stdin), *parameters))
     elif method == "begin":
-        writer.write(server.begin(json.loads(stdin.readline()), stdin))
+        writer.write(server.begin(_read_request(stdin), stdin))
     elif method == "list":
         writer.write({"jobs": server.list_jobs()})
     elif method in ("describe", "follow", "stop", "download"):
@@ -275,6 +283,14 @@ def _run_method(server: JobServer, writer: AnswerWriter, method: str, job: str, 
             writer.write(server.describe(job))
     else:
         raise UsageError(f"{method}: unknown method")
+
+
+def _read_request(stdin: ByteStream) -> dict[str, Any]:
+    try:
+        return dict(json.loads(stdin.readline(MAX_REQUEST)))
+    except (ValueError, TypeError) as error:
+        hint = "try again; a start-up file of the login shell must not read its input"
+        raise ExternalError("the request did not arrive completely", hint=hint) from error
 
 
 if __name__ == "__main__":

@@ -179,8 +179,9 @@ def _join_cluster(max_concurrent: int) -> int:
 
 def _wait_for_core() -> list[dict[str, Any]]:
     """Wait until a core of the cluster is free; return the nodes that are alive."""
-    while not _has_free_core():
+    if not _has_free_core():
         report_wait()
+    while not _has_free_core():
         time.sleep(POLL_INTERVAL)
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
@@ -194,14 +195,15 @@ class IdleSearch:
 
     def __init__(self) -> None:
         self._last_active = time.monotonic()
+        self._is_reported = False
 
     def look(self, *, is_running: bool) -> None:
         """Note whether a trial is running."""
         now = time.monotonic()
         if is_running:
-            self._last_active = now
-        elif now - self._last_active > IDLE_TIME and not _has_free_core():
-            self._last_active = now
+            self._last_active, self._is_reported = now, False
+        elif not self._is_reported and now - self._last_active > IDLE_TIME and not _has_free_core():
+            self._is_reported = True
             report_wait()
 
 

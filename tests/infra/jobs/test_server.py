@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -270,7 +269,7 @@ def test_heartbeats_are_sent_while_a_job_is_silent(remote: RemoteSide, monkeypat
 def test_a_job_that_waits_for_a_core_says_for_what(
     remote: RemoteSide, monkeypatch: pytest.MonkeyPatch, used: tuple[float, float], described: str
 ) -> None:
-    monkeypatch.setattr(job_server, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(job_server, "WAIT_INTERVAL", 0.05)
     remote.jobs.used = used
     remote.job_does({"activity": WAITING, "fraction": 0.0})
     remote.job_runs_on()
@@ -278,9 +277,9 @@ def test_a_job_that_waits_for_a_core_says_for_what(
     begin(remote)
     lines = answers(remote)
 
-    told = [next(lines)["event"]["activity"], next(lines)["event"]["activity"]]
+    told = [next(lines)["event"]["activity"] for _ in range(3)]
 
-    assert told == [f"{WAITING}: {described}"] * 2  # again and again
+    assert told == [WAITING, *[f"{WAITING}: {described}"] * 2]  # again and again
     for job in (JOB, OTHER_JOB):
         assert not [answer for answer in remote.server.stop(job) if answer]
 
@@ -313,9 +312,11 @@ def test_the_download_contains_the_named_bundle(remote: RemoteSide, tmp_path: Pa
 # ---- the program, as ssh calls it ----------------------------------------------------------------------------------
 
 
-def call(folder: Path, *argv: str, stdin: bytes = b"{}") -> subprocess.CompletedProcess[bytes]:
+def call(folder: Path, *argv: str, stdin: bytes = b"{}", limit: str = ":") -> subprocess.CompletedProcess[bytes]:
+    shell = ["sh", "-c", f'{limit}; exec "$@"', "sh"]
     command = [sys.executable, "-I", "-m", "stargaze.infra.jobs.server", folder / "jobs", folder / "ray.env"]
-    return subprocess.run([*command, "http://127.0.0.1:1", "17", *argv], input=stdin, capture_output=True, check=False)
+    argv = ("http://127.0.0.1:1", "17", *argv)
+    return subprocess.run([*shell, *command, *argv], input=stdin, capture_output=True, check=False)
 
 
 def parsed(done: subprocess.CompletedProcess[bytes], job: str) -> list[dict[str, Any]]:
@@ -352,6 +353,22 @@ def test_a_truncated_upload_leaves_nothing(tmp_path: Path, file: Path) -> None:
     sent = json.dumps(build_request(files)).encode() + b"\n" + pack(files).getvalue()
 
     for length in (0, 40, len(sent) - 3):
-        assert call(tmp_path, "begin", JOB, stdin=sent[:length]).returncode != 0
+        done = call(tmp_path, "begin", JOB, stdin=sent[:length])
+        assert (done.returncode, done.stderr) == (5, b"")
     assert not (tmp_path / "jobs" / JOB).exists()
-    assert threading.active_count() >= 1
+
+
+def test_a_full_disk_is_one_answer(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("good")
+    (tmp_path / "ray.env").write_text(f"RAY_AUTH_TOKEN_PATH={tmp_path}/token\n")
+    (tmp_path / "big").write_bytes(b"x" * 100_000)
+    files = {"repositories.parquet": tmp_path / "big"}
+    sent = json.dumps(build_request(files)).encode() + b"\n" + pack(files).getvalue()
+
+    done = call(tmp_path, "begin", JOB, stdin=sent, limit="ulimit -f 20")
+
+    rejected = parsed(done, JOB)[-1]["rejected"]
+    assert (done.returncode, rejected["code"]) == (5, 5)
+    assert "the disk is full" in rejected["error"]
+    assert "store.path" in rejected["hint"]  # the client replaces this hint: it is about the disk of the head
+    assert not (tmp_path / "jobs" / JOB).exists()
