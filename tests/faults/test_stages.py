@@ -37,6 +37,7 @@ CONFIG = """
 files = ["{records}"]
 [features]
 folds = 2
+importance_repeats = 1
 [screening]
 families = ["dummy", "ridge"]
 [tuning]
@@ -50,9 +51,9 @@ SHARES = {
     "screen": 4,
     "tune": 2,
     "report": 1,
+    "run --once": 1,
     "deploy": 4,
     "rollback": 4,
-    "run --once": 1,
 }
 """Share of the kills of each command."""
 END = 15.0
