@@ -6,6 +6,7 @@ Parent and child exchange files of arrays and JSON, and one JSON line for each e
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 ARRAYS, SEARCH, LOG = "arrays.npz", "search.json", "driver.log"
 HINT = "stargaze tune --resume continues; --max-concurrent 1 needs the least memory"
+LIMITS = {
+    errno.EAGAIN: "raise the limit of processes and threads: ulimit -u",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENOSPC: "free some space, or set TMPDIR to another folder: df -h",
+    errno.ENOMEM: "free some memory: free -h",
+}
 Event = dict[str, Any]
 
 
@@ -60,16 +67,19 @@ def _started_driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     environ = (
         {**child_environment(os.environ), MARKER: str(folder)} if is_ray_job() else ray_environment(folder, os.environ)
     )
-    with (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=folder,
-            env=environ,
-            start_new_session=True,  # Ctrl-C reaches only the parent
-        )
+    try:
+        with (folder / LOG).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=folder,
+                env=environ,
+                start_new_session=True,  # Ctrl-C reaches only the parent
+            )
+    except OSError as error:
+        raise _describe_failure(error) from error
     try:
         yield process
     finally:
@@ -77,6 +87,13 @@ def _started_driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def _describe_failure(error: Exception) -> ExternalError:
+    """Return the error in one line, with a hint for each limit of this machine."""
+    reason = " ".join(str(error).split())[:250]
+    number = error.errno if isinstance(error, OSError) else None
+    return ExternalError(f"Ray failed: {type(error).__name__}: {reason}", hint=LIMITS.get(number or 0, HINT))
 
 
 def _describe_exit(code: int) -> str:
@@ -98,8 +115,8 @@ def main(parent: int) -> None:
     except StargazeError as error:
         send({"error": error.message, "hint": error.hint, "code": error.exit_code})
     except Exception as error:  # noqa: BLE001 - Ray raises anything
-        reason = " ".join(str(error).split())[:250]
-        send({"error": f"Ray failed: {type(error).__name__}: {reason}", "hint": HINT, "code": ExternalError.exit_code})
+        failure = _describe_failure(error)
+        send({"error": failure.message, "hint": failure.hint, "code": failure.exit_code})
 
 
 def _run(send: Callable[[Event], None]) -> None:

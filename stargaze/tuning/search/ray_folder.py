@@ -97,6 +97,7 @@ def ray_environment(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     python = {name: value for name, value in child_environment(environ).items() if name.startswith("PYTHON")}
     kept = {name: value for name, value in environ.items() if not DROPPED.fullmatch(name)}
     return {
+        "HOME": str(folder),  # for an account without a home
         **kept,
         **python,
         **SETTINGS,

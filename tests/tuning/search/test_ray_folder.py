@@ -103,6 +103,7 @@ def test_the_environment_has_no_settings_proxies_and_secrets_of_the_user(tmp_pat
     environment = ray_environment(tmp_path, user)
 
     assert environment["HOME"] == "/home/me"
+    assert ray_environment(tmp_path, {})["HOME"] == str(tmp_path)
     assert environment["TMPDIR"] == environment["RAY_TMPDIR"] == environment[MARKER] == str(tmp_path)
     assert environment["PYTHONSAFEPATH"] == "1"
     assert environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
