@@ -24,6 +24,7 @@ from stargaze.serve.swarm.docker import NodeStatus
 from stargaze.serve.swarm.drill import FAULTS
 from stargaze.serve.swarm.plan import PlannedChange, plan_stack, prepare_stack
 from stargaze.serve.swarm.production import survey_production
+from stargaze.serve.swarm.public_page import PublicPage
 from stargaze.store import Store
 from tests.conftest import Ended
 from tests.isolation import copy_module
@@ -229,6 +230,33 @@ def test_status_in_json_is_one_value_also_with_an_unreachable_machine(run: Run, 
     assert set(result) == {"artifacts", "pages", "machines", "services"}
     assert "ssh login to production2 failed" in result["machines"][1]["state"]
     assert (ended.code, ended.error) == (1, "not ok: production2")
+
+
+@pytest.mark.parametrize(
+    ("response", "state", "code"),
+    [
+        (f'200 {{"bundle": "{"a" * 64}"}}', "ready", 0),
+        (
+            '400 {"error": {"message": "this server does not go by that name"}}',
+            "this server does not go by that name",
+            1,
+        ),
+        ("", "no answer", 1),
+    ],
+)
+def test_status_asks_at_the_address_of_the_proxy(
+    run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch, response: str, state: str, code: int
+) -> None:
+    text = Path("stargaze.toml").read_text()
+    Path("stargaze.toml").write_text(f'{text}orchestration = "debian@203.0.113.9,10.20.0.10"\n')
+    monkeypatch.setattr(PublicPage, "ask", lambda _: (response, ""))
+
+    ended = run("status", "--json")
+
+    (row,) = json.loads(ended.out)["pages"]
+    assert (row["page"], row["state"]) == ("http://203.0.113.9", state)
+    assert ended.code == code
+    assert not code or ended.error == "not ok: http://203.0.113.9"
 
 
 def test_status_names_what_failed_and_exits_with_1(run: Run, fake: FakeSwarm, monkeypatch: pytest.MonkeyPatch) -> None:
