@@ -34,11 +34,11 @@ STOP_TIMEOUT = 10.0
 RESULT_LINE = re.compile(r"(ok|changed|skipping|failed|fatal|included): \[|\.\.\.ignoring")
 """What Ansible prints about the result of a task, without the result."""
 HINTS = (
-    (r"Failed to connect|UNREACHABLE|Connection timed out", "stargaze infra status shows which machines answer"),
     (
-        r"certbot|acme|Challenge",
+        r"that there is a certificate",
         "infra.page_domain must lead to the orchestration machine, and its page_port be reachable",
     ),
+    (r"Failed to connect|UNREACHABLE|Connection timed out", "stargaze infra status shows which machines answer"),
     (r"apt|dpkg|cache", "the machine must reach its package mirror: check router, proxy and nameservers"),
     (r"No space left", "increase infra.min_disk or choose another infra.flavor"),
     (r"sudo|password is required|become", "infra.user must be able to use sudo without a password"),

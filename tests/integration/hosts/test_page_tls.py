@@ -139,7 +139,7 @@ def test_an_own_certificate(configured_cluster: Configured, visitor: Host, tmp_p
     assert redirect(visitor, "/repo?q=1") == ["308", f"https://{DOMAIN}:{PORT}/repo?q=1"]
     with pytest.raises(ssl.SSLError):  # the handshake for another name fails
         ask(visitor, issued.ca.decode(), name="elsewhere.invalid")
-    key = cluster.hosts["orchestration"].run("stat", "-c", "%a %U", "/etc/haproxy/tls/page.pem").stdout.split()
+    key = cluster.hosts["orchestration"].run("stat", "-c", "%a %U", "/etc/haproxy/tls/own.pem").stdout.split()
     assert key == ["600", "root"]
 
 
@@ -161,6 +161,12 @@ def test_a_certificate_of_an_acme_directory_is_renewed(
     ca_file.write_text(private_ca)
     acme = {"stargaze_acme_directory": f"https://{DIRECTORY}:14000/dir", "stargaze_tls_ca": str(ca_file)}
 
+    wrong = cluster.play(
+        "page.yml", stargaze_tls="acme", stargaze_page_domain="nowhere.lab.test", stargaze_tls_port=PORT, **acme
+    )
+    assert wrong.code != 0
+    assert "nowhere.lab.test" in wrong.output.partition("Check that there is a certificate")[2]
+    assert redirect(visitor, "/")[0] == "200"  # visitors keep using http
     first = play(cluster, stargaze_tls="acme", **acme)
     assert first.code == 0, first.output
     second = play(cluster, stargaze_tls="acme", **acme)
