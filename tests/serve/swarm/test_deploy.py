@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -458,6 +459,39 @@ def test_a_rollback_restores_the_previous_release_and_keeps_the_services(serving
     assert steps(serving_deployer.swarm.changes) == ["accept a release"]
     assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, first)
     assert serving_deployer.rollback(second[:12]).release.digest == second
+
+
+@pytest.mark.parametrize("step", ["push_release", "mark_unverified", "await_serving", "clear_unverified"])
+def test_a_rollback_that_was_killed_is_completed_on_every_machine_when_it_is_repeated(
+    serving_deployer: Deployer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """And does not go back a second release."""
+    serving_deployer.deploy("good 2")
+    second = serving_deployer.swarm.installed["production1"]
+    serving_deployer.deploy("good 3")
+    with monkeypatch.context() as patch:
+        patch.setattr(swarm_deploy, step, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            serving_deployer.rollback()
+
+    completed = serving_deployer.rollback()
+
+    assert completed.release.digest == second
+    assert serving_deployer.swarm.installed == dict.fromkeys(BOTH, second)
+    assert [kind for kind, _ in serving_deployer.record].count("rollback") == 1
+    assert any(note.startswith("completing the interrupted rollback") for note in serving_deployer.notes)
+
+
+def test_a_bundle_that_was_rolled_back_is_not_delivered_without_a_reason(serving_deployer: Deployer) -> None:
+    second = serving_deployer.deploy("good 2").release.digest
+    serving_deployer.rollback()
+    before = serving_deployer.production_state()
+
+    with pytest.raises(DifferenceFoundError, match="was rolled back"):
+        serving_deployer.deploy("good 2")
+
+    assert serving_deployer.production_state() == before
+    assert serving_deployer.deploy("good 2", force_reason="why").release.digest == second
 
 
 def test_a_failed_rollback_is_restored_like_a_failed_deploy(serving_deployer: Deployer) -> None:
