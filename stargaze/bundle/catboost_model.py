@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stargaze.bundle.manifest import MALFORMED, BadBundleError
+from stargaze.bundle.manifest import MALFORMED, MAX_OUTPUT, BadBundleError
 
 KIND = "catboost"
 BATCH_TREES = 32
@@ -132,11 +132,9 @@ class CatboostModel:
             self.borders.shape == self.codes.shape == (n_trees, levels)
             and self.leaves.shape == self.weights.shape == (n_trees, 2**levels)
             and ((self.features >= 0) & (self.features < self.n_features)).all()
-            and np.isfinite(self.leaves).all()
-            and np.isfinite(self.weights).all()
-            and (self.weights >= 0).all()
+            and np.abs(self.leaves).max(axis=1).sum() + abs(self.bias) <= MAX_OUTPUT
+            and ((self.weights >= 0) & (self.weights <= 1e15)).all()
             and (self.borders > -np.inf).all()
-            and math.isfinite(self.bias)
         )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stargaze.bundle.manifest import MAX_OUTPUT
+
 MAX_BYTES = 400_000_000
 """Size of the text; one of 3,000 trees with 95 leaves has 26 MB."""
 MAX_FEATURES = 100_000
@@ -19,8 +21,6 @@ MAX_DEPTH = 128
 """Levels of a tree: our search goes to 95 leaves. LightGBM's contributions call themselves for each level."""
 MAX_WORK = 400_000_000
 """The squared depth of each leaf, summed: the steps that contributions take per row, about a second."""
-MAX_OUTPUT = 1e6
-"""The largest leaf values of all trees, summed; predictions are logarithms of counts."""
 _NUMBER = rb"-?\d{1,25}(?:\.\d{1,25})?(?:e[+-]\d{1,3})?"
 _HEADER = re.compile(
     rb"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=(\d{1,6})\n"

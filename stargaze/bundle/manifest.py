@@ -19,6 +19,8 @@ STAR_HINT = "stargaze tune writes one for this version"
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 MAX_FILES = 32
 MAX_BYTES = 1_000_000_000
+MAX_OUTPUT = 1e6
+"""Largest prediction that a model can return, so that sums stay finite; real ones are logarithms of counts [nat]."""
 MAX_MESSAGE = 600
 """Length of an error in characters: a changed file can contain a text of any length."""
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.manifest import parse_json
+from stargaze.bundle.manifest import MAX_OUTPUT, parse_json
 
 SCHEMA = "schema.json"
+MAX_COEFFICIENT = 1e30
 MAX_BYTES = 1_000_000_000
 """Size of all members of a file."""
 TYPES = {
@@ -108,6 +109,9 @@ def check_estimator(estimator: Any) -> None:
         "HistGradientBoostingRegressor": _check_boosting,
         "KNeighborsRegressor": _rebuild_neighbors,
         "SVR": _check_support_vectors,
+        **dict.fromkeys(
+            ("ElasticNet", "MLPRegressor", "Ridge", "StandardScaler", "TargetEncoder"), _check_coefficients
+        ),
     }
     for part in _parts(estimator):
         if check := checks.get(type(part).__name__):
@@ -133,6 +137,18 @@ def _parts(root: Any) -> Iterator[Any]:
             waiting.extend(getattr(value, "__dict__", {}).values())
 
 
+def _check_coefficients(model: Any) -> None:
+    """Check that sums of products of the coefficients are finite for any input of usual size."""
+    for name in ("coef_", "coefs_", "intercept_", "intercepts_", "mean_", "scale_", "encodings_", "target_mean_"):
+        value = getattr(model, name, None)
+        for array in () if value is None else value if isinstance(value, list) else (value,):
+            numbers = np.abs(np.asarray(array, dtype="float64"))
+            if not (numbers <= MAX_COEFFICIENT).all() or (
+                name == "scale_" and not (numbers >= 1 / MAX_COEFFICIENT).all()
+            ):
+                raise ValueError(f"{name} of {type(model).__name__} contains something else than usual numbers")
+
+
 def _check_decision_tree(model: Any) -> None:
     if not hasattr(model, "tree_"):  # the pattern of a forest's trees: it cannot predict
         return
@@ -146,8 +162,8 @@ def _check_decision_tree(model: Any) -> None:
     features = tree.feature[left != -1]
     if ((features < 0) | (features >= tree.n_features)).any() or (right[left == -1] != -1).any():
         raise ValueError("a split of a tree is by a feature that does not exist")
-    if not np.isfinite(tree.value).all():
-        raise ValueError("a leaf of a tree is not a number")
+    if not (np.abs(tree.value) <= MAX_OUTPUT).all():
+        raise ValueError("a leaf of a tree is not a number, or too large")
 
 
 def _check_links(left: np.ndarray, right: np.ndarray, *, is_leaf: np.ndarray) -> None:
@@ -206,8 +222,8 @@ def _check_boosted_tree(predictor: Any, by_category: np.ndarray) -> None:
         raise ValueError("a split of a tree is by a feature that does not exist")
     if (inner["bitset_idx"][by_set] >= len(sets)).any():
         raise ValueError("a split of a tree is by a category set that does not exist")
-    if not np.isfinite(nodes["value"][is_leaf]).all():
-        raise ValueError("a leaf of a tree is not a number")
+    if not (np.abs(nodes["value"][is_leaf]) <= MAX_OUTPUT).all():
+        raise ValueError("a leaf of a tree is not a number, or too large")
 
 
 def _rebuild_neighbors(model: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.manifest import MALFORMED, BadBundleError
+from stargaze.bundle.manifest import MALFORMED, MAX_OUTPUT, BadBundleError
 from stargaze.bundle.skops_checks import SCHEMA, check_estimator, check_members
 
 KIND = "skops"
@@ -79,7 +79,8 @@ class SkopsModel:
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat]; shape (n,)."""
         try:
-            return np.asarray(self._estimator.predict(inputs))
+            values = np.asarray(self._estimator.predict(inputs))
+            return np.asarray(np.clip(values, -MAX_OUTPUT, MAX_OUTPUT))  # what is not a number stays
         except LOAD_ERRORS as error:
             raise BadBundleError(f"the model cannot predict: {error}") from error
 

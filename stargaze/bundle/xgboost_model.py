@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.manifest import MALFORMED, BadBundleError
+from stargaze.bundle.manifest import MALFORMED, MAX_OUTPUT, BadBundleError
 
 KIND = "xgboost"
 LARGEST = float(np.finfo("float32").max)
@@ -91,6 +91,7 @@ def _validate(model: Any) -> list[int]:
         "its feature types do not match its number of features": len(kinds) == n_features and set(kinds) <= {"c", "q"},
         "its tree list is inconsistent": booster["model"]["tree_info"] == [0] * len(trees),
         "it contains category names": not booster["model"]["cats"]["enc"],
+        "its predictions can be too large": _largest_output(trees, parameters["base_score"]) <= MAX_OUTPUT,
         "a tree is invalid": all(_is_valid_tree(tree, n_features) for tree in trees),
     }
     failed = next((message for message, passed in checks.items() if not passed), None)
@@ -103,6 +104,15 @@ def _is_one_number(text: str) -> bool:
     """Return whether a text is one finite number, bare or in a list (the format since XGBoost 3.1)."""
     start = np.asarray(json.loads(text), dtype="float64")
     return bool(start.size == 1 and np.isfinite(start).all())
+
+
+def _largest_output(trees: Sequence[Any], base_score: str) -> float:
+    """Return the largest leaf values of all trees, summed; NaN if one is not a number."""
+    largest = float(np.abs(np.asarray(json.loads(base_score), dtype="float64")).sum())
+    for tree in trees:
+        values, left = np.asarray(tree["split_conditions"], dtype="float64"), np.asarray(tree["left_children"])
+        largest += float(np.abs(values[left == -1]).max())
+    return largest
 
 
 def _is_valid_tree(tree: Any, n_features: int) -> bool:
@@ -133,6 +143,7 @@ def _is_valid_tree(tree: Any, n_features: int) -> bool:
         and not np.isnan(borders[by_set == 0]).any()  # a split by a category set has no threshold
         and ((features >= 0) & (features < n_features)).all()
         and _has_valid_category_sets(tree, n)
+        and (np.asarray(tree["sum_hessian"], dtype="float64") > 0).all()  # contributions divide by it
     )
 
 

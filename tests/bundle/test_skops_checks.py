@@ -86,6 +86,13 @@ def to_bytes(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def _infinite_leaf(members: Members) -> None:
+    for name in filter(lambda name: name.endswith(".npy"), members):
+        array = np.load(io.BytesIO(members[name]))
+        if array.ndim == 3:
+            members[name] = to_bytes(array * np.inf)
+
+
 CHANGES: dict[str, tuple[bytes, Change]] = {
     "a forest's child out of range": (FOREST, set_field("left_child", 10**6)),
     "a forest's negative child": (FOREST, set_field("right_child", -7)),
@@ -94,6 +101,7 @@ CHANGES: dict[str, tuple[bytes, Change]] = {
     "a forest's feature out of range": (FOREST, set_field("feature", 4)),
     "a forest's negative feature": (FOREST, set_field("feature", -1)),
     "a forest's number of nodes": (FOREST, lambda members: _set_node_count(members, 2)),
+    "a forest's infinite leaf": (FOREST, _infinite_leaf),
     "a boosted child out of range": (BOOSTING, set_field("left", 2**31)),
     "a boosted loop": (BOOSTING, set_field("right", 0)),
     "a boosted feature out of range": (BOOSTING, set_field("feature_idx", 4)),

@@ -66,7 +66,10 @@ def mutate_json(content: bytes, random: Random) -> bytes:
     """Change one or a few values of a JSON document, or its text."""
     if random.random() < 0.15:
         return mutate_bytes(content, random)
-    document = json.loads(content)
+    try:
+        document = json.loads(content)
+    except ValueError:  # a text that was changed before
+        return mutate_bytes(content, random)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         document = _mutate_value(document, random)
     text = json.dumps(document, indent=random.choice((None, 1)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ MAX_EXPLAINED = 30
 """Known repositories whose contributions are computed; for some models one takes a tenth of a second."""
 MAX_NAMES = 5
 """Known repositories that are requested by name."""
+MAX_SECONDS = 10.0
+"""Time of one answer [s of CPU]; real ones take a tenth of a second."""
 HINT = "stargaze tune writes a new bundle; production was not changed"
 
 
@@ -107,6 +110,10 @@ def _check_answers(bundle: Bundle) -> None:
     context.prepare()
     names = [str(bundle.known["full_name"].iloc[row]) for row in _spaced(len(bundle.known), MAX_NAMES)]
     requests = [PredictionRequest(repositories=(name,)) for name in names]
+    begin = time.process_time()
+    answer_requests(context, requests[:1], datetime.now(UTC))
+    if time.process_time() - begin > MAX_SECONDS:
+        raise BadBundleError(f"one answer takes longer than {MAX_SECONDS:g} s", hint=HINT)
     requests.append(PredictionRequest(figures=({"full_name": "owner/name", "language": "Python", "forks": 10},)))
     for answer in answer_requests(context, requests, datetime.now(UTC)):
         predictions: Any = answer.get("predictions")
