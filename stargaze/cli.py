@@ -18,14 +18,14 @@ import typer
 from typer.core import TyperGroup
 
 from stargaze import __version__
-from stargaze.commands import cluster, data, deployment, hook, infra, keys, model, project
+from stargaze.commands import cluster, data, deployment, hook, images, infra, keys, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 from stargaze.system.isolated_python import ignore_working_directory
 from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
-SUBJECTS = (project, data, model, deployment, cluster)
+SUBJECTS = (project, data, model, deployment, cluster, images)
 EXAMPLES = {name: example for module in SUBJECTS for name, example in module.EXAMPLES.items()}
 CONTINUE_HINTS = {
     "fetch": "stargaze fetch starts this step again; cached responses of GitHub are not requested again",

@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from stargaze.config.image_reference import parse_reference
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 DOMAIN = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)+(?![0-9]+$)(?!-)[a-z0-9-]{1,63}(?<!-)")
 LONGEST_DOMAIN = 253
@@ -104,6 +106,12 @@ def https_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme != "https" or not parts.hostname or any(character.isspace() for character in text):
         raise ValueError("should be a URL that begins with https://")
+    return text
+
+
+def image_reference(text: str) -> str:
+    """Return the name of an image, which may end with a digest: a wrong one would be noticed by a node only."""
+    parse_reference(text)
     return text
 
 

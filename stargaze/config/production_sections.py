@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stargaze.config.keys import (
     domain_name,
     https_url,
+    image_reference,
     key,
     network_ranges,
     normalized_addresses,
@@ -53,12 +54,14 @@ class DeploySection:
     encrypt_networks: bool = key(
         True, "Encrypt what containers send to other nodes (IPsec, which needs ESP in the nodes' kernels)."
     )
-    broker_image: str = key("rabbitmq:4.3-management", "Image of RabbitMQ.", not_empty=True)
-    results_image: str = key("redis:8.8", "Image of Redis.", not_empty=True)
+    broker_image: str = key("rabbitmq:4.3-management", "Image of RabbitMQ.", not_empty=True, normalize=image_reference)
+    results_image: str = key("redis:8.8", "Image of Redis.", not_empty=True, normalize=image_reference)
     flower: bool = key(False, "Run Flower, on the internal network only.")
-    flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True)
+    flower_image: str = key("mher/flower:2.0", "Image of Flower.", not_empty=True, normalize=image_reference)
     prometheus: bool = key(False, "Run Prometheus, on the internal network only.")
-    prometheus_image: str = key("prom/prometheus:v3.15.0", "Image of Prometheus.", not_empty=True)
+    prometheus_image: str = key(
+        "prom/prometheus:v3.15.0", "Image of Prometheus.", not_empty=True, normalize=image_reference
+    )
     web_cpus: float = key(1.0, "Limit of a web replica.", unit="cores", limits=(0.1, 256))
     web_memory: float = key(1.0, "Limit of a web replica.", unit="GB", limits=(0.05, 4096))
     worker_cpus: float = key(1.0, "Limit of a worker replica.", unit="cores", limits=(0.1, 256))

@@ -9,6 +9,7 @@ import re
 import secrets
 from typing import Any
 
+from stargaze.config.image_reference import local_name
 from stargaze.serve.stack.service_options import (
     CONTAINER_USER,
     HARDENING,
@@ -136,7 +137,7 @@ def _broker(spec: StackSpec, name: str, node: Node) -> dict[str, Any]:
     cookie = {"source": "stargaze_cookie", "target": "/var/lib/rabbitmq/.erlang.cookie", "mode": 0o400}
     definitions = f"stargaze_broker_conf_{spec.secrets.backing}"
     return {
-        "image": spec.deploy.broker_image,
+        "image": local_name(spec.deploy.broker_image),
         "hostname": name,  # RabbitMQ names its data folder after it
         "user": "rabbitmq",
         **HARDENING,
@@ -182,7 +183,7 @@ def _broker_config(spec: StackSpec) -> str:
 def _results(spec: StackSpec) -> dict[str, Any]:
     config = f"stargaze_results_conf_{spec.secrets.backing}"
     return {
-        "image": spec.deploy.results_image,
+        "image": local_name(spec.deploy.results_image),
         "command": ["redis-server", "/run/secrets/results.conf"],
         "user": "redis",
         **HARDENING,
@@ -201,7 +202,7 @@ def _results(spec: StackSpec) -> dict[str, Any]:
 
 def _flower(spec: StackSpec) -> dict[str, Any]:
     return {
-        "image": spec.deploy.flower_image,
+        "image": local_name(spec.deploy.flower_image),
         "entrypoint": ["celery", f"--app={FLOWER_MODULE}", "flower", "--port=5555", f"--conf={FLOWER_FILE}"],
         "user": CONTAINER_USER,
         **HARDENING,
@@ -242,7 +243,7 @@ basic_auth = ["stargaze:" + _read("flower")]
 def _prometheus(spec: StackSpec) -> dict[str, Any]:
     check = ("CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9090/-/healthy")
     return {
-        "image": spec.deploy.prometheus_image,
+        "image": local_name(spec.deploy.prometheus_image),
         "user": "nobody",
         **HARDENING,
         "configs": [_config_mount(spec, "prometheus", "/etc/prometheus/prometheus.yml")],

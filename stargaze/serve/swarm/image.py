@@ -10,6 +10,7 @@ from pathlib import Path
 
 import stargaze
 from stargaze.config import DeploySection
+from stargaze.config.image_reference import parse_reference
 from stargaze.errors import ExternalError
 from stargaze.serve.swarm.docker import NodeInfo
 from stargaze.system.docker import LONG_TIME_LIMIT, DockerEngine, ImageRecipe
@@ -81,8 +82,24 @@ def apply_image_plan(
 
 
 def transfer_public_image(image: str, engine: DockerEngine, hosts: Sequence[SshHost], notify: Notify) -> None:
-    """Transfer an image that others published: from the engine here if it has it, else pulled by the hosts."""
-    _distribute(image, engine if hosts and engine.content_digest(image) else None, hosts, notify)
+    """Transfer an image that others published: from the engine here if it has it, else pulled by the hosts.
+
+    An image with a digest is pulled by it, which the engine verifies, and gets a name that survives the transfer.
+    """
+    reference = parse_reference(image)
+    if not reference.digest or not hosts:
+        _distribute(image, engine if hosts and engine.content_digest(image) else None, hosts, notify)
+        return
+    if engine.content_digest(reference.pinned):
+        engine.run(["tag", reference.pinned, reference.local_name])
+        _distribute(reference.local_name, engine, hosts, notify)
+        expected = engine.content_digest(reference.local_name)
+        different = [host.name for host in hosts if DockerEngine(host).content_digest(reference.local_name) != expected]
+        if different:
+            raise ExternalError(f"{', '.join(different)}: {image} has another content", hint="repeat stargaze deploy")
+        return
+    _distribute(reference.pinned, None, hosts, notify)
+    map_in_threads(lambda host: DockerEngine(host).run(["tag", reference.pinned, reference.local_name]), hosts)
 
 
 def image_fits(image: str, bundle: Path) -> bool:

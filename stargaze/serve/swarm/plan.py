@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import DeploySection
+from stargaze.config.image_reference import local_name
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.publish import QualityGate, check_not_rolled_back, list_releases, verified_bundle_folder
@@ -70,7 +71,7 @@ def plan_stack(section: DeploySection, target: ProductionTarget, survey: Survey,
     image = plan_image(section, target.recipe, target.engine, survey.nodes, bundle, deployed)
     names = [section.broker_image, section.results_image]
     names += [section.flower_image] * section.flower + [section.prometheus_image] * section.prometheus
-    missing = {name: [node for node in survey.nodes if name not in node.images] for name in names}
+    missing = {name: [node for node in survey.nodes if local_name(name) not in node.images] for name in names}
     return StackPlan(bundle, image, missing, _plan_secrets(survey))
 
 
