@@ -335,6 +335,16 @@ def test_public_images_are_transferred_from_the_builder_or_pulled(fake: Path) ->
     assert programs(fake) == ["image", "save", "load", "image", "pull"]
 
 
+def test_an_image_with_a_digest_is_pulled_by_it_and_gets_a_name_that_survives_a_transfer(fake: Path) -> None:
+    digest = f"sha256:{'a' * 64}"
+    (fake / "held").write_text(f"redis@{digest}=layers\nredis:8-{'a' * 12}=layers\n")
+    for image in (f"redis:8@{digest}", f"rabbitmq:4@{digest}"):
+        transfer_public_image(image, DockerEngine(), [MACHINE], print)
+
+    sent = ["image", "tag", "save", "load", "image", "image"]  # the last two compare the contents
+    assert programs(fake) == [*sent, "image", "pull", "tag"]
+
+
 def test_a_bundle_without_scikit_learn_models_has_an_image_without_scikit_learn(bundle: Path) -> None:
     reduced, full = image_files(bundle)["requirements.lock"].decode(), find_recipe(LOCK_FILE).read_text()
     (bundle / "model-all-1.skops").touch()
