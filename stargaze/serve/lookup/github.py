@@ -17,10 +17,10 @@ from stargaze.errors import BadDataError, CredentialsError, StargazeError
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport, Transport
+from stargaze.features.github.api.limited_http import ResponseLimits
 from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
-from stargaze.system.http import ResponseLimits
 from stargaze.system.sqlite import open_transaction
 
 CACHE_TTL = 600.0

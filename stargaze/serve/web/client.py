@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from stargaze.errors import BadDataError, ExternalError
-from stargaze.system.http import LimitedSession, ResponseLimitError, ResponseLimits
+from stargaze.features.github.api.limited_http import LimitedSession, ResponseLimitError, ResponseLimits
 
 POLL_INTERVAL = 0.05
 """Seconds."""

@@ -15,7 +15,12 @@ from urllib3.util import Retry
 
 from stargaze import __version__
 from stargaze.errors import ConfigError, CredentialsError, ExternalError
-from stargaze.system.http import LimitedSession, ResponseLimitError, ResponseLimits, ResponseTooLargeError
+from stargaze.features.github.api.limited_http import (
+    LimitedSession,
+    ResponseLimitError,
+    ResponseLimits,
+    ResponseTooLargeError,
+)
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"

@@ -18,7 +18,7 @@ import requests
 from stargaze.errors import ExternalError
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError, OtherServerError, Request
-from stargaze.system.http import ResponseLimits
+from stargaze.features.github.api.limited_http import ResponseLimits
 from tests.features.github.conftest import FakeClock
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
