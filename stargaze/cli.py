@@ -21,7 +21,9 @@ from stargaze import __version__
 from stargaze.commands import cluster, data, deployment, hook, images, infra, keys, model, project
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
+from stargaze.system.files import limited_umask
 from stargaze.system.isolated_python import ignore_working_directory
+from stargaze.system.process import hide_token
 from stargaze.system.signals import exit_on_signals
 
 INTERRUPTED = 130
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:
-        with exit_on_signals():
+        with exit_on_signals(), hide_token(), limited_umask():
             code = app(argv, prog_name="stargaze", standalone_mode=False)
     except (StargazeError, typer.TyperException) as error:
         problem = error if isinstance(error, StargazeError) else _usage_error(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from stargaze.commands.options import CommonOptions, PlaceOptions, command_with_
 from stargaze.config import POLICIES
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult
+from stargaze.system.process import github_token
 from stargaze.system.progress import Report
 
 EXAMPLES = {
@@ -70,7 +70,7 @@ def fetch(
     place = resolve_place(place, stage_options)
     if dry_run:
         place = PlaceOptions("local")
-    github = GithubOptions(token=os.environ.get("GITHUB_TOKEN", ""), update=update, log=out.note if verbose else None)
+    github = GithubOptions(token=github_token(), update=update, log=out.note if verbose else None)
 
     def run(report: Report) -> CommandResult:
         if dry_run:

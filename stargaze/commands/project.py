@@ -90,9 +90,10 @@ def status(common: CommonOptions) -> None:
 def doctor(common: CommonOptions) -> None:
     """Check this machine, the cloud and its machines, and show how to fix each problem. Exits with 1 if a check failed."""
     from stargaze.pipeline.doctor import run_checks
+    from stargaze.system.process import token_environment
 
     out, config, store = common.open_session()
-    checks = run_checks(config, store, os.environ)
+    checks = run_checks(config, store, os.environ | token_environment())
     out.table([check.as_row() for check in checks], ["check", "state", "result", "fix"])
     failed = [check.name for check in checks if check.state == "error"]
     if failed:

@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stargaze.diagnostics import Check
+from stargaze.diagnostics import Check, CheckState
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.pipeline.production import lock_production
 from stargaze.store import IRREPLACEABLE, Store
@@ -66,6 +66,10 @@ def check_store(store: Store, now: datetime) -> Iterator[Check]:
     cleaned = next((folder for folder in (tempfile.gettempdir(), *CLEANED_FOLDERS) if root.is_relative_to(folder)), "")
     if cleaned:
         yield Check("store", "warning", f"is in {cleaned}, which systems empty", "move it, and point store.path to it")
+    if writable := [path for path in (root, *root.rglob("*")) if not path.is_symlink() and path.stat().st_mode & 0o022]:
+        state: CheckState = "error" if any(path.stat().st_mode & 0o002 for path in writable) else "warning"
+        result = f"other users can write {len(writable)} files and folders, as {writable[0]}"
+        yield Check("permissions", state, result, f"chmod -R go-w {shlex.quote(str(root))}")
     exposed = [path for path in _secret_files(store) if path.stat().st_mode & 0o077]
     if exposed:
         names = ", ".join(str(path.relative_to(root)) for path in exposed)

@@ -18,11 +18,14 @@ import psutil
 
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.store import Store
-from stargaze.system.files import convert_disk_errors, read_json, write_json
+from stargaze.system.files import convert_disk_errors, private_folder, read_json, write_json
 from stargaze.system.isolated_python import PYTHON
 from stargaze.system.locks import BusyError, file_lock
+from stargaze.system.process import token_environment
 
 KILLED = "the run was killed, or the machine went down"
+MAX_LOG = 10_000_000
+"""A larger log of the runs is renamed to ``.old`` before the next one [bytes]."""
 CLOCK_TOLERANCE = 60.0
 """Possible difference between the clocks of a disk and of processes [s]."""
 BUSY = "the stages of an earlier commit are running; they run again afterwards"
@@ -49,7 +52,9 @@ def start_in_background(arguments: list[str], store: Store) -> Path:
     """Request a run and start ``stargaze hook run`` in a session of its own; return its log."""
     files = run_files(store)
     with convert_disk_errors(files.log):
-        files.log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(files.log.parent)
+        if files.log.exists() and files.log.stat().st_size > MAX_LOG:
+            files.log.replace(files.log.with_suffix(".old"))
         files.request.write_text("", encoding="utf-8")
         with files.log.open("ab") as log:
             subprocess.Popen(
@@ -57,7 +62,8 @@ def start_in_background(arguments: list[str], store: Store) -> Path:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+                | token_environment(),
                 start_new_session=True,
             )
     return files.log

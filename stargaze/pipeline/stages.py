@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from stargaze.pipeline.stage_records import (
     why_outdated,
 )
 from stargaze.store import Store
+from stargaze.system.process import github_token
 from stargaze.system.progress import Report
 
 
@@ -81,7 +81,7 @@ def plan_stages(stages: Sequence[Stage], *, again: bool = False) -> Iterator[tup
 def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
     from stargaze.features.fetch import GithubOptions, fetch_repositories
 
-    summary = fetch_repositories(config, store, [], now, report, GithubOptions(os.environ.get("GITHUB_TOKEN", "")))
+    summary = fetch_repositories(config, store, [], now, report, GithubOptions(github_token()))
     return summary.as_line()
 
 

@@ -82,6 +82,17 @@ def convert_disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def limited_umask() -> Iterator[None]:
+    """Let nobody but the owner write what this process and its children create, whatever umask was inherited."""
+    previous = os.umask(0o022)
+    os.umask(previous | 0o022)
+    try:
+        yield
+    finally:
+        os.umask(previous)
+
+
 def private_folder(path: Path) -> Path:
     """Create a folder that only its owner can enter, or restrict an existing one of this user; return it."""
     with convert_disk_errors(path):

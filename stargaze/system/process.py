@@ -1,13 +1,18 @@
-"""Run a program: an argv list, no terminal, a time limit, and no child that outlives the call."""
+"""Run a program: an argv list, no terminal, a time limit, and no child that outlives the call.
+
+GITHUB_TOKEN is kept out of the environment that programs inherit from a command; who needs it gets it explicitly.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 from stargaze.errors import ExternalError
@@ -17,6 +22,14 @@ TIME_LIMIT = 120.0
 """Timeout for one call [s]."""
 GRACE_PERIOD = 5.0
 """Time between SIGTERM and SIGKILL [s]."""
+
+TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
+SECRET_NAME = re.compile(
+    r"\w*(TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY)\w*(?<!_FILE)", re.IGNORECASE
+)
+"""Variables that may contain a secret; those that end in _FILE name a file."""
+_hidden: list[str] = []
+"""The token of each command that runs in this process."""
 
 
 def run_program(
@@ -74,6 +87,35 @@ def require_program(program: str) -> None:
     """Raise ExternalError if a program is not installed."""
     if shutil.which(program) is None:
         raise ExternalError(f"{program} is not installed", hint="apt install git openssh-client")
+
+
+@contextlib.contextmanager
+def hide_token() -> Iterator[None]:
+    """Remove the token from the environment while the block runs; :func:`github_token` still returns it."""
+    token = os.environ.pop(TOKEN_VARIABLE, None)
+    _hidden.append(token or "")
+    try:
+        yield
+    finally:
+        _hidden.pop()
+        if token is not None:
+            os.environ[TOKEN_VARIABLE] = token
+
+
+def github_token() -> str:
+    """Return the user's token; empty without one."""
+    return (_hidden[-1] if _hidden else "") or os.environ.get(TOKEN_VARIABLE, "")
+
+
+def token_environment() -> dict[str, str]:
+    """Return the variable for a process that sends requests to GitHub; nothing without a token."""
+    token = github_token()
+    return {TOKEN_VARIABLE: token} if token else {}
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that handles untrusted data or requests: no password or token of the user."""
+    return {name: value for name, value in environ.items() if not SECRET_NAME.fullmatch(name)}
 
 
 def _terminate_group(process: subprocess.Popen[bytes]) -> None:

@@ -51,6 +51,7 @@ class Project:
             [sys.executable, "-P", "-m", "stargaze", *argv],
             cwd=self.folder,
             env={**self.environment(), **variables},
+            umask=0,  # commands must not rely on the user's
             capture_output=True,
             text=True,
             check=False,

@@ -31,6 +31,16 @@ def test_no_temporary_file_is_left_in_the_store(job: Pipeline) -> None:
     assert not [path for path in job.project.store.rglob(".*") if path.name != ".lock"]
 
 
+def test_nobody_else_can_write_the_store_or_read_its_secrets_whatever_the_umask(job: Pipeline) -> None:
+    modes = {path: path.lstat().st_mode for path in job.project.store.rglob("*") if not path.is_symlink()}
+    private = (job.project.store / "keys", job.project.store / "queue", job.project.store / "logs")
+
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o022} == {}
+    assert {path: oct(modes[path]) for path in private if path in modes and modes[path] & 0o077} == {}
+    assert {path: oct(mode) for path, mode in modes.items() if ".sqlite" in path.name and mode & 0o077} == {}
+    assert modes[job.project.store / "releases.git" / "hooks" / "pre-receive"] & 0o777 == 0o755
+
+
 def test_the_sample_is_complete(job: Pipeline) -> None:
     assert job.output["fetch"]["repositories"] > 13_000
 

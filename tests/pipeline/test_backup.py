@@ -182,3 +182,15 @@ def test_releases_keys_and_machines_work_in_a_store_that_was_restored(
     assert run("deploy", second, "--force", "a test").code == 0
     assert old.current.resolve().name == second
     assert len(json.loads(run("releases", "--json").out)) == 4
+
+
+def test_the_doctor_names_files_that_others_can_write(store: Store) -> None:
+    assert "permissions" not in states(store)
+
+    (store.keys / "allowed_signers").touch()
+    (store.keys / "allowed_signers").chmod(0o666)
+
+    (check,) = (check for check in check_store(store, NOW) if check.name == "permissions")
+    assert check.state == "error"
+    subprocess.run(check.fix, shell=True, check=True)
+    assert "permissions" not in states(store)

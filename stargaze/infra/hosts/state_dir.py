@@ -11,7 +11,7 @@ from stargaze.config import InfraSection
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.store import Store
 from stargaze.system import ssh_keys
-from stargaze.system.files import atomic_write, convert_disk_errors, write_json
+from stargaze.system.files import atomic_write, private_folder, write_json
 from stargaze.system.process import require_program
 
 
@@ -40,8 +40,8 @@ class StateDir:
 def open_state_dir(section: InfraSection, store: Store) -> StateDir:
     """Return the state directory of a cluster; create it if needed, accessible only by its owner."""
     state_dir = StateDir((store.infra / section.name).resolve())
-    with convert_disk_errors(state_dir.root):
-        state_dir.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(store.infra)
+    private_folder(state_dir.root)
     return state_dir
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,11 +16,12 @@ from stargaze.infra.jobs.spec import build_spec, check_job_id
 from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService
 from stargaze.output import CommandResult
 from stargaze.store import Store
+from stargaze.system.process import token_environment
 from stargaze.system.progress import Report
 from stargaze.system.text import replace_unprintable
 
-SECRETS = {"fetch": ("GITHUB_TOKEN",)}
-"""Environment variables of this machine that a stage receives."""
+NEEDS_TOKEN = ("fetch",)
+"""The stages that receive GITHUB_TOKEN of this machine."""
 RESULT_KEYS = {
     "fetch": {"repositories"},
     "stars": {"bundle", "trials"},
@@ -52,7 +52,7 @@ def start_stage(
     resume: bool = False,
 ) -> dict[str, str]:
     """Start a stage on the cluster; return its id, stage, machine and time."""
-    environment = {name: os.environ[name] for name in SECRETS.get(stage, ()) if os.environ.get(name)}
+    environment = token_environment() if stage in NEEDS_TOKEN else {}
     options = [*options, *(["--resume"] if resume else [])]
     spec = build_spec(stage, config, store, options=options, files=files, resume=resume)
     check_inputs(spec, store)  # before the cluster is contacted

@@ -39,6 +39,7 @@ from stargaze.serve.runtime.status_files import (
     record_served_bundle,
 )
 from stargaze.store import Store
+from stargaze.system.process import TOKEN_VARIABLE
 
 CLEANUP_INTERVAL = 3600.0
 """Time between two removals of expired results [s]."""
@@ -46,7 +47,6 @@ HEARTBEAT_INTERVAL, BROKER_HEARTBEAT_INTERVAL = 1.0, 5.0
 """Time between two heartbeats, without and with a broker [s]."""
 START_TIMEOUT = 120.0
 """The longest time for loading the bundle in a new process [s]."""
-TOKEN_VARIABLE = "GITHUB_TOKEN"  # noqa: S105 # the name of a variable
 
 log = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ from stargaze.serve.release.repository import (
     read_policy,
 )
 from stargaze.store import Store
+from stargaze.system.files import limited_umask
 from stargaze.system.signals import exit_on_signals
 
 MAX_INPUT = 100_000  # [character] of git's list of updates; a real one is one line of 100
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("init needs the folder of the store")
     run, failure = _COMMANDS[options.command]
     try:
-        with exit_on_signals():  # a signal that ends git ends the hook, with cleanup
+        with exit_on_signals(), limited_umask():  # a signal that ends git ends the hook, with cleanup
             run(options)
     except RefusedError as error:
         line = f"refused: {error.message}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -19,7 +18,7 @@ from stargaze.serve.release import git
 from stargaze.serve.release.record import RELEASE_FILE, printable
 from stargaze.serve.release.sandbox import clean_environment
 from stargaze.store import Store
-from stargaze.system.files import atomic_write, convert_disk_errors, write_json
+from stargaze.system.files import atomic_write, convert_disk_errors, restrict_mode, write_json
 from stargaze.system.locks import TEMPORARY_NAME, remove_stale
 from stargaze.system.ssh_keys import configured_key, create_key, public_key
 
@@ -27,6 +26,7 @@ POLICY_FILE = "stargaze.json"
 QUARANTINE_FOLDER = re.compile(r"tmp_objdir-.+|incoming-.+")
 """The folder in which git stores the objects of a push until the hook accepts it; a killed git does not remove it."""
 HOOKS = ("pre-receive", "post-receive")
+PROGRAM_MODE = 0o755
 HOOK_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.release.git_hooks")
 VERIFY_PROGRAM = (sys.executable, "-P", "-m", "stargaze.serve.web.verify_bundle")
 """Uses a bundle as page and worker will; a program of a higher layer, named and not imported."""
@@ -73,6 +73,9 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
         (path / "config.lock").unlink(missing_ok=True)
         repository = git.init_bare(path, _git_config(policy))
         _check_hooks(path / "hooks")
+        for folder in (path, path / "hooks"):  # an earlier version created them with the user's umask
+            folder.mkdir(exist_ok=True)
+            restrict_mode(folder, PROGRAM_MODE)
         for name in HOOKS:
             _write_program(path / "hooks" / name, _hook_script(name))
         paths = {name: str(getattr(policy, name).resolve()) for name in ("serving", "allowed_signers")}
@@ -134,9 +137,9 @@ def _hook_script(name: str) -> str:
 
 def _write_program(path: Path, text: str) -> None:
     """Write an executable in one rename: a hook that is missing or not executable for a moment accepts any push."""
-    if path.is_file() and os.access(path, os.X_OK) and path.read_text(encoding="utf-8") == text:
+    if path.is_file() and path.stat().st_mode & 0o777 == PROGRAM_MODE and path.read_text(encoding="utf-8") == text:
         return
-    with atomic_write(path, 0o755) as temporary:
+    with atomic_write(path, PROGRAM_MODE) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from stargaze import config
 from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 from stargaze.store import Store
-from stargaze.system.files import atomic_write, convert_disk_errors
+from stargaze.system.files import atomic_write, convert_disk_errors, private_folder
 
 QUEUE_NAME = "stargaze.predictions"
 """The queue between web processes and workers."""
@@ -186,7 +186,7 @@ def session_key(store: Store) -> bytes:
 
 
 def _create_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=".session.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stargaze.store import Store
+from stargaze.system.files import private_folder
 
 RELOAD_INTERVAL_VARIABLE = "STARGAZE_RELOAD_INTERVAL"
 """Check the link to the release this often in a thread [s]; without it, at each request."""
@@ -29,11 +30,11 @@ QUEUE_FORMAT = "3"
 def prepare_queue_folder(store: Store) -> None:
     """Create the queue folder; one of another version is emptied with its results, which are all transient."""
     format_file = store.queue / "format"
-    if store.queue.is_dir() and not (format_file.is_file() and format_file.read_text("ascii") == QUEUE_FORMAT):
+    if store.queue.is_dir() and not (format_file.is_file() and format_file.read_bytes() == QUEUE_FORMAT.encode()):
         shutil.rmtree(store.queue)
         for path in store.root.glob(f"{store.results.name}*"):
-            path.unlink()
-    store.queue.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    private_folder(store.queue)
     format_file.write_text(QUEUE_FORMAT, encoding="ascii")
     (store.queue / HEARTBEAT_FILE).unlink(missing_ok=True)  # its time may be of an earlier start of the machine
     (store.queue / "messages").mkdir(exist_ok=True)

@@ -6,29 +6,77 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stargaze.serve.supervisor import rotate_log
 from stargaze.system.files import convert_disk_errors
 from stargaze.system.isolated_python import PYTHON, python_path
+from stargaze.system.process import without_secrets
 
 STOP_TIMEOUT = 10.0
 """Time between SIGTERM and SIGKILL [s]."""
 MAX_LOG = 10_000_000
-"""A larger log is renamed to ``.old`` at the next start [bytes]."""
+"""A log of this size is renamed to ``.old`` [bytes]."""
+LOG_TIMEOUT = 5.0
+"""How long the last lines of an ended process take to reach its log [s]."""
 TAIL_LINES = 15
 """Lines of the log that an error shows."""
 
 
+class LogFile:
+    """The log of a process: a pipe, and the process that copies it to a file of limited size."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._start = path.stat().st_size if path.exists() else 0
+        """Where the log of this run starts."""
+        with path.open("ab"):  # the error of a disk is raised here
+            path.chmod(rotate_log.MODE)
+
+    def start(self) -> int:
+        """Start to copy; return the descriptor to write to."""
+        self._pipe, output = os.pipe()
+        self._start_copying()
+        return output
+
+    def check(self) -> None:
+        """Continue if the process that copies was killed; the pipe keeps what was written meanwhile."""
+        if self._copying.poll() is not None:
+            self._start_copying()
+
+    def finish(self) -> None:
+        """Wait for the last lines of a process that has ended."""
+        if self._pipe >= 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # something else still writes
+                self._copying.wait(LOG_TIMEOUT)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def read(self) -> bytes:
+        """Return what was logged in this run, or since the log was renamed."""
+        with contextlib.suppress(OSError), self.path.open("rb") as stream:
+            if stream.seek(0, os.SEEK_END) >= self._start:
+                stream.seek(self._start)
+            else:
+                stream.seek(0)
+            return stream.read()
+        return b""
+
+    def _start_copying(self) -> None:
+        program = [sys.executable, "-I", "-S", rotate_log.__file__, str(self.path.resolve()), str(MAX_LOG)]
+        self._copying = subprocess.Popen(program, stdin=self._pipe, start_new_session=True, cwd="/", env={})
+
+
 @dataclass(frozen=True)
 class ChildProcess:
-    """A process, and where the log of this run starts."""
+    """A process, and its log."""
 
     name: str
     process: subprocess.Popen[bytes]
-    log: Path
-    log_start: int
+    log: LogFile
 
     def has_ended(self) -> bool:
         """Return whether it ended by itself. It is not reaped yet, so its process group remains its own."""
@@ -44,11 +92,10 @@ class ChildProcess:
 
     def log_tail(self) -> str:
         """Return the last lines that it wrote in this run."""
-        with contextlib.suppress(OSError), self.log.open("rb") as stream:
-            stream.seek(self.log_start)
-            lines = stream.read().decode("utf-8", errors="replace").splitlines()
-            return "\n".join(f"  {self.name}: {line}" for line in lines[-TAIL_LINES:])
-        return ""
+        if self.has_ended():
+            self.log.finish()
+        lines = self.log.read().decode("utf-8", errors="replace").splitlines()
+        return "\n".join(f"  {self.name}: {line}" for line in lines[-TAIL_LINES:])
 
     def terminate(self) -> None:
         """Let it finish its work and end."""
@@ -61,6 +108,7 @@ class ChildProcess:
             self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.kill()
+        self.log.finish()
 
     def kill(self) -> None:
         """Kill it and its own children, also those that outlived it."""
@@ -68,6 +116,7 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self.log.finish()
 
     def kill_children(self) -> None:
         """Kill the rest of its process group after its own end, before it is reaped."""
@@ -94,21 +143,19 @@ def start_child(
     It gets its own process group: Ctrl-C in the terminal reaches only the supervisor, which then stops all in order.
     """
     with convert_disk_errors(log):
-        if log.exists() and log.stat().st_size > MAX_LOG:
-            log.replace(log.with_suffix(".old"))
-        with log.open("ab") as stream:
-            log_start = stream.tell()
+        log_file = LogFile(log)
+        with os.fdopen(log_file.start(), "wb") as output:
             process = subprocess.Popen(
                 [*PYTHON, "stargaze.system.die_with_parent", str(os.getpid()), *PYTHON, *command],
                 stdin=subprocess.DEVNULL,
-                stdout=stream,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, "PYTHONPATH": python_path(os.environ)},
+                env={**without_secrets(os.environ), **environment, "PYTHONPATH": python_path(os.environ)},
                 cwd=folder,
                 pass_fds=pass_fds,
                 start_new_session=True,
             )
-    return ChildProcess(name, process, log, log_start)
+    return ChildProcess(name, process, log_file)
 
 
 def _tree(pid: int) -> Iterator[int]:

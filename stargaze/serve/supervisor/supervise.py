@@ -38,6 +38,7 @@ from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.watch import Service, Watch
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, private_folder
+from stargaze.system.process import token_environment
 from stargaze.system.progress import Notify
 from stargaze.system.sqlite import move_damaged
 
@@ -60,7 +61,10 @@ class RunningServer:
         """Raise ExternalError with the last lines of its log if a process ended."""
         for child in (service.child for service in self.services):
             if child.has_ended():
-                raise ExternalError(f"{child.describe_exit()}; the other was stopped too", hint=f"log: {child.log}")
+                raise ExternalError(
+                    f"{child.describe_exit()}; the other was stopped too", hint=f"log: {child.log.path}"
+                )
+            child.log.check()
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
@@ -101,11 +105,12 @@ def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterat
         services: list[Service] = []
         stack.callback(_stop, services)
         environment = to_environment(section, store, sources) | _start_metrics(section, store, stack)
+        worker_environment = environment | (token_environment() if section.github_lookup else {})
         url = url_of(listener)
 
         def start_worker() -> ChildProcess:
             ready.unlink(missing_ok=True)
-            return _start_worker(store, environment)
+            return _start_worker(store, worker_environment)
 
         # The listener stays open: while the web server starts again, connections wait instead of being refused.
         start_web = partial(_start_web, section, store, environment, listener)

@@ -40,7 +40,7 @@ class Service:
         """Start it again if it has ended; raise ExternalError with its last lines if that failed too often."""
         if not self.child.has_ended():
             return
-        pid, log_path = self.child.process.pid, self.child.log
+        pid, log_path = self.child.process.pid, self.child.log.path
         self.child.kill_children()
         description = self.child.describe_exit()
         self.failed_starts = 0 if self.was_ready else self.failed_starts + 1
@@ -82,6 +82,7 @@ class Watch:
         for service in (self._worker, self._web):
             service.was_ready = service.was_ready or service.is_ready()
             service.kill_stopped()
+            service.child.log.check()
         if self._worker.was_ready and not self._has_broker:
             self._kill_silent_worker()
 

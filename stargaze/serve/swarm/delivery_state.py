@@ -9,12 +9,12 @@ from typing import Any
 from stargaze.serve.stack.compose import encode_stack, stack_digest
 from stargaze.serve.swarm.docker import Swarm
 from stargaze.store import Store
-from stargaze.system.files import atomic_write
+from stargaze.system.files import atomic_write, private_folder
 
 
 def send_stack(store: Store, swarm: Swarm, stack: dict[str, Any]) -> None:
     """Deploy a stack to the Swarm and store a copy under its digest."""
-    with atomic_write(_folder(store) / f"stack-{stack_digest(stack)}.yml") as temporary:
+    with atomic_write(private_folder(_folder(store)) / f"stack-{stack_digest(stack)}.yml") as temporary:
         temporary.write_bytes(encode_stack(stack))
     swarm.deploy_stack(stack)
 
@@ -26,7 +26,7 @@ def sent_stacks(store: Store) -> list[Path]:
 
 def save_verified_stack(store: Store, stack: dict[str, Any]) -> None:
     """Record a stack whose services all run as the one to restore."""
-    with atomic_write(_folder(store) / "stack.yml") as temporary:
+    with atomic_write(private_folder(_folder(store)) / "stack.yml") as temporary:
         temporary.write_bytes(encode_stack(stack))
 
 
@@ -49,7 +49,7 @@ def mark_unverified(store: Store, commit: str) -> None:
     """Record that a release is being delivered; until it is verified it is not a rollback target."""
     commits = unverified_releases(store)
     if commit not in commits:
-        with atomic_write(_folder(store) / "unverified") as temporary:
+        with atomic_write(private_folder(_folder(store)) / "unverified") as temporary:
             temporary.write_text("\n".join([*commits, commit]), encoding="ascii")
 
 

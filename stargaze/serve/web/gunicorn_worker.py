@@ -29,6 +29,8 @@ RESPONSE_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 2.0
 """How long a closed connection is read, so that the client gets the last response instead of a reset [s]."""
 MAX_DRAINED = 16 * MAX_BODY
+MAX_HELD = 64 * 1024 * 1024
+"""Incomplete requests and unread responses of one process [byte]; above it the connections that wait longest are closed."""
 SCAN_INTERVAL = 0.25
 """Time between two searches for passed deadlines [s]."""
 RESERVED_FILES = 256
@@ -72,6 +74,10 @@ class BufferedSocket:
             while self._response:
                 del self._response[: self._socket.send(self._response)]
         return not self._response
+
+    def pending(self) -> int:
+        """Return how much of the response was not sent yet [byte]."""
+        return len(self._response)
 
     def receive(self, size: int) -> bytes | None:
         """Read from the client; empty if it has closed the connection, None if there is nothing now."""
@@ -118,6 +124,10 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.received = RequestBuffer()
         self.is_kept = False
         self.drained = 0
+
+    def held(self) -> int:
+        """Return how much memory the client holds [byte]."""
+        return len(self.received) + self.sock.pending()  # type: ignore[no-any-return]
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -167,6 +177,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._next_scan = now + SCAN_INTERVAL
             for conn in [conn for conn, deadline in self._deadlines.items() if force or deadline <= now]:
                 self._close(conn)
+            self._limit_memory()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Close connections without a request by this time: the worker stops."""
@@ -244,6 +255,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.nr_conns -= 1
         with contextlib.suppress(OSError):
             conn.sock.close()
+
+    def _limit_memory(self) -> None:
+        held = {conn: size for conn in self._deadlines if (size := conn.held())}
+        total = sum(held.values())
+        for conn, size in held.items():
+            if total <= MAX_HELD:
+                return
+            self._close(conn)
+            total -= size
 
     def _close_longest_waiting(self) -> None:
         if self._deadlines:

@@ -20,8 +20,8 @@ class RequestBuffer:
         self._expects = False
         self._reset()
 
-    def __bool__(self) -> bool:
-        return bool(self._data)
+    def __len__(self) -> int:
+        return len(self._data)
 
     def append(self, data: bytes) -> None:
         """Add received bytes."""

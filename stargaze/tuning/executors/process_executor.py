@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 from stargaze.system.isolated_python import PYTHON, python_path
+from stargaze.system.process import without_secrets
 from stargaze.system.text import last_line
 from stargaze.tuning.executors.executor import ONE_THREAD, Executor, FamilyJob
 
@@ -26,7 +27,7 @@ class FamilyProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
-                env={**os.environ, **ONE_THREAD, "PYTHONPATH": python_path(os.environ)},
+                env={**without_secrets(os.environ), **ONE_THREAD, "PYTHONPATH": python_path(os.environ)},
             )
 
     def has_ended(self) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -142,6 +143,24 @@ def test_requests_are_answered_at_once_while_slow_clients_are_connected(
     finally:
         clients.close()
     assert not child.has_ended()
+
+
+def test_clients_that_send_much_but_no_whole_request_do_not_fill_the_memory(
+    page: tuple[str, int, ChildProcess],
+) -> None:
+    url, port, child = page
+    start = f"{BODY}Transfer-Encoding: chunked\r\n\r\n" + "1\r\nx\r\n" * 40_000
+    before = _memory(child)
+    clients = SlowClients(port, start.encode(), b"", count=500)  # 120 MB
+    try:
+        assert requests.get(f"{url}/healthz", timeout=30).ok
+        assert _memory(child) - before < 150_000_000
+    finally:
+        clients.close()
+
+
+def _memory(child: ChildProcess) -> int:
+    return sum(int(process.memory_info().rss) for process in psutil.Process(child.process.pid).children())
 
 
 def _exchange(port: int, data: bytes, pause: float = 0.0) -> bytes:
