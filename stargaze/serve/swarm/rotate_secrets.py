@@ -49,8 +49,11 @@ REDISCLI_AUTH=$(cat /run/secrets/admin) {REDIS_CLIENT} --user admin ACL SETUSER 
   {" ".join(f"'{rule}'" for rule in REDIS_RULES)}
 """
 ADD_BROKER_USER = """
-rabbitmqctl --quiet add_user "$1" && rabbitmqctl --quiet set_permissions --vhost stargaze "$1" '.*' '.*' '.*' </dev/null
+trap 'rm -f /tmp/user.json' EXIT
+umask 077
+cat >/tmp/user.json && rabbitmqctl --quiet import_definitions /tmp/user.json </dev/null
 """
+"""The password's hash comes from a file: with Erlang 28 rabbitmqctl reads no password from standard input."""
 DELETE_OTHER_USERS = """
 for user in $(rabbitmqctl --quiet list_users --no-table-headers </dev/null | cut -f 1); do
   case $user in "$1") ;; *) rabbitmqctl --quiet delete_user "$user" </dev/null;; esac
@@ -76,7 +79,7 @@ def rotate_secrets(section: DeploySection, store: Store, target: ProductionTarge
     notify(f"creating secrets of version {version}")
     for secret, content in secrets.items():
         swarm.create_secret(secret, content)
-    broker_password = secrets[f"{STACK_NAME}_broker_{version}"]
+    broker_user = secrets[f"{STACK_NAME}_broker_conf_{version}"]
     results_digest = sha256_hex(secrets[f"{STACK_NAME}_results_{version}"]).encode()
     brokers = [name for service in services if (name := service["Spec"]["Name"]).startswith(f"{STACK_NAME}_broker")]
 
@@ -87,7 +90,7 @@ def rotate_secrets(section: DeploySection, store: Store, target: ProductionTarge
         await_services(section, swarm, stack, notify)
         return stack
 
-    _run_in_container(target.hosts, brokers, ["sh", "-c", ADD_BROKER_USER, "sh", user], broker_password)
+    _run_in_container(target.hosts, brokers, ["sh", "-c", ADD_BROKER_USER, "sh", user], broker_user)
     results = [f"{STACK_NAME}_results"]
     _run_in_container(target.hosts, results, ["sh", "-c", ADD_REDIS_USER, "sh", user], results_digest + b"\n")
     change_versions(version, used[1], "web and workers")

@@ -111,7 +111,7 @@ def test_broker_and_results_get_the_secrets_that_are_used_later(fake: FakeSwarm,
     rotate(fake, store)
 
     reported = {line.partition(": ")[2]: stdin for line, stdin in fake.stdin}
-    assert reported["stargaze_broker: add a user stargaze_2"] == fake.secrets["stargaze_broker_2"]
+    assert reported["stargaze_broker: add a user stargaze_2"] == fake.secrets["stargaze_broker_conf_2"]
     digest = hashlib.sha256(fake.secrets["stargaze_results_2"]).hexdigest()
     assert reported["stargaze_results: add a user stargaze_2"] == f"{digest}\n".encode()
 
