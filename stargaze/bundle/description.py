@@ -19,6 +19,7 @@ from stargaze.bundle.schema_checks import (
     plain,
     record,
     text,
+    word,
 )
 from stargaze.config import POLICIES
 from stargaze.config.loading import parse_section
@@ -74,7 +75,7 @@ STARS = record(
         "coverage": number(0.01, 0.999),
         "intervals": INTERVALS,
         "features": by_policy(NAMES),
-        "vocabularies": mapping(distinct(text, 0, 100_000)),
+        "vocabularies": mapping(distinct(word, 0, 100_000)),
         "scores": by_policy(SCORES),
         "split": split,
         "star_quantiles": array(number(0), 2, 100_000),
@@ -113,7 +114,7 @@ GROWTH = record(
         **ORIGIN,
         "history_weeks": integer(1, 1000),
         "coverage": number(0.01, 0.999),
-        "languages": distinct(text, 0, 10_000),
+        "languages": distinct(word, 0, 10_000),
         "features": NAMES,
         "horizons": array(
             record(

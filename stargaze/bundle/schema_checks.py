@@ -18,6 +18,13 @@ def text(value: Any, place: str) -> None:
         raise ValueError(f"{place} is not a short text")
 
 
+def word(value: Any, place: str) -> None:
+    """Accept any text that can be encoded: a value of the data, such as the name of a branch."""
+    if not isinstance(value, str) or len(value) > 25 * MAX_TEXT:
+        raise ValueError(f"{place} is not a text")
+    value.encode()
+
+
 def date(value: Any, place: str) -> None:
     """Accept a date with a time, as ISO 8601."""
     text(value, place)

@@ -338,8 +338,6 @@ def _read_known(content: bytes) -> pd.DataFrame:
     names, stars = frame["full_name"].astype("object"), frame["stars"].to_numpy(dtype="float64", na_value=np.nan)
     if not all(isinstance(name, str) and FULL_NAME.fullmatch(name) for name in names):
         raise ValueError("a name is not owner/name")
-    if names.str.lower().duplicated().any():
-        raise ValueError("a name occurs twice")
     if (stars < 0).any() or np.isinf(stars).any():
         raise ValueError("a number of stars is not one")
     return frame

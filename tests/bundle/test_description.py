@@ -67,6 +67,7 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "a feature twice": (lambda meta: meta["features"]["all"].append("forks"), "contains a value twice"),
     "an expectation too many": (lambda meta: meta["prototype"]["predicted"]["all"].append(1.0), "another length"),
     "a lone surrogate": (lambda meta: meta.update(family="\ud800"), "family is not a short text"),
+    "a text beyond UTF-8": (lambda meta: meta["vocabularies"].update(language=["\ud800"]), "surrogates"),
     "a line separator": (lambda meta: meta.update(version="1\u2028"), "version is not a short text"),
     "a long text": (lambda meta: meta.update(version="1" * 10**6), "version is not a short text"),
     "a trial too few": (lambda meta: meta.update(trials="4"), "trials is not a whole number"),
