@@ -78,20 +78,18 @@ def run_stage(
     ``typed`` says that options named the source of ``fetch``; with ``is_recorded``, what the stage ran with is recorded.
     """
     out, config, store = session
-    source = {"files": inputs.get("files", ()), "typed": typed}
     with lock_store(store), out.progress(stage) as report:
+        keys = begin_stage(stage, config, store, files=inputs.get("files", ())) if is_recorded else {}
         if place.on == "local":
-            if is_recorded:
-                begin_stage(stage, store)
             result = _run_here(stage, store, run, report)
             if is_recorded:
-                record_stage(stage, config, store, utc_now(), **source)
+                record_stage(stage, store, keys, utc_now(), typed=typed)
             return result
         from stargaze.infra.jobs.remote_stage import attach_stage, is_job_of_store, start_stage
 
         job = {} if place.attach is not None else start_stage(stage, config, store, utc_now(), report, **inputs)
         if is_recorded and place.attach is None:
-            record_start(stage, config, store, **source)
+            record_start(stage, store, keys, typed=typed)
         if not place.detach:
             is_own = not place.attach or is_job_of_store(place.attach, store)
             attached = attach_stage(stage, config, store, report, place.attach or "")

@@ -26,29 +26,29 @@ TUNING_KEYS = (
 )
 
 
-def begin_stage(stage: str, store: Store) -> None:
-    """Record that a stage runs for the first time in this store: artifacts of a killed one are of nobody else."""
+def begin_stage(stage: str, config: Config, store: Store, *, files: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return what a stage is about to run with: a file that changes meanwhile is read again by the next run.
+
+    ``files`` are those that ``fetch`` reads instead of the config's. The first time in this store, it is recorded that the
+    stage runs: artifacts of a killed one are of nobody else.
+    """
     if not _record_file(store, stage).exists():
         write_json(_record_file(store, stage), {"keys": {}, "artifacts": {}, "made": "", "typed": False})
-
-
-def record_stage(
-    stage: str, config: Config, store: Store, now: datetime, *, files: Sequence[Path] = (), typed: bool = False
-) -> None:
-    """Record what a stage that has just succeeded ran with.
-
-    ``files`` are those that ``fetch`` read instead of the config's; ``typed`` says that options named its source.
-    """
-    record_start(stage, config, store, files=files, typed=typed)
-    record_end(stage, store, now)
-
-
-def record_start(stage: str, config: Config, store: Store, *, files: Sequence[Path] = (), typed: bool = False) -> None:
-    """Record what a stage runs with that was started on the cluster, until its artifacts are downloaded."""
     try:
-        keys = _keys_in_force(stage, config, store, files)
-    except StargazeError:  # an input that cannot be read: the stage reports it, and ``run`` repeats it
-        keys = {}
+        return _keys_in_force(stage, config, store, files)
+    except StargazeError:  # an input that cannot be read: the stage reports it
+        return {}
+
+
+def record_stage(stage: str, store: Store, keys: Mapping[str, Any], now: datetime, *, typed: bool = False) -> None:
+    """Record what a stage that has just succeeded ran with; ``typed`` says that options named the source of ``fetch``."""
+    artifacts = {path.name: _checksum(path) for path in _artifacts(stage, store) if path.exists()}
+    made = now.astimezone(UTC).isoformat(timespec="seconds")
+    write_json(_record_file(store, stage), {"keys": keys, "artifacts": artifacts, "made": made, "typed": typed})
+
+
+def record_start(stage: str, store: Store, keys: Mapping[str, Any], *, typed: bool = False) -> None:
+    """Record what a stage runs with that was started on the cluster, until its artifacts are downloaded."""
     write_json(_started_file(store, stage), {"keys": keys, "typed": typed})
 
 
@@ -57,7 +57,7 @@ def record_end(stage: str, store: Store, now: datetime) -> None:
     path = _started_file(store, stage)
     if path.exists():
         started = read_json(path, stage)
-        _write_record(store, stage, started["keys"], now, typed=started["typed"])
+        record_stage(stage, store, started["keys"], now, typed=started["typed"])
         path.unlink()
 
 
@@ -98,12 +98,6 @@ def describe_source(keys: Mapping[str, Any]) -> str:
     """Return where the repositories of a record of ``fetch`` came from."""
     files = [name for name, _ in keys.get("fetch.files", [])]
     return "GitHub" if keys.get("github") else ", ".join(files) or "the included sample"
-
-
-def _write_record(store: Store, stage: str, keys: Mapping[str, Any], now: datetime, *, typed: bool) -> None:
-    artifacts = {path.name: _checksum(path) for path in _artifacts(stage, store) if path.exists()}
-    made = now.astimezone(UTC).isoformat(timespec="seconds")
-    write_json(_record_file(store, stage), {"keys": keys, "artifacts": artifacts, "made": made, "typed": typed})
 
 
 def _read_record(store: Store, stage: str) -> dict[str, Any] | None:

@@ -50,10 +50,10 @@ def build_stages(config: Config, store: Store, clock: Callable[[], datetime]) ->
 
     def stage(name: str, action: Callable[[Report], str]) -> Stage:
         def run(report: Report) -> str:
-            begin_stage(name, store)
+            keys = begin_stage(name, config, store)
             line = action(report)
             if name != "tune" or config.tuning.on == "local":
-                record_stage(name, config, store, clock())
+                record_stage(name, store, keys, clock())
             return line
 
         return Stage(name, lambda: _why_outdated(name, config, store), run, lambda: describe_record(name, store))
@@ -121,7 +121,7 @@ def _run_tuning(config: Config, store: Store, now: datetime, report: Report, *, 
 
     if not is_started("tune", config, store):
         start_stage("tune", config, store, now, report, resume=resume)
-        record_start("tune", config, store)
+        record_start("tune", store, begin_stage("tune", config, store))
     tuned: dict[str, Any] = attach_stage("tune", config, store, report).value
     record_end("tune", store, now)
     return tuned

@@ -111,7 +111,7 @@ def test_a_fetch_typed_by_hand_does_not_hide_a_changed_config(store: Store, tmp_
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"full_name\n{name}/{name}\n")
     first, other = files_config(tmp_path / "a.csv"), files_config(tmp_path / "b.csv")
-    record_stage("fetch", first, store, NOW)
+    record_stage("fetch", store, begin_stage("fetch", first, store), NOW)
 
     assert why_outdated("fetch", first, store) == ""
     assert why_outdated("fetch", other, store) == "other fetch.files"
@@ -120,6 +120,17 @@ def test_a_fetch_typed_by_hand_does_not_hide_a_changed_config(store: Store, tmp_
     assert why_outdated("fetch", first, store) == "other fetch.files"
     (tmp_path / "a.csv").unlink()
     assert why_outdated("fetch", first, store) == "other fetch.files"
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_fetched_again(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("full_name\na/a\n")
+    config = files_config(tmp_path / "a.csv")
+    keys = begin_stage("fetch", config, store)
+
+    (tmp_path / "a.csv").write_text("full_name\nb/b\n")
+    record_stage("fetch", store, keys, NOW)
+
+    assert why_outdated("fetch", config, store) == "other fetch.files"
 
 
 def test_another_sample_is_fetched_again(store: Store) -> None:
@@ -132,17 +143,17 @@ def test_another_sample_is_fetched_again(store: Store) -> None:
 
 
 def test_options_typed_by_hand_are_not_the_keys_in_force(store: Store) -> None:
-    record_stage("screen", changed(CONFIG, "screening.families"), store, NOW)
+    record_stage("screen", store, begin_stage("screen", changed(CONFIG, "screening.families"), store), NOW)
     assert why_outdated("screen", CONFIG, store) == "other screening.families"
 
-    record_stage("tune", changed(CONFIG, "tuning.trials"), store, NOW)
+    record_stage("tune", store, begin_stage("tune", changed(CONFIG, "tuning.trials"), store), NOW)
     assert why_outdated("tune", CONFIG, store) == "other tuning.trials"
 
 
 def test_the_sample_does_not_replace_repositories_whose_source_was_typed(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("full_name\na/a\n")
-    record_stage("fetch", CONFIG, store, NOW, files=[path], typed=True)
+    record_stage("fetch", store, begin_stage("fetch", CONFIG, store, files=[path]), NOW, typed=True)
 
     assert why_outdated("fetch", CONFIG, store) == ""
     assert "from mine.csv, as typed by hand" in describe_record("fetch", store)
@@ -154,7 +165,7 @@ def test_the_sample_does_not_replace_repositories_whose_source_was_typed(store: 
 
 def test_a_stage_on_the_cluster_is_recorded_with_the_settings_of_its_start(store: Store) -> None:
     """Another command, with other options, may download its results."""
-    record_start("tune", changed(CONFIG, "tuning.trials"), store)
+    record_start("tune", store, begin_stage("tune", changed(CONFIG, "tuning.trials"), store))
     assert why_outdated("tune", CONFIG, store) == ""
 
     record_end("tune", store, NOW)
@@ -175,7 +186,7 @@ def test_the_sample_does_not_replace_repositories_of_unknown_origin(store: Store
 def test_a_stage_that_was_killed_before_it_was_recorded_runs_again(store: Store) -> None:
     (store.settings / "fetch.json").unlink()
 
-    begin_stage("fetch", store)
+    begin_stage("fetch", CONFIG, store)
 
     assert why_outdated("fetch", CONFIG, store) == "it was interrupted"
 

@@ -25,7 +25,7 @@ from stargaze.config import (
 )
 from stargaze.errors import BadDataError
 from stargaze.features.dataset import FeatureSet, read_feature_set, write_feature_set
-from stargaze.pipeline.stage_records import record_stage
+from stargaze.pipeline.stage_records import begin_stage, record_stage
 from stargaze.pipeline.stages import Stage, build_stages, plan_stages
 from stargaze.pipeline.status import list_artifacts
 from stargaze.store import Store
@@ -67,7 +67,7 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
         },
     )
     for stage in ALL[:-1]:
-        record_stage(stage, CONFIG, store, NOW)
+        record_stage(stage, store, begin_stage(stage, CONFIG, store), NOW)
     return store
 
 
@@ -155,7 +155,7 @@ def test_a_changed_config_runs_the_stages_that_depend_on_it(store: Store, config
 
 def test_changed_repositories_run_all_later_stages(store: Store, make_repositories: MakeRepositories) -> None:
     make_repositories(200, seed=1).to_parquet(store.repositories)
-    record_stage("fetch", CONFIG, store, NOW)
+    record_stage("fetch", store, begin_stage("fetch", CONFIG, store), NOW)
 
     assert stages_to_run(store) == ALL[1:]
 
@@ -163,7 +163,7 @@ def test_changed_repositories_run_all_later_stages(store: Store, make_repositori
 def test_a_changed_feature_set_runs_all_later_stages(store: Store) -> None:
     planned = read_feature_set(store)
     write_feature_set(store, dataclasses.replace(planned, selected={policy: ["forks"] for policy in POLICIES}))
-    record_stage("select-features", CONFIG, store, NOW)
+    record_stage("select-features", store, begin_stage("select-features", CONFIG, store), NOW)
 
     assert stages_to_run(store) == ALL[2:]
 
@@ -191,7 +191,7 @@ def test_a_bundle_that_differs_from_its_manifest_is_created_again(store: Store, 
 )
 def test_a_bundle_of_another_version_is_created_again(store: Store, meta: dict[str, Any]) -> None:
     write_bundle(store, meta)
-    record_stage("tune", CONFIG, store, NOW)
+    record_stage("tune", store, begin_stage("tune", CONFIG, store), NOW)
 
     assert stages_to_run(store)[0] == "tune"
 
@@ -207,7 +207,7 @@ def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
     }
 
     write_bundle(store, meta | {"format": STAR_FORMAT - 1})
-    record_stage("tune", CONFIG, store, NOW)
+    record_stage("tune", store, begin_stage("tune", CONFIG, store), NOW)
 
     assert stages_to_run(store)[0] == "tune"
 
