@@ -85,6 +85,7 @@ def test_a_database_works_after_each_fault(tmp_path: Path, fault: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_result_store_works_after_each_fault_under_open_connections(tmp_path: Path, fault: str) -> None:
     store = Store(tmp_path)

@@ -8,8 +8,10 @@ END_OF_HEAD = b"\r\n\r\n"
 MAX_HEAD = 32 * 1024
 """Largest request line and headers [byte]."""
 MAX_CHUNK_LINE = 1024
-MAX_BUFFER = MAX_HEAD + 4 * MAX_BODY
-"""More than any valid request; a chunked body of small chunks is longer than its content [byte]."""
+MAX_BUFFER = MAX_HEAD + 2 * MAX_BODY
+"""More than any valid request; a chunked body is longer than its content [byte]."""
+MAX_CHUNKS = 1_000
+"""More chunks cost more time than their content is worth."""
 
 
 class RequestBuffer:
@@ -54,7 +56,7 @@ class RequestBuffer:
         """Where the body starts; 0 while the headers are incomplete."""
         self._length: int | None = None
         """Length of the body; None if it is chunked."""
-        self._next_chunk = 0
+        self._next_chunk = self._chunks = 0
         self._expects = False
 
     def _find_end(self) -> int | None:
@@ -105,6 +107,9 @@ class RequestBuffer:
             if following > len(self._data):
                 return None
             self._next_chunk = following
+            self._chunks += 1
+            if self._chunks > MAX_CHUNKS:
+                return len(self._data)
         # The last chunk and the trailer end with an empty line.
         position = self._data.find(END_OF_HEAD, self._next_chunk)
         return position + len(END_OF_HEAD) if position >= 0 else None
