@@ -29,7 +29,8 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.search.optuna_searcher import OptunaSearcher
 from stargaze.tuning.search.racing import DONE
-from stargaze.tuning.search.ray_tune import SearchSpec, run_trials
+from stargaze.tuning.search.ray_tune import run_trials
+from stargaze.tuning.search.search_spec import SearchSpec
 from stargaze.tuning.search.trial import TrialData, run_trial
 
 CORES = 2
