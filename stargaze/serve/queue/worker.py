@@ -89,7 +89,8 @@ def run_worker(app: Celery, section: ServeSection, store: Store, *, prepare: Cal
     signals.setup_logging.connect(lambda **_: configure_logging("worker"), weak=False)
     results = ResultStore(app)
     app.conf.worker_proc_alive_timeout = START_TIMEOUT
-    app.conf.broker_transport_options["on_dead_letter"] = partial(fail_dead_letter, results, section)
+    if not section.broker_url:
+        app.conf.broker_transport_options["on_dead_letter"] = partial(fail_dead_letter, results, section)
     app.set_current()  # a child process finds its task through the current app
     if section.broker_url:
         with app.connection_for_write() as connection:

@@ -70,7 +70,7 @@ class RunningServer:
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
     """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready.
 
-    A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready three times.
+    A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready again and again.
     """
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -15,8 +15,10 @@ from stargaze.serve.runtime.status_files import MAX_SILENCE, is_heartbeat_recent
 from stargaze.serve.supervisor.child_process import ChildProcess
 from stargaze.store import Store
 
-MAX_FAILED_STARTS = 3
+MAX_FAILED_STARTS = 8
 """A process that ends so often in a row without becoming ready is not started again."""
+PAUSE, MAX_PAUSES = 0.5, 4
+"""The pause after a failed start [s]; it grows with each up to so many times that."""
 CHECK_INTERVAL = 1.0
 """Time between two checks of what costs more than asking whether a process exists [s]."""
 MAX_STUCK = 2.0
@@ -34,25 +36,31 @@ class Service:
     child: ChildProcess
     was_ready: bool = False
     failed_starts: int = 0
+    next_start: float | None = None
     stopped: set[int] = field(default_factory=set)
 
     def restart_if_ended(self) -> None:
-        """Start it again if it has ended; raise ExternalError with its last lines if that failed too often."""
-        if not self.child.has_ended():
-            return
-        pid, log_path = self.child.process.pid, self.child.log.path
-        self.child.kill_children()
-        description = self.child.describe_exit()
-        self.failed_starts = 0 if self.was_ready else self.failed_starts + 1
-        if self.failed_starts >= MAX_FAILED_STARTS:
-            raise ExternalError(f"{description}; the other was stopped too", hint=f"log: {log_path}")
-        log.warning("%s; it is started again", description.partition("\n")[0])
-        self.was_ready, self.stopped = False, set()
-        try:
-            self.child = self.start()
-        except (OSError, StargazeError) as error:
-            raise ExternalError(f"the {self.name} process cannot be started again: {error}", hint="df -h") from error
-        log.info("%s process: %d, before %d", self.name, self.child.process.pid, pid)
+        """Start it again if it has ended, after a pause if that failed before; raise ExternalError if it failed too often."""
+        if self.next_start is None:
+            if not self.child.has_ended():
+                return
+            self.child.kill_children()
+            reason = self.child.describe_exit()
+            self._note_failure(reason, 0 if self.was_ready else self.failed_starts + 1)
+            log.warning("%s; it is started again", reason.partition("\n")[0])
+        if self.next_start is not None and time.monotonic() >= self.next_start:
+            try:
+                self.child = self.start()
+            except (OSError, StargazeError) as error:
+                self._note_failure(f"the {self.name} process cannot be started again: {error}", self.failed_starts + 1)
+            else:
+                self.next_start, self.was_ready, self.stopped = None, False, set()
+
+    def _note_failure(self, reason: str, failed_starts: int) -> None:
+        if failed_starts >= MAX_FAILED_STARTS:
+            raise ExternalError(f"{reason}; the other was stopped too", hint=f"log: {self.child.log.path}")
+        self.failed_starts = failed_starts
+        self.next_start = time.monotonic() + PAUSE * min(failed_starts, MAX_PAUSES)
 
     def kill_stopped(self) -> None:
         """Kill processes that a signal stopped some time ago: nothing else would notice them for half a minute."""
@@ -80,10 +88,11 @@ class Watch:
             return
         self._next_check = time.monotonic() + CHECK_INTERVAL
         for service in (self._worker, self._web):
-            service.was_ready = service.was_ready or service.is_ready()
-            service.kill_stopped()
+            service.was_ready = service.was_ready or (service.next_start is None and service.is_ready())
+            if service.next_start is None:
+                service.kill_stopped()
             service.child.log.check()
-        if self._worker.was_ready and not self._has_broker:
+        if self._worker.was_ready and self._worker.next_start is None and not self._has_broker:
             self._kill_silent_worker()
 
     def _kill_silent_worker(self) -> None:

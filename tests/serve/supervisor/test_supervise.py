@@ -157,8 +157,11 @@ def end_after(action: Callable[[str], None]) -> Callable[[str], None]:
     return lambda url: threading.Thread(target=run, args=(url,), daemon=True).start()
 
 
-@pytest.mark.parametrize("module", ["serve.queue.worker", "gunicorn"])
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    ("module", "sent"),
+    [("gunicorn", signal.SIGKILL), ("serve.queue.worker", signal.SIGKILL), ("serve.queue.worker", signal.SIGSTOP)],
+    ids=["killed web", "killed worker", "stopped worker"],
+)
 def test_a_process_that_was_killed_or_stopped_is_started_again(
     released_store: Store, sample: pd.DataFrame, module: str, sent: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,6 +178,16 @@ def test_a_process_that_was_killed_or_stopped_is_started_again(
     assert serve(SECTION, released_store, announce=end_after(stop_one)) == 130
     assert answers == [1]
     assert "is started again" in caplog.text
+
+
+def test_a_killed_idle_prediction_process_is_replaced(site: tuple[str, Store], sample: pd.DataFrame) -> None:
+    """Without a broker, the processes shared a pipe whose lock the killed one kept."""
+    url, store = site
+    (pid,) = children(find_process(store, "serve.queue.worker"))
+
+    os.kill(pid, signal.SIGKILL)
+
+    assert len(request_predictions(url, list(sample["full_name"].iloc[1:2]))) == 1
 
 
 def is_ok(url: str) -> bool:
