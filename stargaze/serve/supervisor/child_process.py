@@ -42,6 +42,11 @@ class LogFile:
         self._start_copying()
         return output
 
+    @property
+    def pid(self) -> int:
+        """The process that copies."""
+        return self._copying.pid
+
     def check(self) -> None:
         """Continue if the process that copies was killed; the pipe keeps what was written meanwhile."""
         if self._copying.poll() is not None:
@@ -125,8 +130,8 @@ class ChildProcess:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def find_stopped(self) -> set[int]:
-        """Return the processes of its tree that a signal has stopped."""
-        return {pid for pid in _tree(self.process.pid) if _is_stopped(pid)}
+        """Return the processes of its tree, and of its log, that a signal has stopped."""
+        return {pid for pid in (*_tree(self.process.pid), self.log.pid) if _is_stopped(pid)}
 
 
 def start_child(

@@ -91,7 +91,7 @@ class Watch:
             service.was_ready = service.was_ready or (service.next_start is None and service.is_ready())
             if service.next_start is None:
                 service.kill_stopped()
-            service.child.log.check()
+                service.child.log.check()
         if self._worker.was_ready and self._worker.next_start is None and not self._has_broker:
             self._kill_silent_worker()
 
