@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -229,8 +230,13 @@ def test_changed_services_are_updated_one_after_the_other_without_failed_request
 
 
 def test_rotating_secrets_loses_no_accepted_request(deployed_release: Workspace, load: Load) -> None:
+    user, password = broker_login(deployed_release)
+    assert broker_accepts(deployed_release, user, password)
+
     deployed_release.run("deploy", "--rotate-secrets")
 
+    assert not broker_accepts(deployed_release, user, password)
+    assert broker_accepts(deployed_release, *broker_login(deployed_release))
     counts = load.end()
     assert counts["lost"] == 0, counts
     assert counts["answered"] == counts["accepted"] > 0, counts
@@ -238,3 +244,22 @@ def test_rotating_secrets_loses_no_accepted_request(deployed_release: Workspace,
     assert len({name.rpartition("_")[2] for name in names}) == 1
     assert deployed_release.served_bundles() == on_both_hosts(deployed_release.a)
     assert "nothing to do" in deployed_release.run("deploy", deployed_release.a[:12]).out
+
+
+IN_CONTAINER = """
+id=$(docker ps --quiet --filter "label=com.docker.swarm.service.name=stargaze_$1" | head -n 1)
+shift
+exec docker exec "$id" "$@"
+"""
+
+
+def broker_login(workspace: Workspace) -> tuple[str, str]:
+    """Read the user and the password with which a page logs in to RabbitMQ."""
+    script = "env; echo password=$(cat /run/secrets/broker)"
+    output = workspace.manager.run("sh", "-c", IN_CONTAINER, "-", "web", "sh", "-c", script).stdout
+    return re.findall(r"(stargaze_\d+)@broker", output)[0], re.findall(r"^password=(\w+)$", output, re.MULTILINE)[0]
+
+
+def broker_accepts(workspace: Workspace, user: str, password: str) -> bool:
+    argv = ["rabbitmqctl", "--quiet", "authenticate_user", user, password]
+    return workspace.manager.run("sh", "-c", IN_CONTAINER, "-", "broker", *argv, check=False).returncode == 0
