@@ -41,6 +41,7 @@ def main() -> int:
     """Run all cases and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=5_000, help="per type of file")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", help="a type of file; may be repeated")
     parser.add_argument("--case", type=int, help="only the case of this number")
@@ -50,7 +51,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         folder = Path(name)
         types = [item for item in create_file_types(folder) if not options.only or item.name in options.only]
-        numbers = [options.case] if options.case is not None else list(range(options.cases))
+        numbers = (
+            [options.case] if options.case is not None else list(range(options.first, options.first + options.cases))
+        )
         failures = 0
         print(f"{'type of file':22}" + "".join(f"{column:>15}" for column in COLUMNS) + f"{'seconds':>10}", flush=True)
         for file_type in types:
