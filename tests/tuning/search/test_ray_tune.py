@@ -14,6 +14,7 @@ import pytest
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.search.cluster_nodes import OutdatedNodeError
 from stargaze.tuning.search.ray_runtime import convert_ray_errors, restore_process
 from stargaze.tuning.search.ray_tune import TrialActor, _StopOnError, _TrialCallback
 
@@ -41,6 +42,20 @@ def test_one_step_is_the_whole_trial(arrays: Arrays) -> None:
     errors = [fold.rmsle for fold in cross_validate(FAMILIES["ridge"], {"alpha": 3.0}, arrays, 0)]
     assert result["done"] is True
     assert result["folds"] == errors
+
+
+def test_an_actor_on_a_node_with_other_software_runs_nothing_and_ends_the_search(arrays: Arrays) -> None:
+    """The node joined after all nodes had been checked."""
+    actor, errors = TrialActor.__new__(TrialActor), list[StargazeError]()
+    actor.setup(CONFIG, arrays, software="stargaze of yesterday")
+    callback = _TrialCallback(
+        lambda _: pytest.fail("a trial"), lambda _: pytest.fail("a trial"), errors, lambda _: False
+    )
+
+    callback.on_trial_complete(1, [], SimpleNamespace(last_result=actor.step()))
+
+    assert [type(error) for error in errors] == [OutdatedNodeError]
+    assert errors[0].message.startswith("another version of stargaze, Python or Ray is installed on ")
 
 
 def test_a_reused_actor_has_no_state_of_the_previous_trial(arrays: Arrays) -> None:
