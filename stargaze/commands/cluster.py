@@ -86,13 +86,14 @@ def run_stage(
                 record_stage(stage, store, keys, utc_now(), typed=typed)
             return result
         from stargaze.infra.jobs.remote_stage import attach_stage, is_job_of_store, start_stage
+        from stargaze.pipeline.stages import use_in_sandbox
 
         job = {} if place.attach is not None else start_stage(stage, config, store, utc_now(), report, **inputs)
         if is_recorded and place.attach is None:
             record_start(stage, store, keys, typed=typed)
         if not place.detach:
             is_own = not place.attach or is_job_of_store(place.attach, store)
-            attached = attach_stage(stage, config, store, report, place.attach or "")
+            attached = attach_stage(stage, config, store, report, place.attach or "", use_in_sandbox)
             if is_own:
                 record_end(stage, store, utc_now())
             return attached

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, error_from_code
 from stargaze.infra.jobs.archive import checksums, pack_files
 from stargaze.infra.jobs.job_note import JobNote, keep_old_note, read_note
-from stargaze.infra.jobs.results import download_results
+from stargaze.infra.jobs.results import UseBundle, download_results
 from stargaze.infra.jobs.spec import PARTIAL_OUTPUTS, JobSpec, list_outputs
 from stargaze.infra.jobs.ssh_client import ConnectionLostError, JobService, on_machine, store_id
 from stargaze.output import CommandResult
@@ -80,11 +80,13 @@ def submit_job(
     return note
 
 
-def follow_job(note: JobNote, service: JobService, store: Store, report: Report) -> CommandResult:
+def follow_job(
+    note: JobNote, service: JobService, store: Store, report: Report, use: UseBundle = bool
+) -> CommandResult:
     """Show the progress of a job until it has ended, download its results and return its result, or raise its error.
 
     Ctrl-C stops the job, downloads its partial results and raises KeyboardInterrupt. If this process ends in another way or the
-    connection is lost, the job continues.
+    connection is lost, the job continues. ``use`` verifies a bundle by using it.
     """
     output = JobOutput()
     partial = PARTIAL_OUTPUTS.get(note.stage, ())
@@ -103,7 +105,7 @@ def follow_job(note: JobNote, service: JobService, store: Store, report: Report)
         if end.get("exit_code") == 0:
             outputs = list_outputs(note.stage, note.target)
             report(f"downloading the results from {service.name}", 1.0)
-            _retry(note, lambda: download_results(service, store, note.id, outputs, outputs[-1]))
+            _retry(note, lambda: download_results(service, store, note.id, outputs, outputs[-1], use))
             if note.stage == "tune":
                 _set_journal_aside(note, store)
             note.delete(store)

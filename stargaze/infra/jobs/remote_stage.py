@@ -12,6 +12,7 @@ from stargaze.config import Config
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.infra.jobs.client import check_inputs, follow_job, submit_job
 from stargaze.infra.jobs.job_note import JobNote, check_stage, note_from_dict, read_note, require_note
+from stargaze.infra.jobs.results import UseBundle
 from stargaze.infra.jobs.spec import build_spec, check_job_id
 from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService
 from stargaze.output import CommandResult
@@ -74,15 +75,17 @@ def is_job_of_store(job: str, store: Store) -> bool:
     return note is not None and note.id == job
 
 
-def attach_stage(stage: str, config: Config, store: Store, report: Report, job: str = "") -> CommandResult:
+def attach_stage(
+    stage: str, config: Config, store: Store, report: Report, job: str = "", use: UseBundle = bool
+) -> CommandResult:
     """Follow a stage on the cluster and download its results; return its result as if it ran here.
 
-    Without the id of a ``job`` it is the one that was started from this store.
+    Without the id of a ``job`` it is the one that was started from this store. ``use`` verifies a bundle by using it.
     """
     note = (
         _find_note(stage, config, store, job) if job else require_note(stage, store)
     )  # before the cluster is contacted
-    outcome = follow_job(note, connect_cluster(config, store), store, report)
+    outcome = follow_job(note, connect_cluster(config, store), store, report, use)
     _check_result(note, outcome.value)
     if stage == "tune":
         latest = store.latest_growth if note.target == "growth" else store.latest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stargaze.bundle.growth_bundle import GrowthBundle
@@ -18,14 +18,17 @@ from stargaze.system.journal import Journal
 
 BUNDLE_FILE = re.compile(r"bundles/([0-9a-f]{64})/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+UseBundle = Callable[[Path], object]
+"""Uses a bundle where that can do no harm; raises if that fails."""
+
 
 def download_results(
-    service: JobService, store: Store, job: str, names: Sequence[str], required: str = ""
+    service: JobService, store: Store, job: str, names: Sequence[str], required: str = "", use: UseBundle = bool
 ) -> list[str]:
     """Download files of a job, verify them and move them into place; return their names.
 
     ExternalError if another file arrives, or the ``required`` one does not. An existing bundle and the trials of an existing
-    journal are kept.
+    journal are kept. ``use`` is called with the folder of a bundle that predicts stars, which is stored if it returns.
     """
     bundles = set(names) & set(LATEST_BUNDLE.values())
 
@@ -36,7 +39,7 @@ def download_results(
         arrived = service.download(job, names, scratch, is_accepted)
         if required and required not in arrived:
             raise ExternalError(f"{service.name} has not returned {required} of job {job}", hint=_hint(store))
-        named = {_verify_bundle(scratch, store, name) for name in bundles & set(arrived)}
+        named = {_verify_bundle(scratch, store, name, use) for name in bundles & set(arrived)}
         unnamed = {match[1] for name in arrived if (match := BUNDLE_FILE.fullmatch(name))} - named
         if unnamed:
             raise ExternalError(f"{service.name} has returned a bundle that no result names: {unnamed.pop()[:12]}")
@@ -54,7 +57,7 @@ def _hint(store: Store) -> str:
     return f"stargaze jobs; remove {store.job} to start another job"
 
 
-def _verify_bundle(scratch: Path, store: Store, latest: str) -> str:
+def _verify_bundle(scratch: Path, store: Store, latest: str, use: UseBundle) -> str:
     """Return the digest that ``latest`` names, after a check of that bundle."""
     digest = (scratch / latest).read_text(encoding="ascii", errors="replace").strip()
     folder = scratch / "bundles" / digest
@@ -64,6 +67,7 @@ def _verify_bundle(scratch: Path, store: Store, latest: str) -> str:
         GrowthBundle.load(folder)
     else:
         Bundle.load(folder)
+        use(folder)
     return digest
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stargaze.bundle.manifest import write_manifest
+from stargaze.bundle.manifest import BadBundleError, verify_files, write_manifest
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.jobs import client as job_client
 from stargaze.infra.jobs.archive import unpack_files
@@ -148,6 +148,22 @@ def test_a_bundle_that_cannot_be_verified_is_refused(
     assert not store.bundles.exists()
     assert not store.trials.exists()
     assert read_note(store) == note
+
+
+def test_a_bundle_that_cannot_be_used_is_not_stored(
+    head: HostileService, store: Store, note: JobNote, bundle_folder: Path
+) -> None:
+    head.files = pack(bundle_folder)
+
+    def fail(folder: Path) -> None:
+        assert verify_files(folder) == bundle_folder.name
+        raise BadBundleError("a worker would end")
+
+    with pytest.raises(BadBundleError, match="a worker would end"):
+        follow_job(note, head, store, lambda *_: None, fail)
+
+    assert not store.bundles.exists()
+    assert not store.latest.exists()
 
 
 def test_an_existing_bundle_is_kept(head: HostileService, store: Store, note: JobNote, bundle_folder: Path) -> None:
