@@ -132,6 +132,7 @@ def use_in_sandbox(folder: Path) -> None:
     from stargaze.serve.release.pre_receive import load_in_sandbox
     from stargaze.serve.release.repository import HookPolicy
 
+    folder = folder.resolve()  # the sandbox has another working directory
     load_in_sandbox(folder, HookPolicy(folder, folder))
 
 
