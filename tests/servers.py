@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from stargaze.serve.stack.backing_services import broker_definitions, broker_tls_config, redis_config
 from stargaze.serve.stack.certificates import Certificates, issue_certificates
 from stargaze.serve.stack.secret_versions import sha256_hex
@@ -114,7 +116,10 @@ class Server:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it and its children: SIGSTOP makes it unresponsive without closing connections."""
         assert self.process is not None
-        os.killpg(self.process.pid, number)
+        group = self.process.pid
+        os.killpg(group, number)
+        while number == signal.SIGSTOP and not all(_is_stopped(process) for process in _members(group)):
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -213,6 +218,22 @@ def _write_certificates(folder: Path, service: str, issued: Certificates) -> Non
     (folder / "ca").write_bytes(issued.ca)
     (folder / f"{service}_cert").write_bytes(issued.certificates[service])
     (folder / f"{service}_key").write_bytes(issued.keys[service])
+
+
+def _members(group: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _group(process) == group]
+
+
+def _group(process: psutil.Process) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getpgid(process.pid)
+    return None
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    return True
 
 
 def _free_port() -> int:

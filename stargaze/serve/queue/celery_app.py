@@ -68,7 +68,7 @@ def create_celery_app(section: ServeSection, store: Store) -> Celery:
         task_soft_time_limit=section.time_limit,
         task_time_limit=section.time_limit + GRACE_PERIOD,
         task_store_errors_even_if_ignored=False,
-        task_publish_retry_policy={"max_retries": 2, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
+        task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1},
         worker_prefetch_multiplier=section.max_batch_size,
         worker_enable_prefetch_count_reduction=False,  # after a lost connection it is never raised again (celery#9512)
         worker_lost_wait=1.0,  # [s]; Celery's default is ten, for an answer that a dead worker may have sent
