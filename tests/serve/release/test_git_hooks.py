@@ -583,3 +583,16 @@ def test_the_sandbox_checks_every_model_of_a_real_bundle(bundle_folder: Path, tm
 
     with pytest.raises(RefusedError, match="policy all predicts"):
         load_in_sandbox(changed, policy)
+
+
+def test_a_push_with_any_umask_leaves_nothing_that_others_can_write(release_store: ReleaseStore) -> None:
+    digest = release_store.add_bundle("good")
+    umask = os.umask(0)
+    try:
+        release_store.push(release_store.commit(release_store.release_files(digest)))
+    finally:
+        os.umask(umask)
+
+    paths = [path for path in release_store.store.releases.rglob("*") if not path.is_symlink()]
+    assert installed_digest(release_store.store) == digest
+    assert {path for path in paths if path.stat().st_mode & 0o022} == set()
