@@ -180,7 +180,8 @@ def other_software(folder: Path) -> Path:
     """Return a Python whose stargaze differs from that of this process in one comment."""
     package = Path(stargaze.__file__).parent
     shutil.copytree(package, folder / "code" / "stargaze", ignore=shutil.ignore_patterns("__pycache__", "data"))
-    (folder / "code" / "stargaze" / "__init__.py").open("a").write("# another version\n")
+    module = folder / "code" / "stargaze" / "__init__.py"
+    module.write_text(module.read_text(encoding="utf-8") + "# another version\n", encoding="utf-8")
     venv.create(folder / "venv", with_pip=False)
     (site,) = (folder / "venv" / "lib").glob("*/site-packages")
     paths = [str(folder / "code"), *(path for path in sys.path if path.endswith("site-packages"))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.manifest import BadBundleError, verify_files
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import ExternalError
+from stargaze.errors import ExternalError, StargazeError
 from stargaze.infra.jobs.spec import LATEST_BUNDLE
 from stargaze.infra.jobs.ssh_client import JobService
 from stargaze.store import Store
@@ -67,7 +67,10 @@ def _verify_bundle(scratch: Path, store: Store, latest: str, use: UseBundle) -> 
         GrowthBundle.load(folder)
     else:
         Bundle.load(folder)
-        use(folder)
+        try:
+            use(folder)
+        except StargazeError as error:
+            raise BadBundleError(error.message, hint=_hint(store)) from error
     return digest
 
 
