@@ -335,6 +335,8 @@ def _read_known(content: bytes) -> pd.DataFrame:
     table = file.read(use_threads=False)
     table.validate(full=True)  # texts are UTF-8
     frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    if frame.empty:  # serve without known repositories: tuning.bundled_repositories = 0
+        return frame
     names, stars = frame["full_name"].astype("object"), frame["stars"].to_numpy(dtype="float64", na_value=np.nan)
     if not all(isinstance(name, str) and FULL_NAME.fullmatch(name) for name in names):
         raise ValueError("a name is not owner/name")

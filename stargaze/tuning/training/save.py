@@ -185,4 +185,4 @@ def _plain(record: pd.DataFrame) -> dict[str, Any]:
 
 def _known(repositories: pd.DataFrame, max_rows: int) -> pd.DataFrame:
     chosen = repositories.sort_values("stars", ascending=False, kind="stable").head(max_rows).sort_index()
-    return chosen.dropna(axis="columns", how="all")
+    return chosen.dropna(axis="columns", how="all") if len(chosen) else chosen[["full_name", "stars"]]
