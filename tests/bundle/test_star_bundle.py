@@ -24,6 +24,7 @@ from stargaze.bundle.manifest import MANIFEST, BadBundleError, verify_files, wri
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.write import write_bundle
+from stargaze.serve.web.verify_bundle import verify_bundle
 from stargaze.store import Store
 from tests.conftest import Ended
 from tests.previous_format import META, write_previous_bundle
@@ -477,3 +478,11 @@ class _Stored:
 
     def model_to_string(self) -> str:
         return self.path.read_text()
+
+
+def test_a_bundle_without_known_repositories_serves(copy: Path, sample: pd.DataFrame) -> None:
+    """With tuning.bundled_repositories = 0."""
+    sample[["full_name", "stars"]].head(0).to_parquet(copy / "known.parquet")
+    write_manifest(copy)
+
+    verify_bundle(copy)

@@ -32,12 +32,13 @@ class LeafIndex:
         self._known_leaves(policy)
 
     def nearest(self, features: np.ndarray, policy: str, names: list[str]) -> list[list[dict[str, Any]]]:
-        """Return the known repositories that share most leaves with each row, without itself; none without a model of trees.
+        """Return the known repositories that share most leaves with each row, without itself.
 
+        There are none without a model of trees or without known repositories.
         ``features`` are all columns of the bundle, ``policy`` is that of the predictions.
         """
         known = self._known_leaves(policy)
-        if known is None:
+        if known is None or not known.size:
             return [[] for _ in names]
         rows = self._leaves(features, policy)
         assert rows is not None  # noqa: S101 - the same models computed the known leaves
