@@ -182,7 +182,8 @@ class SshJobService:
 
     def _failure(self, connection: Connection, *, has_begun: bool) -> StargazeError:
         """Return the error of a call that ended without an answer."""
-        if has_begun or connection.reason:
+        is_killed = connection.exit_code is None or connection.exit_code < 0
+        if has_begun or connection.reason or is_killed:
             reason = connection.reason or last_line(connection.stderr, "the connection was closed")
             return ConnectionLostError(f"lost the connection to {self.name}: {reason[:300]}")
         if connection.exit_code == SSH_FAILED:

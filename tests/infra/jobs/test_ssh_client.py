@@ -184,6 +184,12 @@ def test_a_line_without_end_is_an_error(service: ServiceFactory, monkeypatch: py
         service("cat /dev/zero").describe(JOB)
 
 
+def test_a_killed_ssh_is_a_lost_connection(service: ServiceFactory) -> None:
+    """Also before the job server has begun to answer: the call is repeated."""
+    with pytest.raises(ConnectionLostError, match="lost the connection to development"):
+        service("kill -9 $$").describe(JOB)
+
+
 def test_noise_without_an_answer_is_silence(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_client, "SILENCE_TIMEOUT", 0.2)
 
