@@ -56,6 +56,10 @@ SHARES = {
     "rollback": 4,
 }
 """Share of the kills of each command."""
+ANNOUNCED = "serves again"
+"""The answer of ``rollback``: whoever has seen it does not repeat the command."""
+WITHOUT_QUEUE = shutil.ignore_patterns("queue")
+"""It contains a named pipe, which cannot be copied."""
 END = 15.0
 """Time in which all processes of a killed command must have ended [s]."""
 
@@ -85,7 +89,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory, make_repositories: Callable[
             add_bundle(Store(project.store), f"for {command}")
         if command == "rollback":
             project.run("deploy", "--force", "a second release")
-        before = shutil.copytree(project.folder, base / f"before {command}", symlinks=True)
+        before = shutil.copytree(project.folder, base / f"before {command}", symlinks=True, ignore=WITHOUT_QUEUE)
         started = time.monotonic()
         project.run(*argv(command))
         found.append(Case(command, before, state(project), time.monotonic() - started))
@@ -154,16 +158,19 @@ def try_kill(case: Case, folder: Path, moment: float) -> tuple[str, float]:
     """Kill the command after ``moment`` [s] and repeat it; return what differs then, and how long the repetition took [s]."""
     project = Project(shutil.copytree(case.before, folder, symlinks=True))
     with project.started(*argv(case.command)) as process:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(moment)
-        process.kill()
+        except subprocess.TimeoutExpired:
+            process.kill()
         process.wait()
         orphans = [number for number in end_of(project) if number != process.pid]
+        was_announced = process.returncode == 0 or ANNOUNCED in (process.stdout.read() if process.stdout else "")
     if orphans:
         return f"{len(orphans)} processes live on", END
     started = time.monotonic()
     try:
-        project.run(*argv(case.command))
+        if not was_announced:  # a second rollback would be another one
+            project.run(*argv(case.command))
     except AssertionError as error:
         return f"the repeated command failed: {error}", time.monotonic() - started
     seconds, after = time.monotonic() - started, state(project)
