@@ -22,6 +22,7 @@ SSH = """#!/bin/sh
 # As sshd does, run the last argument in a shell, without sudo and runuser.
 for last; do :; done
 [ -n "$REFUSES" ] && { echo "debian@10.20.0.11: Permission denied (publickey)." >&2; exit 255; }
+[ -n "$DIES" ] && kill -9 $$
 exec sh -c "$(printf %s "$last" | sed 's#^sudo -n runuser -u ray -- ##')"
 """
 PROGRAM = """#!/bin/sh
@@ -184,10 +185,11 @@ def test_a_line_without_end_is_an_error(service: ServiceFactory, monkeypatch: py
         service("cat /dev/zero").describe(JOB)
 
 
-def test_a_killed_ssh_is_a_lost_connection(service: ServiceFactory) -> None:
+def test_a_killed_ssh_is_a_lost_connection(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also before the job server has begun to answer: the call is repeated."""
+    monkeypatch.setenv("DIES", "1")
     with pytest.raises(ConnectionLostError, match="lost the connection to development"):
-        service("kill -9 $$").describe(JOB)
+        service("true").describe(JOB)
 
 
 def test_noise_without_an_answer_is_silence(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
