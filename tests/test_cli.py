@@ -82,8 +82,9 @@ def ready_store(run: Run, selected_features: Selected) -> Store:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder except locks."""
-    files = [path for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".lock"]
+    """Return the SHA-256 of every file below a folder except locks and the records of stages that began."""
+    ignored = {".lock", "settings"}
+    files = [path for path in folder.rglob("*") if not path.is_dir() and not {path.suffix, path.parent.name} & ignored]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -789,7 +790,7 @@ def command_lines(store: Store) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("command", "of", "hint"),
     [
-        ("tune", "stargaze.tuning.tune.read_dataset_and_features", "hint:  stargaze tune --resume continues"),
+        ("tune", "stargaze.tuning.tune.read_dataset_and_features", "hint:  stargaze tune starts this step again"),
         ("run", "stargaze.pipeline.run.build_stages", "hint:  stargaze run continues"),
     ],
 )

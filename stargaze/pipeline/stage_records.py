@@ -29,10 +29,10 @@ TUNING_KEYS = (
 def begin_stage(stage: str, config: Config, store: Store, *, files: Sequence[Path] = ()) -> dict[str, Any]:
     """Return what a stage is about to run with: a file that changes meanwhile is read again by the next run.
 
-    ``files`` are those that ``fetch`` reads instead of the config's. The first time in this store, it is recorded that the
+    ``files`` are those that ``fetch`` reads instead of the config's. In a store without its artifacts, it is recorded that the
     stage runs: artifacts of a killed one are of nobody else.
     """
-    if not _record_file(store, stage).exists():
+    if not any(path.exists() for path in (_record_file(store, stage), *_artifacts(stage, store))):
         write_json(_record_file(store, stage), {"keys": {}, "artifacts": {}, "made": "", "typed": False})
     try:
         return _keys_in_force(stage, config, store, files)
@@ -215,9 +215,9 @@ def _ranking(store: Store) -> list[list[Any]]:
 
 
 def _checksum(path: Path) -> str | None:
-    """Return the SHA-256 of a file; None if it cannot be read, which the stage reports better."""
+    """Return the SHA-256 of a file; None for a pipe, which is read only once, and for a file that the stage will report."""
     try:
-        return sha256(path)
+        return sha256(path) if path.is_file() else None
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -183,10 +184,29 @@ def test_the_sample_does_not_replace_repositories_of_unknown_origin(store: Store
     assert "not recorded" in why_outdated("fetch", files_config(tmp_path / "a.csv"), store)
 
 
+def test_a_failed_fetch_does_not_make_repositories_of_unknown_origin_replaceable(store: Store) -> None:
+    store.settings.joinpath("fetch.json").unlink()
+
+    begin_stage("fetch", CONFIG, store)  # and it fails
+
+    with pytest.raises(UsageError, match="not recorded where they come from"):
+        why_outdated("fetch", CONFIG, store)
+
+
+def test_a_pipe_is_left_to_the_stage_because_it_can_be_read_once(store: Store, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.json")
+
+    keys = begin_stage("fetch", CONFIG, store, files=[pipe])
+
+    assert keys["fetch.files"] == [["pipe.json", None]]
+
+
 def test_a_stage_that_was_killed_before_it_was_recorded_runs_again(store: Store) -> None:
     (store.settings / "fetch.json").unlink()
+    written = store.repositories.rename(store.root / "written")
 
     begin_stage("fetch", CONFIG, store)
+    written.rename(store.repositories)  # and it is killed
 
     assert why_outdated("fetch", CONFIG, store) == "it was interrupted"
 

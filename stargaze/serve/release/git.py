@@ -19,10 +19,13 @@ BRANCH = "refs/heads/main"
 PUSH_TIMEOUT = 600.0  # [s]; longer than other calls because the remote hook loads a model
 QUARANTINE_VARIABLES = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH")
 UNLIMITED = -1
+SHARED_MODE = "0644"
+"""Mode of files in a repository: whatever the umask of who pushes, nobody else can write."""
 EMAIL = "release@stargaze.invalid"
 INIT_KEYS = {
     *("core.repositoryformatversion", "core.filemode", "core.bare", "core.ignorecase", "core.precomposeunicode"),
     *("core.symlinks", "core.sharedrepository", "extensions.objectformat", "extensions.refstorage"),
+    "receive.denynonfastforwards",
 }
 """Keys that ``git init`` writes; others can name programs that git runs."""
 
@@ -57,8 +60,9 @@ class PushResult:
 def init_bare(path: Path, settings: Mapping[str, str]) -> Repository:
     """Return the bare repository at ``path`` with this git config; create it if needed, refuse a config of something else."""
     repository = Repository(path)
-    # An empty template: neither git's sample hooks nor those of the user's own template.
-    _git(repository, "init", "--quiet", "--bare", "--template=", "--initial-branch=main")
+    # An empty template: neither git's sample hooks nor those of the user's own template. git init writes the mode into the config
+    # each time, so a mode that was set later would move there.
+    _git(repository, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", f"--shared={SHARED_MODE}")
     lines = _git(repository, "config", "--local", "--list", "-z").decode().split("\0")
     current = dict(line.split("\n", 1) for line in lines if "\n" in line)
     foreign = sorted(current.keys() - INIT_KEYS - {name.lower() for name in settings})

@@ -116,8 +116,7 @@ def _git_config(policy: HookPolicy) -> dict[str, str]:
         # A user's own core.hooksPath would disable our hooks.
         "core.hooksPath": "hooks",
         "core.compression": "1",
-        # Whatever the umask of who pushes, nobody else can write.
-        "core.sharedRepository": "0644",
+        "core.sharedRepository": git.SHARED_MODE,
         "core.fsync": "committed,reference",
         # Larger blobs are streamed, so a file that unpacks to gigabytes does not fill the memory.
         "core.bigFileThreshold": "16m",
