@@ -185,7 +185,9 @@ class SshJobService:
         is_killed = connection.exit_code is None or connection.exit_code < 0
         if has_begun or connection.reason or is_killed:
             reason = connection.reason or last_line(connection.stderr, "the connection was closed")
-            return ConnectionLostError(f"lost the connection to {self.name}: {reason[:300]}")
+            return ConnectionLostError(
+                f"lost the connection to {self.name}: {reason[:300]}", hint="try again; stargaze infra status"
+            )
         if connection.exit_code == SSH_FAILED:
             return ConnectionLostError(
                 f"ssh login to {self.name} failed: {login_error(connection.stderr)}", hint="stargaze infra status"

@@ -188,8 +188,9 @@ def test_a_line_without_end_is_an_error(service: ServiceFactory, monkeypatch: py
 def test_a_killed_ssh_is_a_lost_connection(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also before the job server has begun to answer: the call is repeated."""
     monkeypatch.setenv("DIES", "1")
-    with pytest.raises(ConnectionLostError, match="lost the connection to development"):
+    with pytest.raises(ConnectionLostError, match="lost the connection to development") as raised:
         service("true").describe(JOB)
+    assert raised.value.hint == "try again; stargaze infra status"
 
 
 def test_noise_without_an_answer_is_silence(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
