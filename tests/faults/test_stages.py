@@ -164,7 +164,10 @@ def try_kill(case: Case, folder: Path, moment: float) -> tuple[str, float]:
             process.kill()
         process.wait()
         orphans = [number for number in end_of(project) if number != process.pid]
-        was_announced = process.returncode == 0 or ANNOUNCED in (process.stdout.read() if process.stdout else "")
+        was_announced = ANNOUNCED in (process.stdout.read() if process.stdout else "")
+    if process.returncode == 0:  # it was faster than the undisturbed one: that was no kill
+        shutil.rmtree(folder)
+        return try_kill(case, folder, moment / 2)
     if orphans:
         return f"{len(orphans)} processes live on", END
     started = time.monotonic()
