@@ -26,7 +26,7 @@ LOOPBACK = {
 }
 AGENTS = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
 """Processes of Ray that compute nothing, and that notice after a minute that their Ray was killed."""
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 """Ray starts in 5 s on two idle cores, and in a minute on busy ones [s]."""
 
 
