@@ -206,7 +206,11 @@ def test_services_that_do_not_become_ready_are_rolled_back_and_the_command_fails
     """A page with too little memory never becomes ready, although the command of Docker succeeds."""
     before = deployed_release.run("status", "--json").json["services"]
 
-    completed = deployed_release.run("deploy", deployed_release.b[:12], code=None, STARGAZE_DEPLOY_WEB_MEMORY="0.05")
+    completed = deployed_release.run(
+        *("deploy", deployed_release.b[:12], "--force", "it was rolled back by another test"),
+        code=None,
+        STARGAZE_DEPLOY_WEB_MEMORY="0.05",
+    )
 
     assert completed.code == 5, completed.err
     assert "web" in completed.err

@@ -33,9 +33,10 @@ def test_a_deploy_killed_at_any_moment_fails_no_request_and_the_next_deploy_succ
 ) -> None:
     for number, moment in enumerate(kill_moments(DELIVERY, seed=8)):
         bundle = deployed_release.a if number % 2 else deployed_release.b
-        with deployed_release.started("deploy", bundle[:12]):
+        command = ("deploy", bundle[:12], "--force", "it was rolled back by another test")
+        with deployed_release.started(*command):
             time.sleep(moment)
-        deployed_release.run("deploy", bundle[:12])
+        deployed_release.run(*command)
         assert deployed_release.served_bundles() == dict.fromkeys(ADDRESSES, bundle), moment
 
     counts = load.end()
