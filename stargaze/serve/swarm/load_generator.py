@@ -103,16 +103,16 @@ class LoadGenerator:
         self, first_host: int, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         """Send to one address after the other until one responds with another status than 503."""
-        error, refusals = "", list[Any]()
+        error, refusals = "", list[str]()
         for turn in range(max(MIN_TRIES, 2 * len(self.hosts))):
             connection = _connect(self.hosts[(first_host + turn) % len(self.hosts)])
             try:
                 connection.request(method, path, body, dict(headers))
                 response = connection.getresponse()
-                content = json.loads(response.read(MAX_ANSWER) or b"null")
+                content = response.read(MAX_ANSWER)
                 if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                    return response.status, content
-                refusals.append(content)
+                    return response.status, json.loads(content or b"null")
+                refusals.append(content.decode(errors="replace"))  # HTML of the proxy while no page is ready
                 if len(refusals) == len(self.hosts):
                     break
             except (OSError, http.client.HTTPException, ValueError) as failure:
