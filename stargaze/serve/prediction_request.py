@@ -9,7 +9,7 @@ import dataclasses
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from stargaze.errors import BadDataError, StargazeError
@@ -52,7 +52,11 @@ class PredictionRequest:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PredictionRequest:
         """Read what :meth:`to_json` returned."""
-        return cls(tuple(value["repositories"]), tuple(value["figures"]), value["what_if"], value["explain"])
+        request = cls(tuple(value["repositories"]), tuple(value["figures"]), value["what_if"], value["explain"])
+        _check_types(str, *request.repositories)
+        _check_types(dict, *request.figures, request.what_if)
+        _check_types(bool, request.explain)
+        return request
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,10 @@ def job_from_result(job_id: str, status: str, stored: Any, *, now: datetime, tim
     """Return the job that the result store or a message holds; an unfinished one that is too late is failed."""
     try:
         job = _parse(job_id, status, stored)
-    except (AttributeError, KeyError, TypeError, ValueError):  # a malformed message
+        error = _late_error(job, now, time_limit)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a malformed message or stored job
         return PredictionJob(job_id, "failed", None, None, None, error=UNEXPECTED_ERROR)
-    if job.state not in FINISHED_STATES and (error := _late_error(job, now, time_limit)):
+    if job.state not in FINISHED_STATES and error:
         return dataclasses.replace(job, state="failed", error=error)
     return job
 
@@ -136,9 +141,26 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     finished: JobState = "failed" if stored["error"] else "done"
     state: JobState = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
     # A worker that gets a malformed message stores its error without request and times.
-    times = {name: stored[name] and datetime.fromisoformat(stored[name]) for name in ("accepted_at", "deadline")}
-    request = stored["request"] and PredictionRequest.from_json(stored["request"])
-    return PredictionJob(job_id, state, **{**stored, "request": request, **times})
+    times = {name: _read_time(stored[name]) for name in ("accepted_at", "deadline")}
+    request = None if stored["request"] is None else PredictionRequest.from_json(stored["request"])
+    job = PredictionJob(job_id, state, **{**stored, "request": request, **times})
+    _check_types(int, job.attempt)
+    _check_types(str, job.request_id)
+    if job.error is not None:
+        _check_types(str, job.error["message"], job.error["hint"])
+    if job.answer is not None:
+        _check_types(str, job.answer["digest"])
+        _check_types(dict, *job.answer["predictions"])
+    return job
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _check_types(kind: type, *values: object) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise TypeError
 
 
 def _late_error(job: PredictionJob, now: datetime, time_limit: float) -> ErrorDetails | None:

@@ -93,6 +93,43 @@ def test_the_error_of_a_malformed_message_survives_the_store() -> None:
     assert job_from_result("x", "SUCCESS", job.to_json(), now=NOW, time_limit=30.0) == job
 
 
+FOREIGN_VALUES: list[dict[str, object]] = [
+    {"error": {}},
+    {"error": {"message": 5, "hint": ""}},
+    {"error": "text"},
+    {"answer": {}},
+    {"answer": "text"},
+    {"answer": {"digest": "0", "predictions": [5]}},
+    {"answer": {"digest": 0, "predictions": []}},
+    {"attempt": "text"},
+    {"attempt": None},
+    {"request_id": []},
+    {"accepted_at": 0},
+    {"deadline": "9999-12-31T23:59:59-23:59"},
+    {"accepted_at": "9999-12-31T23:59:59+00:00"},
+    {"request": 0},
+    {"request": {**REQUEST.to_json(), "repositories": [5]}},
+    {"request": {**REQUEST.to_json(), "figures": "text"}},
+    {"request": {**REQUEST.to_json(), "what_if": None}},
+    {"request": {**REQUEST.to_json(), "explain": "text"}},
+]
+
+
+@pytest.mark.parametrize("changed", FOREIGN_VALUES, ids=str)
+def test_a_job_with_a_value_of_another_type_is_failed(job: PredictionJob, changed: dict[str, object]) -> None:
+    result = job_from_result(job.id, QUEUED, job.to_json() | changed, now=NOW, time_limit=30.0)
+
+    assert (result.state, result.request) == ("failed", None)
+    assert result.error is not None
+    assert result.error["hint"]
+
+
+def test_a_time_without_a_zone_is_comparable(job: PredictionJob) -> None:
+    stored = job.to_json() | {"deadline": "2020-01-01T00:00:00"}
+
+    assert job_from_result(job.id, QUEUED, stored, now=NOW, time_limit=30.0).state == "failed"
+
+
 @pytest.mark.parametrize("text", ["", "x", "../../x", "A" * 36, "{12345678-1234-5678-1234-567812345678}", "readiness"])
 def test_other_texts_are_not_job_ids(text: str) -> None:
     assert not is_job_id(text)

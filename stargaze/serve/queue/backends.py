@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from amqp.exceptions import AMQPError, MessageNacked
-from celery.exceptions import BackendError
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import ChannelError, KombuError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
@@ -29,9 +28,10 @@ MAX_DELIVERIES = 4
 """RabbitMQ delivers a message to so many workers; if one more rejects it, it becomes a dead letter."""
 MAX_QUEUE_LENGTH = 20_000
 """RabbitMQ refuses more messages, so that the client gets an error at once: no worker would reach them in time."""
-RESULT_URL = "stargaze_result_url"
-"""The setting with the URL of the result store; Celery itself has none, since it would overwrite jobs with its own results."""
-RESULT_STORE_ERRORS = (SQLAlchemyError, BackendError, RedisError)
+RESULT_STORE = "stargaze_result_store"
+"""The setting with Redis' URL or the path of the SQLite file; Celery itself has none, since it would overwrite jobs with its own
+results."""
+RESULT_STORE_ERRORS = (sqlite3.Error, RedisError)
 """Exceptions if the result store cannot be reached."""
 QUEUE_ERRORS = (KombuError, ChannelError, AMQPError, MessageNacked, OSError)
 """Exceptions if the queue cannot be reached or accepts no more messages."""
@@ -61,9 +61,9 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
     """Return Celery's settings of the result store."""
     url = results_url(section, environ)
     if not url:
-        return {RESULT_URL: f"stargaze.serve.queue.sqlite_backend:SqliteBackend+sqlite:///{store.results}"}
+        return {RESULT_STORE: store.results}
     return {
-        RESULT_URL: url,
+        RESULT_STORE: url,
         "redis_backend_use_ssl": results_tls(url, environ),
         "redis_socket_timeout": TIMEOUT,
         "redis_socket_connect_timeout": TIMEOUT,

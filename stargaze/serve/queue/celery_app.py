@@ -163,7 +163,7 @@ def _start_job(message: Any, stored: StoredJob | None, section: ServeSection) ->
     now = datetime.now(UTC)
     was_started = stored is not None and stored[0] == RUNNING
     job = job_from_result(message.id, RUNNING, _content(message), now=now, time_limit=section.time_limit)
-    attempts = int(stored[1].get("attempt", 0)) if stored and was_started else 0
+    attempts = job_from_result(message.id, *stored, now=now, time_limit=0).attempt if stored and was_started else 0
     job = dataclasses.replace(job, attempt=attempts + 1)
     if job.attempt > MAX_ATTEMPTS:  # acks_late redelivers the job of a dead worker without limit
         return dataclasses.replace(job, error=_death_error(attempts))

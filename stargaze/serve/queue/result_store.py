@@ -1,29 +1,43 @@
-"""Jobs in the result store, with one round trip to Redis or one transaction; Celery's own results are disabled."""
+"""Jobs in the result store, with one round trip to Redis or one transaction; Celery's own results are disabled.
+
+A job is stored as JSON, which is all that is read: what anybody else wrote into the store is a failed job.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
-from functools import cached_property
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.app.backends import by_url
-from celery.backends.database import session_cleanup
 from celery.backends.redis import RedisBackend
-from sqlalchemy.exc import IntegrityError
 
+from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob
-from stargaze.serve.queue.backends import RESULT_URL
+from stargaze.serve.queue.backends import RESULT_STORE
+from stargaze.system.sqlite import FileIds, connect_database, file_ids, is_damage, move_damaged
 
 StoredJob = tuple[str, Any]
 """Status and content of a job."""
-_UNFINISHED = tuple(f'{{"status":"{status}",'.encode() for status in (RESERVED, QUEUED, RUNNING))
-"""Prefixes of unfinished jobs, as :func:`_encode_meta` writes them."""
+BUSY_TIMEOUT = 3.0
+"""How long a writer of SQLite waits for another [s]."""
+MAX_IDLE = 4
+"""A process keeps so many connections to SQLite open."""
+_UNFINISHED = tuple(f'{{"status":"{status}",' for status in (RESERVED, QUEUED, RUNNING))
+"""Prefixes of unfinished jobs, as :func:`_encode` writes them."""
 _REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
 _DELETE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
+_TABLE = "CREATE TABLE jobs (id TEXT PRIMARY KEY, job TEXT NOT NULL, stored_at REAL NOT NULL)"
+_OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
+log = logging.getLogger(__name__)
+_to_text = partial(str, encoding="utf-8", errors="replace")
 
 
 class ResultStore:
@@ -34,71 +48,23 @@ class ResultStore:
 
     def save(self, jobs: Sequence[PredictionJob], status: str) -> None:
         """Store jobs with a status; existing ones are overwritten."""
-        backend = self._backend
-        if not isinstance(backend, RedisBackend):
-            session = backend.ResultSession()
-            with session_cleanup(session):
-                for job in jobs:
-                    row = session.query(backend.task_cls).filter_by(task_id=job.id).first()
-                    if row is None:
-                        row = backend.task_cls(job.id)
-                        session.add(row)
-                    row.status, row.result = status, job.to_json()
-                session.commit()
-            return
-        with backend.client.pipeline(transaction=False) as pipe:
-            for job in jobs:
-                pipe.set(backend.get_key_for_task(job.id), _encode_meta(job, status), ex=int(backend.expires))
-            pipe.execute()
+        self._texts.put({job.id: _encode_job(job, status) for job in jobs})
 
     def add(self, job: PredictionJob, status: str) -> bool:
         """Store a job unless its id exists; return whether it was stored."""
-        backend = self._backend
-        if isinstance(backend, RedisBackend):
-            key, value = backend.get_key_for_task(job.id), _encode_meta(job, status)
-            return bool(backend.client.set(key, value, ex=int(backend.expires), nx=True))
-        session = backend.ResultSession()
-        with session_cleanup(session):
-            row = backend.task_cls(job.id)
-            row.status, row.result = status, job.to_json()
-            session.add(row)
-            try:
-                session.commit()
-            except IntegrityError:  # the id is unique
-                session.rollback()
-                return False
-        return True
+        return self._texts.add(job.id, _encode_job(job, status))
 
     def replace(self, job_id: str, old: StoredJob, new: PredictionJob) -> bool:
         """Replace a job that is still stored as ``old`` by a finished one; return whether it was."""
-        backend = self._backend
-        if isinstance(backend, RedisBackend):
-            values = _encode(job_id, *old), _encode_meta(new, DONE)
-            key = backend.get_key_for_task(job_id)
-            return bool(backend.client.eval(_REPLACE, 1, key, *values, int(backend.expires)))
-        session = backend.ResultSession()
-        with session_cleanup(session):
-            rows = session.query(backend.task_cls).filter_by(task_id=job_id, status=old[0])
-            count = rows.update({"status": DONE, "result": new.to_json()})
-            session.commit()
-        return bool(count)
-
-    def cleanup(self) -> None:
-        """Remove expired jobs; Redis does that itself."""
-        self._backend.cleanup()
+        return self._texts.replace(job_id, _encode(job_id, *old), _encode_job(new, DONE))
 
     def mark_queued(self, job: PredictionJob) -> None:
         """Change the status of a reserved job to queued; one that a worker has started is not changed."""
-        backend = self._backend
-        if isinstance(backend, RedisBackend):
-            values = _encode_meta(job, RESERVED), _encode_meta(job, QUEUED)
-            backend.client.eval(_REPLACE, 1, backend.get_key_for_task(job.id), *values, int(backend.expires))
-            return
-        session = backend.ResultSession()
-        with session_cleanup(session):
-            rows = session.query(backend.task_cls).filter_by(task_id=job.id, status=RESERVED)
-            rows.update({"status": QUEUED})
-            session.commit()
+        self._texts.replace(job.id, _encode_job(job, RESERVED), _encode_job(job, QUEUED))
+
+    def remove_reserved(self, job: PredictionJob) -> None:
+        """Remove a reserved job, unless another process has reserved it since."""
+        self._texts.remove(job.id, _encode_job(job, RESERVED))
 
     def get(self, job_id: str) -> StoredJob | None:
         """Return a stored job; None if the id is unknown."""
@@ -106,65 +72,169 @@ class ResultStore:
 
     def get_many(self, job_ids: Collection[str], *, with_unfinished: bool = False) -> dict[str, StoredJob | None]:
         """Return the jobs of these ids with one query, None for unknown ids; unfinished jobs are left out without decoding."""
-        backend, ids = self._backend, list(job_ids)
-        if isinstance(backend, RedisBackend):
-            metas = backend.client.mget([backend.get_key_for_task(job_id) for job_id in ids]) if ids else []
-            return {
-                job_id: _decode(meta)
-                for job_id, meta in zip(ids, metas, strict=True)
-                if with_unfinished or not (meta or b"").startswith(_UNFINISHED)
-            }
-        session = backend.ResultSession()
-        with session_cleanup(session):
-            rows = session.query(backend.task_cls).filter(backend.task_cls.task_id.in_(ids)).all()
-            stored = {row.task_id: (row.status, row.result) for row in rows}
-        found = {job_id: stored.get(job_id) for job_id in ids}
-        return {job_id: job for job_id, job in found.items() if with_unfinished or job is None or job[0] == DONE}
-
-    def remove_reserved(self, job: PredictionJob) -> None:
-        """Remove a reserved job, unless another process has reserved it since."""
-        backend = self._backend
-        if isinstance(backend, RedisBackend):
-            backend.client.eval(_DELETE, 1, backend.get_key_for_task(job.id), _encode_meta(job, RESERVED))
-        else:
-            session = backend.ResultSession()
-            with session_cleanup(session):
-                session.query(backend.task_cls).filter_by(task_id=job.id, status=RESERVED).delete()
-                session.commit()
+        texts = self._texts.get(list(job_ids)) if job_ids else {}
+        return {
+            job_id: _decode(job_id, text)
+            for job_id, text in texts.items()
+            if with_unfinished or not (text or "").startswith(_UNFINISHED)
+        }
 
     def check(self) -> None:
         """Write a value, or raise the error of writing."""
-        backend = self._backend
-        if isinstance(backend, RedisBackend):
-            backend.client.set(b"stargaze-readiness", b"1", ex=60)
-        else:
-            session = backend.ResultSession()
-            with session_cleanup(session):
-                row = session.query(backend.task_cls).filter_by(task_id="readiness").first()
-                if row is None:
-                    session.add(backend.task_cls("readiness"))
-                else:
-                    row.date_done = datetime.now(UTC)
-                with contextlib.suppress(IntegrityError):  # another process was first
-                    session.commit()
+        self._texts.check()
+
+    def cleanup(self) -> None:
+        """Remove expired jobs; Redis does that itself."""
+        self._texts.cleanup()
 
     @cached_property
-    def _backend(self) -> Any:
-        """One for all threads: Celery would create one per thread, each with its own connections."""
-        backend, url = by_url(self._app.conf[RESULT_URL], self._app.loader)
-        return backend(app=self._app, url=url)
+    def _texts(self) -> _RedisTexts | _SqliteTexts:
+        location = self._app.conf[RESULT_STORE]
+        if isinstance(location, Path):
+            return _SqliteTexts(location, self._app.conf.result_expires)
+        return _RedisTexts(RedisBackend(app=self._app, url=location))
 
 
-def _encode_meta(job: PredictionJob, status: str) -> bytes:
+class _RedisTexts:
+    """Texts by id, which expire some time after they were written; one client of Celery's for all threads."""
+
+    def __init__(self, backend: Any) -> None:
+        self._client, self._key, self._ttl = backend.client, backend.get_key_for_task, int(backend.expires)
+
+    def put(self, texts: Mapping[str, str]) -> None:
+        with self._client.pipeline(transaction=False) as pipe:
+            for key, text in texts.items():
+                pipe.set(self._key(key), text, ex=self._ttl)
+            pipe.execute()
+
+    def add(self, key: str, text: str) -> bool:
+        return bool(self._client.set(self._key(key), text, ex=self._ttl, nx=True))
+
+    def replace(self, key: str, old: str, new: str) -> bool:
+        return bool(self._client.eval(_REPLACE, 1, self._key(key), old, new, self._ttl))
+
+    def remove(self, key: str, old: str) -> None:
+        self._client.eval(_DELETE, 1, self._key(key), old)
+
+    def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
+        texts = self._client.mget([self._key(key) for key in keys])
+        return {key: text if text is None else _to_text(text) for key, text in zip(keys, texts, strict=True)}
+
+    def check(self) -> None:
+        self._client.set(b"stargaze-readiness", b"1", ex=60)
+
+    def cleanup(self) -> None:
+        """Do nothing."""
+
+
+class _SqliteTexts:
+    """The same in one SQLite file, which may be deleted, replaced or damaged while processes use it."""
+
+    def __init__(self, path: Path, ttl: float) -> None:
+        self._path, self._ttl = path, ttl
+        self._idle: dict[int, list[tuple[sqlite3.Connection, FileIds]]] = {}
+        """By process: after a fork the child must neither use nor close the connections of its parent."""
+
+    def put(self, texts: Mapping[str, str]) -> None:
+        with self._transaction() as db:
+            rows = [(key, text, time.time()) for key, text in texts.items()]
+            db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", rows)
+
+    def add(self, key: str, text: str) -> bool:
+        return self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", key, text, time.time())
+
+    def replace(self, key: str, old: str, new: str) -> bool:
+        return self._write(
+            "UPDATE jobs SET job = ?, stored_at = ? WHERE id = ? AND job = ?", new, time.time(), key, old
+        )
+
+    def remove(self, key: str, old: str) -> None:
+        self._write("DELETE FROM jobs WHERE id = ? AND job = ?", key, old)
+
+    def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
+        query = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+        with self._transaction() as db:
+            return dict.fromkeys(keys) | dict(db.execute(query, [json.dumps(keys)]).fetchall())
+
+    def check(self) -> None:
+        self.put({"readiness": ""})
+
+    def cleanup(self) -> None:
+        self._write("DELETE FROM jobs WHERE stored_at < ?", time.time() - self._ttl)
+
+    def _write(self, statement: str, *values: str | float) -> bool:
+        with self._transaction() as db:
+            return db.execute(statement, values).rowcount > 0
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection, committed if the block succeeds. If it notices damage, the next transaction uses a new file."""
+        idle = self._idle.setdefault(os.getpid(), [])
+        try:
+            db, files = self._take(idle)
+            try:
+                with db:
+                    yield db
+            except BaseException:
+                db.close()
+                raise
+            if len(idle) < MAX_IDLE:
+                idle.append((db, files))
+            else:
+                db.close()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                with contextlib.suppress(StargazeError):  # of the disk
+                    move_damaged(self._path)
+            raise
+        except StargazeError as error:  # of the disk: callers expect those of SQLite
+            raise sqlite3.OperationalError(error.message) from error
+
+    def _take(self, idle: list[tuple[sqlite3.Connection, FileIds]]) -> tuple[sqlite3.Connection, FileIds]:
+        """Return an idle connection to the present file, or a new one."""
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                db, files = idle.pop()
+                if files == file_ids(self._path):
+                    return db, files
+                db.close()
+        db = connect_database(self._path, BUSY_TIMEOUT, ("BEGIN IMMEDIATE", _OBJECTS), check_same_thread=False)
+        try:
+            db.text_factory = _to_text
+            with db:
+                self._create_table(db)
+        except BaseException:
+            db.close()
+            raise
+        return db, file_ids(self._path)
+
+    def _create_table(self, db: sqlite3.Connection) -> None:
+        """Create the table, and drop all else unread: tables of Celery, which contained pickles, and what somebody else wrote."""
+        for kind, name, sql in db.execute(_OBJECTS).fetchall():
+            if sql != _TABLE:
+                log.warning("%s: the %s %s is not of this version, and is removed", self._path.name, kind, name)
+                quoted = name.replace('"', '""')
+                db.execute(f'DROP {kind} IF EXISTS "{quoted}"')
+        db.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+
+
+def _encode_job(job: PredictionJob, status: str) -> str:
     return _encode(job.id, status, job.to_json())
 
 
-def _encode(job_id: str, status: str, content: Any) -> bytes:
-    return json.dumps({"status": status, "result": content, "task_id": job_id}, separators=(",", ":")).encode()
+def _encode(job_id: str, status: str, content: Any) -> str:
+    return json.dumps({"status": status, "result": content, "task_id": job_id}, separators=(",", ":"))
 
 
-def _decode(meta: bytes | None) -> StoredJob | None:
-    if meta is None:
+def _decode(job_id: str, text: str | None) -> StoredJob | None:
+    """Return the job that :func:`_encode` wrote. Another text is that of a failed job, so that its request can be sent again."""
+    if text is None:
         return None
-    value = json.loads(meta)
-    return value["status"], value["result"]
+    with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):
+        value = json.loads(text)
+        status, content = value["status"], value["result"]
+        # An unfinished job is replaced only by comparing the text with what is encoded again.
+        if status == DONE or (status in (RESERVED, QUEUED, RUNNING) and _encode(job_id, status, content) == text):
+            return status, content
+    log.warning("the result store contains no valid job %s: it has failed", job_id)
+    return DONE, None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from threading import Barrier
 
-from stargaze.serve.prediction_request import DONE, RUNNING, PredictionJob, PredictionRequest
+from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob, PredictionRequest, new_job
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
+from stargaze.serve.queue.result_store import ResultStore
 
 WEB_PROCESSES, THREADS = 3, 4
 REQUEST = PredictionRequest(("one/living",))
@@ -37,6 +39,25 @@ def check_attempts(
             hours[0] += 1
     # The message of the lost worker may come back: a worker must not answer it any more.
     assert [queues[0]._results.get(job_id)[0] for job_id in ids] == [DONE] * len(ids)  # type: ignore[index]
+
+
+def check_changes(results: ResultStore) -> None:
+    """Change a job that another process has reserved since, or a worker has answered."""
+    first, second = (
+        new_job(PredictionRequest(("a/b",)), now=utc_now(), time_limit=20.0, job_id=str(uuid.UUID(int=7))) for _ in "ab"
+    )
+    results.save([second], RESERVED)
+
+    results.remove_reserved(first)
+    assert results.get(second.id) == (RESERVED, second.to_json())
+    results.mark_queued(first)
+    assert results.get(second.id) == (RESERVED, second.to_json())
+    results.mark_queued(second)
+    assert results.get(second.id) == (QUEUED, second.to_json())
+    results.save([second], DONE)
+    results.mark_queued(second)
+    results.remove_reserved(second)
+    assert results.get(second.id) == (DONE, second.to_json())
 
 
 def _submit(barrier: Barrier, key: str, queue: CeleryPredictionQueue) -> PredictionJob:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,20 @@ import pytest
 from stargaze.config import DeploySection, ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
-    DONE,
     MAX_ATTEMPTS,
-    QUEUED,
-    RESERVED,
     IdempotencyKeyReusedError,
     PredictionJob,
     PredictionRequest,
-    new_job,
 )
 from stargaze.serve.queue.backends import count_messages
 from stargaze.serve.queue.celery_app import create_celery_app
-from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, ready_file, to_environment
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
-from tests.serve.queue.attempts import check_attempts
+from tests.serve.queue.attempts import check_attempts, check_changes
 from tests.servers import ROOT, Servers, broker_version, servers
 from tests.waiting import wait_for
 
@@ -182,23 +177,8 @@ def test_a_job_reserved_by_a_killed_web_process_is_answered_after_the_next_submi
 
 
 def test_a_job_that_changed_meanwhile_is_not_overwritten(queue: CeleryPredictionQueue) -> None:
-    """On Redis: a worker was faster than the web process, or another process has reserved the job since."""
-    results = ResultStore(queue._app)
-    first, second = (
-        new_job(PredictionRequest(("a/b",)), now=utc_now(), time_limit=20.0, job_id=str(uuid.UUID(int=7))) for _ in "ab"
-    )
-    results.save([second], RESERVED)
-
-    results.remove_reserved(first)
-    assert results.get(second.id) == (RESERVED, second.to_json())
-    results.mark_queued(first)
-    assert results.get(second.id) == (RESERVED, second.to_json())
-    results.mark_queued(second)
-    assert results.get(second.id) == (QUEUED, second.to_json())
-    results.save([second], DONE)
-    results.mark_queued(second)
-    results.remove_reserved(second)
-    assert results.get(second.id) == (DONE, second.to_json())
+    """A worker was faster than the web process, or another process has reserved the job since."""
+    check_changes(ResultStore(queue._app))
 
 
 @pytest.mark.parametrize("key", ["", "attempts"], ids=["request", "key"])

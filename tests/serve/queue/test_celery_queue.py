@@ -326,7 +326,7 @@ def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
 
     assert time.monotonic() - started < 5
     with sqlite3.connect(store.results) as results:
-        assert results.execute("SELECT count(*) FROM celery_taskmeta").fetchone() == (0,)
+        assert results.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
 
 
 def test_an_unwritable_result_store_is_an_immediate_error(

@@ -1,0 +1,245 @@
+"""The SQLite result store reads nothing but JSON, whatever somebody wrote into its file."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stargaze.config import ServeSection
+from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob, PredictionRequest, new_job
+from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
+from stargaze.serve.queue.result_store import ResultStore
+from stargaze.serve.supervisor.supervise import prepare_store
+from stargaze.serve.web.app import make_web
+from stargaze.store import Store
+from tests.serve.queue.attempts import check_changes
+
+SECTION = ServeSection(results_ttl=60.0)
+REQUEST = PredictionRequest(("a/b",))
+CELERY_TABLES = (
+    """CREATE TABLE celery_taskmeta (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, task_id VARCHAR(155) UNIQUE,
+    status VARCHAR(50), result BLOB, date_done DATETIME, traceback TEXT, name VARCHAR(155), args BLOB, kwargs BLOB,
+    worker VARCHAR(155), retries INTEGER, queue VARCHAR(155))""",
+    """CREATE TABLE celery_tasksetmeta (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, taskset_id VARCHAR(155) UNIQUE,
+    result BLOB, date_done DATETIME)""",
+)
+
+
+class Malicious:
+    """Creates a file if anything unpickles it."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.fixture
+def results(store: Store) -> ResultStore:
+    return ResultStore(create_celery_app(SECTION, store))
+
+
+def make_job(number: int = 0) -> PredictionJob:
+    job_id = f"00000000-0000-4000-8000-{number:012}"
+    return new_job(REQUEST, now=datetime.now(UTC), time_limit=30.0, job_id=job_id)
+
+
+def execute(path: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
+    """Execute statements as another program would; the last one gets values."""
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        for statement in statements[:-1]:
+            db.execute(statement)
+        db.execute(statements[-1], values)
+
+
+def plant_text(path: Path, job_id: str, text: object) -> None:
+    statement = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)"
+    execute(path, statement, values=(job_id, text, time.time()))
+
+
+def plant_in_celerys_table(path: Path, job_id: str, content: bytes) -> None:
+    statement = "INSERT INTO celery_taskmeta (task_id, status, result) VALUES (?, 'SUCCESS', ?)"
+    execute(path, *CELERY_TABLES, statement, values=(job_id, content))
+
+
+@pytest.mark.parametrize(("plant", "status"), [(plant_in_celerys_table, 404), (plant_text, 200)], ids=["old", "new"])
+def test_a_pickle_is_never_run_and_the_page_answers(
+    released_store: Store, plant: Callable[..., None], status: int, tmp_path: Path
+) -> None:
+    prepare_store(released_store)
+    results = ResultStore(create_celery_app(SECTION, released_store))
+    queue = CeleryPredictionQueue(create_celery_app(SECTION, released_store), SECTION, released_store)
+    page = make_web(SECTION, released_store, queue, lambda: datetime.now(UTC)).test_client()
+    if plant is plant_text:
+        results.check()  # creates the table
+    job_id = make_job().id
+    plant(released_store.results, job_id, pickle.dumps(Malicious(tmp_path / "trace")))
+
+    for url in (f"/api/v1/predictions/{job_id}", f"/predictions/{job_id}"):
+        response = page.get(url)
+        assert not (tmp_path / "trace").exists()
+        assert response.status_code == status
+    url = page.post("/api/v1/predictions", json={"repositories": ["a/b"]}).json["url"]
+    assert page.get(url).json["state"] == "queued"
+    results.cleanup()
+    assert not (tmp_path / "trace").exists()
+    with contextlib.closing(sqlite3.connect(released_store.results)) as db:
+        tables = db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+        ).fetchall()
+    assert tables == [("jobs",)]
+
+
+FOREIGN_OBJECTS = {
+    "tables of Celery": CELERY_TABLES,
+    "another table of this name": ("CREATE TABLE jobs (x)",),
+    "a view of this name": ("CREATE VIEW jobs AS SELECT 1 AS id",),
+    "an index of this name": ('CREATE TABLE "a""b" (x)', 'CREATE INDEX jobs ON "a""b" (x)'),
+    "a trigger": (
+        "CREATE TABLE jobs (id TEXT PRIMARY KEY, job TEXT NOT NULL, stored_at REAL NOT NULL)",
+        "CREATE TRIGGER t AFTER INSERT ON jobs BEGIN DELETE FROM jobs; END",
+    ),
+    "another encoding": ('PRAGMA encoding = "UTF-16"', "CREATE TABLE jobs (x)"),
+    "a virtual table": ("CREATE VIRTUAL TABLE jobs USING fts5(x)",),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN_OBJECTS)
+def test_what_else_is_in_the_file_is_removed(
+    store: Store, results: ResultStore, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.root.mkdir(exist_ok=True)
+    execute(store.results, *FOREIGN_OBJECTS[name])
+    job = make_job()
+
+    results.save([job], QUEUED)
+
+    assert results.get(job.id) == (QUEUED, job.to_json())
+    assert "results.sqlite: the " in caplog.text
+    caplog.clear()
+    assert ResultStore(results._app).replace(job.id, (QUEUED, job.to_json()), job)
+    assert caplog.text == ""
+
+
+MALFORMED = {
+    "empty": "",
+    "a pickle": pickle.dumps({"status": DONE, "result": {}}),
+    "not JSON": '{"status"',
+    "not UTF-8": b"\xff\xfe{",
+    "nested": "[" * 100_000,
+    "a number": 5,
+    "a large number": "1" * 5000,
+    "a list": "[]",
+    "a text": '"status"',
+    "no content": '{"status":"SUCCESS"}',
+    "an unknown status": '{"status":"X","result":{},"task_id":"ID"}',
+    "a status of another type": '{"status":[],"result":{},"task_id":"ID"}',
+    "not text": b'{"status":"QUEUED","result":{},"task_id":"ID"}',
+    "an unfinished job of another id": '{"status":"QUEUED","result":{},"task_id":"x"}',
+    "an unfinished job in another form": '{"status": "QUEUED", "result": {}}',
+    "a running job in another form": '{"result":{},"status":"RUNNING"}',
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_job_has_failed_and_its_request_can_be_sent_again(
+    store: Store, results: ResultStore, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare_store(store)
+    queue = CeleryPredictionQueue(results._app, SECTION, store)
+    first = queue.submit(REQUEST, key="once")
+    text = MALFORMED[name]
+    if isinstance(text, bytes):
+        text = text.replace(b"ID", first.id.encode())
+    elif isinstance(text, str):
+        text = text.replace("ID", first.id)
+    plant_text(store.results, first.id, text)
+
+    caplog.clear()
+    failed = queue.get(first.id)
+
+    assert failed is not None
+    assert failed.error is not None
+    assert failed.error["hint"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the result store contains no valid job {first.id}: it has failed"
+    ]
+    assert queue.submit(REQUEST, key="once").id == queue._hash_id({"key": "once"}, 1)
+
+
+def test_a_job_that_changed_meanwhile_is_not_overwritten(results: ResultStore) -> None:
+    check_changes(results)
+
+
+def test_only_the_first_of_equal_ids_is_added(results: ResultStore) -> None:
+    job = make_job()
+
+    assert results.add(job, RESERVED)
+    assert not results.add(job, QUEUED)
+    assert results.get(job.id) == (RESERVED, job.to_json())
+
+
+def test_many_jobs_are_read_with_one_query_and_unfinished_ones_left_out(results: ResultStore) -> None:
+    jobs = [make_job(number) for number in range(4)]
+    for job, status in zip(jobs, (RESERVED, QUEUED, RUNNING, DONE), strict=True):
+        results.save([job], status)
+    ids = [job.id for job in jobs] + [f"unknown-{number}" for number in range(40_000)]
+
+    found = results.get_many(ids)
+
+    assert {key for key, value in found.items() if value} == {jobs[3].id}
+    assert len(found) == 40_001
+    assert results.get_many([]) == {}
+
+
+def test_jobs_expire_after_they_were_written_last(store: Store, results: ResultStore) -> None:
+    jobs = [make_job(number) for number in range(3)]
+    results.save(jobs, RESERVED)
+    execute(store.results, "UPDATE jobs SET stored_at = stored_at - 61")
+    results.mark_queued(jobs[0])
+    results.replace(jobs[1].id, (RESERVED, jobs[1].to_json()), jobs[1])
+
+    results.cleanup()
+
+    assert [results.get(job.id) is not None for job in jobs] == [True, True, False]
+
+
+def _save_all(results: ResultStore, numbers: range) -> None:
+    for number in numbers:
+        results.save([make_job(number)], DONE)
+    assert list(results._texts._idle)[1:] == [os.getpid()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.thorough
+def test_processes_that_are_forked_use_connections_of_their_own(results: ResultStore) -> None:
+    context = multiprocessing.get_context("fork")
+    results.check()
+    children = [context.Process(target=_save_all, args=(results, range(n * 25, n * 25 + 25))) for n in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+    assert [child.exitcode for child in children] == [0] * 4
+    assert all(results.get_many([make_job(number).id for number in range(100)]).values())
+
+
+def test_few_connections_stay_open(results: ResultStore) -> None:
+    texts: Any = results._texts
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(texts._transaction())
+
+    assert len(texts._idle[os.getpid()]) == 4
