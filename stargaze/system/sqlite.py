@@ -60,10 +60,10 @@ def connect_database(
                 db.execute(statement)
         except sqlite3.Error as error:
             db.close()
-            code = _code(error)
+            code = _code(error) & 0xFF
             can_retry = code == sqlite3.SQLITE_BUSY
-            if code in (*DAMAGE, sqlite3.SQLITE_CANTOPEN):
-                can_retry = move_damaged(path) or code in DAMAGE  # otherwise another process was first
+            if is_damage(error) or code == sqlite3.SQLITE_CANTOPEN:
+                can_retry = move_damaged(path) or is_damage(error)  # otherwise another process was first
             if not can_retry or time.monotonic() >= deadline:
                 raise
             time.sleep(RETRY_DELAY)
@@ -72,8 +72,8 @@ def connect_database(
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Return whether an error of SQLite says that the file is not a valid database."""
-    return _code(error) in DAMAGE
+    """Return whether an error of SQLite says that the file is not a valid database, or that its log is too short."""
+    return _code(error) & 0xFF in DAMAGE or _code(error) == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def move_damaged(path: Path) -> bool:
@@ -105,7 +105,7 @@ def file_ids(path: Path) -> FileIds:
 
 
 def _code(error: BaseException | None) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+    return int(getattr(error, "sqlite_errorcode", 0))
 
 
 def _prepare_file(path: Path) -> None:

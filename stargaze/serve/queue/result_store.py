@@ -11,10 +11,10 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Celery
 from celery.backends.redis import RedisBackend
@@ -24,6 +24,7 @@ from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, P
 from stargaze.serve.queue.backends import RESULT_STORE
 from stargaze.system.sqlite import FileIds, connect_database, file_ids, is_damage, move_damaged
 
+Result = TypeVar("Result")
 StoredJob = tuple[str, Any]
 """Status and content of a job."""
 BUSY_TIMEOUT = 3.0
@@ -136,9 +137,8 @@ class _SqliteTexts:
         """By process: after a fork the child must neither use nor close the connections of its parent."""
 
     def put(self, texts: Mapping[str, str]) -> None:
-        with self._transaction() as db:
-            rows = [(key, text, time.time()) for key, text in texts.items()]
-            db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", rows)
+        rows = [(key, text, time.time()) for key, text in texts.items()]
+        self._run(lambda db: db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", rows))
 
     def add(self, key: str, text: str) -> bool:
         return self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", key, text, time.time())
@@ -153,8 +153,8 @@ class _SqliteTexts:
 
     def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
         query = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
-        with self._transaction() as db:
-            return dict.fromkeys(keys) | dict(db.execute(query, [json.dumps(keys)]).fetchall())
+        rows = self._run(lambda db: db.execute(query, [json.dumps(keys)]).fetchall())
+        return dict.fromkeys(keys) | dict(rows)
 
     def check(self) -> None:
         self.put({"readiness": ""})
@@ -163,39 +163,45 @@ class _SqliteTexts:
         self._write("DELETE FROM jobs WHERE stored_at < ?", time.time() - self._ttl)
 
     def _write(self, statement: str, *values: str | float) -> bool:
-        with self._transaction() as db:
-            return db.execute(statement, values).rowcount > 0
+        return self._run(lambda db: db.execute(statement, values).rowcount > 0)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection, committed if the block succeeds. If it notices damage, the next transaction uses a new file."""
-        idle = self._idle.setdefault(os.getpid(), [])
+    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run an action in one transaction; again in a new file if it notices that this one was damaged or emptied."""
         try:
-            db, files = self._take(idle)
             try:
-                with db:
-                    yield db
-            except BaseException:
-                db.close()
-                raise
-            if len(idle) < MAX_IDLE:
-                idle.append((db, files))
-            else:
-                db.close()
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                with contextlib.suppress(StargazeError):  # of the disk
+                return self._try(action)
+            except sqlite3.DatabaseError as error:
+                if is_damage(error):
                     move_damaged(self._path)
-            raise
+                elif "no such table" not in str(error):
+                    raise
+                return self._try(action, is_retry=True)
         except StargazeError as error:  # of the disk: callers expect those of SQLite
             raise sqlite3.OperationalError(error.message) from error
 
-    def _take(self, idle: list[tuple[sqlite3.Connection, FileIds]]) -> tuple[sqlite3.Connection, FileIds]:
-        """Return an idle connection to the present file, or a new one."""
+    def _try(self, action: Callable[[sqlite3.Connection], Result], *, is_retry: bool = False) -> Result:
+        idle = self._idle.setdefault(os.getpid(), [])
+        db, files = self._take(idle, () if is_retry else file_ids(self._path))
+        try:
+            with db:
+                result = action(db)
+        except BaseException:
+            db.close()
+            raise
+        if len(idle) < MAX_IDLE:
+            idle.append((db, files))
+        else:
+            db.close()
+        return result
+
+    def _take(
+        self, idle: list[tuple[sqlite3.Connection, FileIds]], present: FileIds
+    ) -> tuple[sqlite3.Connection, FileIds]:
+        """Return an idle connection to the present file, or a new one; close those to other files."""
         with contextlib.suppress(IndexError):  # none is left
             while True:
                 db, files = idle.pop()
-                if files == file_ids(self._path):
+                if files == present:
                     return db, files
                 db.close()
         db = connect_database(self._path, BUSY_TIMEOUT, ("BEGIN IMMEDIATE", _OBJECTS), check_same_thread=False)

@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -238,8 +240,37 @@ def test_processes_that_are_forked_use_connections_of_their_own(results: ResultS
 
 def test_few_connections_stay_open(results: ResultStore) -> None:
     texts: Any = results._texts
-    with contextlib.ExitStack() as stack:
-        for _ in range(10):
-            stack.enter_context(texts._transaction())
+    barrier = threading.Barrier(10)
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: texts._run(lambda _db: barrier.wait(60)), range(10)))
 
     assert len(texts._idle[os.getpid()]) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database " * 1000], ids=["emptied", "damaged"])
+def test_a_damaged_or_emptied_file_is_noticed_without_an_error(
+    store: Store, results: ResultStore, content: bytes
+) -> None:
+    results.check()
+    execute(store.results, "PRAGMA wal_checkpoint(TRUNCATE)")  # now the open connection must read the file again
+    store.results.write_bytes(content)
+    job = make_job()
+
+    assert results.get(job.id) is None
+    results.save([job], DONE)
+    assert ResultStore(results._app).get(job.id) == (DONE, job.to_json())
+
+
+def test_a_damaged_log_is_replaced_although_an_idle_connection_keeps_its_index(
+    store: Store, results: ResultStore
+) -> None:
+    jobs = [make_job(number) for number in range(500)]
+    results.save(jobs, DONE)
+    with contextlib.closing(sqlite3.connect(store.results)) as idle:
+        assert idle.execute("SELECT count(*) FROM jobs").fetchone() == (500,)
+        Path(f"{store.results}-wal").write_bytes(b"x" * 10_000)
+
+        other = ResultStore(results._app)
+        assert other.get(jobs[0].id) is None  # it has noticed the damage
+        results.save([jobs[1]], DONE)
+        assert other.get(jobs[1].id) == (DONE, jobs[1].to_json())
