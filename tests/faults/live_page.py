@@ -145,6 +145,8 @@ class LivePage:
         """Return how long it takes until a new request is answered [s]; ``accepted`` gets the ids of all accepted ones."""
         start = time.monotonic()
         while time.monotonic() - start < limit:
+            assert self.process is not None
+            assert self.process.poll() is None, "stargaze serve has ended"
             job = self.submit(self.body(), wait=2.0)
             if job:
                 accepted.append(job["id"])

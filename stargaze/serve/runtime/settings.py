@@ -176,6 +176,11 @@ def ready_file(store: Store, supervisor: int) -> Path:
     return store.queue / f"ready-{supervisor}"
 
 
+def ready_files(store: Store) -> list[Path]:
+    """Return the ready files of all supervisors, also of killed ones."""
+    return list(store.queue.glob("ready-[0-9]*"))
+
+
 def session_key(store: Store) -> bytes:
     """Return the random key of all web processes, which signs cookies; created on first use."""
     path = Path(os.environ[SESSION_KEY_VARIABLE]) if SESSION_KEY_VARIABLE in os.environ else store.keys / "session.key"

@@ -29,6 +29,7 @@ from stargaze.serve.runtime.settings import (
     LOW_MEMORY_VARIABLES,
     Sources,
     ready_file,
+    ready_files,
     session_key,
     to_environment,
     web_server_command,
@@ -44,6 +45,8 @@ from stargaze.system.sqlite import move_damaged
 
 START_TIMEOUT = 120.0
 """Importing the libraries takes 3 s, on a busy machine 15 s; a process that ends earlier is noticed at once [s]."""
+PORT_TIMEOUT = 10.0
+"""The web server of a killed supervisor stops within its grace period, and holds the port until then [s]."""
 POLL_INTERVAL = 0.1
 """Time between two checks of the processes [s]."""
 LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
@@ -99,7 +102,8 @@ def serving(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOUR
 def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterator[RunningServer]:
     read_description(current_bundle_folder(store.current), "stars", STAR_FORMAT, STAR_HINT)
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(listen(section.host, section.port))
+        patience = PORT_TIMEOUT if _has_killed_supervisor(store) else 0.0
+        listener = stack.enter_context(listen(section.host, section.port, patience=patience))
         ready = prepare_store(store)
         stack.callback(ready.unlink, missing_ok=True)
         services: list[Service] = []
@@ -128,7 +132,9 @@ def prepare_store(store: Store) -> Path:
     with convert_disk_errors(store.root):
         prepare_queue_folder(store)
         private_folder(log_folder(store))
-        ready.unlink(missing_ok=True)
+        for path in ready_files(store):
+            if path == ready or not _is_alive(path):
+                path.unlink(missing_ok=True)
     for database in (store.results, store.predictions, store.github_lookups):
         if database.exists():
             move_damaged(database)
@@ -190,14 +196,30 @@ def _stop(services: list[Service]) -> None:
         service.child.wait_or_kill()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on ``host:port``; port 0 takes a free one. gunicorn inherits the socket."""
+def _has_killed_supervisor(store: Store) -> bool:
+    """Return whether a supervisor was killed: it has left its ready file. Its processes stop themselves."""
+    return any(not _is_alive(path) for path in ready_files(store))
+
+
+def _is_alive(ready: Path) -> bool:
+    return Path("/proc", ready.name.rpartition("-")[2]).exists()
+
+
+def listen(host: str, port: int, *, patience: float = 0.0) -> socket.socket:
+    """Listen on ``host:port``; port 0 takes a free one. gunicorn inherits the socket.
+
+    Wait up to ``patience`` [s] until the port is free.
+    """
     if ":" in host:  # werkzeug's check of the Host header takes the first colon as the port separator
         raise UsageError(f"serve.host: {host} is not an IPv4 address", hint=LOOPBACK_HINT)
-    try:
-        return socket.create_server((host, port))
-    except OSError as error:
-        raise _convert_error(host, port, error) from error
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return socket.create_server((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise _convert_error(host, port, error) from error
+        time.sleep(POLL_INTERVAL)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -163,6 +163,13 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         if self.nr_conns >= self.worker_connections:
             self._close_longest_waiting()
 
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - gunicorn's signature
+        """Accept connections or not; a worker that stops frees the port at once, not after its last response."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
     def finish_request(self, conn: Connection, future: Future[Any]) -> None:
         """Send the rest of the response that a thread computed."""
         conn.is_kept = future.exception() is None and bool(future.result())

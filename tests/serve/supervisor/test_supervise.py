@@ -20,12 +20,14 @@ import requests
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import ServeSection
 from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
+from stargaze.serve.runtime.settings import ready_file
 from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
 from stargaze.serve.supervisor import supervise, watch
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import log_folder, serve, serving
 from stargaze.serve.web.client import request_predictions
 from stargaze.store import Store
+from stargaze.system.files import private_folder
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
@@ -36,6 +38,7 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 from stargaze.store import Store
+from stargaze.system.files import private_folder
 from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serve
 section, store = ServeSection(port=0, web_processes=1), Store(Path(sys.argv[1]))
@@ -137,6 +140,20 @@ def test_a_port_in_use_is_reported_before_anything_starts(released_store: Store)
             pass
 
     assert not log_folder(released_store).exists()
+
+
+def test_the_port_is_awaited_after_a_supervisor_was_killed(released_store: Store) -> None:
+    """Its web server may still send responses. Other servers of the store leave no patience."""
+    other = socket.create_server(("127.0.0.1", 0))
+    section = ServeSection(port=other.getsockname()[1])
+    private_folder(released_store.queue)
+    killed = ready_file(released_store, 2**22)  # above the largest pid
+    killed.touch()
+    threading.Timer(0.5, other.close).start()
+
+    with serving(section, released_store) as url:
+        assert url.endswith(f":{section.port}")
+        assert not killed.exists()
 
 
 def find_process(store: Store, module: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from stargaze.errors import UsageError
@@ -16,6 +18,15 @@ def test_a_port_in_use_is_an_error_with_a_hint() -> None:
 
     assert excinfo.value.message == f"port {port} on 127.0.0.1 is in use"
     assert "stargaze serve --port" in excinfo.value.hint
+
+
+def test_a_port_is_awaited_while_another_process_stops() -> None:
+    first = listen("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    threading.Timer(0.2, first.close).start()
+
+    with listen("127.0.0.1", port, patience=30.0) as second:
+        assert second.getsockname()[1] == port
 
 
 def test_port_0_takes_a_free_port() -> None:

@@ -34,7 +34,14 @@ SLOW = LIMIT * (3 if os.environ.get("CI") or (os.getloadavg()[0] > 2) else 1)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterator[tuple[str, int, ChildProcess]]:
     """The web server with the command and settings of ``stargaze serve``: URL, port and process."""
-    store = Store(tmp_path_factory.mktemp("page"))
+    with run_page(tmp_path_factory.mktemp("page"), bundle_folder) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def run_page(folder: Path, bundle_folder: Path) -> Iterator[tuple[str, int, ChildProcess]]:
+    """Run a web server without a worker."""
+    store = Store(folder)
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
     prepare_store(store)
@@ -47,9 +54,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Itera
             "web", command, to_environment(section, store), store.root / "log", store.root, pass_fds=fds
         )
     wait_for(lambda: _is_ok(url))
-    yield url, port, child
-    child.terminate()
-    child.wait_or_kill()
+    try:
+        yield url, port, child
+    finally:
+        child.terminate()
+        child.wait_or_kill()
 
 
 def _is_ok(url: str) -> bool:
@@ -245,3 +254,15 @@ def test_a_slow_reader_gets_the_whole_response(page: tuple[str, int, ChildProces
                 time.sleep(0.01)
 
     assert len(received.partition(b"\r\n\r\n")[2]) == expected
+
+
+def test_a_stopping_server_frees_the_port_before_its_last_response(tmp_path: Path, bundle_folder: Path) -> None:
+    with (
+        run_page(tmp_path, bundle_folder) as (_url, port, child),
+        socket.create_connection(("127.0.0.1", port)) as open_request,
+    ):
+        open_request.sendall(f"POST /api/v1/predictions HTTP/1.1\r\n{HOST}Content-Length: 100\r\n\r\n".encode())
+        child.terminate()
+
+        with listen("127.0.0.1", port, patience=LIMIT):
+            assert not child.has_ended()
