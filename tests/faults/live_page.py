@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,9 @@ from typing import Any, Self
 import psutil
 import requests
 
+from stargaze.config import ServeSection
+from stargaze.serve.prediction_request import GRACE_PERIOD
+from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
 from stargaze.store import Store
 from tests.isolation import FIXTURE_PROCESSES
 from tests.waiting import wait_for
@@ -111,6 +115,14 @@ class LivePage:
         os.kill(pids[0], number)
         return list(pids)
 
+    def process_with_a_job(self) -> int | None:
+        """Return the prediction process that answers a request now, as its heartbeat says."""
+        with contextlib.suppress(OSError):
+            status = (self.store.queue / HEARTBEAT_FILE).stat()
+            if 0 < status.st_mtime - time.monotonic() <= ServeSection().time_limit + GRACE_PERIOD:
+                return int(status.st_atime)
+        return None
+
     def is_ready(self) -> bool:
         """Return whether /readyz says so."""
         assert self.process is not None
@@ -120,9 +132,10 @@ class LivePage:
         except requests.RequestException:
             return False
 
-    def body(self) -> dict[str, Any]:
+    def body(self, repositories: int = 1) -> dict[str, Any]:
         """Return a request that was never sent before."""
-        return {"figures": [{**FIGURES, "full_name": f"a/n{next(self._numbers)}"}], "explain": False}
+        names = [f"a/n{next(self._numbers)}" for _ in range(repositories)]
+        return {"figures": [{**FIGURES, "full_name": name} for name in names], "explain": repositories > 1}
 
     def submit(self, body: Mapping[str, Any], *, wait: float = 0.0, timeout: float = 20.0) -> dict[str, Any] | None:
         """Submit a request; return the accepted job, None if the page refused it or did not answer."""
