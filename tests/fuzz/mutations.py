@@ -181,7 +181,7 @@ def mutate_array(content: bytes, random: Random) -> bytes:
         return mutate_bytes(content, random)
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except ValueError:  # an array of objects
+    except Exception:  # noqa: BLE001 - an array of objects, or an earlier mutation has damaged it
         return mutate_bytes(content, random)
     changed = _mutate_array(array.copy(), random)
     stream = io.BytesIO()
