@@ -196,7 +196,7 @@ def _read_events(note: JobNote, service: JobService, report: Report, output: Job
                     output.add(event)
                     _report_progress(event, report)
             raise ConnectionLostError(f"lost the connection to {service.name}: the answer has no end")
-        except (ExternalError, ValueError, TypeError) as error:
+        except (ArithmeticError, ExternalError, ValueError, TypeError) as error:
             if failures == len(RETRY_PAUSES):
                 hint = f"the job continues; stargaze {note.stage} --attach follows it"
                 message = (
@@ -217,7 +217,7 @@ def _check_end(service: JobService, answer: dict[str, Any]) -> dict[str, Any]:
 def _report_progress(event: Mapping[str, Any], report: Report) -> None:
     activity, fraction = event.get("activity"), event.get("fraction")
     if isinstance(activity, str) and isinstance(fraction, (int, float)):
-        report(replace_unprintable(activity)[:300], min(max(float(fraction), 0.0), 1.0))
+        report(replace_unprintable(activity)[:300], float(max(0.0, min(1.0, fraction))))  # 1.0 for NaN
 
 
 def _printable(value: Any) -> Any:
@@ -259,12 +259,10 @@ def _check_no_job(store: Store, service: JobService) -> bool:
     )
 
 
-def _check_none_running(service: JobService, running: list[Any]) -> None:
+def _check_none_running(service: JobService, running: list[dict[str, Any]]) -> None:
     """Raise ExternalError if a job of this store runs that it has no note about."""
     for job in running:
-        stage, job_id, started = (
-            replace_unprintable(str(dict(job).get(name))) for name in ("stage", "id", "started_at")
-        )
+        stage, job_id, started = job["stage"], job["id"], replace_unprintable(str(job.get("started_at")))
         raise ExternalError(
             f"{stage} of this store is running on {service.name} (started {started}, job {job_id})",
             hint=f"stargaze {stage} --attach {job_id}, or stargaze jobs --stop {job_id}",

@@ -96,9 +96,8 @@ def attach_stage(
 def list_cluster_jobs(config: Config, store: Store) -> list[dict[str, Any]]:
     """Return a row for each job on the cluster, newest first, and for that of this store if the cluster does not know it."""
     note = read_note(store)
-    jobs = [
-        {name: replace_unprintable(str(job.get(name, ""))) for name in JOB_COLUMNS} for job in _known(config, store)
-    ]
+    known = connect_cluster(config, store).list_jobs()
+    jobs = [{name: replace_unprintable(str(job.get(name, ""))) for name in JOB_COLUMNS} for job in known]
     if note is not None and note.id not in [job["id"] for job in jobs]:
         jobs.append({**note.answer(), "state": "unknown"})
     return [{**job, "here": "yes" if note is not None and note.id == job["id"] else ""} for job in jobs]
@@ -112,10 +111,6 @@ def stop_cluster_job(config: Config, store: Store, job: str) -> dict[str, Any]:
     if state == "unknown":
         raise MissingInputError(f"{service.name} knows no job {job}", hint="stargaze jobs lists them")
     return {"id": job, "state": state}
-
-
-def _known(config: Config, store: Store) -> list[dict[str, Any]]:
-    return [job for job in connect_cluster(config, store).list_jobs() if isinstance(job, dict)]
 
 
 def _find_note(stage: str, config: Config, store: Store, job: str) -> JobNote:

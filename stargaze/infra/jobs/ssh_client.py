@@ -20,6 +20,7 @@ from stargaze.errors import ExternalError, StargazeError, error_from_code
 from stargaze.infra.jobs.archive import unpack_files
 from stargaze.infra.jobs.connection import Connection
 from stargaze.infra.jobs.framing import DataReader, create_mark, parse_answer
+from stargaze.infra.jobs.spec import JOB_ID, STAGES
 from stargaze.system.process import require_program
 from stargaze.system.source_package import code_digest
 from stargaze.system.ssh import SSH_FAILED, SshHost, login_error
@@ -114,7 +115,7 @@ class SshJobService:
         state = self._ask(NO_JOB, "inspect", origin, stdin=[json.dumps(checksums).encode() + b"\n"])
         if state.get("code") != code_digest():
             raise ExternalError(f"{self.name} has a different version of stargaze than this machine", hint=CONFIGURE)
-        return {name: _as_list(self.name, state, name) for name in ("running", "missing")}
+        return {"running": _as_jobs(self.name, state, "running"), "missing": _as_list(self.name, state, "missing")}
 
     def begin(self, job: str, request: Mapping[str, Any], archive: Iterable[bytes]) -> None:
         """Send one stream: the request with the secrets in its first line, then the files."""
@@ -126,7 +127,7 @@ class SshJobService:
 
     def list_jobs(self) -> list[dict[str, Any]]:
         """Return all jobs."""
-        return _as_list(self.name, self._ask(NO_JOB, "list"), "jobs")
+        return _as_jobs(self.name, self._ask(NO_JOB, "list"), "jobs")
 
     def follow(self, job: str, offset: int) -> Iterator[dict[str, Any]]:
         """Yield the answers of the server without heartbeats."""
@@ -177,7 +178,7 @@ class SshJobService:
             return parse_answer(line, mark, job)
         except (ValueError, RecursionError) as error:
             raise ConnectionLostError(
-                f"{self.name} did not answer about {job or 'its jobs'}: {str(error)[:200]}"
+                f"{self.name} did not answer about {'its jobs' if job == NO_JOB else job}: {str(error)[:200]}"
             ) from error
 
     def _failure(self, connection: Connection, *, has_begun: bool) -> StargazeError:
@@ -220,11 +221,22 @@ def _as_list(name: str, answer: Mapping[str, Any], part: str) -> list[Any]:
     return value
 
 
+def _as_jobs(name: str, answer: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
+    """Return descriptions of jobs; hints contain their ids and stages in commands."""
+    jobs = _as_list(name, answer, part)
+    for job in jobs:
+        if not isinstance(job, dict) or not JOB_ID.fullmatch(str(job.get("id"))) or job.get("stage") not in STAGES:
+            raise ExternalError(
+                f"{name} described a job without a valid id and stage: {str(job)[:80]!r}", hint=CONFIGURE
+            )
+    return jobs
+
+
 def _rejection(name: str, error: Any) -> StargazeError:
     """Return the error that the job server reported."""
     try:
         message, hint, code = str(error["error"]), str(error["hint"]), int(error["code"])
-    except (LookupError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         message, hint, code = "an error without a reason", "", ExternalError.exit_code
     return error_from_code(f"{name}: {replace_unprintable(message)}", on_machine(name, replace_unprintable(hint)), code)
 

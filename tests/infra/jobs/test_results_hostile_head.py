@@ -228,6 +228,8 @@ def test_progress_and_result_cannot_control_the_terminal(
     head.answers = [
         {"event": {"activity": evil, "fraction": 7}, "next": 1},
         {"event": {"activity": evil, "fraction": "x"}, "next": 2},
+        {"event": {"activity": evil, "fraction": 10**400}, "next": 2},
+        {"event": {"activity": evil, "fraction": float("nan")}, "next": 2},
         {"event": {"result": {evil: [evil, 1.0]}, "text": evil}, "next": 3},
         {"exit_code": 0, "state": "done"},
     ]
@@ -237,6 +239,13 @@ def test_progress_and_result_cannot_control_the_terminal(
 
     assert "\x1b" not in repr((reports, result)).replace(r"\x1b", "\x1b")
     assert all(0 <= fraction <= 1 for _, fraction in reports)
+
+
+def test_an_offset_without_end_is_an_invalid_answer(head: HostileService, store: Store, note: JobNote) -> None:
+    head.answers = [{"event": {}, "next": float("inf")}]
+
+    with pytest.raises(ExternalError, match="development gave an invalid answer"):
+        follow(head, store)
 
 
 def test_a_download_with_a_link_or_a_device_is_no_archive(head: HostileService, store: Store, note: JobNote) -> None:

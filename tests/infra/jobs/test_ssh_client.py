@@ -82,6 +82,21 @@ def test_a_head_node_with_different_code_is_rejected(service: ServiceFactory) ->
     assert raised.value.hint == "stargaze infra configure --tags ray"
 
 
+@pytest.mark.parametrize("job", ["7", "[7]", '{"id": "x", "stage": "tune"}', f'{{"id": "{JOB}", "stage": "x; id"}}'])
+def test_what_is_not_a_job_is_in_no_list_of_jobs(service: ServiceFactory, job: str) -> None:
+    script = WHOLE % f"""answer '"code": "{code_digest()}", "running": [{job}], "jobs": [{job}], "missing": []'"""
+
+    with pytest.raises(ExternalError, match="development described a job without a valid id and stage"):
+        service(script).list_jobs()
+    with pytest.raises(ExternalError, match="development described a job without a valid id and stage"):
+        service(script).inspect({}, "here")
+
+
+def test_an_answer_about_another_request_names_what_was_asked_for(service: ServiceFactory) -> None:
+    with pytest.raises(ConnectionLostError, match="development did not answer about its jobs: an answer about"):
+        service(f"""answer '"begin": "x"' {JOB}""").list_jobs()
+
+
 @pytest.mark.parametrize(
     "complaint", ["/opt/stargaze/bin/python: No module named stargaze.errands", "runuser: x: No such file or directory"]
 )
@@ -100,6 +115,11 @@ def test_an_error_of_the_server_is_raised_with_its_class(service: ServiceFactory
     assert raised.value.hint == "stargaze infra configure"
     with pytest.raises(CredentialsError, match="development: Ray refuses"):
         list(service(script).follow(JOB, 0))
+
+
+def test_an_error_with_an_invalid_code_is_one_line(service: ServiceFactory) -> None:
+    with pytest.raises(ExternalError, match="development: an error without a reason"):
+        service("""answer '"rejected": {"error": "a", "hint": "b", "code": 1e999}'""").describe(JOB)
 
 
 def test_a_full_disk_of_the_head_is_not_that_of_this_machine(service: ServiceFactory) -> None:
