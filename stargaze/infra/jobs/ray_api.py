@@ -6,6 +6,7 @@ the environment for 127.0.0.1, and RAY_ADDRESS overrides its address.
 
 from __future__ import annotations
 
+import http.client
 import json
 import shlex
 import time
@@ -19,6 +20,8 @@ from typing import Any
 from stargaze.errors import CredentialsError, ExternalError
 from stargaze.system.text import last_line
 
+MAX_RESPONSE = 32 * 1024 * 1024
+"""Largest response [byte]; a job has 2 kB."""
 REQUEST_TIMEOUT = 30.0
 """Timeout for one request [s]."""
 START_TIMEOUT = 120.0
@@ -94,7 +97,10 @@ class RayJobs:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for this machine
         try:
             with opener.open(request, timeout=REQUEST_TIMEOUT) as response:
-                return json.loads(response.read() or b"null")
+                content = response.read(MAX_RESPONSE + 1)
+            if len(content) > MAX_RESPONSE:
+                raise ExternalError(f"Ray's job API sends more than {MAX_RESPONSE} bytes", hint=CONFIGURE)
+            return json.loads(content or b"null")
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
@@ -102,5 +108,5 @@ class RayJobs:
                 raise CredentialsError("Ray rejected the cluster's token", hint=CONFIGURE) from error
             reason = last_line(error.read(2_000), str(error))[:300]
             raise ExternalError(f"Ray's job API: {reason}", hint=CONFIGURE) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise ExternalError(f"Ray's job API at {self.address} does not answer: {error}", hint=CONFIGURE) from error

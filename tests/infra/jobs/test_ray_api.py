@@ -21,6 +21,12 @@ class Ray(BaseHTTPRequestHandler):
     requests: list[tuple[str, str, Any]]
 
     def do_GET(self) -> None:
+        if self.path.endswith("/truncated"):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\ncontent-length: 100\r\n\r\n{")
+            return
+        if self.path.endswith("/garbled"):
+            self.wfile.write(b"2\r\n\r\n")
+            return
         self._answer(200 if self.path.endswith("/known") else 404, {"status": "RUNNING", "message": "at work"})
 
     def do_POST(self) -> None:
@@ -78,6 +84,19 @@ def test_a_rejected_token_is_a_credentials_error(address: str) -> None:
 def test_an_error_of_ray_is_one_line(address: str) -> None:
     with pytest.raises(ExternalError, match="Ray's job API: RuntimeError: no room"):
         RayJobs(address, "good").submit("new", "broken")
+
+
+@pytest.mark.parametrize("job", ["truncated", "garbled"])
+def test_an_invalid_response_is_an_error_in_one_line(address: str, job: str) -> None:
+    with pytest.raises(ExternalError, match=f"Ray's job API at {address} does not answer"):
+        RayJobs(address, "good").status(job)
+
+
+def test_a_response_has_a_largest_size(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargaze.infra.jobs.ray_api.MAX_RESPONSE", 20)
+
+    with pytest.raises(ExternalError, match="Ray's job API sends more than 20 bytes"):
+        RayJobs(address, "good").status("known")
 
 
 def test_a_submission_is_retried_while_ray_is_starting(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
