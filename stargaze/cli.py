@@ -12,7 +12,8 @@ import io
 import os
 import signal
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -51,8 +52,9 @@ class CommandGroup(TyperGroup):
         except KeyboardInterrupt as interrupt:
             name = ctx.invoked_subcommand
             hint = CONTINUE_HINTS.get(name, f"stargaze {name} starts this step again")
-            Output().note("interrupted: finished work is kept")
-            Output().note(f"hint:  {interrupt.args[0] if interrupt.args else hint}")
+            with _ignore_output_errors():
+                Output().note("interrupted: finished work is kept")
+                Output().note(f"hint:  {interrupt.args[0] if interrupt.args else hint}")
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -96,22 +98,25 @@ def main(argv: list[str] | None = None) -> None:
             code = app(argv, prog_name="stargaze", standalone_mode=False)
     except (StargazeError, typer.TyperException) as error:
         problem = error if isinstance(error, StargazeError) else _usage_error(error)
-        Output().error(problem)
+        with _ignore_output_errors():
+            Output().error(problem)
         raise SystemExit(problem.exit_code) from error
     except KeyboardInterrupt:
-        print("interrupted: finished work is kept", file=sys.stderr)
+        with _ignore_output_errors():
+            print("interrupted: finished work is kept", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise _end_of_pipe() from None
     except SystemExit as end:
+        if end.code == 1 and isinstance(end.__context__, BrokenPipeError):  # of Typer or rich
+            raise _end_of_pipe() from None
         _note_end(end, sys.argv[1:] if argv is None else argv)
         raise
-    except BrokenPipeError:
-        _discard_stdout()  # the reader has closed the pipe
-        raise SystemExit(0) from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         print("error: standard output: the disk is full\nhint:  write to another disk", file=sys.stderr)
-        _discard_stdout()
+        _discard(sys.stdout)
         raise SystemExit(5) from None
     raise SystemExit(code or 0)
 
@@ -129,13 +134,29 @@ def _note_end(end: SystemExit, argv: list[str]) -> None:
     names = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGHUP)}
     command = next((argument for argument in argv if argument in CONTINUE_HINTS), None)
     if command and end.code in names:
-        with contextlib.suppress(OSError):  # the terminal is closed
+        with _ignore_output_errors():
             print(f"ended by {names[end.code]}: finished work of {command} is kept", file=sys.stderr)
 
 
-def _discard_stdout() -> None:
-    """Redirect stdout to /dev/null, so that flushing it at exit does not fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+@contextlib.contextmanager
+def _ignore_output_errors() -> Iterator[None]:
+    """Print the last lines if somebody reads them: a closed pipe or terminal does not change the exit code."""
+    try:
+        yield
+    except (OSError, SystemExit):  # SystemExit: rich, at a closed pipe
+        _end_of_pipe()
+
+
+def _end_of_pipe() -> SystemExit:
+    """Return the exit code of a command whose output is not read any more, as if SIGPIPE had ended it; discard the rest."""
+    _discard(sys.stdout)
+    _discard(sys.stderr)
+    return SystemExit(128 + signal.SIGPIPE)
+
+
+def _discard(stream: TextIO) -> None:
+    """Redirect a stream to /dev/null, so that flushing it at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:
