@@ -76,6 +76,8 @@ class CommandWithAttach(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments."""
+        if not any("--attach" in parameter.opts for parameter in self.params):
+            return super().parse_args(ctx, args)
         following = [*args[1:], "-"]
         complete = (
             f"{name}=" if name == "--attach" and next_one.startswith("-") else name

@@ -7,8 +7,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import typer
 
 from stargaze.commands import hook, infra
 from tests.infra.conftest import FakeCloud
@@ -75,6 +77,14 @@ def test_an_unknown_machine_suggests_a_similar_name(run: Run) -> None:
     ended = run("infra", "ssh", "prodution1")
 
     assert (ended.code, ended.hint) == (3, "Did you mean production1?")
+
+
+def test_the_options_of_a_remote_command_are_its_own() -> None:
+    ssh: Any = typer.main.get_command(infra.app)
+
+    context = ssh.commands["ssh"].make_context("ssh", ["production1", "--", "docker", "run", "--attach", "-it"])
+
+    assert context.params["remote_command"] == ["docker", "run", "--attach", "-it"]
 
 
 def test_an_unknown_tag_is_refused_with_a_suggestion(run: Run) -> None:
