@@ -16,7 +16,6 @@ from stargaze.store import Store, lock_store
 from stargaze.system.progress import Report
 
 EXAMPLES = {"jobs": "stargaze jobs --json"}
-JOB_COLUMNS = ["id", "stage", "state", "started_at", "here"]
 app = typer.Typer()
 command = command_with_example(app, EXAMPLES)
 
@@ -30,7 +29,7 @@ def jobs(
     common: CommonOptions,
 ) -> None:
     """List the jobs on the cluster, of every store and machine; follow one by the option --attach of its stage."""
-    from stargaze.infra.jobs.remote_stage import list_cluster_jobs, stop_cluster_job
+    from stargaze.infra.jobs.remote_stage import JOB_COLUMNS, list_cluster_jobs, stop_cluster_job
 
     out, config, store = common.open_session()
     if stop is not None:

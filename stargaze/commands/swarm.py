@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from stargaze.commands.options import Session, utc_now
@@ -18,6 +17,7 @@ from stargaze.serve.swarm import operations
 from stargaze.serve.swarm.plan import plan_deploy_changes
 from stargaze.serve.swarm.production import ProductionTarget, survey_production
 from stargaze.serve.swarm.rotate_secrets import rotate_secrets as rotate
+from stargaze.system.isolated_python import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ def drill(session: Session, *, name: str, only: str, rate: float, deploy_options
         )
     target = _swarm_target(session)
     survey = survey_production(target.hosts)
-    deploy_argv = [sys.executable, "-P", "-m", "stargaze", "deploy", *deploy_options]
+    deploy_argv = [*PYTHON, "stargaze", "deploy", *deploy_options]
     context = swarm_drill.DrillContext(config.deploy, store, target, survey, deploy_argv)
     allowed = swarm_drill.max_rate(rate, config.serve.rate_limit)
     if allowed < rate:

@@ -14,7 +14,7 @@ from stargaze.infra.jobs.archive import checksums, pack_files
 from stargaze.infra.jobs.job_note import JobNote, keep_old_note, read_note
 from stargaze.infra.jobs.results import UseBundle, download_results
 from stargaze.infra.jobs.spec import PARTIAL_OUTPUTS, JobSpec, list_outputs
-from stargaze.infra.jobs.ssh_client import ConnectionLostError, JobService, on_machine, store_id
+from stargaze.infra.jobs.ssh_client import NEVER_RAN, ConnectionLostError, JobService, on_machine, store_id
 from stargaze.output import CommandResult
 from stargaze.store import Store
 from stargaze.system.journal import Journal
@@ -249,7 +249,7 @@ def _check_no_job(store: Store, service: JobService) -> bool:
     if note is None:
         return False
     state = service.describe(note.id).get("state")
-    if state in ("unknown", "not started"):
+    if state in NEVER_RAN:
         return True
     described = "is running" if state == "running" else "has ended"
     raise ExternalError(
@@ -276,7 +276,7 @@ def _check_begun(note: JobNote, service: JobService, store: Store, error: Starga
     except ExternalError:
         hint = f"stargaze {note.stage} --attach finds out whether the job has begun"
         raise ExternalError(error.message, hint=hint) from error
-    if state in ("unknown", "not started"):
+    if state in NEVER_RAN:
         note.delete(store)
         raise error
     if not isinstance(error, ConnectionLostError):

@@ -14,7 +14,7 @@ from stargaze.infra.jobs.client import check_inputs, follow_job, submit_job
 from stargaze.infra.jobs.job_note import JobNote, check_stage, note_from_dict, read_note, require_note
 from stargaze.infra.jobs.results import UseBundle
 from stargaze.infra.jobs.spec import build_spec, check_job_id
-from stargaze.infra.jobs.ssh_client import HeadLayout, JobService, SshJobService
+from stargaze.infra.jobs.ssh_client import NEVER_RAN, HeadLayout, JobService, SshJobService
 from stargaze.output import CommandResult
 from stargaze.store import Store
 from stargaze.system.process import token_environment
@@ -66,7 +66,7 @@ def is_started(stage: str, config: Config, store: Store) -> bool:
     note = read_note(store)
     if note is None or note.stage != stage:
         return False
-    return connect_cluster(config, store).describe(note.id).get("state") not in ("unknown", "not started")
+    return connect_cluster(config, store).describe(note.id).get("state") not in NEVER_RAN
 
 
 def is_job_of_store(job: str, store: Store) -> bool:

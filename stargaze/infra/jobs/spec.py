@@ -24,6 +24,7 @@ OUTPUTS = {
     "screen": ("leaderboard.csv",),
 }
 PARTIAL_OUTPUTS = {"tune": ("trials.jsonl",)}
+"""Files to download after a stop."""
 STAGES = (*OUTPUTS, "tune")
 LATEST_BUNDLE = {"stars": "bundles/latest", "growth": "bundles/latest-growth"}
 
@@ -39,11 +40,6 @@ class JobSpec:
     """The config of the job in TOML, without secrets and without paths, addresses or names of this machine."""
     inputs: Mapping[str, Path]
     """Path on this machine by name in the store of the job."""
-    outputs: tuple[str, ...]
-    """Files to download after success, in the order in which they are moved into place; a bundle by the file that names it.
-    The last one always exists."""
-    partial_outputs: tuple[str, ...] = ()
-    """Files to download after a stop."""
     target: str = ""
     """What is tuned: stars or growth."""
 
@@ -68,14 +64,15 @@ def build_spec(
         argv=(stage, *options, *sources),
         config=render(_job_config(config)),
         inputs={**uploads, **_inputs(stage, config, store, resume=resume)},
-        outputs=list_outputs(stage, config.tuning.target),
-        partial_outputs=PARTIAL_OUTPUTS.get(stage, ()),
         target=config.tuning.target if stage == "tune" else "",
     )
 
 
 def list_outputs(stage: str, target: str) -> tuple[str, ...]:
-    """Return the files to download after success."""
+    """Return the files to download after success, in the order in which they are moved into place.
+
+    A bundle is represented by the file that names it. The last file always exists.
+    """
     return OUTPUTS.get(stage) or ("trials.parquet", LATEST_BUNDLE[target])
 
 

@@ -33,6 +33,8 @@ SILENCE_TIMEOUT = 30.0
 """A head node without even a heartbeat for so long has lost the connection [s]."""
 STATES = ("running", "done", "failed", "stopped", "lost", "not started", "unknown")
 """States of a job: lost with Ray or its head node, or never known to the head node."""
+NEVER_RAN = ("unknown", "not started")
+"""States of a job whose command did not begin."""
 NO_JOB = "-"
 """In place of the id of a job in calls that are about none."""
 NOT_INSTALLED = ("No module named", "No such file or directory", "not found", "ModuleNotFoundError")

@@ -19,7 +19,7 @@ from stargaze.config import (
     TuningSection,
     load,
 )
-from stargaze.infra.jobs.spec import build_spec
+from stargaze.infra.jobs.spec import PARTIAL_OUTPUTS, build_spec, list_outputs
 from stargaze.store import Store
 
 STORE = Store(Path("store"))
@@ -44,13 +44,13 @@ CONFIG = Config(
 def test_each_stage_has_its_inputs_and_outputs(stage: str, inputs: list[str], outputs: Any) -> None:
     spec = build_spec(stage, Config(), STORE)
 
-    assert (list(spec.inputs), spec.outputs, spec.argv) == (inputs, outputs, (stage,))
+    assert (list(spec.inputs), list_outputs(stage, "stars"), spec.argv) == (inputs, outputs, (stage,))
 
 
 def test_a_resumed_tuning_has_its_journal_as_input() -> None:
     assert "trials.jsonl" not in build_spec("tune", Config(), STORE).inputs
     assert "trials.jsonl" in build_spec("tune", Config(), STORE, resume=True).inputs
-    assert build_spec("tune", Config(), STORE).partial_outputs == ("trials.jsonl",)
+    assert PARTIAL_OUTPUTS["tune"] == ("trials.jsonl",)
 
 
 def test_the_config_of_a_job_contains_nothing_of_this_machine() -> None:
@@ -90,6 +90,6 @@ def test_growth_has_the_star_history_as_input() -> None:
 
     assert spec.inputs == {"inputs/0/weekly.parquet": Path("/data/weekly.parquet")}
     assert tomllib.loads(spec.config)["growth"]["history_file"] == "store/inputs/0/weekly.parquet"
-    assert spec.outputs[-1] == "bundles/latest-growth"
+    assert list_outputs("tune", spec.target)[-1] == "bundles/latest-growth"
     gathered = build_spec("tune", Config(tuning=TuningSection(target="growth")), STORE)
     assert gathered.inputs == {"star_history.parquet": STORE.star_history}
