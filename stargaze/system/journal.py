@@ -110,7 +110,7 @@ def _identity(header: Mapping[str, Any]) -> Line:
 def _merge(*journals: list[Line]) -> list[Line]:
     """Return the first line, and each trial once, in the order of the files."""
     lines = [line for journal in journals for line in journal[1:]]
-    trials = {line.get("number", position): line for position, line in reversed(list(enumerate(lines)))}
+    trials = {str(line.get("number", position)): line for position, line in reversed(list(enumerate(lines)))}
     order = {id(line): position for position, line in enumerate(lines)}
     return [journals[0][0], *sorted(trials.values(), key=lambda line: order[id(line)])]
 

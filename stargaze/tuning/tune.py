@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import pandas as pd
 
 from stargaze.config import TuningSection
-from stargaze.errors import ExternalError
+from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.journal import Journal
 from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
+from stargaze.tuning.families import FAMILIES, Choice
 from stargaze.tuning.screen import read_leaderboard
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.search.trial_table import write_trials
@@ -79,7 +81,7 @@ def tune(
     if len(search.ended) < section.trials:
         search.run(policy_arrays(table, feature_set, section.estimate_policy), report)
     trials = search.trials()
-    if not trials:
+    if not any(trial["stopped"] == DONE for trial in trials):
         raise ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials)
     best = _best(trials)
@@ -101,9 +103,19 @@ class Search:
     lookahead: int = 0
 
     def resume(self) -> None:
-        """Take the ended trials from the journal; MissingInputError if there is none of this search."""
-        first, self.ended = self.journal.resume(self.header)
-        self.lookahead = int(first["lookahead"])
+        """Take the ended trials from the journal; MissingInputError if there is none of this search.
+
+        Lines that no trial writes are ignored: another machine may have written the journal.
+        """
+        first, ended = self.journal.resume(self.header)
+        self.ended = [trial for trial in ended if _is_trial(trial, self.finalists)]
+        lookahead = first.get("lookahead")
+        if not isinstance(lookahead, int):
+            raise MissingInputError(
+                f"{self.journal.path} has no lookahead, and cannot be resumed",
+                hint="stargaze tune starts a new one and keeps it",
+            )
+        self.lookahead = lookahead
 
     def run(self, arrays: Arrays, report: Report) -> None:
         """Run the remaining trials; append each one to the journal as it ends."""
@@ -146,6 +158,27 @@ class Search:
     def trials(self) -> list[dict[str, Any]]:
         """Return the finished trials in the order of their numbers, which does not depend on when they ended."""
         return sorted((trial for trial in self.ended if "failed" not in trial), key=lambda trial: int(trial["number"]))
+
+
+def _is_trial(line: Mapping[str, Any], finalists: Sequence[str]) -> bool:
+    """Return whether a line of the journal is a trial whose parameters are searched ones, so that models can be built of it."""
+    try:
+        if not isinstance(line["number"], int) or line["family"] not in finalists:
+            return False
+        if "failed" in line:
+            return True
+        space, parameters = FAMILIES[line["family"]].space, line["parameters"]
+        choices = {name: kind.values for name, kind in space.items() if isinstance(kind, Choice)}
+        numbers = [value for name, value in parameters.items() if name not in choices]
+        numbers += [line["rmsle"], *line["folds"], line["seconds"], line.get("at", 0.0)]
+        return (
+            parameters.keys() <= {*space, "n_estimators"}
+            and all(parameters[name] in values for name, values in choices.items() if name in parameters)
+            and all(map(math.isfinite, numbers))
+            and isinstance(line["stopped"], str)
+        )
+    except (ArithmeticError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def _header(section: TuningSection, table: Dataset, feature_set: FeatureSet, finalists: list[str]) -> dict[str, Any]:

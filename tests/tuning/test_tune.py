@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from stargaze.system.journal import Journal
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.screen import COLUMNS
 from stargaze.tuning.search import ray_driver
-from stargaze.tuning.tune import TuningResult, tune
+from stargaze.tuning.tune import Search, TuningResult, tune
 
 pytestmark = pytest.mark.thorough
 
@@ -161,6 +162,46 @@ def test_a_journal_of_another_tuning_is_refused_and_not_changed(stopped_store: S
         tune(TuningSection(trials=2, **change), stopped_store, now=NOW, resume=True)
 
     assert stopped_store.journal.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": None},
+        {"number": [0]},
+        {"family": "dummy"},
+        {"family": "perceptron"},
+        {"parameters": {"alpha": 1.0, "copy_X": False}},
+        {"parameters": {"alpha": "/tmp/file"}},
+        {"parameters": {"alpha": float("nan")}},
+        {"parameters": [1.0]},
+        {"rmsle": "0.1"},
+        {"rmsle": 10**400},
+        {"folds": None},
+        {"at": "late"},
+        {"stopped": None},
+    ],
+    ids=str,
+)
+def test_a_line_that_no_trial_writes_is_ignored(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Another machine may have written the journal; models are built of its parameters."""
+    search = Search(TuningSection(), ["elastic-net", "ridge"], Journal(tmp_path / "trials.jsonl"), {"seed": 0})
+    for line in ({"seed": 0, "lookahead": 8}, {**trial(2, "ridge", 0.1), **change}, trial(1, "elastic-net", 0.7)):
+        search.journal.add(line)
+
+    search.resume()
+
+    assert search.trials() == [trial(1, "elastic-net", 0.7)]
+
+
+@pytest.mark.parametrize("lookahead", [None, "8", float("inf")])
+def test_a_journal_without_a_lookahead_is_refused(tmp_path: Path, lookahead: object) -> None:
+    search = Search(TuningSection(), ["ridge"], Journal(tmp_path / "trials.jsonl"), {"seed": 0})
+    search.journal.add({"seed": 0, "lookahead": lookahead})
+    search.journal.add(trial(0, "ridge", 0.6))
+
+    with pytest.raises(MissingInputError, match="has no lookahead, and cannot be resumed"):
+        search.resume()
 
 
 def test_without_a_journal_there_is_nothing_to_resume(screened_store: Store) -> None:
