@@ -5,15 +5,20 @@ With ``--group``, this process stays and also ends the children of the command, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 from stargaze.system.signals import die_with_parent
 
 GRACE_PERIOD = 5.0
 """Time between SIGTERM and SIGKILL [s]."""
+POLL_INTERVAL = 0.05
+"""Time between two looks for the processes of the group [s]."""
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +36,8 @@ def run_group(parent: int, command: list[str]) -> int:
     die_with_parent(parent, signal.SIGTERM)
     with subprocess.Popen(command) as process:
         code = process.wait()
+    while signal.getitimer(signal.ITIMER_REAL)[0] and _has_others():  # SIGALRM ends those that ignore SIGTERM
+        time.sleep(POLL_INTERVAL)
     return code if code >= 0 else 128 - code
 
 
@@ -40,6 +47,15 @@ def _end_group() -> None:
     signal.signal(signal.SIGALRM, lambda _number, _frame: os.killpg(0, signal.SIGKILL))
     signal.setitimer(signal.ITIMER_REAL, GRACE_PERIOD)
     os.killpg(0, signal.SIGTERM)
+
+
+def _has_others() -> bool:
+    """Return whether this group has other processes."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):
+            if int(folder.name) != os.getpid() and os.getpgid(int(folder.name)) == os.getpgrp():
+                return True
+    return False
 
 
 if __name__ == "__main__":

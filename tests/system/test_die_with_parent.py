@@ -28,14 +28,21 @@ def processes_with(tag: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
-def test_the_children_of_a_program_end_when_the_command_is_killed(trap: str) -> None:
-    """Also those that ignore SIGTERM."""
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 1000 & sleep 1000",
+        "trap '' TERM; sleep 1000 & sleep 1000",
+        "(trap '' TERM; exec sleep 1000) & exec sleep 1000",
+    ],
+)
+def test_the_children_of_a_program_end_when_the_command_is_killed(script: str) -> None:
+    """Also those that ignore SIGTERM, and live longer than the program."""
     tag = uuid.uuid4().hex
     code = f"""from stargaze.system.process import run_program
-run_program("sh", "-c", "{trap}sleep 1000 & sleep 1000", dies_with_caller=True)"""
+run_program("sh", "-c", "{script}", dies_with_caller=True)"""
     command = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TAG": tag})
-    wait_for(lambda: sum("sleep" in line for line in processes_with(tag)) >= 2, 60)
+    wait_for(lambda: sum(line.startswith("sleep\0") for line in processes_with(tag)) >= 2, 60)
 
     command.send_signal(signal.SIGKILL)
     command.wait()
