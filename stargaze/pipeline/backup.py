@@ -97,7 +97,7 @@ def _check_backup(store: Store, paths: list[Path], now: datetime, command: str) 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            yield from () if path.name in SKIPPED else _files(path)
+            yield from () if _is_skipped(path) else _files(path)
         else:
             yield path
 
@@ -138,4 +138,9 @@ def _copy_database(path: Path, copy: Path) -> Path:
 
 
 def _without_logs(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if Path(member.name).name in SKIPPED and member.isdir() else member
+    return None if member.isdir() and _is_skipped(Path(member.name)) else member
+
+
+def _is_skipped(folder: Path) -> bool:
+    """Return whether a folder is one of those in ``infra/NAME``; a cluster may be named as one of them."""
+    return folder.name in SKIPPED and folder.parent.parent.name == "infra"

@@ -80,6 +80,16 @@ def test_an_archive_is_private_and_contains_a_consistent_track_record_and_no_log
     db.close()
 
 
+def test_the_name_of_a_cluster_may_be_that_of_a_folder_of_logs(store: Store, tmp_path: Path) -> None:
+    store.infra.joinpath("stargaze").rename(store.infra / "runs")
+
+    write_backup(store, tmp_path / "backup.tar.gz", NOW)
+
+    with tarfile.open(tmp_path / "backup.tar.gz") as archive:
+        assert "infra/runs/ray_token" in archive.getnames()
+        assert "infra/runs/runs" not in archive.getnames()
+
+
 def test_the_doctor_warns_without_a_backup_and_after_a_change(store: Store, tmp_path: Path) -> None:
     assert states(store)["backup"] == "warning"
     write_backup(store, tmp_path / "backup.tar.gz", NOW)
