@@ -52,6 +52,8 @@ def search_with_ray(arrays: Arrays, search: SearchSpec, handle: Callable[[Event]
             (folder / SEARCH).write_text(json.dumps(asdict(search)), encoding="utf-8")
         with _started_driver(folder) as process:
             for line in process.stdout or ():
+                if not line.endswith(b"\n"):  # it was killed while it wrote
+                    break
                 event = json.loads(line)
                 if "error" in event:
                     raise error_from_code(event["error"], event["hint"], event["code"])

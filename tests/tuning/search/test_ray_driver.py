@@ -58,6 +58,7 @@ def test_an_error_of_the_driver_is_raised_with_its_class(arrays: Arrays, drive: 
     ("code", "message"),
     [
         ("import os; os.kill(os.getpid(), 6)", r"Ray failed: killed by signal 6 \(SIGABRT\)"),
+        ("import os; os.write(1, b'{'); os.kill(os.getpid(), 9)", r"Ray failed: killed by signal 9 \(SIGKILL\)"),
         ("import sys; sys.exit('no memory')", "Ray failed: exit code 1: no memory"),
     ],
 )
