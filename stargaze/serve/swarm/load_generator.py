@@ -112,7 +112,7 @@ class LoadGenerator:
                 content = response.read(MAX_ANSWER)
                 if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return response.status, json.loads(content or b"null")
-                refusals.append(content.decode(errors="replace"))  # HTML of the proxy while no page is ready
+                refusals.append(content.decode(errors="replace"))  # a proxy may answer with HTML
                 if len(refusals) == len(self.hosts):
                     break
             except (OSError, http.client.HTTPException, ValueError) as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.hosts.conftest import Configured
-from tests.integration.hosts_lab import MEMBERS, SECTION
+from tests.integration.hosts_lab import MEMBERS, SECTION, Cluster
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
 
@@ -58,7 +59,8 @@ for _ in range(int(number)):
         with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=20) as answer:
             answers.append([answer.status, json.load(answer)])
     except urllib.error.HTTPError as error:
-        answers.append([error.code, {}])
+        headers = {name.lower(): value for name, value in error.headers.items()}
+        answers.append([error.code, {**headers, "text": error.read().decode()}])
 print(json.dumps(answers))
 """
 """A client that sends forged forwarding headers."""
@@ -70,10 +72,9 @@ def send(host: Host, url: str, number: int = 1, method: str = "GET") -> list[tup
     return [(status, body) for status, body in json.loads(done.stdout)]
 
 
-@pytest.fixture
-def visitor(configured_cluster: Configured) -> Iterator[Host]:
-    """A host outside of the cluster, while both nodes serve a page."""
-    cluster = configured_cluster.cluster
+@contextlib.contextmanager
+def page_on_nodes(cluster: Cluster) -> Iterator[Host]:
+    """Let both nodes serve a page; give a host outside of the cluster."""
     outsider = cluster.hosts["outsider"]
     for name in NODES:
         start_page(cluster.hosts[name])
@@ -83,6 +84,13 @@ def visitor(configured_cluster: Configured) -> Iterator[Host]:
     finally:
         for name in NODES:
             cluster.hosts[name].run("systemctl", "stop", "page", check=False)
+
+
+@pytest.fixture
+def visitor(configured_cluster: Configured) -> Iterator[Host]:
+    """A host outside of the cluster, while both nodes serve a page."""
+    with page_on_nodes(configured_cluster.cluster) as outsider:
+        yield outsider
 
 
 def start_page(host: Host) -> None:
@@ -128,6 +136,20 @@ def test_only_idempotent_requests_are_sent_to_a_second_node(configured_cluster: 
     assert dropped.count("GET") > 6
     assert {status for status, _ in written} == {200, 502}
     assert dropped.count("POST") == 6
+
+
+def test_while_no_node_serves_the_page_a_client_of_the_api_gets_json(
+    configured_cluster: Configured, visitor: Host
+) -> None:
+    for name in NODES:
+        configured_cluster.cluster.hosts[name].run("systemctl", "stop", "page")
+
+    [(status, answer)], [(_, page)] = send(visitor, f"{URL}/api/v1/predictions"), send(visitor, URL)
+
+    assert (status, answer["retry-after"], answer["content-type"]) == (503, "5", "application/json")
+    assert json.loads(answer["text"])["error"]["message"].startswith("no node serves the page")
+    assert (page["retry-after"], page["content-type"]) == ("5", "text/plain")
+    assert page["text"].startswith("no node serves the page")
 
 
 def dropped_methods(configured: Configured, name: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from stargaze.serve.stack.certificates import issue_certificates
 from tests.integration.hosts.conftest import Configured
-from tests.integration.hosts.test_page import NODES, responding_nodes, start_page
+from tests.integration.hosts.test_page import page_on_nodes
 from tests.integration.hosts_lab import MEMBERS, SECTION, Cluster, PlaybookRun
 from tests.labs.hosts.lab import Host
 from tests.waiting import wait_for
@@ -87,16 +87,8 @@ print(received.split()[1].decode(), time.monotonic() - started)
 @pytest.fixture(scope="module")
 def visitor(configured_cluster: Configured) -> Iterator[Host]:
     """A host outside of the cluster, while the nodes serve a page; the last test removes TLS again."""
-    cluster = configured_cluster.cluster
-    outsider = cluster.hosts["outsider"]
-    for name in NODES:
-        start_page(cluster.hosts[name])
-    try:
-        wait_for(lambda: responding_nodes(outsider) == set(NODES))
+    with page_on_nodes(configured_cluster.cluster) as outsider:
         yield outsider
-    finally:
-        for name in NODES:
-            cluster.hosts[name].run("systemctl", "stop", "page", check=False)
 
 
 def play(cluster: Cluster, **variables: Any) -> PlaybookRun:
