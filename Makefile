@@ -133,7 +133,6 @@ swarm: $(VENV)/.installed-dev
 hosts-and-swarm: $(VENV)/.installed-dev
 	sh tools/prepare.sh hosts debian docker
 	sh tools/servers.sh $(SERVERS)
-	sh tools/servers.sh $(SERVERS)
 	$(WITH_ENGINE) $(PYTEST) -m "(hosts or swarm) and not openstack" tests/integration
 
 kills: $(VENV)/.installed-dev

@@ -1,4 +1,4 @@
-"""Certificates of the backing services: a CA for each version of the secrets, whose key is forgotten at once."""
+"""Certificates of the backing services: a CA for each version of the secrets, whose key is stored nowhere."""
 
 from __future__ import annotations
 
