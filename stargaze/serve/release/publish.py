@@ -1,6 +1,6 @@
 """Publish a bundle: a signed commit that the hooks of the release repository check and install.
 
-Git's log is the whole record. Both are planned, applied and verified while one lock is held.
+Git's log is the whole record. A release is planned, applied and verified while one lock is held.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
 """A function of the new bundle and the one in production; raises if the new one must not be published."""
 UNCHANGED = "the previous release stays in production"
+REFUSED_HINTS = {
+    "does not load": f"{UNCHANGED}; --force skips the quality gate only: stargaze tune, or stargaze deploy DIGEST",
+    " MB are allowed": f"{UNCHANGED}; the limit is deploy.max_release_size",
+}
+"""What to do, by a part of the hook's reason."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +306,8 @@ def _verify_installation(store: Store, digest: str, output: str) -> None:
 def explain_push_failure(output: str, section: DeploySection) -> ExternalError:
     """Return the error for the output of git and the hooks of a push that was not accepted."""
     if reason := find_remote_line(output, "refused: "):
-        return RefusedError(f"the release was refused: {reason}", hint=UNCHANGED)
+        hint = next((hint for part, hint in REFUSED_HINTS.items() if part in reason), UNCHANGED)
+        return RefusedError(f"the release was refused: {reason}", hint=hint)
     if "pack exceeds maximum allowed size" in output:
         limit = f"deploy.max_release_size = {section.max_release_size:g} MB"
         return RefusedError(f"the release was refused: it is larger than {limit}", hint=UNCHANGED)

@@ -68,7 +68,8 @@ def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComp
         output = run_in_sandbox(command, seconds=MAX_SECONDS, megabytes=MAX_MEGABYTES)
     except SandboxError as error:
         reason = f"cannot be compared with {champion.name[:12]}, which is in production: {error.message}"
-        raise DifferenceFoundError(f"the bundle {reason}", hint=HINT) from error
+        hint = f"{HINT} skips the comparison, not the checks of the hook"
+        raise DifferenceFoundError(f"the bundle {reason}", hint=hint) from error
     comparison = QualityComparison(**json.loads(output))
     if comparison.is_worse:
         raise DifferenceFoundError(

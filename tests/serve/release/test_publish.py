@@ -190,8 +190,9 @@ def test_a_refused_deploy_reports_the_reason_and_changes_nothing(release_store: 
     release_store.deploy("good")
     before = release_store.state()
 
-    with pytest.raises(RefusedError, match=r"predicts 3\.0 for the prototype row, not 4\.0"):
+    with pytest.raises(RefusedError, match=r"predicts 3\.0 for the prototype row, not 4\.0") as excinfo:
         release_store.deploy("bad")
+    assert "--force skips the quality gate only" in excinfo.value.hint
     assert release_store.state() == before
 
 
