@@ -18,7 +18,7 @@ from stargaze.config import DeploySection
 from stargaze.errors import StargazeError
 from stargaze.serve.release import git
 from stargaze.serve.release.install import install_newest
-from stargaze.serve.release.pre_receive import check_push, load_in_sandbox, parse_updates
+from stargaze.serve.release.pre_receive import check_push, parse_updates
 from stargaze.serve.release.repository import (
     HOOKS,
     POLICY_FILE,
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m stargaze.serve.release.git_hooks", description="Receive and install releases."
     )
     parser.add_argument("command", choices=sorted(_COMMANDS))
-    parser.add_argument("folder", nargs="?", default=".", type=Path, help="bare repository, bundle, or store (init)")
+    parser.add_argument("folder", nargs="?", default=".", type=Path, help="bare repository, or store (init)")
     parser.add_argument(
         "--max-size", type=float, default=DeploySection().max_release_size, help="of a release [MB] (init)"
     )
@@ -99,17 +99,11 @@ def install(options: argparse.Namespace) -> None:
     install_newest(git.Repository(options.folder.resolve()), read_policy(options.folder), now=datetime.now(UTC))
 
 
-def verify(options: argparse.Namespace) -> None:
-    """Use a bundle in the sandbox as the pre-receive hook does."""
-    load_in_sandbox(options.folder.resolve(), HookPolicy(options.folder, options.folder))
-
-
 _COMMANDS = {
     "init": (init, ""),
     "pre-receive": (pre_receive, "refused: "),
     "post-receive": (install, "not installed: "),
     "install": (install, "not installed: "),
-    "verify": (verify, ""),
 }
 """Each command's function and the prefix of its errors."""
 

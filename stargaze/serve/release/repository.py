@@ -17,6 +17,7 @@ from stargaze.errors import CredentialsError, ExternalError
 from stargaze.serve.release import git
 from stargaze.serve.release.record import RELEASE_FILE, printable
 from stargaze.serve.release.sandbox import clean_environment
+from stargaze.serve.release.signers import add_lines
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, restrict_mode, write_json
 from stargaze.system.locks import TEMPORARY_NAME, remove_stale
@@ -92,7 +93,7 @@ def prepare_repository(path: Path, policy: HookPolicy) -> git.Repository:
 def _check_hooks(folder: Path) -> None:
     """Raise ExternalError if the repository has other hooks than those of stargaze: git would run them."""
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = sorted(name for name in present - set(HOOKS) if not name.startswith(".") and "." not in name)
+    foreign = sorted(name for name in present - set(HOOKS) if "." not in name)
     if foreign:
         raise ExternalError(f"{folder / foreign[0]} is not a hook of stargaze", hint=f"rm {folder / foreign[0]}")
 
@@ -177,11 +178,7 @@ def allow_signer(key: Path, store: Store) -> None:
 
 def add_allowed_signer(line: str, store: Store) -> None:
     """Add a line to the store's allowed signers; existing lines stay."""
-    path = allowed_signers_file(store)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if line not in lines:
-        with atomic_write(path) as temporary:
-            temporary.write_text("\n".join([*lines, line]) + "\n", encoding="utf-8")
+    add_lines(allowed_signers_file(store), [line])
 
 
 def signer_line(key: Path) -> str:

@@ -83,23 +83,24 @@ def is_accepted(commit: str, allowed_signers: Path) -> bool:
 
 def accept_history(allowed_signers: Path, commits: Iterable[str]) -> None:
     """Keep accepting these commits after their signer is revoked."""
-    _add_lines(allowed_signers.with_name(ACCEPTED_FILE), commits)
+    add_lines(allowed_signers.with_name(ACCEPTED_FILE), commits)
 
 
 def revoke_signer(key: PublicKey, allowed_signers: Path) -> None:
     """Refuse everything that a key signs from now on."""
-    _add_lines(allowed_signers.with_name(REVOKED_FILE), [str(key)])
+    add_lines(allowed_signers.with_name(REVOKED_FILE), [str(key)])
     lines = read_lines(allowed_signers)
     remaining = [line for line in lines if parse_public_key(line) != key]
     if remaining != lines:
         _write_lines(allowed_signers, remaining)
 
 
-def _add_lines(path: Path, lines: Iterable[str]) -> None:
+def add_lines(path: Path, lines: Iterable[str]) -> None:
+    """Add the lines that a file lacks, each once; existing lines stay."""
     before = read_lines(path)
-    after = list(dict.fromkeys([*before, *lines]))
-    if after != before:
-        _write_lines(path, after)
+    present = set(before)
+    if missing := [line for line in dict.fromkeys(lines) if line not in present]:
+        _write_lines(path, [*before, *missing])
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

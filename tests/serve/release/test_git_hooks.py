@@ -18,7 +18,6 @@ import pytest
 
 from stargaze.bundle.manifest import write_manifest
 from stargaze.serve.release import git
-from stargaze.serve.release.git_hooks import main
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import RefUpdate, check_push, load_in_sandbox
 from stargaze.serve.release.publish import installed_digest, publish_release
@@ -542,13 +541,11 @@ def test_a_failed_installation_is_reported_in_one_line(release_store: ReleaseSto
     assert output[0].startswith("not installed: ")
 
 
-def test_verify_reports_a_folder_that_is_not_a_bundle_in_one_line(
-    release_store: ReleaseStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    digest = release_store.add_bundle("good")
+def test_a_folder_that_is_not_a_bundle_is_refused_by_the_sandbox_in_one_line(release_store: ReleaseStore) -> None:
+    folder = release_store.store.bundles / release_store.add_bundle("good")
 
-    assert main(["verify", str(release_store.store.bundles / digest)]) == 1
-    assert "bundle.json is malformed" in capsys.readouterr().err
+    with pytest.raises(RefusedError, match=r"^the bundle does not load: .*bundle\.json is malformed.*$"):
+        load_in_sandbox(folder, HookPolicy(folder, folder))
 
 
 HISTORIES = [

@@ -89,6 +89,16 @@ def test_a_revoked_key_leaves_the_list_and_the_others_stay(release_store: Releas
     assert len(before) == 2
 
 
+def test_lines_are_added_once_and_existing_ones_stay(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed_signers"
+    (tmp_path / "accepted_releases").write_text("# ours\n\n# ours\na")
+
+    accept_history(allowed, ["b", "a", "b"])
+    accept_history(allowed, ["b"])
+
+    assert (tmp_path / "accepted_releases").read_text() == "# ours\n\n# ours\na\nb\n"
+
+
 def test_a_key_is_found_in_every_kind_of_line_and_nothing_else_is_a_key(tmp_path: Path) -> None:
     create_key(tmp_path / "id", "somebody")
     line = (tmp_path / "id.pub").read_text().strip()
