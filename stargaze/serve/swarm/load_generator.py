@@ -110,6 +110,9 @@ class LoadGenerator:
                 connection.request(method, path, body, dict(headers))
                 response = connection.getresponse()
                 content = response.read(MAX_ANSWER)
+                if response.status in GATEWAY_ERRORS:
+                    error = f"{response.status} {response.reason}"
+                    continue
                 if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return response.status, json.loads(content or b"null")
                 refusals.append(content.decode(errors="replace"))  # a proxy may answer with HTML

@@ -101,6 +101,17 @@ def test_the_next_address_is_tried_if_one_does_not_respond(page: Page) -> None:
     assert generator.summary()["answered"] == 3
 
 
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_request_is_repeated_if_the_proxy_got_no_answer(page: Page, status: int) -> None:
+    """Whatever content that error has; the idempotency key prevents a second job."""
+    responses = iter([(status, {"error": {}}), (200, {"state": "done"})])
+    generator = LoadGenerator([page(lambda _: next(responses))], ["a/b"])
+
+    generator.send()
+
+    assert generator.summary()["answered"] == 1
+
+
 def test_a_refused_request_is_tried_once_at_every_address(page: Page) -> None:
     requests: list[str] = []
 
