@@ -10,7 +10,7 @@ from stargaze.infra.hosts.host_list import find_ssh_hosts, read_ssh_hosts
 from stargaze.infra.hosts.state_dir import open_state_dir
 from stargaze.serve.runtime.settings import Sources
 from stargaze.serve.swarm.production import ProductionTarget
-from stargaze.serve.swarm.public_page import PublicPage
+from stargaze.serve.swarm.public_page import DEFAULT_PORTS, PublicPage
 from stargaze.system.docker import DockerEngine, ImageRecipe
 from stargaze.system.locks import file_lock
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stargaze.config import Config, InfraSection
     from stargaze.store import Store
     from stargaze.system.ssh import SshHost
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def lock_production(store: Store) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from stargaze.serve.swarm.service_status import page_mismatch
 from stargaze.system.progress import Notify
 from stargaze.system.ssh import SshHost
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 TIMEOUT = 5
 """Timeout for one response [s]."""
 POLL_INTERVAL = 1.0
@@ -52,7 +53,7 @@ class PublicPage:
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "strerror", "") or error or type(error).__name__)
         parts = urlsplit(self.url)
-        port = str(parts.port or _default_port(self.url))
+        port = str(parts.port or DEFAULT_PORTS[parts.scheme])
         argv = (parts.scheme, self.gateway.private_ip, port, parts.hostname or "", parts.netloc)
         completed = self.gateway.try_run("python3", "-c", _GATEWAY_PROGRAM, *argv)
         return completed.stdout.decode(errors="replace").strip() if completed.returncode == 0 else "", reason
@@ -93,7 +94,3 @@ def await_pages(pages: Sequence[PublicPage], digest: str, timeout: float, notify
             notify(
                 f"{page.url} cannot be reached from this machine: {reason}; {page.gateway.name} itself serves it there"
             )
-
-
-def _default_port(url: str) -> int:
-    return 443 if url.startswith("https:") else 80
