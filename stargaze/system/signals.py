@@ -16,6 +16,18 @@ PR_SET_PDEATHSIG = 1
 """Constant of Linux' ``prctl.h``; the setting survives ``exec``."""
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal; most real-time signals have none.
+
+    >>> signal_name(9), signal_name(40)
+    ('SIGKILL', 'signal 40')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 @contextlib.contextmanager
 def exit_on_signals() -> Iterator[None]:
     """Turn the first SIGTERM or SIGHUP into SystemExit(128 + signal), so that every ``finally`` runs; ignore later ones.

@@ -18,7 +18,7 @@ from typing import IO
 
 import stargaze
 from stargaze.errors import ExternalError
-from stargaze.system.signals import die_with_parent
+from stargaze.system.signals import die_with_parent, signal_name
 from stargaze.system.text import last_line, replace_unprintable
 
 MAX_FILE = 1_000_000  # [byte] that the process may write to a file, including its stdout and stderr
@@ -75,7 +75,7 @@ def run_in_sandbox(command: Sequence[str], *, seconds: float, megabytes: int) ->
 def _describe_failure(code: int, stderr: IO[bytes]) -> str:
     """Return the last line of stderr, or the signal or exit code."""
     if code < 0:
-        return f"the process that loads it was killed by {signal.Signals(-code).name}"
+        return f"the process that loads it was killed by {signal_name(-code)}"
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
     line = last_line(stderr.read(), f"exit code {code}")
     return replace_unprintable(line, replacement=" ")[:300].strip()

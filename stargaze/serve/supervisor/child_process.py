@@ -15,6 +15,7 @@ from stargaze.serve.supervisor import rotate_log
 from stargaze.system.files import convert_disk_errors
 from stargaze.system.isolated_python import PYTHON, python_path
 from stargaze.system.process import without_secrets
+from stargaze.system.signals import signal_name
 
 STOP_TIMEOUT = 10.0
 """Time between SIGTERM and SIGKILL [s]."""
@@ -92,7 +93,7 @@ class ChildProcess:
     def describe_exit(self) -> str:
         """Return how it ended, with its last lines."""
         code = self.process.wait()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"the {self.name} process {how}\n{self.log_tail()}"
 
     def log_tail(self) -> str:

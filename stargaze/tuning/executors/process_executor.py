@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from stargaze.system.isolated_python import PYTHON, python_path
 from stargaze.system.process import without_secrets
+from stargaze.system.signals import signal_name
 from stargaze.system.text import last_line
 from stargaze.tuning.executors.executor import ONE_THREAD, Executor, FamilyJob
 
@@ -69,4 +70,4 @@ def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     out_of_memory = ", perhaps out of memory" if code == -signal.SIGKILL else ""
-    return f"killed by signal {-code} ({signal.Signals(-code).name}){out_of_memory}"
+    return f"killed by signal {-code} ({signal_name(-code)}){out_of_memory}"

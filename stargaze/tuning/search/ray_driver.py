@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargaze.errors import ExternalError, StargazeError, error_from_code
 from stargaze.system.files import convert_disk_errors
-from stargaze.system.signals import die_with_parent
+from stargaze.system.signals import die_with_parent, signal_name
 from stargaze.system.text import last_line
 from stargaze.tuning.search.ray_folder import MARKER, child_environment, private_folder, ray_environment
 from stargaze.tuning.search.ray_job import is_ray_job
@@ -99,7 +99,7 @@ def _describe_failure(error: Exception) -> ExternalError:
 
 
 def _describe_exit(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"exit code {code}" if code > 0 else f"killed by signal {-code} ({signal_name(-code)})"
 
 
 def main(parent: int) -> None:

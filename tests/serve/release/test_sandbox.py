@@ -39,6 +39,7 @@ def test_the_output_is_returned() -> None:
     ("program", "reason"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was killed by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 40)", "was killed by signal 40"),
         ("import sys; sys.exit('not a model')", "not a model"),
         ("import sys; sys.exit(3)", "exit code 3"),
         ("b'x' * 10**9", "MemoryError"),
