@@ -66,11 +66,11 @@ def check_quality(challenger: Path, champion: Path, store: Store) -> QualityComp
     command = [*PROGRAM, *(str(path.resolve()) for path in (store.root, challenger, champion))]
     try:
         output = run_in_sandbox(command, seconds=MAX_SECONDS, megabytes=MAX_MEGABYTES)
-    except SandboxError as error:
-        reason = f"cannot be compared with {champion.name[:12]}, which is in production: {error.message}"
+        comparison = QualityComparison(**json.loads(output))
+    except (SandboxError, RecursionError, TypeError, ValueError) as error:  # a model may print something else
+        reason = f"cannot be compared with {champion.name[:12]}, which is in production: {error}"
         hint = f"{HINT} skips the comparison, not the checks of the hook"
         raise DifferenceFoundError(f"the bundle {reason}", hint=hint) from error
-    comparison = QualityComparison(**json.loads(output))
     if comparison.is_worse:
         raise DifferenceFoundError(
             f"{challenger.name[:12]} predicts worse than {champion.name[:12]}: {comparison.as_text()}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from stargaze.bundle.star_bundle import Estimate
 from stargaze.config import FeaturesSection
 from stargaze.errors import DifferenceFoundError
 from stargaze.features.dataset import TEST, assign_folds
+from stargaze.serve.release import quality_gate
 from stargaze.serve.release.quality_gate import check_quality, compare_predictions, compare_predictors
 from stargaze.store import Store
 
@@ -131,3 +133,16 @@ def test_an_unreadable_champion_is_an_error_that_names_force(bundle_folder: Path
         check_quality(bundle_folder, broken, store)
 
     assert excinfo.value.hint.endswith('--force "the reason" skips the comparison, not the checks of the hook')
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("output", ["", "x", "[]", "{}", '{"difference": NaN}', "[" * 100_000])
+def test_a_model_process_that_prints_something_else_is_an_error(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    (tmp_path / "output").write_text(output)
+    program = f"print(open({str(tmp_path / 'output')!r}).read())"
+    monkeypatch.setattr(quality_gate, "PROGRAM", (sys.executable, "-S", "-c", program))
+
+    with pytest.raises(DifferenceFoundError, match="cannot be compared with"):
+        check_quality(tmp_path, tmp_path, store)
