@@ -91,8 +91,7 @@ def _check_type(module: Any, name: Any) -> None:
 def _check_tree_arguments(node: dict[str, Any], archive: zipfile.ZipFile) -> None:
     """Require one output: the constructor reads a number of classes for each, without a check of the array's length."""
     n_features, classes, n_outputs = node["__reduce__"]["args"]["content"]
-    numbers = (n_features["content"], n_outputs["content"])
-    if n_outputs["content"] != "1" or not all(str(number).isdecimal() for number in numbers):
+    if n_outputs["content"] != "1" or not str(n_features["content"]).isdecimal():
         raise ValueError("a tree has several outputs")
     array = np.load(io.BytesIO(archive.read(classes["file"])), allow_pickle=False)
     if array.shape != (1,) or array.dtype != np.intp or array[0] != 1:
