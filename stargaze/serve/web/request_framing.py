@@ -98,9 +98,9 @@ class RequestBuffer:
             try:
                 size = int(bytes(self._data[self._next_chunk : end_of_line]).partition(b";")[0].strip(), 16)
             except ValueError:
+                size = -1
+            if not 0 <= size <= MAX_BODY:
                 return len(self._data)  # invalid
-            if size < 0 or size > MAX_BODY:
-                return len(self._data)
             if size == 0:
                 break
             following = end_of_line + 2 + size + 2
@@ -111,5 +111,8 @@ class RequestBuffer:
             if self._chunks > MAX_CHUNKS:
                 return len(self._data)
         # The last chunk and the trailer end with an empty line.
-        position = self._data.find(END_OF_HEAD, self._next_chunk)
-        return position + len(END_OF_HEAD) if position >= 0 else None
+        position = self._data.find(END_OF_HEAD, max(self._next_chunk, self._searched))
+        if position < 0:
+            self._searched = len(self._data) - len(END_OF_HEAD) + 1
+            return None
+        return position + len(END_OF_HEAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -63,6 +64,19 @@ def test_what_will_never_be_a_valid_request_is_passed_on_at_once(data: bytes) ->
     buffer.append(data)
 
     assert buffer.pop_request() == data
+
+
+def test_the_bytes_of_a_long_trailer_are_searched_once() -> None:
+    buffer, seconds = RequestBuffer(), []
+    buffer.append(CHUNKED[:-2])
+    for _ in range(8):
+        begin = time.process_time()
+        for _ in range(2_000):
+            buffer.append(b"x" * 8)
+            assert buffer.pop_request() is None
+        seconds.append(time.process_time() - begin)
+
+    assert seconds[-1] < 6 * seconds[0]
 
 
 def test_a_client_that_expects_to_continue_is_told_so_once_and_only_if_its_body_is_read() -> None:
