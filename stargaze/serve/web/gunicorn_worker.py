@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -175,7 +174,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         conn.is_kept = future.exception() is None and bool(future.result())
         if conn.is_kept and conn.parser.unreader.buf.getvalue():  # gunicorn saw another end of the request
             conn.is_kept = False
-        self._send_response(conn, None)
+        self._send_response(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Close the connections whose deadline has passed, or all that wait."""
@@ -196,7 +195,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         if not self._start_request(conn):
             self._wait(conn, selectors.EVENT_READ, self._receive, seconds)
 
-    def _receive(self, conn: Connection, _socket: Any) -> None:
+    def _receive(self, conn: Connection) -> None:
         data = conn.sock.receive(MAX_BUFFER)
         if data is None:
             return
@@ -206,21 +205,22 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         if not conn.received:
             self._deadlines[conn] = time.monotonic() + REQUEST_TIMEOUT
         conn.received.append(data)
-        if conn.received.is_expecting():
-            conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._start_request(conn)
 
     def _start_request(self, conn: Connection) -> bool:
         """Let a thread handle the request if it is complete."""
         request = conn.received.pop_request()
         if request is None:
+            if conn.received.is_expecting():
+                with contextlib.suppress(OSError):  # the client is gone, which the next read says
+                    conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             return False
         self._stop_waiting(conn)
         conn.sock.provide(request)
         self.enqueue_req(conn)
         return True
 
-    def _send_response(self, conn: Connection, _socket: Any) -> None:
+    def _send_response(self, conn: Connection) -> None:
         try:
             is_sent = conn.sock.flush()
         except OSError:  # the client is gone
@@ -238,15 +238,19 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             conn.sock.end()
             self._wait(conn, selectors.EVENT_READ, self._drain, CLOSE_TIMEOUT)
 
-    def _drain(self, conn: Connection, _socket: Any) -> None:
+    def _drain(self, conn: Connection) -> None:
         data = conn.sock.receive(MAX_BUFFER)
         conn.drained += len(data or b"")
         if data == b"" or conn.drained > MAX_DRAINED:
             self._close(conn)
 
-    def _wait(self, conn: Connection, event: int, callback: Callable[[Connection, Any], None], seconds: float) -> None:
+    def _wait(self, conn: Connection, event: int, callback: Callable[[Connection], None], seconds: float) -> None:
+        def call(_socket: BufferedSocket) -> None:
+            if conn in self._deadlines:  # else another event of this iteration has closed it
+                callback(conn)
+
         try:
-            self.poller.register(conn.sock, event, partial(callback, conn))
+            self.poller.register(conn.sock, event, call)
         except (OSError, ValueError):  # closed by gunicorn's error handling
             self._close(conn)
             return

@@ -7,11 +7,14 @@ import os
 import re
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import requests
 
@@ -152,6 +155,42 @@ def test_requests_are_answered_at_once_while_slow_clients_are_connected(
     finally:
         clients.close()
     assert not child.has_ended()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_that_reset_their_connection_end_no_process(page: tuple[str, int, ChildProcess], kind: str) -> None:
+    url, port, child = page
+    before = [process.pid for process in psutil.Process(child.process.pid).children()]
+
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            client.sendall(KINDS[kind][0].encode())
+
+    assert _is_ok(url)
+    assert [process.pid for process in psutil.Process(child.process.pid).children()] == before
+
+
+def test_a_connection_with_an_event_after_its_end_is_closed_once() -> None:
+    """In one iteration of the loop a new connection exceeds the limit, and the one that is closed for it has sent data."""
+    worker = BufferingWorker.__new__(BufferingWorker)
+    worker._deadlines, worker.nr_conns, worker.worker_connections = {}, 0, 2
+    worker.cfg = SimpleNamespace()
+    with contextlib.ExitStack() as stack:
+        worker.poller = stack.enter_context(selectors.DefaultSelector())
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        clients = [stack.enter_context(socket.create_connection(listener.getsockname())) for _ in range(2)]
+        worker.accept(listener)
+        clients[0].sendall(b"GET")
+        events = worker.poller.select(10)
+
+        worker.accept(listener)
+        for key, _ in events:
+            key.data(key.fileobj)
+
+        assert len(events) == 1
+        assert worker.nr_conns == len(worker._deadlines) == 1
+        worker.murder_keepalived(force=True)
 
 
 class HeldConnection:
