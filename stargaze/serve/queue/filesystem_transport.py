@@ -32,7 +32,7 @@ class QoS(virtual.QoS):
         if requeue:
             self.channel.settle(delivery_tag, MessageFolder.give_back)
         else:
-            self.channel.settle(delivery_tag, lambda folder, name: folder.bury(name, "rejected by the worker"))
+            self.channel.settle(delivery_tag, lambda folder, name: folder.reject(name, "rejected by the worker"))
         super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu's
 
     def restore_unacked(self) -> list[Any]:
@@ -90,7 +90,7 @@ class Channel(virtual.Channel):
                 if not all(isinstance(headers[key], str) for key in ("id", "task")):
                     raise TypeError("id or task is not a text")  # noqa: TRY301 - as every other mistake
             except Exception as error:  # noqa: BLE001 - whatever the file contains, the next one is taken
-                self.folder.bury(name, f"not a message: {type(error).__name__}")
+                self.folder.reject(name, f"not a message: {type(error).__name__}")
             else:
                 self._taken[str(name)] = name
                 return payload

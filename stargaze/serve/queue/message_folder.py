@@ -15,8 +15,8 @@ import re
 import stat
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MAX_DEATHS = 3
@@ -30,6 +30,7 @@ STALE = 60.0
 NAME = re.compile(r"(\d{1,20})_(\d{1,4})_(\d{1,4})_([0-9A-Za-z-]{1,64})\.([A-Za-z0-9._-]{1,200})\.msg")
 """Time, how often it was returned, how many consumers died with it, id, queue."""
 LOCK, UNFINISHED = ".lock", ".unfinished."
+MAINTENANCE = "the folder of messages cannot be maintained"
 log = logging.getLogger(__name__)
 
 
@@ -67,33 +68,22 @@ class MessageFolder:
         self._lock = -1
         self._stuck = set[str]()
         """Names of waiting files that can neither be taken nor moved aside."""
-        self._unreturned = dict[str, MessageName]()
+        self._unreturned = set[MessageName]()
         self._warnings = set[str]()
 
     def add(self, queue: str, message_id: str, text: str) -> None:
         """Add a message with the present time, and wake a consumer; raises OSError."""
         message_id = message_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", message_id) else str(uuid.uuid4())
         name = str(MessageName(f"{time.time_ns():020d}", 0, 0, message_id, queue))
-        # Under another name first: a consumer must not take it unfinished.
-        temporary = self._waiting / f"{UNFINISHED}{uuid.uuid4()}"
-        try:
-            _write(temporary, text)
-            temporary.rename(self._waiting / name)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        with self._unfinished(text) as path:
+            path.rename(self._waiting / name)
         self.wake()
 
     def check(self) -> None:
         """Raise OSError if no message can be added."""
         self.prepare()
-        temporary = self._waiting / f"{UNFINISHED}{uuid.uuid4()}"
-        try:
-            _write(temporary, "1")
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        with self._unfinished("1"):
+            pass
 
     def wake(self) -> None:
         """Wake a consumer that waits at the pipe; without one, nothing happens."""
@@ -135,7 +125,7 @@ class MessageFolder:
             if parsed is None:
                 log.warning("%s is not a message", name)
                 self._move_aside(self._waiting / name)
-            elif parsed.queue == queue and self._rename_to_own(name):
+            elif parsed.queue == queue and self._rename_to_own(name, parsed):
                 return parsed
         return None
 
@@ -150,47 +140,40 @@ class MessageFolder:
 
     def remove(self, name: MessageName) -> None:
         """Remove a taken message: it was answered."""
-        try:
-            self._own_path(name).unlink(missing_ok=True)
-        except OSError as error:
-            self._warn(f"{name} cannot be removed: {error}")
+        with self._log_errors(f"{name} cannot be removed"):
+            self._own_path(name).unlink()
 
     def give_back(self, name: MessageName) -> None:
         """Let a taken message wait again."""
-        returned = MessageName(name.sent_at, name.returns + 1, name.deaths, name.id, name.queue)
+        self._unreturned.discard(name)
         try:
-            self._own_path(name).rename(self._waiting / str(returned))
-        except FileNotFoundError:
-            self._unreturned.pop(str(name), None)
-            if self._own_path(name).exists():  # so the other folder was deleted
-                self._unreturned[str(name)] = name
+            self._own_path(name).rename(self._waiting / str(replace(name, returns=name.returns + 1)))
         except OSError as error:
-            self._warn(f"{name} cannot be returned now: {error}")
-            self._unreturned[str(name)] = name
-        else:
-            self._unreturned.pop(str(name), None)
+            if self._own_path(name).exists():  # else it was deleted
+                self._warn(f"{name} cannot be returned now: {error}")
+                self._unreturned.add(name)
 
-    def bury(self, name: MessageName, reason: object) -> None:
+    def reject(self, name: MessageName, reason: object) -> None:
         """Make a taken message a dead letter."""
         log.warning("%s is a dead letter: %s", name, reason)
         self._move_aside(self._own_path(name))
 
     def maintain(self) -> None:
         """Create missing folders, return the messages of dead consumers, remove unfinished files; call it every second or so."""
-        try:
+        with self._log_errors(MAINTENANCE):
             self.prepare()
-            for unreturned in list(self._unreturned.values()):
-                self.give_back(unreturned)
-            for consumer in _list(self._taken):
-                if self._own is None or consumer != self._own.name:
+        for unreturned in list(self._unreturned):
+            self.give_back(unreturned)
+        for consumer in _list(self._taken):
+            if self._own is None or consumer != self._own.name:
+                with self._log_errors(MAINTENANCE):
                     self._return_messages(self._taken / consumer)
-            for name in _list(self._waiting):
-                path = self._waiting / name
-                if name.startswith(UNFINISHED) and abs(time.time() - path.lstat().st_mtime) > STALE:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            self._warn(f"the folder of messages cannot be maintained: {error}")
-        self._stuck &= set(_list(self._waiting))
+        waiting = _list(self._waiting)
+        for path in (self._waiting / name for name in waiting if name.startswith(UNFINISHED)):
+            with self._log_errors(MAINTENANCE):
+                if abs(time.time() - path.lstat().st_mtime) > STALE:
+                    path.unlink()
+        self._stuck &= set(waiting)
 
     def prepare(self) -> None:
         """Create missing folders."""
@@ -211,16 +194,27 @@ class MessageFolder:
         with contextlib.suppress(OSError):
             (self._own / LOCK).unlink()
             self._own.rmdir()
-        self._own = None
+        self._own, self._lock = None, -1
 
     def _own_path(self, name: MessageName) -> Path:
         return (self._own or self._taken) / str(name)
 
-    def _rename_to_own(self, name: str) -> bool:
+    @contextlib.contextmanager
+    def _unfinished(self, text: str) -> Iterator[Path]:
+        """Write a file whose name no consumer takes; it is removed if the block does not rename it."""
+        path = self._waiting / f"{UNFINISHED}{uuid.uuid4()}"
+        try:
+            _write(path, text)
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _rename_to_own(self, name: str, parsed: MessageName) -> bool:
         try:
             if self._own is None or not self._own.is_dir():
                 self._create_own()
-            (self._waiting / name).rename(self._own_path(MessageName.parse(name) or MessageName("0", 0, 0, "x", "x")))
+            (self._waiting / name).rename(self._own_path(parsed))
         except FileNotFoundError:  # another consumer was faster
             return False
         except OSError as error:
@@ -232,9 +226,9 @@ class MessageFolder:
 
     def _create_own(self) -> None:
         """Create the folder of this consumer; it gets its name when it is locked."""
-        if self._lock >= 0 and self._own is not None:  # the folder was deleted
+        if self._lock >= 0:  # the folder was deleted, or could not be created
             os.close(self._lock)
-        self._own = None
+        self._own, self._lock = None, -1
         unlocked = self._taken / f".{uuid.uuid4()}"
         unlocked.mkdir(parents=True, mode=0o700)
         self._lock = os.open(unlocked / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -272,7 +266,7 @@ class MessageFolder:
             if name:
                 self._on_dead_letter(name.id)
             return
-        path.rename(self._waiting / str(MessageName(name.sent_at, name.returns, name.deaths + 1, name.id, name.queue)))
+        path.rename(self._waiting / str(replace(name, deaths=name.deaths + 1)))
 
     def _move_aside(self, path: Path) -> None:
         """Move a file or folder to the dead letters; one that cannot be moved is ignored from now on."""
@@ -282,6 +276,16 @@ class MessageFolder:
         except OSError as error:
             self._warn(f"{path} cannot be moved aside: {error}")
             self._stuck.add(path.name)
+
+    @contextlib.contextmanager
+    def _log_errors(self, message: str) -> Iterator[None]:
+        """Log the error of a disk; what does not exist any more was removed by another process."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._warn(f"{message}: {error}")
 
     def _warn(self, text: str) -> None:
         """Log a warning once: the same happens every second on a full disk."""

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from stargaze.serve.queue import message_folder
 from stargaze.serve.queue.message_folder import MAX_DEATHS, MAX_SIZE, MessageFolder, MessageName
 
 CONSUMER = """
 import os, sys
 from pathlib import Path
+from stargaze.serve.queue import message_folder
 from stargaze.serve.queue.message_folder import MessageFolder
 folder = MessageFolder(Path(sys.argv[1]))
 print(folder.take("q").id, flush=True)
@@ -129,7 +131,7 @@ def test_what_is_not_a_message_is_moved_aside(folder: MessageFolder, tmp_path: P
     while (name := take(folder)).id != "good":
         with pytest.raises((OSError, ValueError)):
             folder.read(name)
-        folder.bury(name, "a test")
+        folder.reject(name, "a test")
 
     assert folder.take("q") is None
     assert len(dead_letters(tmp_path)) == 1
@@ -189,3 +191,32 @@ def test_an_id_that_is_no_file_name_is_replaced(folder: MessageFolder) -> None:
 
     assert "/" not in take(folder).id
     folder.close()
+
+
+def test_one_consumer_whose_messages_cannot_be_returned_does_not_keep_those_of_others(
+    folder: MessageFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        (tmp_path / "taken" / f"broken-{number}" / ".lock").mkdir(parents=True)
+        (tmp_path / "taken" / f"dead-{number}").mkdir()
+        (tmp_path / "taken" / f"dead-{number}" / f"{number:020d}_0_0_x.q.msg").touch()
+
+    folder.maintain()
+
+    assert folder.count("q") == 20
+    assert "Is a directory" in caplog.text
+
+
+def test_a_message_that_is_finished_during_maintenance_is_no_error(
+    folder: MessageFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    vanished = [".unfinished.a", ".unfinished.b"]
+    stale = tmp_path / "messages" / ".unfinished.stale"
+    stale.touch()
+    os.utime(stale, (0, 0))
+    monkeypatch.setattr(message_folder, "_list", lambda path: [*vanished, stale.name] if path == stale.parent else [])
+
+    folder.maintain()
+
+    assert not stale.exists()
+    assert caplog.text == ""
