@@ -118,15 +118,13 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kill it and its own children, also those that outlived it."""
-        if self.process.returncode is None:  # not reaped, so the process group of its pid is still its own
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.kill_children()
+        self.process.wait()
         self.log.finish()
 
     def kill_children(self) -> None:
         """Kill the rest of its process group after its own end, before it is reaped."""
-        if self.process.returncode is None:
+        if self.process.returncode is None:  # not reaped, so the process group of its pid is still its own
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 

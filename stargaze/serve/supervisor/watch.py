@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -67,7 +68,8 @@ class Service:
         stopped = self.child.find_stopped()
         for pid in stopped & self.stopped:
             log.warning("process %d (%s) is stopped; it is killed", pid, self.name)
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its parent was faster
+                os.kill(pid, signal.SIGKILL)
         self.stopped = stopped - self.stopped
 
 
