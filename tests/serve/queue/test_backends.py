@@ -30,18 +30,10 @@ from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.serve.queue.attempts import check_attempts, check_changes
-from tests.servers import ROOT, Servers, broker_version, servers
+from tests.servers import ROOT, Servers, broker_version
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
-
-
-@pytest.fixture(scope="module")
-def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers(tmp_path_factory.mktemp("servers")) as both, pytest.MonkeyPatch.context() as patch:
-        for name, value in both.environment.items():
-            patch.setenv(name, value)
-        yield both
 
 
 @pytest.fixture

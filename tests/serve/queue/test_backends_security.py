@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import socket
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,7 +27,7 @@ from stargaze.serve.stack.certificates import issue_certificates
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.serve.web.rate_limit import add_rate_limit
 from stargaze.store import Store
-from tests.servers import ADMIN_PASSWORD, Servers, servers
+from tests.servers import ADMIN_PASSWORD, Servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -53,14 +52,6 @@ DENIED = (
     ),
 )
 """Commands and keys that web and workers do not use."""
-
-
-@pytest.fixture(scope="module")
-def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers(tmp_path_factory.mktemp("servers")) as both, pytest.MonkeyPatch.context() as patch:
-        for name, value in both.environment.items():
-            patch.setenv(name, value)
-        yield both
 
 
 @pytest.fixture
