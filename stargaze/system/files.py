@@ -101,6 +101,18 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def create_private_file(path: Path, content: bytes = b"") -> None:
+    """Create a file for its owner only, which has its content as soon as it has its name; an existing one is not changed."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
 def restrict_mode(path: Path, mode: int) -> None:
     """Remove permissions that ``mode`` lacks, if the file belongs to this user."""
     status = path.stat()

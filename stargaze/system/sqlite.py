@@ -6,12 +6,11 @@ import contextlib
 import logging
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stargaze.system.files import convert_disk_errors
+from stargaze.system.files import convert_disk_errors, create_private_file
 from stargaze.system.locks import file_lock
 
 RETRY_DELAY = 0.01
@@ -115,21 +114,10 @@ def _prepare_file(path: Path) -> None:
         if path.exists() and not path.is_file():
             move_damaged(path)
         if not path.exists():
-            _create_file(path)
+            create_private_file(path)  # whose descriptor is closed by then: closing one releases SQLite's locks
         status = path.stat()
         if status.st_mode & 0o777 != MODE and status.st_uid == os.geteuid():
             path.chmod(MODE)
-
-
-def _create_file(path: Path) -> None:
-    """Create an empty private file. Its descriptor is closed before it has its name: closing one releases SQLite's locks."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    os.close(handle)
-    try:
-        with contextlib.suppress(FileExistsError):  # another process was first
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
 
 
 def _is_damaged(path: Path) -> bool:

@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from stargaze import config
 from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
 from stargaze.store import Store
-from stargaze.system.files import atomic_write, convert_disk_errors, private_folder
+from stargaze.system.files import atomic_write, convert_disk_errors, create_private_file, private_folder
 
 QUEUE_NAME = "stargaze.predictions"
 """The queue between web processes and workers."""
@@ -186,17 +185,6 @@ def session_key(store: Store) -> bytes:
     path = Path(os.environ[SESSION_KEY_VARIABLE]) if SESSION_KEY_VARIABLE in os.environ else store.keys / "session.key"
     with convert_disk_errors(path):
         if not path.exists():
-            _create_key(path)
+            private_folder(path.parent)
+            create_private_file(path, secrets.token_bytes(32))
         return path.read_bytes()
-
-
-def _create_key(path: Path) -> None:
-    private_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=".session.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):  # another process was first: its key is used
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
