@@ -150,6 +150,7 @@ def _to_explanation(
     added = np.clip(added, -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
     total = min(float(added.sum()), MAX_CONTRIBUTION)
+    others = added[order[max_factors:]].sum() + max(-total, 0.0)
     return Explanation(
         expected=round(float(np.expm1(max(total, 0.0))), 2),
         base=round(float(np.expm1(added[-1])), 4),
@@ -162,14 +163,7 @@ def _to_explanation(
             )
             for i in order[:max_factors].tolist()
         ),
-        other_factors=round(
-            float(
-                np.exp(
-                    np.clip(added[order[max_factors:]].sum() + max(-total, 0.0), -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
-                )
-            ),
-            4,
-        ),
+        other_factors=round(float(np.exp(np.clip(others, -MAX_CONTRIBUTION, MAX_CONTRIBUTION))), 4),
     )
 
 

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,11 +70,6 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
         "redis_backend_health_check_interval": 10,
         "result_backend_transport_options": {"retry_policy": {"max_retries": 1, "interval_start": 0}},
     }
-
-
-def message_folder(store: Store) -> Path:
-    """Return the folder of waiting messages if there is no broker."""
-    return store.queue / "messages"
 
 
 def declare_queues(connection: Connection) -> None:

@@ -131,7 +131,7 @@ def prepare_store(store: Store) -> Path:
     ready = ready_file(store, os.getpid())
     with convert_disk_errors(store.root):
         prepare_queue_folder(store)
-        private_folder(log_folder(store))
+        private_folder(store.logs)
         for path in ready_files(store):
             if path == ready or not _is_alive(path):
                 path.unlink(missing_ok=True)
@@ -142,13 +142,8 @@ def prepare_store(store: Store) -> Path:
     return ready
 
 
-def log_folder(store: Store) -> Path:
-    """Return the folder of both processes' logs."""
-    return store.logs
-
-
 def _start_worker(store: Store, environment: dict[str, str]) -> ChildProcess:
-    log = log_folder(store) / "worker.log"
+    log = store.logs / "worker.log"
     variables = {**environment, **LOW_MEMORY_VARIABLES}
     return start_child("worker", ["stargaze.serve.queue.worker"], variables, log, store.root)
 
@@ -157,7 +152,7 @@ def _start_web(
     section: ServeSection, store: Store, environment: dict[str, str], listener: socket.socket
 ) -> ChildProcess:
     command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
-    log = log_folder(store) / "web.log"
+    log = store.logs / "web.log"
     return start_child("web", command, environment, log, store.root, pass_fds=(listener.fileno(),))
 
 

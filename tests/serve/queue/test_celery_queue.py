@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ import pytest
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import DONE, PredictionJob, PredictionRequest, new_job
-from stargaze.serve.queue.backends import message_folder
 from stargaze.serve.queue.celery_app import TASK_NAME, create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
@@ -35,6 +35,10 @@ SmallDisk = Callable[[int], AbstractContextManager[None]]
 pytestmark = pytest.mark.real
 
 SECTION = ServeSection(time_limit=4.0, cache_ttl=0.0)
+
+
+def message_folder(store: Store) -> Path:
+    return store.queue / "messages"
 
 
 def open_queue(store: Store) -> CeleryPredictionQueue:

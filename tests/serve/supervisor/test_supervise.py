@@ -24,7 +24,7 @@ from stargaze.serve.runtime.settings import ready_file
 from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
 from stargaze.serve.supervisor import supervise, watch
 from stargaze.serve.supervisor.child_process import start_child
-from stargaze.serve.supervisor.supervise import log_folder, serve, serving
+from stargaze.serve.supervisor.supervise import serve, serving
 from stargaze.serve.web.client import request_predictions
 from stargaze.store import Store
 from stargaze.system.files import private_folder
@@ -139,7 +139,7 @@ def test_a_port_in_use_is_reported_before_anything_starts(released_store: Store)
         with pytest.raises(UsageError, match="is in use"), serving(section, released_store):
             pass
 
-    assert not log_folder(released_store).exists()
+    assert not released_store.logs.exists()
 
 
 def test_the_port_is_awaited_after_a_supervisor_was_killed(released_store: Store) -> None:
@@ -251,12 +251,12 @@ def test_a_process_that_does_not_start_any_more_stops_the_other_and_shows_its_la
         serve(SECTION, released_store, announce=kill_the_worker)
 
     assert "worker: Linux" in excinfo.value.message
-    assert str(log_folder(released_store)) in excinfo.value.hint
+    assert str(released_store.logs) in excinfo.value.hint
     wait_for(lambda: not any(is_alive(pid) for pid in started))
 
 
 def log(store: Store) -> Path:
-    return log_folder(store) / "worker.log"
+    return store.logs / "worker.log"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
