@@ -33,7 +33,8 @@ ROOT = Path(os.environ.get("STARGAZE_SERVERS", Path(__file__).parent.parent / ".
 PREVIOUS_ROOT = ROOT.parent.with_name(f"{ROOT.parent.name}-previous") / "root"
 """The one with the release of RabbitMQ from which the upgrade is tested."""
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-"""Debian's inner script; the outer one changes the user."""
+RABBITMQCTL = "/usr/lib/rabbitmq/bin/rabbitmqctl"
+"""Debian's inner scripts; the outer ones change the user."""
 ADMIN_PASSWORD = "admin of the tests"
 INSIDE = "/mnt"
 """Where a server finds its folder."""
@@ -84,6 +85,10 @@ class Server:
                 raise RuntimeError(f"{self.command[0]} did not start:\n{(self.folder / 'log').read_text()[-3000:]}")
             time.sleep(0.05)
         self.wait_until_ready(self.port)
+
+    def run(self, *command: str) -> None:
+        """Run a command with its files and environment."""
+        subprocess.run([*self._enter(), *command], env={**os.environ, **self.environment}, check=True, timeout=60)
 
     def _enter(self) -> list[str]:
         """Return the command that runs another one inside, where mounts are visible to its children only."""

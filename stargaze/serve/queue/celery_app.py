@@ -29,7 +29,7 @@ from stargaze.serve.prediction_request import (
     time_limit_error,
     waiting_error,
 )
-from stargaze.serve.queue.backends import RESULT_STORE_ERRORS, queue_options, result_options
+from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, queue_options, result_options
 from stargaze.serve.queue.batching import BatchTask
 from stargaze.serve.queue.message_folder import MAX_DEATHS
 from stargaze.serve.queue.result_store import ResultStore, StoredJob
@@ -120,9 +120,18 @@ def _death_error(deaths: int) -> ErrorDetails:
     return {"message": message, "hint": "look into logs/worker.log below the store"}
 
 
-def send_heartbeat(app: Celery) -> None:
-    """Send a message that only shows that messages reach the prediction processes; raises one of QUEUE_ERRORS."""
-    app.send_task(TASK_NAME, args=[HEARTBEAT], queue=QUEUE_NAME, ignore_result=True, retry=False)
+def send_message(app: Celery, section: ServeSection, content: Any, **options: Any) -> None:
+    """Send a message to the prediction processes; raises one of QUEUE_ERRORS within seconds."""
+    if section.broker_url:  # the queues are declared once, not with every message
+        options |= {"declare": [], "timeout": TIMEOUT, "confirm_timeout": TIMEOUT}
+    with app.producer_or_acquire() as producer:
+        try:
+            # The worker stores jobs itself; otherwise Celery would subscribe to each result.
+            app.send_task(TASK_NAME, args=[content], queue=QUEUE_NAME, ignore_result=True, producer=producer, **options)
+        except QUEUE_ERRORS:
+            # Without the handshake of closing: a broker with too little memory or disk space would not answer it.
+            producer.__connection__.collect()
+            raise
 
 
 def _process_batch(

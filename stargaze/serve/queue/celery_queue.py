@@ -30,11 +30,11 @@ from stargaze.serve.prediction_request import (
     waiting_error,
 )
 from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues
-from stargaze.serve.queue.celery_app import TASK_NAME
+from stargaze.serve.queue.celery_app import send_message
 from stargaze.serve.queue.message_folder import MessageFolder
 from stargaze.serve.queue.result_store import ResultStore, StoredJob
 from stargaze.serve.runtime.metrics import observe_job
-from stargaze.serve.runtime.settings import QUEUE_NAME, session_key
+from stargaze.serve.runtime.settings import session_key
 from stargaze.serve.runtime.status_files import MAX_SILENCE, is_heartbeat_recent
 from stargaze.store import Store
 
@@ -177,23 +177,12 @@ class CeleryPredictionQueue:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
 
     def _publish(self, job: PredictionJob) -> None:
-        options: dict[str, Any] = {}
-        if self._section.broker_url:  # the queues are declared once, not with every message
-            options = {"declare": [], "timeout": TIMEOUT, "confirm_timeout": TIMEOUT}
         if not self._declared:
             with self._app.connection_for_write() as connection:
                 declare_queues(connection)
             self._declared = True
-        self._app.send_task(
-            TASK_NAME,
-            args=[job.to_json()],
-            task_id=job.id,
-            queue=QUEUE_NAME,
-            argsrepr="",  # only for monitoring, and long
-            kwargsrepr="",
-            ignore_result=True,  # the worker stores jobs itself; otherwise Celery would subscribe to each result
-            **options,
-        )
+        # The texts are only for monitoring, and long.
+        send_message(self._app, self._section, job.to_json(), task_id=job.id, argsrepr="", kwargsrepr="")
 
     def _identity(self, request: PredictionRequest) -> dict[str, Any]:
         """Return what identical requests have in common: request, release and time period."""

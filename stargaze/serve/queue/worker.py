@@ -27,7 +27,7 @@ from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest, error_details
 from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, declare_queues
-from stargaze.serve.queue.celery_app import create_celery_app, fail_dead_letter, register_task, send_heartbeat
+from stargaze.serve.queue.celery_app import HEARTBEAT, create_celery_app, fail_dead_letter, register_task, send_message
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import configure_logging
@@ -154,7 +154,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
             if is_heartbeat_recent(store.queue, -1.0):  # busy
                 return
             try:
-                send_heartbeat(parent.app)
+                send_message(parent.app, section, HEARTBEAT, retry=False)
             except QUEUE_ERRORS as error:
                 log.warning("no heartbeat: %s", error)
 

@@ -21,8 +21,8 @@ from stargaze.serve.prediction_request import (
     PredictionJob,
     PredictionRequest,
 )
-from stargaze.serve.queue.backends import count_messages
-from stargaze.serve.queue.celery_app import create_celery_app
+from stargaze.serve.queue.backends import QUEUE_ERRORS, count_messages
+from stargaze.serve.queue.celery_app import HEARTBEAT, create_celery_app, send_message
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, ready_file, to_environment
@@ -30,7 +30,7 @@ from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.serve.queue.attempts import check_attempts, check_changes
-from tests.servers import ROOT, Servers, broker_version
+from tests.servers import RABBITMQCTL, ROOT, Servers, broker_version
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
@@ -264,6 +264,35 @@ def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, r
         assert time.monotonic() - started < 10
     finally:
         running_servers.broker.send(signal.SIGCONT)
+
+
+def test_a_broker_without_memory_is_a_quick_error_and_accepts_requests_again(
+    queue: CeleryPredictionQueue, running_servers: Servers, section: ServeSection
+) -> None:
+    """It reads nothing more from a connection that publishes, not even that it is closed."""
+    queue.submit(PredictionRequest(("before/alarm",)))
+    running_servers.broker.run(RABBITMQCTL, "-q", "set_vm_memory_high_watermark", "absolute", "1MB")
+    try:
+        for send in (
+            lambda: queue.submit(PredictionRequest(("during/alarm",))),
+            lambda: send_message(queue._app, section, HEARTBEAT, retry=False),
+        ):
+            started = time.monotonic()
+            with pytest.raises((ExternalError, *QUEUE_ERRORS)):
+                send()
+            assert time.monotonic() - started < 10
+    finally:
+        running_servers.broker.run(RABBITMQCTL, "-q", "set_vm_memory_high_watermark", "absolute", "1GB")
+
+    wait_for(lambda: _accepts(queue))
+
+
+def _accepts(queue: CeleryPredictionQueue) -> bool:
+    try:
+        queue.submit(PredictionRequest(("after/alarm",)))
+    except ExternalError:
+        return False
+    return True
 
 
 def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
