@@ -204,6 +204,16 @@ class _SqliteTexts:
                 if files == present:
                     return db, files
                 db.close()
+        files = file_ids(self._path)
+        with contextlib.ExitStack() as stack:
+            while True:
+                db = self._connect()
+                before, files = files, file_ids(self._path)
+                if files == before:  # so these are the files that it has opened
+                    return db, files
+                stack.callback(db.close)  # not yet: the last connection removes log and index
+
+    def _connect(self) -> sqlite3.Connection:
         db = connect_database(self._path, BUSY_TIMEOUT, ("BEGIN IMMEDIATE", _OBJECTS), check_same_thread=False)
         try:
             db.text_factory = _to_text
@@ -212,7 +222,7 @@ class _SqliteTexts:
         except BaseException:
             db.close()
             raise
-        return db, file_ids(self._path)
+        return db
 
     def _create_table(self, db: sqlite3.Connection) -> None:
         """Create the table, and drop all else unread: tables of Celery, which contained pickles, and what somebody else wrote."""

@@ -19,12 +19,14 @@ import pytest
 
 from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob, PredictionRequest, new_job
+from stargaze.serve.queue import result_store
 from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
+from stargaze.system.sqlite import connect_database
 from tests.serve.queue.attempts import check_changes
 
 SECTION = ServeSection(results_ttl=60.0)
@@ -236,6 +238,25 @@ def test_processes_that_are_forked_use_connections_of_their_own(results: ResultS
 
     assert [child.exitcode for child in children] == [0] * 4
     assert all(results.get_many([make_job(number).id for number in range(100)]).values())
+
+
+def test_a_file_that_is_deleted_while_it_is_opened_is_not_used(
+    store: Store, results: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, other = make_job(), ResultStore(results._app)
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        monkeypatch.setattr(result_store, "connect_database", connect_database)
+        opened = connect_database(*arguments, **options)
+        for path in store.root.glob(f"{store.results.name}*"):
+            path.unlink()
+        other.check()
+        return opened
+
+    monkeypatch.setattr(result_store, "connect_database", connect)
+    results.save([job], DONE)
+
+    assert other.get(job.id) == (DONE, job.to_json())
 
 
 def test_few_connections_stay_open(results: ResultStore) -> None:
