@@ -108,9 +108,9 @@ def check_estimator(estimator: Any) -> None:
         "HistGradientBoostingRegressor": _check_boosting,
         "KNeighborsRegressor": _rebuild_neighbors,
         "SVR": _check_support_vectors,
-        **dict.fromkeys(
-            ("ElasticNet", "MLPRegressor", "Ridge", "StandardScaler", "TargetEncoder"), _check_coefficients
-        ),
+        "OrdinalEncoder": _check_encoder,
+        "TargetEncoder": _check_encoder,
+        **dict.fromkeys(("ElasticNet", "MLPRegressor", "Ridge", "StandardScaler"), _check_coefficients),
     }
     for part in _parts(estimator):
         if check := checks.get(type(part).__name__):
@@ -146,6 +146,15 @@ def _check_coefficients(model: Any) -> None:
                 name == "scale_" and not (numbers >= 1 / MAX_COEFFICIENT).all()
             ):
                 raise ValueError(f"{name} of {type(model).__name__} contains something else than usual numbers")
+
+
+def _check_encoder(encoder: Any) -> None:
+    """Check that a category is found by binary search: scikit-learn uses its position as an index."""
+    _check_coefficients(encoder)
+    for categories in getattr(encoder, "categories_", ()):
+        known = categories[:-1] if np.isnan(categories[-1]) else categories
+        if categories.dtype.kind != "f" or categories.ndim != 1 or not (np.diff(known) > 0).all():
+            raise ValueError("the categories of an encoder are not in ascending order")
 
 
 def _check_decision_tree(model: Any) -> None:

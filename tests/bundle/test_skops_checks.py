@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor, HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import TargetEncoder
 from sklearn.svm import SVR
 from skops import io as skops_io
 
@@ -32,6 +35,7 @@ def serialize(model: Any) -> bytes:
 FOREST = serialize(ExtraTreesRegressor(n_estimators=2, max_depth=4, random_state=0))
 BOOSTING = serialize(HistGradientBoostingRegressor(max_iter=3, categorical_features=[0], min_samples_leaf=5))
 VECTORS = serialize(SVR())
+ENCODER = serialize(make_pipeline(TargetEncoder(target_type="continuous"), Ridge()))
 NEIGHBORS = serialize(KNeighborsRegressor(n_neighbors=3, algorithm="kd_tree"))
 
 
@@ -93,6 +97,15 @@ def _infinite_leaf(members: Members) -> None:
             members[name] = to_bytes(array * np.inf)
 
 
+def _swap_categories(members: Members) -> None:
+    for name in filter(lambda name: name.endswith(".npy"), members):
+        array = np.load(io.BytesIO(members[name]))
+        if np.array_equal(array, np.arange(6)):
+            members[name] = to_bytes(array[[0, 1, 2, 3, 5, 4]])
+            return
+    raise AssertionError
+
+
 CHANGES: dict[str, tuple[bytes, Change]] = {
     "a forest's child out of range": (FOREST, set_field("left_child", 10**6)),
     "a forest's negative child": (FOREST, set_field("right_child", -7)),
@@ -113,6 +126,8 @@ CHANGES: dict[str, tuple[bytes, Change]] = {
     "coefficients of another type": (VECTORS, set_array("_dual_coef_", lambda array: array.astype("float32"))),
     "another number of support vectors": (VECTORS, set_array("_n_support", lambda array: array + 10**6)),
     "another kernel": (VECTORS, replace_text('\\"rbf\\"', '\\"poly\\"')),
+    "unsorted categories of a target encoder": (ENCODER, _swap_categories),
+    "unsorted categories of boosting": (BOOSTING, _swap_categories),
     "neighbors that are not numbers": (NEIGHBORS, set_array("_fit_X", lambda array: array * np.nan)),
     "a neighbor too few": (NEIGHBORS, set_array("_y", lambda array: array[:-1])),
     "a member twice the schema": (FOREST, lambda members: members.update({"schema.json": b'{"a": 1, "a": 2}'})),
@@ -148,7 +163,9 @@ def _split_by_set(members: Members, field: str, value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [FOREST, BOOSTING, VECTORS, NEIGHBORS], ids=["forest", "boosting", "vectors", "neighbors"]
+    "content",
+    [FOREST, BOOSTING, VECTORS, NEIGHBORS, ENCODER],
+    ids=["forest", "boosting", "vectors", "neighbors", "encoder"],
 )
 def test_an_unchanged_model_predicts_the_same(content: bytes) -> None:
     whole = skops_io.loads(content, trusted=skops_io.get_untrusted_types(data=content))

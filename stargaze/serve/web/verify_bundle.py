@@ -30,6 +30,8 @@ from stargaze.serve.web.prediction_view import prediction_views
 
 MAX_ROWS = 300
 """Known repositories that are predicted."""
+EXTREMES = (np.nan, 1e9, 1e30, -1e30, *range(-1, 100))
+"""Values that models must predict in every column: missing, too large, and each code of a category."""
 MAX_EXPLAINED = 30
 """Known repositories whose contributions are computed; for some models one takes a tenth of a second."""
 MAX_NAMES = 5
@@ -68,13 +70,15 @@ def verify_bundle(folder: Path) -> None:
 
 
 def _check_models(bundle: Bundle) -> None:
-    """Compute predictions, intervals, contributions and leaf indices of known repositories, and of one without values."""
+    """Compute predictions, intervals, contributions and leaf indices of known repositories, and predictions of extremes."""
     features = bundle.known_features[_spaced(len(bundle.known), MAX_ROWS)]
     features = np.vstack([features, np.full((1, len(bundle.columns)), np.nan, dtype="float32")])
+    extremes = np.repeat(np.array(EXTREMES, dtype="float32")[:, np.newaxis], len(bundle.columns), axis=1)
     for policy, ensemble in bundle.models.items():
         inputs = bundle.select_inputs(features, policy)
         for model in ensemble.models:
-            _check_model(model, inputs, f"a model of policy {policy}")
+            rows = np.vstack([inputs, bundle.select_inputs(extremes, policy)])
+            _check_model(model, rows, f"a model of policy {policy}")
         explained = inputs[_spaced(len(inputs), _count_explained(ensemble.models))]
         _require_numbers(
             contributions(bundle, explained, policy), (len(explained), inputs.shape[1] + 1), "contributions"
