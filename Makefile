@@ -32,7 +32,7 @@ SERVERS := $(CURDIR)/.servers
 DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=2000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=45
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=8
 # Tests that `make tests` does not run: those of the other suites.
 OTHERS := referee or servers or job or browser or docker or openstack or hosts or cluster or swarm or faults or upgrades
 SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
