@@ -115,10 +115,11 @@ def _modified(path: Path) -> float:
 
 def _is_unignored(root: Path) -> bool:
     """Return whether the folder is inside a work tree of git and would be committed."""
-    inside = run_program("git", "-C", str(root), "rev-parse", "--is-inside-work-tree")
+    git = ("git", "-c", "core.fsmonitor=false", "-C", str(root))  # its config may name a program that git runs
+    inside = run_program(*git, "rev-parse", "--is-inside-work-tree")
     if inside.stdout.strip() != b"true":
         return False
-    return run_program("git", "-C", str(root), "check-ignore", "--quiet", str(root / "keys")).returncode == 1
+    return run_program(*git, "check-ignore", "--quiet", str(root / "keys")).returncode == 1
 
 
 def _copy_database(path: Path, copy: Path) -> Path:

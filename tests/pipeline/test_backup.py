@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -119,10 +120,13 @@ def test_the_doctor_names_secrets_that_others_can_read_and_a_folder_that_is_empt
 
 def test_the_doctor_warns_if_git_would_commit_the_keys(store: Store, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monitor = f"touch {shlex.quote(str(tmp_path / 'executed'))}; false"  # git would run it
+    subprocess.run(["git", "-C", tmp_path, "config", "core.fsmonitor", monitor], check=True)
 
     assert states(store)["git"] == "warning"
     (tmp_path / ".gitignore").write_text("/store/\n")
     assert "git" not in states(store)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_new_store_needs_no_backup(run: Run, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import stargaze
 from stargaze.system.isolated_python import ignore_working_directory, python_path
 
 
@@ -50,6 +52,35 @@ def test_a_module_of_the_working_directory_is_not_imported(tmp_path: Path, optio
 
     assert done.stdout.strip()
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("entry", ["", "."], ids=["empty", "dot"])
+def test_the_command_imports_nothing_from_a_working_directory_in_pythonpath(tmp_path: Path, entry: str) -> None:
+    for name in ("typer", "click", "rich"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n")
+    path = os.pathsep.join([entry, str(Path(stargaze.__file__).parent.parent)])
+
+    command = [sys.executable, "-P", "-m", "stargaze", "--version"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=True)
+
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.real
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(stargaze.__file__).parent.parent)])
+
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "stargaze", "--version"],
+        env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # pytest may run with it ignored
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, b"")
 
 
 @pytest.mark.real
