@@ -140,9 +140,9 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
     explained = {_narrower(meta["explanation_policy"], policy) for policy in (*answers, meta["estimate_policy"])}
     _require(answers[0] == meta["estimate_policy"], "the first of answer_policies is not the estimate_policy")
     _require(len(set(answers)) == len(answers), "answer_policies contains a policy twice")
-    _require(
-        meta["scores"].get(meta["estimate_policy"], {}).get("rmsle") is not None, "scores has no rmsle of the estimate"
-    )
+    shown = meta["scores"].get(meta["estimate_policy"], {})
+    for name in ("rmsle", "coverage"):  # every page says how accurate the estimate is
+        _require(shown.get(name) is not None, f"scores has no {name} of the estimate")
     _require(meta["data"]["training_rows"] <= meta["data"]["rows"], "data.training_rows is larger than data.rows")
     _require(_rises(meta["star_quantiles"]), "star_quantiles does not rise")
     coverages = {item["coverage"] for item in (meta, meta["intervals"], *_intervals(meta))}

@@ -59,6 +59,10 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "a coverage as text": (lambda meta: meta["intervals"].update(coverage="0.9"), "intervals.coverage"),
     "no score": (lambda meta: meta["scores"]["all"].pop("rmsle"), "scores.all.rmsle is missing"),
     "no score of the estimate": (lambda meta: meta["scores"].pop("all"), "scores has no rmsle of the estimate"),
+    "no coverage of the estimate": (
+        lambda meta: meta["scores"]["all"].update(coverage=None),
+        "scores has no coverage of the estimate",
+    ),
     "a score beyond a float": (lambda meta: meta["scores"]["all"].update(rmsle=HUGE), "scores.all.rmsle"),
     "a score whose factor is infinite": (lambda meta: meta["scores"]["all"].update(rmsle=1e6), "scores.all.rmsle"),
     "decades that are none": (lambda meta: meta["scores"]["all"].update(coverage_by_decade=[1]), r"decade\[0\]"),

@@ -433,6 +433,36 @@ def test_malformed_known_repositories_are_refused(copy: Path, data: bytes) -> No
         len(Bundle.load(copy).known)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("full_name", "<b>/../x", "not owner/name"),
+        ("full_name", None, "a repository twice"),
+        ("forks", -5.0, "negative"),
+        ("size_kb", np.inf, "whole number"),
+        ("stars", 1e300, "larger than any"),
+        ("created_at", "9999-12-31", "in the future"),
+        ("language", "x" * 500_000, "longer than 255"),
+        ("has_wiki", 5.0, "true or false"),
+    ],
+)
+def test_known_repositories_that_fetch_would_refuse_are_refused_before_installation(
+    copy: Path, sample: pd.DataFrame, field: str, value: object, reason: str
+) -> None:
+    known = sample.copy()
+    if field == "created_at":
+        value = pd.Timestamp(str(value), tz="UTC").as_unit("s")
+    known.loc[5, field] = value if value is not None else str(known.loc[4, field]).upper()
+    known.to_parquet(copy / "known.parquet")
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match=reason) as caught:
+        verify_bundle(copy)
+
+    assert len(caught.value.message) < 200
+
+
 def test_the_same_content_gives_the_same_digest(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
     """An existing folder is kept."""
     meta = json.loads((bundle_folder / "bundle.json").read_text())

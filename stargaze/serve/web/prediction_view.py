@@ -107,7 +107,11 @@ def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
         notes=tuple(map(_sentence, prediction.get("notes", ()))),
         out_of_range=tuple(map(_out_of_range, prediction.get("out_of_range", ()))),
         similar=tuple(
-            (row["full_name"], format_count(row["stars"]), f"{100 * row['similarity']:.0f}%")
+            (
+                row["full_name"],
+                "–" if row["stars"] is None else format_count(row["stars"]),
+                f"{100 * row['similarity']:.0f}%",
+            )
             for row in prediction.get("similar", ())
         ),
         editable_fields=dict(prediction.get("editable_fields") or {}),

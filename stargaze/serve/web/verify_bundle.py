@@ -20,6 +20,7 @@ from stargaze.bundle.serialization import LeafModel, Model
 from stargaze.bundle.skops_model import SkopsModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import StargazeError
+from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import FAULTS, answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
@@ -38,6 +39,7 @@ MAX_NAMES = 5
 """Known repositories that are requested by name."""
 MAX_SECONDS = 10.0
 """Time of one answer [s of CPU]; real ones take a tenth of a second."""
+LAST_DAY = datetime(9999, 1, 1, tzinfo=UTC)
 HINT = "stargaze tune writes a new bundle; production was not changed"
 
 
@@ -56,6 +58,7 @@ def verify_bundle(folder: Path) -> None:
     bundle = Bundle.load(folder)
     bundle.check_prototype()
     checks: dict[str, Callable[[], None]] = {
+        "known repositories": lambda: _check_known(bundle),
         "models": lambda: _check_models(bundle),
         "answers": lambda: _check_answers(bundle),
         "model card": lambda: _check_model_card(folder),
@@ -67,6 +70,18 @@ def verify_bundle(folder: Path) -> None:
             raise
         except FAULTS as error:
             raise BadBundleError(f"the bundle's {part} failed: {error!r}"[:300], hint=HINT) from error
+
+
+def _check_known(bundle: Bundle) -> None:
+    """Compare the known repositories with what ``fetch`` accepts, as of the day of the bundle."""
+    known = bundle.known
+    if known["full_name"].str.lower().duplicated().any():
+        raise BadBundleError("known.parquet contains a repository twice", hint=HINT)
+    dates = (datetime.fromisoformat(text) for text in (bundle.meta["created_at"], bundle.meta["data"]["latest"]))
+    latest = max(date if date.tzinfo else date.replace(tzinfo=UTC) for date in dates)
+    _, invalid = validate_columns(known, min(latest, LAST_DAY))
+    if invalid:
+        raise BadBundleError(f"known.parquet, row {invalid[0][0] + 1}: {invalid[0][1]}", hint=HINT)
 
 
 def _check_models(bundle: Bundle) -> None:

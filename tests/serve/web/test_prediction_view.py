@@ -31,6 +31,12 @@ def at(text: str) -> float:
     return float(text.removesuffix("%"))
 
 
+def test_a_similar_repository_without_a_known_number_of_stars_is_listed() -> None:
+    similar = [{"full_name": "c/d", "stars": None, "similarity": 0.5}]
+
+    assert prediction_views([prediction(similar=similar)])[0][0].similar == (("c/d", "–", "50%"),)
+
+
 def test_the_axis_is_logarithmic() -> None:
     """The distance from 9 to 99 is that from 99 to 999."""
     view = prediction_views([prediction()])[0][0]
