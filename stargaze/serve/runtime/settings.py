@@ -98,6 +98,7 @@ def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[
         *argv,
         "--no-sendfile",
         "--no-control-socket",
+        "--forwarded-allow-ips=",  # its default lets a client on this machine set scheme, path and the prefix of all links
         "--limit-request-line=2048",
         "stargaze.serve.web.app:create()",
     ]

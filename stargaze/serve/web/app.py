@@ -12,7 +12,8 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
 from flask.sessions import SecureCookieSessionInterface
-from werkzeug.exceptions import HTTPException, SecurityError
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
 
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, StargazeError, UsageError
@@ -98,6 +99,9 @@ def make_web(
     web.after_request(_add_headers)
     web.register_error_handler(StargazeError, _handle_error)
     web.register_error_handler(HTTPException, _handle_http_error)
+    web.register_error_handler(
+        ParseException, lambda _: _handle_http_error(BadRequest("the chunks of the body are invalid"))
+    )
     _add_health_checks(web, queue, view, store.queue / DRAINING_FILE)
     return web
 

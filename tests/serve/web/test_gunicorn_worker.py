@@ -264,8 +264,14 @@ def test_a_chunked_body_is_read(page: tuple[str, int, ChildProcess]) -> None:
         (f"GET /{'x' * 3000} HTTP/1.1\r\n{HOST}\r\n", b"414"),
         (f"{HEAD}Content-Length: x\r\n\r\n", b"400"),
         ("nonsense\r\n\r\n", b"400"),
+        (f"{BODY}Transfer-Encoding: chunked\r\n\r\n0x2\r\n{{}}\r\n0\r\n\r\n", b"400"),
+        (f"{BODY}Transfer-Encoding: chunked\r\n\r\n-5\r\n", b"400"),
+        (f"{BODY}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}0\r\n\r\n", b"400"),
     ],
-    ids=["body too large", "length too large", "long line", "bad length", "nonsense"],
+    ids=[
+        *("body too large", "length too large", "long line", "bad length", "nonsense"),
+        *("size of a chunk", "negative chunk", "end of a chunk"),
+    ],
 )
 def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess], data: str, status: bytes) -> None:
     _, port, _ = page
@@ -275,6 +281,22 @@ def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess],
 
     assert answer.split(b" ", 2)[1] == status, answer[:200]
     assert time.monotonic() - begin < REQUEST_TIMEOUT + CLOSE_TIMEOUT
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME", "X-Forwarded-Proto"])
+def test_a_client_on_this_machine_sets_neither_path_nor_scheme(
+    page: tuple[str, int, ChildProcess], header: str
+) -> None:
+    url, _, _ = page
+    value = {"SCRIPT_NAME": "//other", "X-Forwarded-Proto": "https"}[header]
+
+    response = requests.get(
+        f"{url}//other/healthz" if header == "SCRIPT_NAME" else url, headers={header: value}, timeout=30
+    )
+
+    assert response.status_code == (404 if header == "SCRIPT_NAME" else 200)
+    assert "//other" not in response.text
+    assert "Secure" not in response.headers.get("Set-Cookie", "")
 
 
 def test_a_slow_reader_gets_the_whole_response(page: tuple[str, int, ChildProcess]) -> None:
