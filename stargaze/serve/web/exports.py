@@ -21,7 +21,7 @@ from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQ
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.api import get_or_404, job_to_json
 from stargaze.serve.web.bundle_view import BundleView
-from stargaze.serve.web.prediction_view import prediction_views
+from stargaze.serve.web.prediction_view import prediction_views, readable_job
 
 CSV_COLUMNS = (
     *("rank", "full_name", "stars", "low", "high", "coverage", "percentile"),
@@ -71,14 +71,13 @@ def _add_files(blueprint: Blueprint, queue: PredictionQueue) -> None:
         stream = io.StringIO()
         writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        for row in _answer_or_404(get_or_404(queue, job_id))["predictions"]:
+        for row in _answered_or_404(queue, job_id)[1]["predictions"]:
             writer.writerow({**row, "full_name": _escape_formula(row["full_name"])})
         return _file_response(stream.getvalue(), "text/csv", job_id, "csv")
 
     @blueprint.get("/predictions/<job_id>.json")
     def as_json(job_id: str) -> Response:
-        job = get_or_404(queue, job_id)
-        _answer_or_404(job)
+        job, _ = _answered_or_404(queue, job_id)
         return _file_response(json.dumps(job_to_json(job), indent=1) + "\n", "application/json", job_id, "json")
 
 
@@ -86,7 +85,7 @@ def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], Predi
     def find_job(owner: str, name: str) -> PredictionJob | None:
         """Return the job of a repository; None if it failed."""
         try:
-            job = find_or_submit(owner, name)
+            job = readable_job(find_or_submit(owner, name))
         except StargazeError:
             return None
         return None if job.state == "failed" else job
@@ -113,10 +112,11 @@ def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], Predi
         return _image_response(_cached_card(json.dumps(job.answer["predictions"][0])), "png", MAX_AGE)
 
 
-def _answer_or_404(job: PredictionJob) -> Answer:
+def _answered_or_404(queue: PredictionQueue, job_id: str) -> tuple[PredictionJob, Answer]:
+    job = readable_job(get_or_404(queue, job_id))
     if job.answer is None:
         abort(HTTPStatus.NOT_FOUND)
-    return job.answer
+    return job, job.answer
 
 
 @functools.lru_cache(MAX_CACHED_CARDS)

@@ -22,7 +22,7 @@ from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.runtime.settings import RETRY_AFTER
 from stargaze.serve.web.api import get_or_404
 from stargaze.serve.web.bundle_view import BundleView, describe_track_record, model_card, search_names
-from stargaze.serve.web.prediction_view import POLICY_TEXTS, prediction_views
+from stargaze.serve.web.prediction_view import POLICY_TEXTS, prediction_views, readable_job
 from stargaze.serve.web.request_parsing import (
     control_type,
     form_figures,
@@ -157,6 +157,7 @@ def _figures_page(view: BundleView, *, entered: dict[str, str], error: StargazeE
 
 
 def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: StargazeError | None = None) -> str:
+    job = readable_job(job)
     predictions, ticks = prediction_views(job.answer["predictions"]) if job.answer else ([], [])
     names = job.request.repositories if job.request else ()
     return render_template(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_factor, format_percent
+from stargaze.serve.prediction_request import PredictionJob
 from stargaze.serve.web.history_chart import HistoryChart, history_chart
 
 AS_EXPECTED = 1.25
 """A true count within this factor of the estimate is "about as expected"."""
+SMALLEST_FACTOR = 1e-5
+"""Factors have four decimals; a smaller one is 0, which has no logarithm."""
 POLICY_TEXTS = {
     "static": "metadata only (what the maintainers write)",
     "activity": "metadata and activity, without popularity",
@@ -70,6 +75,17 @@ class PredictionView:
     chart: HistoryChart | None
 
 
+def readable_job(job: PredictionJob) -> PredictionJob:
+    """Return a job; if its answer cannot be shown, because another version or somebody else wrote it, a failed one."""
+    try:
+        if job.answer is not None:
+            prediction_views(job.answer["predictions"])
+    except MALFORMED:
+        error = {"message": "the stored result cannot be read", "hint": "submit the request again"}
+        return dataclasses.replace(job, state="failed", answer=None, error=error)
+    return job
+
+
 def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:
     """Return the views of ranked predictions and the ticks of their common axis."""
     largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
@@ -108,7 +124,7 @@ def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
         out_of_range=tuple(map(_out_of_range, prediction.get("out_of_range", ()))),
         similar=tuple(
             (
-                row["full_name"],
+                str(row["full_name"]),
                 "–" if row["stars"] is None else format_count(row["stars"]),
                 f"{100 * row['similarity']:.0f}%",
             )
@@ -160,6 +176,11 @@ def _out_of_range(row: Mapping[str, str]) -> str:
     return f"{row['label']}: {row['value']} ({known})"
 
 
+def _log(factor: float) -> float:
+    """Return the logarithm of a factor that may be rounded to 0."""
+    return math.log(max(factor, SMALLEST_FACTOR))
+
+
 def _position(value: float, end: float) -> float:
     """Return the position on the logarithmic axis, from 0 to 1."""
     return math.log1p(value) / math.log1p(end)
@@ -184,10 +205,10 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
     """Return the bars of base, factors, other factors and expected stars; none without an explanation."""
     if prediction.get("base") is None or not prediction.get("factors"):
         return ()
-    level = math.log1p(prediction["base"])
+    level = _log(prediction["base"] + 1)
     steps = [(0.0, level)]
     for factor in (*(item["factor"] for item in prediction["factors"]), prediction["other_factors"]):
-        steps.append((level, level + math.log(factor)))
+        steps.append((level, level + _log(factor)))
         level = steps[-1][1]
     steps.append((0.0, level))
     low, high = _axis_range(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -104,6 +105,30 @@ def test_a_pickle_is_never_run_and_the_page_answers(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
         ).fetchall()
     assert tables == [("jobs",)]
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        [],
+        [{}],
+        [{"full_name": "a/b", "stars": "many"}],
+        [{"full_name": ["a"], "stars": 1.0, "low": 0, "high": 1, "actual": 0}],
+    ],
+    ids=["none", "empty", "text", "list"],
+)
+def test_an_answer_that_cannot_be_shown_has_failed(released_store: Store, predictions: list[object]) -> None:
+    prepare_store(released_store)
+    queue = CeleryPredictionQueue(create_celery_app(SECTION, released_store), SECTION, released_store)
+    page = make_web(SECTION, released_store, queue, lambda: datetime.now(UTC)).test_client()
+    answered = dataclasses.replace(make_job(), answer={"digest": "0", "answered_at": "", "predictions": predictions})
+    ResultStore(create_celery_app(SECTION, released_store)).save([answered], DONE)
+
+    shown = page.get(f"/predictions/{answered.id}")
+
+    assert shown.status_code == 200
+    assert "the stored result cannot be read" in shown.text
+    assert [page.get(f"/predictions/{answered.id}.{suffix}").status_code for suffix in ("csv", "json")] == [404, 404]
 
 
 FOREIGN_OBJECTS = {

@@ -31,6 +31,14 @@ def at(text: str) -> float:
     return float(text.removesuffix("%"))
 
 
+def test_a_factor_that_is_rounded_to_zero_has_a_bar() -> None:
+    factors = [{"feature": "a", "label": "contributors", "value": "0", "factor": 0.0}]
+
+    bars = prediction_views([prediction(factors=factors, base=-1.0, other_factors=0.0)])[0][0].bars
+
+    assert [bar.factor for bar in bars] == ["", "× 0.00", "× 0.00", ""]
+
+
 def test_a_similar_repository_without_a_known_number_of_stars_is_listed() -> None:
     similar = [{"full_name": "c/d", "stars": None, "similarity": 0.5}]
 
