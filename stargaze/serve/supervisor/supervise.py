@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,8 +38,10 @@ from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.watch import Service, Watch
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, private_folder
+from stargaze.system.locks import owned_folder, remove_abandoned
 from stargaze.system.process import token_environment
 from stargaze.system.progress import Notify
+from stargaze.system.signals import exit_on_signals
 from stargaze.system.sqlite import move_damaged
 
 START_TIMEOUT = 120.0
@@ -48,6 +49,9 @@ START_TIMEOUT = 120.0
 PORT_TIMEOUT = 10.0
 """The web server of a killed supervisor stops within its grace period, and holds the port until then [s]."""
 POLL_INTERVAL = 0.1
+TEMPORARY_PREFIX = "temporary-"
+TEMPORARY_FOLDERS = re.compile(f"{TEMPORARY_PREFIX}.+")
+"""The folders for temporary files of worker and metrics; the next start deletes that of a killed supervisor."""
 """Time between two checks of the processes [s]."""
 LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
 
@@ -71,23 +75,20 @@ class RunningServer:
 
 
 def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCES, *, announce: Notify) -> int:
-    """Serve until Ctrl-C (returns 130) or SIGTERM (returns 0); ``announce`` gets the URL when the server is ready.
+    """Serve until Ctrl-C (returns 130), SIGTERM (returns 0) or SIGHUP (129); ``announce`` gets the URL when the server is ready.
 
     A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready again and again.
     """
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with _run_server(section, store, sources) as server:
+        with exit_on_signals(), _run_server(section, store, sources) as server:
             announce(server.url)
             while True:
                 server.watch.check()
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         return 130
-    except SystemExit:  # SIGTERM
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    except SystemExit as end:
+        return 0 if end.code == 128 + signal.SIGTERM else int(end.code or 0)
 
 
 @contextlib.contextmanager
@@ -108,8 +109,14 @@ def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterat
         stack.callback(ready.unlink, missing_ok=True)
         services: list[Service] = []
         stack.callback(_stop, services)
-        environment = to_environment(section, store, sources) | _start_metrics(section, store, stack)
+        remove_abandoned(store.queue, TEMPORARY_FOLDERS, lambda _: None)
+        with convert_disk_errors(store.queue):
+            temporary = stack.enter_context(owned_folder(store.queue, TEMPORARY_PREFIX))
+        environment = to_environment(section, store, sources) | _start_metrics(section, store, temporary, stack)
         worker_environment = environment | (token_environment() if section.github_lookup else {})
+        worker_environment["TMPDIR"] = str(
+            temporary.resolve()
+        )  # Celery's folder remains there when its process ends at once
         url = url_of(listener)
 
         def start_worker() -> ChildProcess:
@@ -156,14 +163,15 @@ def _start_web(
     return start_child("web", command, environment, log, store.root, pass_fds=(listener.fileno(),))
 
 
-def _start_metrics(section: ServeSection, store: Store, stack: contextlib.ExitStack) -> dict[str, str]:
+def _start_metrics(section: ServeSection, store: Store, temporary: Path, stack: contextlib.ExitStack) -> dict[str, str]:
     """Serve metrics until the stack ends, if the config names a port; return the variable for the processes."""
     if not section.metrics_port:
         return {}
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metrics-", dir=store.queue))
+    folder = temporary / "metrics"
+    folder.mkdir()
     length, digest = partial(queue_length, section, store), lambda: current_bundle_folder(store.current).name
-    stack.callback(serve_metrics(section.metrics_port, folder, length, digest))
-    return {METRICS_FOLDER_VARIABLE: folder}
+    stack.callback(serve_metrics(section.metrics_port, str(folder), length, digest))
+    return {METRICS_FOLDER_VARIABLE: str(folder)}
 
 
 def _wait_until_ready(server: RunningServer, ready: Path) -> None:

@@ -259,10 +259,16 @@ def log(store: Store) -> Path:
     return store.logs / "worker.log"
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_no_process_outlives_the_supervisor(released_store: Store, sent: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
+)
+def test_no_process_outlives_the_supervisor(
+    released_store: Store, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     command = [sys.executable, "-c", SUPERVISOR, str(released_store.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
         assert supervisor.stdout is not None
         url = supervisor.stdout.readline().strip()
         started = children(supervisor.pid)
@@ -271,5 +277,7 @@ def test_no_process_outlives_the_supervisor(released_store: Store, sent: signal.
         supervisor.send_signal(sent)
 
         assert supervisor.wait(TIMEOUT) == code
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert len(list(released_store.queue.glob("temporary-*"))) == (sent == signal.SIGKILL)  # the next start deletes it
     assert len(started) >= 4
     wait_for(lambda: not any(is_alive(pid) for pid in started))
