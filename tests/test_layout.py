@@ -114,6 +114,7 @@ def test_the_package_does_not_grow_without_a_decision() -> None:
     assert sum(map(lines_of, MODULES)) <= LINES
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("term", TERMS)
 def test_a_module_or_function_carries_the_term(term: str) -> None:
     word = re.sub(r"[ -]", "_", term)

@@ -78,6 +78,7 @@ def test_writing_the_table_twice_gives_the_same_bytes(tool: ModuleType, frame: p
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@pytest.mark.thorough
 def test_writing_the_whole_table_gives_the_shipped_bytes(tool: ModuleType, frame: pd.DataFrame, tmp_path: Path) -> None:
     """With the locked pyarrow, the file does not depend on time or machine."""
     tool.write_sample(frame, tmp_path / "again")

@@ -158,6 +158,7 @@ def test_every_command_names_the_new_key_of_an_earlier_config(run: Run, command:
     assert_one_error(ended, 2, "stargaze.toml: github.number was renamed to github.limit", "write github.limit")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("argv", "message", "hint"),
     [

@@ -30,6 +30,7 @@ BRITISH = re.compile(
 SPELLINGS_OF_SOURCES = {"stargaze/features/licenses.py"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_spelling_is_american(pattern: str) -> None:
     paths = [path for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]

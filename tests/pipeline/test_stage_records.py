@@ -71,6 +71,7 @@ def changed(config: Config, name: str) -> Config:
     return dataclasses.replace(config, **{section: dataclasses.replace(settings, **{key: other})})
 
 
+@pytest.mark.thorough
 def test_a_changed_key_starts_the_pipeline_at_the_first_stage_that_depends_on_it(finished_store: Store) -> None:
     assert stages_to_run(finished_store) == ["deploy"]
 

@@ -54,6 +54,7 @@ def test_unseen_values_get_a_finite_prediction(family: Family, arrays: Arrays) -
     assert np.isfinite(model.predict(unseen)).all()
 
 
+@pytest.mark.thorough
 @every
 def test_the_same_seed_gives_the_same_model(family: Family, arrays: Arrays) -> None:
     first, second = (fitted(family, arrays, seed=3).predict(arrays.inputs) for _ in range(2))

@@ -45,6 +45,7 @@ def test_the_same_reasons_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_matplotlibrc_of_the_working_directory_changes_nothing(tmp_path: Path) -> None:
     draw_selection(reasons(3, "selected"), tmp_path / "x.svg")
 

@@ -57,6 +57,7 @@ def test_unknown_values_are_not_out_of_range(bundle: Bundle, ranges: TrainingRan
     assert find_outside(bundle, ranges) == []
 
 
+@pytest.mark.thorough
 @given(st.sampled_from(["forks", "subscribers", "contributors", "size_kb", "open_issues"]), st.floats(1.01, 1e3))
 def test_the_range_ends_at_the_extremes_of_the_training_data(
     bundle: Bundle, ranges: TrainingRanges, training: np.ndarray, name: str, factor: float

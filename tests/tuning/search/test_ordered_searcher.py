@@ -100,6 +100,7 @@ def test_the_trials_are_the_same_on_one_core_and_on_four_that_lose_some() -> Non
     assert configurations(1) == configurations(2) == configurations(4, 0.2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(8))
 def test_a_search_that_is_stopped_and_resumed_runs_the_same_trials(seed: int) -> None:
     """At any moment, several times, on other numbers of cores, with failed and lost trials."""

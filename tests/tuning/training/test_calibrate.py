@@ -68,6 +68,7 @@ def covered(rows: Rows, calibration: Rows, coverage: float = 0.9) -> np.ndarray:
     return (low <= stars) & (stars <= high)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 @pytest.mark.parametrize("draw", [_even, _wider_above, _skewed, _biased, _mostly_none, _regressed])
 def test_new_repositories_have_the_nominal_coverage(draw: Draw, coverage: float) -> None:
@@ -78,6 +79,7 @@ def test_new_repositories_have_the_nominal_coverage(draw: Draw, coverage: float)
     assert inside.mean() == pytest.approx(coverage, abs=0.02)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("draw", [_even, _wider_above, _mostly_none, _regressed])
 @pytest.mark.parametrize("by", ["true", "predicted"])
 def test_each_decade_of_true_and_of_predicted_stars_is_covered(draw: Draw, by: str) -> None:

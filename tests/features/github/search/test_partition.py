@@ -150,6 +150,7 @@ class TimingOut(World):
         return Page(count, True, page.hits[: max(count - PER_PAGE * (number - 1), 0)])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 11])
 @pytest.mark.parametrize("shown", [0.0, 0.03, 0.6])
 def test_no_repository_is_lost_to_a_partial_count(every: int, shown: float) -> None:
