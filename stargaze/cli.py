@@ -115,7 +115,8 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print("error: standard output: the disk is full\nhint:  write to another disk", file=sys.stderr)
+        with _ignore_output_errors():
+            print("error: standard output: the disk is full\nhint:  write to another disk", file=sys.stderr)
         _discard(sys.stdout)
         raise SystemExit(5) from None
     raise SystemExit(code or 0)

@@ -53,3 +53,9 @@ def test_an_error_or_an_interrupt_that_nobody_reads_keeps_its_code(tmp_path: Pat
     assert run_unread("-m", "stargaze", "status", "--config", "none.toml", folder=tmp_path, stderr=True) == 3
     assert run_unread("-c", SIGNAL.format(number=2), folder=tmp_path, stderr=True) == 130
     assert run_unread("-c", SIGNAL.format(number=15), folder=tmp_path, stderr=True) == 143
+
+
+def test_a_full_disk_has_its_code_also_where_nothing_can_be_printed(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-P", "-m", "stargaze", "fetch"]
+        assert subprocess.run(command, check=False, cwd=tmp_path, stdout=full, stderr=full).returncode == 5

@@ -147,7 +147,9 @@ def with_alternates(repository: Repository, folder: Path) -> Repository:
     scratch = init_bare(folder, {"core.compression": "1"})
     alternates = folder / "objects" / "info" / "alternates"
     alternates.parent.mkdir(parents=True, exist_ok=True)
-    alternates.write_text(f"{(repository.path / 'objects').resolve()}\n", encoding="utf-8")
+    objects = os.fsencode((repository.path / "objects").resolve())
+    quoted = "".join(f"\\{byte:03o}" for byte in objects)  # a path may contain a newline, or bytes that are no UTF-8
+    alternates.write_text(f'"{quoted}"\n', encoding="ascii")
     return scratch
 
 

@@ -123,3 +123,15 @@ def loader_pids(release_store: ReleaseStore) -> list[int]:
             if f"{release_store.store.serving.resolve()}/.partial-" in (folder / "cmdline").read_text():
                 pids.append(int(folder.name))
     return pids
+
+
+@pytest.mark.parametrize("name", ["new\nline", os.fsdecode(b"no\xffutf"), 'quo"te\\', "#a: b"])
+def test_objects_are_shared_whatever_the_path_of_the_repository(tmp_path: Path, name: str) -> None:
+    for folder in (name, "scratch"):
+        (tmp_path / folder).mkdir()
+    repository = git.init_bare(tmp_path / name / "releases.git", {})
+    blob = git.add_file(repository, b"content")
+
+    scratch = git.with_alternates(repository, tmp_path / "scratch")
+
+    assert git.read_objects(scratch, [blob]) == [b"content"]
