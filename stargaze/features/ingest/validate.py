@@ -206,7 +206,7 @@ def _split_list(value: object) -> list[str] | None:
         parts = list(value)
     else:
         return None
-    return [part.strip() for part in parts if isinstance(part, str) and part.strip()]
+    return [_replace_surrogates(part.strip()) for part in parts if isinstance(part, str) and part.strip()]
 
 
 def _find_missing(column: pd.Series) -> Bools:
@@ -226,8 +226,12 @@ def _to_strings(column: pd.Series) -> pd.Series:
     try:
         return column.astype("str")
     except UnicodeEncodeError:
-        whole = [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in column]
+        whole = [_replace_surrogates(value) if isinstance(value, str) else value for value in column]
         return pd.Series(whole, index=column.index, dtype="object").astype("str")
+
+
+def _replace_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 _PARSERS: dict[str, Callable[[pd.Series, Field, datetime], tuple[pd.Series, list[Problem]]]] = {

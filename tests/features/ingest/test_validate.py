@@ -146,9 +146,11 @@ def test_topics_are_parsed_from_lists_and_texts(value: object) -> None:
 
 def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     """JSON may contain a lone surrogate, which no Parquet file can store."""
-    valid, _ = validate(pd.DataFrame({"full_name": ["a/b"], "description": ["x\ud800"]}, dtype="object"), NOW)
+    record = {"full_name": ["a/b"], "description": ["x\ud800"], "topics": [["y\ud800", "z"]]}
+    valid, _ = validate(pd.DataFrame(record, dtype="object"), NOW)
 
     assert valid["description"].tolist() == ["x?"]
+    assert valid["topics"].tolist() == [["y?", "z"]]
 
 
 def test_a_language_of_a_thousand_characters_is_rejected() -> None:

@@ -32,6 +32,8 @@ MAX_LIMIT_WAITS = 8
 MAX_WAIT = 3 * 3600.0
 """Seconds of the longest single wait; for a longer one, the command stops and names the time."""
 MAX_REDIRECTS = 5
+MAX_REASON = 500
+"""Length of GitHub's message in an error [characters]."""
 MAX_CLOCK_SKEW = 300.0
 """Seconds of clock difference to GitHub that are not reported."""
 CLOCK_SAMPLES = 60
@@ -174,7 +176,9 @@ class Client:
                 raise _error_for(action, request, resource)
 
     def _adjust_action(self, action: ResponseAction, *, allow_refusal: bool) -> ResponseAction:
-        """Adjust the action to earlier responses and to ``allow_refusal``."""
+        """Adjust the action to earlier responses and to ``allow_refusal``; a message may have any length."""
+        if action.kind != "redirect":
+            action = replace(action, reason=action.reason[:MAX_REASON])
         if action.kind == "not_github" and self._is_github:  # earlier responses came from GitHub's API
             return replace(action, kind="failed")
         return replace(action, kind="gone") if allow_refusal and action.kind in REFUSAL_KINDS else action
@@ -216,13 +220,15 @@ class Client:
         if server_time is not None:
             self._clock_offsets.append(local_time - server_time)
             self._note_skew(local_time - server_time)
-        headers = [response.headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining")]
+        limit, remaining = (
+            rate_limit.parse_count(response.headers.get(f"x-ratelimit-{name}", "")) for name in ("limit", "remaining")
+        )
         reset_wait = rate_limit.seconds_until_reset(
             response.headers, local_time - min(self._clock_offsets, default=0.0)
         )
-        if all(text.isascii() and text.isdigit() for text in headers) and reset_wait is not None:
+        if limit is not None and remaining is not None and reset_wait is not None:
             name = response.headers.get("x-ratelimit-resource", resource)
-            self.limits[name] = LimitState(int(headers[0]), int(headers[1]), local_time + reset_wait)
+            self.limits[name] = LimitState(limit, remaining, local_time + reset_wait)
             self.latest = (name, self.limits[name])
 
     def _note_skew(self, ahead: float) -> None:
@@ -338,5 +344,5 @@ def _last_page(link: str) -> int:
         if 'rel="last"' in relation:
             query = address.strip().strip("<>").partition("?")[2]
             pages = [pair.partition("=")[2] for pair in query.split("&") if pair.startswith("page=")]
-            return int(pages[-1]) if pages and pages[-1].isdigit() else 1
+            return (rate_limit.parse_count(pages[-1]) if pages else None) or 1
     return 1

@@ -151,10 +151,13 @@ def is_alive(data: Mapping[str, Any]) -> bool:
 def errors_by_index(data: Mapping[str, Any]) -> dict[int | str, list[NodeError]]:
     """Return the errors of single nodes by index in ``nodes`` or by alias."""
     result: dict[int | str, list[NodeError]] = {}
-    for error in data.get("errors") or ():
+    errors = data.get("errors")
+    for error in errors if isinstance(errors, list) else ():
         path = error.get("path") if isinstance(error, dict) else None
         if isinstance(path, list) and path:
             index, *below = path[1:] if path[0] == "nodes" and len(path) > 1 else path
+            if not isinstance(index, int | str):
+                continue
             text, kind = str(error.get("message") or "unknown"), str(error.get("type") or "")
             result.setdefault(index, []).append(NodeError(kind, text, str(below[0]) if below else ""))
     return result

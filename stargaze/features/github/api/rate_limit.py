@@ -37,6 +37,9 @@ MAX_WINDOW = 3600.0
 """Seconds of GitHub's longest rate limit window; a later reset is cut to it."""
 MAX_STATED_WAIT = 366 * 86_400.0
 """Seconds to which retry-after is cut, so that it fits a date."""
+MAX_TIME = 1e11
+"""Latest date, in the year 5138 [s since 1970]: a wait may be added to it."""
+MAX_DIGITS = 15
 MAX_BACKOFF = 960.0
 ROUNDING_MARGIN = 0.5
 """Seconds added to a wait that GitHub states in whole seconds."""
@@ -146,6 +149,15 @@ def response_time(headers: Mapping[str, str]) -> float | None:
     return _parse_http_date(headers.get("date", ""))
 
 
+def parse_count(text: str) -> int | None:
+    """Return a whole number of a header, None if it is not one.
+
+    >>> parse_count("57"), parse_count("²"), parse_count("9" * 5000)
+    (57, None, None)
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
+
+
 def backoff(faults: int) -> float:
     """Return the wait [s] before a retry after a fault: 2, 4, 8 … up to 16 minutes."""
     return float(min(FIRST_RETRY * 2.0**faults, MAX_BACKOFF))
@@ -165,9 +177,10 @@ def _parse_http_date(text: str) -> float | None:
     """Parse an HTTP date [s since 1970], None if it is invalid."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds <= MAX_TIME else None
 
 
 def error_message(data: Any) -> str:

@@ -12,7 +12,7 @@ from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import Reply
 from stargaze.features.github.api.graphql import BatchSize, Kind, NodeError, query_in_batches
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession, ResponseCache
-from stargaze.features.github.search.search import RepoRef, is_repository, parse_repository
+from stargaze.features.github.search.search import RepoRef, is_node, is_repository, parse_repository
 from stargaze.system.progress import Advance
 
 FIRST_SIZE = 100
@@ -99,7 +99,7 @@ def parse_names_reply(names: list[str], reply: Reply) -> dict[str, dict[str, Any
     for index, name in enumerate(names):
         node = reply.data["data"].get(f"r{index}")
         refusals = [error for error in errors.get(f"r{index}", ()) if error.type in graphql.REFUSED]
-        if isinstance(node, dict):
+        if is_node(node):
             repositories[name] = node
         elif refusals:
             first = refusals[0]
@@ -221,7 +221,8 @@ class _NodeResult:
 
 
 def _parse_nodes(batch: Sequence[RepoRef], reply: Reply, requested: frozenset[str]) -> list[_NodeResult]:
-    nodes = reply.data["data"].get("nodes") or []
+    found = reply.data["data"].get("nodes")
+    nodes = found if isinstance(found, list) else []
     errors = graphql.errors_by_index(reply.data)
     padded = [*nodes, *[None] * (len(batch) - len(nodes))]
     return [_parse_node(padded[index], errors.get(index, []), requested) for index in range(len(batch))]

@@ -27,6 +27,9 @@ STATE_FIELDS = {
 """Fields that change with nearly any change of a repository, by REST and GraphQL name."""
 REQUIRED_FIELDS = {"id": int, "node_id": str, "full_name": str, "created_at": str, "stargazers_count": int}
 """Required fields of a search result and their types."""
+REQUIRED_NODE_FIELDS = {"id": str, "databaseId": int, "nameWithOwner": str, "createdAt": str, "stargazerCount": int}
+"""The same of a GraphQL node."""
+MAX_INTEGER = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,23 @@ class SearchProgress:
 
 def is_repository(item: Any) -> bool:
     """Return whether this is a repository record of the REST API."""
-    return isinstance(item, dict) and all(isinstance(item.get(name), kind) for name, kind in REQUIRED_FIELDS.items())
+    return _has_fields(item, REQUIRED_FIELDS)
+
+
+def is_node(item: Any) -> bool:
+    """Return whether this is a repository node of the GraphQL API."""
+    return _has_fields(item, REQUIRED_NODE_FIELDS)
+
+
+def _has_fields(item: Any, types: Mapping[str, type]) -> bool:
+    is_object = isinstance(item, dict) and isinstance(item.get("owner"), dict | None)
+    return is_object and all(_is_value(item.get(name), kind) for name, kind in types.items())
+
+
+def _is_value(value: Any, kind: type) -> bool:
+    return (
+        0 <= value <= MAX_INTEGER if kind is int and isinstance(value, int) else isinstance(value, kind) and value != ""
+    )
 
 
 def parse_repository(item: Mapping[str, Any], key: str) -> RepoRef:

@@ -434,6 +434,29 @@ def test_a_missing_graphql_endpoint_is_an_error(client_with: ClientWith, status:
     assert "github.graphql" in caught.value.hint
 
 
+HOSTILE_HEADERS: list[dict[str, str]] = [
+    {"x_ratelimit_limit": "9" * 5000, "x_ratelimit_remaining": "1", "x_ratelimit_reset": "1800000000"},
+    {"link": '<http://x?page=\N{SUPERSCRIPT TWO}>; rel="last"'},
+    {"link": f'<http://x?page={"9" * 5000}>; rel="last"'},
+]
+
+
+@pytest.mark.parametrize("headers", HOSTILE_HEADERS, ids=["limit", "superscript", "page"])
+def test_numbers_of_headers_that_are_none_are_ignored(client_with: ClientWith, headers: dict[str, str]) -> None:
+    client, _ = client_with(make_response(200, {"a": 1}, **headers))
+
+    reply = client.get("/x")
+
+    assert (reply.data, reply.last_page, client.limits) == ({"a": 1}, 1, {})
+
+
+def test_a_message_of_any_length_is_shortened(client_with: ClientWith) -> None:
+    client, _ = client_with(make_response(422, {"message": "x" * 10**6}))
+    with pytest.raises(ConfigError) as caught:
+        client.get("/x")
+    assert len(caught.value.message) < 1000
+
+
 def test_a_query_with_an_empty_response_is_retried(client_with: ClientWith, clock: FakeClock) -> None:
     client, _ = client_with(make_response(204, raw=b""), make_response(200, {"data": {"nodes": []}}))
     assert client.query("query", {}).data == {"data": {"nodes": []}}

@@ -63,6 +63,27 @@ def test_every_repository_of_a_search_is_written_once(github: SmallGitHub, run_c
     assert summary.requests == len(github.requests) < 45
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"owner": "text"}, {"owner": 5}, {"full_name": ""}, {"id": 10**30}, {"topics": ["\ud800"]}],
+    ids=["owner", "owner number", "no name", "large id", "surrogate"],
+)
+def test_one_record_of_wrong_types_does_not_end_the_crawl(
+    clock: FakeClock, run_crawl: RunCrawl, changed: dict[str, Any]
+) -> None:
+    github = SmallGitHub(clock, count=20)
+
+    class Hostile:
+        def send(self, request: Request) -> Response:
+            response = github.send(request)
+            data = json.loads(response.body)
+            if isinstance(data, dict) and data.get("items"):
+                data["items"][0] |= changed
+            return dataclasses.replace(response, body=json.dumps(data).encode())
+
+    assert run_crawl(via=Hostile()).repositories >= 19
+
+
 def test_the_most_starred_repositories_need_only_full_pages(
     github: SmallGitHub, run_crawl: RunCrawl, store: Store
 ) -> None:
