@@ -228,6 +228,8 @@ def _run(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     fixed = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
     fixed |= {"GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never"}
+    if not Path(inherited.get("TMPDIR", os.sep)).is_dir():
+        del inherited["TMPDIR"]  # signing would fail; Python itself then uses /tmp too
     variables = {**inherited, **fixed, **repository.quarantine, **(environment or {})}
     return run_program("git", f"--git-dir={repository.path}", *arguments, environment=variables, **options)
 

@@ -135,3 +135,14 @@ def test_objects_are_shared_whatever_the_path_of_the_repository(tmp_path: Path, 
     scratch = git.with_alternates(repository, tmp_path / "scratch")
 
     assert git.read_objects(scratch, [blob]) == [b"content"]
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_release_is_signed_without_the_folder_that_tmpdir_names(
+    release_store: ReleaseStore, tmp_path: Path, name: str
+) -> None:
+    release_store.add_bundle("good")
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-c", DEPLOY, str(release_store.store.root)]
+
+    subprocess.run(command, env={**os.environ, "TMPDIR": str(tmp_path / name)}, check=True)
