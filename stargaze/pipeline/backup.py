@@ -17,6 +17,7 @@ from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.pipeline.production import lock_production
 from stargaze.store import IRREPLACEABLE, Store
 from stargaze.system.files import atomic_write, convert_disk_errors, write_json
+from stargaze.system.locks import file_lock
 from stargaze.system.process import run_program
 
 NOTE = "backup.json"
@@ -42,8 +43,10 @@ def write_backup(store: Store, target: Path, now: datetime) -> list[str]:
         raise MissingInputError(f"{store.root} contains none of {NAMES}", hint="there is nothing to back up yet")
     if target.resolve().is_relative_to(store.root.resolve()):
         raise UsageError(f"{target} is inside the store", hint="name a file on another disk or machine")
+    busy, hint = "a deploy or rollback is running", "repeat it when that one has ended"
     with (
         lock_production(store),
+        file_lock(store.root / "releases.lock", busy=busy, hint=hint),  # the copy has all files of a push or none
         atomic_write(target, 0o600) as temporary,
         tempfile.TemporaryDirectory(dir=target.parent) as scratch,
         tarfile.open(temporary, "w:gz") as archive,

@@ -20,6 +20,7 @@ from stargaze.bundle.manifest import write_manifest
 from stargaze.config import Config
 from stargaze.pipeline.backup import check_store, write_backup
 from stargaze.store import IRREPLACEABLE, Store
+from stargaze.system.locks import BusyError, file_lock
 from stargaze.system.ssh_keys import create_key
 from tests.conftest import Ended
 
@@ -208,3 +209,13 @@ def test_the_doctor_names_files_that_others_can_write(store: Store) -> None:
     assert check.state == "error"
     subprocess.run(check.fix, shell=True, check=True)
     assert "permissions" not in states(store)
+
+
+def test_a_backup_copies_no_release_repository_that_a_deploy_is_changing(store: Store, tmp_path: Path) -> None:
+    with (
+        file_lock(store.root / "releases.lock"),
+        pytest.raises(BusyError, match="a deploy or rollback is running"),
+    ):
+        write_backup(store, tmp_path / "backup.tar.gz", NOW)
+
+    assert not (tmp_path / "backup.tar.gz").exists()
