@@ -60,8 +60,8 @@ ANNOUNCED = "serves again"
 """The answer of ``rollback``: whoever has seen it does not repeat the command."""
 WITHOUT_QUEUE = shutil.ignore_patterns("queue")
 """It contains a named pipe, which cannot be copied."""
-END = 15.0
-"""Time in which all processes of a killed command must have ended [s]."""
+END = 90.0
+"""Time in which all processes of a killed command must have ended; agents of Ray notice its end after up to a minute [s]."""
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,24 @@ def bundle_without_time(folder: Path) -> dict[str, Any]:
     return files
 
 
-def end_of(project: Project) -> list[int]:
-    """Wait until all processes of the project have ended; return those that did not."""
+def end_of(project: Project) -> dict[int, str]:
+    """Wait until all processes of the project have ended; return those that did not, with their command lines."""
     deadline = time.monotonic() + END
-    while (alive := project.processes()) and time.monotonic() < deadline:
+    while (numbers := project.processes()) and time.monotonic() < deadline:
         time.sleep(0.1)
+    alive = {number: command_line(number) for number in numbers}
     for number in alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return alive
+
+
+def command_line(number: int) -> str:
+    """Return the command line of a process, empty if it has ended."""
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def try_kill(case: Case, folder: Path, moment: float) -> tuple[str, float]:
@@ -163,13 +172,13 @@ def try_kill(case: Case, folder: Path, moment: float) -> tuple[str, float]:
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()
-        orphans = [number for number in end_of(project) if number != process.pid]
+        orphans = [command for number, command in end_of(project).items() if number != process.pid]
         was_announced = ANNOUNCED in (process.stdout.read() if process.stdout else "")
     if process.returncode == 0:  # it was faster than the undisturbed one: that was no kill
         shutil.rmtree(folder)
         return try_kill(case, folder, moment / 2)
     if orphans:
-        return f"{len(orphans)} processes live on", END
+        return f"these processes live on: {orphans}", END
     started = time.monotonic()
     try:
         if not was_announced:  # a second rollback would be another one
