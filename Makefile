@@ -72,8 +72,9 @@ types: $(VENV)/.installed-dev
 tests: $(VENV)/.installed-dev
 	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not ($(OTHERS))"
 
+# The compiled tests are kept for the next run: to compile them takes 6 s.
 unit: $(VENV)/.installed-dev
-	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
 
 thorough: $(VENV)/.installed-dev
 	$(PYTEST) --quiet --numprocesses auto $(SKIP) -m "thorough and not real"

@@ -293,6 +293,7 @@ BAD_FILES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_an_error_names_the_bad_file_and_the_repositories_stay(run: Run, case: str) -> None:
     content, code, message = BAD_FILES[case]
@@ -371,6 +372,7 @@ def test_a_stage_without_its_input_names_the_command_that_creates_it(
     assert ended.hint.startswith(hint)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("argv", "message", "hint"),
     [
@@ -528,6 +530,7 @@ CHANGES = ["a changed byte", "a longer file", "a missing file", "a file too many
 CHANGES += ["a missing manifest", "a link"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("argv", [["deploy"], ["predict", "a/b"], ["serve", "--port", "0"]])
 def test_a_bundle_that_differs_from_its_manifest_is_rejected(

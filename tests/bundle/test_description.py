@@ -34,6 +34,7 @@ REQUIRED = (
 WRONG: list[Any] = [None, [], {}, -1, True, HUGE, "\n"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_field_that_is_missing_or_of_another_type_is_named(meta: Meta, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is missing"):

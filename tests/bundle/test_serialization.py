@@ -70,6 +70,7 @@ def changed_schema(data: bytes, change: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_every_family_predicts_the_same_after_serialization(family: Family) -> None:
     model, inputs = fitted_model(family)

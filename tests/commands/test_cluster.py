@@ -169,6 +169,7 @@ def test_another_stage_is_neither_attached_nor_started(run: Run, remote: RemoteS
     assert json.loads(job_record().read_text())["stage"] == "screen"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("argv", "late"),
     [

@@ -74,6 +74,7 @@ def fake(swarm_config: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 # ---- usage errors -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("argv", "code", "message", "hint"),
     [

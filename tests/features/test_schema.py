@@ -37,6 +37,7 @@ def test_an_empty_frame_has_every_column_and_only_missing_values(rows: int) -> N
     assert frame.isna().all(axis=None)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_a_missing_column_has_the_dtype_of_an_existing_one(field: Field) -> None:
     value = {"date": "2020-01-01", "list": ["a"], "text": "x", "category": "x"}.get(field.kind, 1)

@@ -62,6 +62,7 @@ def test_the_same_seed_gives_the_same_model(family: Family, arrays: Arrays) -> N
     assert np.array_equal(first, second)
 
 
+@pytest.mark.thorough
 @every
 def test_a_prediction_does_not_depend_on_the_batch(family: Family, arrays: Arrays) -> None:
     model = fitted(family, arrays)
@@ -86,6 +87,7 @@ def test_every_searched_parameter_has_a_default_in_its_range(family: Family, nam
             assert default in space.values
 
 
+@pytest.mark.thorough
 @every
 def test_a_family_works_without_categories(family: Family, arrays: Arrays) -> None:
     numbers = Arrays(arrays.inputs[:, 2:], arrays.target, arrays.folds, ())

@@ -146,6 +146,7 @@ def test_a_record_with_a_fetch_date_is_newer_than_one_without() -> None:
     assert deduplicate(rows)["stars"].tolist() == [2]
 
 
+@pytest.mark.thorough
 def test_names_are_case_insensitive() -> None:
     assert len(deduplicate(frame({"full_name": "A/b"}, {"full_name": "a/B"}))) == 1
 

@@ -49,6 +49,7 @@ def test_after_a_run_the_machines_are_up_to_date(state_dir: StateDir, store: Sto
     assert is_up_to_date(SECTION, state_dir, store)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [

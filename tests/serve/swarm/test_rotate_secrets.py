@@ -227,6 +227,7 @@ def test_a_repeated_rotation_completes_an_interrupted_one(fake: FakeSwarm, store
     assert "production1: stargaze_broker: delete all users but stargaze_3" in fake.changes
 
 
+@pytest.mark.thorough
 def test_a_broker_that_was_rolled_back_alone_restarts_with_the_newer_secrets(
     fake: FakeSwarm, store: Store, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_an_unknown_repository_fails_with_a_message(page: FlaskClient, queue: Fa
     assert answer["predictions"] is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "body",
     [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PATHS = ["/", "/figures", "/healthz", "/readyz", "/api/v1/predictions", "/static/page.css", "/nowhere"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("header", "value"),

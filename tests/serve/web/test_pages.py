@@ -118,6 +118,7 @@ def test_an_unknown_repository_shows_the_filled_form_with_a_message(
     assert "no/such-one</textarea>" in html
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ["/", "/figures"])
 @pytest.mark.parametrize("sent", [None, "", "wrong", "ü"])
 def test_a_form_without_the_csrf_token_is_rejected(

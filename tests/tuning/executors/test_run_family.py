@@ -21,6 +21,7 @@ def test_a_row_has_scores_time_and_size(arrays: Arrays) -> None:
     assert 0 < row["size_mb"] < 1
 
 
+@pytest.mark.thorough
 def test_one_file_per_policy_is_written(arrays: Arrays, tmp_path: Path) -> None:
     for policy in POLICIES:
         arrays.save(tmp_path / f"{policy}.npz")

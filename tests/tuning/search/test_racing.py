@@ -44,6 +44,7 @@ def test_thresholds_follow_the_noise_of_the_data() -> None:
     assert not much_noise.is_lost([0.502])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("better_by", "least", "most"), [(0.0, 0.7, 1.0), (1.0, 0.0, 0.35), (2.0, 0.0, 0.05)])
 def test_clear_winners_are_rarely_stopped_and_equal_trials_mostly(better_by: float, least: float, most: float) -> None:
     """``better_by`` is in spreads of the paired gap."""
