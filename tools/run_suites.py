@@ -159,14 +159,16 @@ def print_log(run: Run) -> None:
 
 
 def print_table(runs: Sequence[Run], seconds: float) -> None:
-    """Print minutes and last line of each suite."""
+    """Print start and duration in minutes, and the last line of each suite."""
     width = max(len(run.suite) for run in runs)
-    report(f"\n{'suite':{width}}  minutes  result")
+    begin = min((run.started for run in runs if run.process), default=0.0)
+    report(f"\n{'suite':{width}}  {'start':>7}  minutes  result")
     for run in runs:
         result = "not run" if run.code is None else "passed" if run.code == 0 else f"FAILED ({run.code})"
+        start = f"{(run.started - begin) / 60:.1f}" if run.process else ""
         minutes = "" if run.code is None else f"{run.seconds / 60:.1f}"
-        report(f"{run.suite:{width}}  {minutes:>7}  {result:11} {run.last_line[:100]}".rstrip())
-    report(f"{'total':{width}}  {seconds / 60:>7.1f}")
+        report(f"{run.suite:{width}}  {start:>7}  {minutes:>7}  {result:11} {run.last_line[:100]}".rstrip())
+    report(f"{'total':{width}}  {'':7}  {seconds / 60:>7.1f}")
 
 
 def report(line: str) -> None:
