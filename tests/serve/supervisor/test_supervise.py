@@ -28,6 +28,7 @@ from stargaze.serve.supervisor.supervise import serve, serving
 from stargaze.serve.web.client import request_predictions
 from stargaze.store import Store
 from stargaze.system.files import private_folder
+from tests.isolation import Disposition
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.real
@@ -263,8 +264,9 @@ def log(store: Store) -> Path:
     ("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
 )
 def test_no_process_outlives_the_supervisor(
-    released_store: Store, tmp_path: Path, sent: signal.Signals, code: int
+    released_store: Store, tmp_path: Path, disposition: Disposition, sent: signal.Signals, code: int
 ) -> None:
+    disposition(signal.SIGHUP, signal.SIG_DFL)  # the process inherits it, even if nohup started the tests
     command = [sys.executable, "-c", SUPERVISOR, str(released_store.root)]
     (tmp_path / "temporary").mkdir()
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
@@ -276,7 +278,10 @@ def test_no_process_outlives_the_supervisor(
 
         supervisor.send_signal(sent)
 
-        assert supervisor.wait(TIMEOUT) == code
+        try:
+            assert supervisor.wait(TIMEOUT) == code
+        finally:
+            supervisor.kill()
     assert list((tmp_path / "temporary").iterdir()) == []
     assert len(list(released_store.queue.glob("temporary-*"))) == (sent == signal.SIGKILL)  # the next start deletes it
     assert len(started) >= 4
