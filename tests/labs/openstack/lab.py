@@ -118,9 +118,12 @@ class Lab:
             databases.create(layout)
         self.log("databases of an earlier start" if before else "databases made")
         self._start_services(layout, seeded=bool(before))
-        if not before:
-            with self._admin() as admin:
+        with self._admin() as admin:
+            # Neutron loads its policy at the first request; a second one at that moment gets no external network.
+            list(admin.network.networks())
+            if not before:
                 seed.create_offers(admin, passwords["member"])
+        if not before:
             databases.store(cache, layout, {"ports": ports, "passwords": passwords})
             self.log("flavors, images, external network")
         facts = {"ports": ports, "programs": [asdict(name) for name in self._programs]}
