@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def test_a_job_waits_for_a_core_and_another_one_is_found_from_another_folder(
         for line in process.stderr:
             if "waiting for a core: " in line:
                 break
-        assert f"2 of 2 are in use by tune {job} (started 20" in line
+        # Between two trials a core of the other job is free for a moment.
+        assert re.search(rf"[12] of 2 are in use by tune {job} \(started 20", line)
         other = Workspace(folder.rename(folder.with_name("after")), workspace.cluster)
         assert [row["here"] for row in other.run_json("jobs") if row["id"] == job] == ["yes"]
         ask_ray(workspace.cluster, f"/api/jobs/{job}/stop", "POST")
