@@ -67,7 +67,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
     days = [date.fromisoformat(day) for day in history["dates"]]
     stars = [float(value) for value in history["stars"]]
     points = [(date.fromisoformat(point["date"]), point) for point in forecast]
-    last = points[-1][0] if points else days[-1]
+    last = max(days[-1], *(day for day, _ in points)) if points else days[-1]
     values = [*stars, *(float(point[name]) for _, point in points for name in ("low", "high", "stars"))]
     x = _linear_map(days[0].toordinal(), last.toordinal(), 0.0, WIDTH)
     curves = []
