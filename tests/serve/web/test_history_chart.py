@@ -19,7 +19,7 @@ def history(stars: list[int]) -> dict[str, Any]:
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=200), st.booleans())
-@example([0] * 60, has_forecast=True)  # the forecast ends before the history
+@example(stars=[0] * 60, has_forecast=True)  # the forecast ends before the history
 def test_all_points_are_inside_the_chart(stars: list[int], has_forecast: bool) -> None:
     chart = history_chart({"history": history(stars), "forecast": FORECAST if has_forecast else None})
 
