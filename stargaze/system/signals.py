@@ -29,26 +29,32 @@ def signal_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def exit_on_signals() -> Iterator[None]:
+def exit_on_signals() -> Iterator[Callable[[], None]]:
     """Turn the first SIGTERM or SIGHUP into SystemExit(128 + signal), so that every ``finally`` runs; ignore later ones.
 
+    Python discards an exception that is raised during a ``__del__``. A loop without end calls the function that this block gets:
+    it raises SystemExit again.
     A signal that the parent process ignores (``nohup``) stays ignored. SIGCHLD is reset to its default: while it is ignored, the
     kernel discards exit codes, and a failed program, such as the verification of a signature, would seem successful.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
-        yield
+        yield lambda: None
         return
-    received = False
+    received = 0
 
     def exit_once(number: int, _frame: FrameType | None) -> None:
         nonlocal received
         if not received:
-            received = True
+            received = number
             raise SystemExit(128 + number)
+
+    def check() -> None:
+        if received:
+            raise SystemExit(128 + received)
 
     handlers: dict[int, Any] = dict.fromkeys(_not_ignored(signal.SIGTERM, signal.SIGHUP), exit_once)
     with _handlers({**handlers, signal.SIGCHLD: signal.SIG_DFL}):
-        yield
+        yield check
 
 
 @contextlib.contextmanager

@@ -67,3 +67,18 @@ def test_no_command_starts_after_the_death_of_the_parent() -> None:
     done = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2])
 
     assert (done.returncode, done.stdout) == (1, b"")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exit_that_python_discarded_is_raised_again(disposition: Disposition) -> None:
+    class Deleted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    disposition(signal.SIGTERM, signal.SIG_DFL)
+    with exit_on_signals() as check:
+        Deleted()  # its method is called at once, and the exception in it is discarded
+        with pytest.raises(SystemExit) as excinfo:
+            check()
+
+    assert excinfo.value.code == 143

@@ -49,10 +49,10 @@ START_TIMEOUT = 120.0
 PORT_TIMEOUT = 10.0
 """The web server of a killed supervisor stops within its grace period, and holds the port until then [s]."""
 POLL_INTERVAL = 0.1
+"""Time between two checks of the processes [s]."""
 TEMPORARY_PREFIX = "temporary-"
 TEMPORARY_FOLDERS = re.compile(f"{TEMPORARY_PREFIX}.+")
 """The folders for temporary files of worker and metrics; the next start deletes that of a killed supervisor."""
-"""Time between two checks of the processes [s]."""
 LOOPBACK_HINT = "stargaze serve --host 127.0.0.1"
 
 
@@ -80,9 +80,10 @@ def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCE
     A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready again and again.
     """
     try:
-        with exit_on_signals(), _run_server(section, store, sources) as server:
+        with exit_on_signals() as check_signals, _run_server(section, store, sources) as server:
             announce(server.url)
             while True:
+                check_signals()
                 server.watch.check()
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
