@@ -115,9 +115,8 @@ def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterat
             temporary = stack.enter_context(owned_folder(store.queue, TEMPORARY_PREFIX))
         environment = to_environment(section, store, sources) | _start_metrics(section, store, temporary, stack)
         worker_environment = environment | (token_environment() if section.github_lookup else {})
-        worker_environment["TMPDIR"] = str(
-            temporary.resolve()
-        )  # Celery's folder remains there when its process ends at once
+        # Celery's folder remains there when its process ends at once.
+        worker_environment["TMPDIR"] = str(temporary.resolve())
         url = url_of(listener)
 
         def start_worker() -> ChildProcess:
