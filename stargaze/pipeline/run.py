@@ -47,7 +47,7 @@ def run_pipeline(
     run_stages(config, store, out, again=again, clock=clock)
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve, serving
-    from stargaze.serve.web.client import request_predictions
+    from stargaze.serve.web.api.client import request_predictions
 
     sources = Sources(config.github.api_url, config.growth.history_file)
     if not once:

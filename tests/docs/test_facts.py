@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from stargaze import errors
 from stargaze.config import Config, ServeSection
 from stargaze.serve.swarm.drill import FAULTS
-from stargaze.serve.web.openapi import openapi_document
+from stargaze.serve.web.api.openapi import openapi_document
 from stargaze.tuning.families import FAMILIES
 from tests.docs.markdown import ROOT, rows, text
 

@@ -57,7 +57,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
     page = Page()
     monkeypatch.setattr("stargaze.serve.supervisor.supervise.serve", page.serve)
     monkeypatch.setattr("stargaze.serve.supervisor.supervise.serving", page.serving)
-    monkeypatch.setattr("stargaze.serve.web.client.request_predictions", page.ask_once)
+    monkeypatch.setattr("stargaze.serve.web.api.client.request_predictions", page.ask_once)
     return page
 
 

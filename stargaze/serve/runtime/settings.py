@@ -31,7 +31,7 @@ SESSION_KEY_VARIABLE = "STARGAZE_SESSION_KEY_FILE"
 """Variable that names the file of the key that signs cookies and derives job ids, if several machines share one."""
 MAX_BODY = 64 * 1024
 """Largest body of a request [bytes]; the values of five repositories need about 3 kB."""
-WORKER_CLASS = "stargaze.serve.web.gunicorn_worker.BufferingWorker"
+WORKER_CLASS = "stargaze.serve.web.server.gunicorn_worker.BufferingWorker"
 MAX_CONNECTIONS = 8_000
 """Connections of one web process; each costs a file descriptor and a few kB."""
 RETRY_AFTER = 5

@@ -26,11 +26,11 @@ from stargaze.serve.runtime.metrics import observe_error
 from stargaze.serve.runtime.request_log import configure_logging, log_requests, request_id
 from stargaze.serve.runtime.settings import MAX_BODY, RETRY_AFTER, read_environment, session_key, trusted_hosts
 from stargaze.serve.runtime.status_files import DRAINING_FILE, read_reload_interval, record_served_bundle
-from stargaze.serve.web.api import api_blueprint
-from stargaze.serve.web.bundle_view import BundleView, load_bundle_view
-from stargaze.serve.web.exports import exports_blueprint
-from stargaze.serve.web.pages import find_or_submit, pages_blueprint
-from stargaze.serve.web.rate_limit import add_rate_limit
+from stargaze.serve.web.api.rate_limit import add_rate_limit
+from stargaze.serve.web.api.routes import api_blueprint
+from stargaze.serve.web.pages.bundle_view import BundleView, load_bundle_view
+from stargaze.serve.web.pages.exports import exports_blueprint
+from stargaze.serve.web.pages.routes import find_or_submit, pages_blueprint
 from stargaze.store import Store
 
 HEADERS = {

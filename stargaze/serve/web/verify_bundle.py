@@ -26,8 +26,8 @@ from stargaze.serve.prediction.answer import FAULTS, answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.predict import contributions
 from stargaze.serve.prediction_request import PredictionRequest
-from stargaze.serve.web.bundle_view import load_bundle_view, model_card
-from stargaze.serve.web.prediction_view import prediction_views
+from stargaze.serve.web.pages.bundle_view import load_bundle_view, model_card
+from stargaze.serve.web.pages.prediction_view import prediction_views
 
 MAX_ROWS = 300
 """Known repositories that are predicted."""

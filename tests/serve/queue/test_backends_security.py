@@ -25,7 +25,7 @@ from stargaze.serve.runtime.settings import CA_FILES_VARIABLE, results_tls, resu
 from stargaze.serve.stack.backing_services import REDIS_RULES
 from stargaze.serve.stack.certificates import issue_certificates
 from stargaze.serve.supervisor.supervise import prepare_store
-from stargaze.serve.web.rate_limit import add_rate_limit
+from stargaze.serve.web.api.rate_limit import add_rate_limit
 from stargaze.store import Store
 from tests.servers import ADMIN_PASSWORD, Servers
 

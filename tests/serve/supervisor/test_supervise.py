@@ -25,7 +25,7 @@ from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
 from stargaze.serve.supervisor import supervise, watch
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import serve, serving
-from stargaze.serve.web.client import request_predictions
+from stargaze.serve.web.api.client import request_predictions
 from stargaze.store import Store
 from stargaze.system.files import private_folder
 from tests.isolation import Disposition

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.web.client import request_predictions
+from stargaze.serve.web.api.client import request_predictions
 from stargaze.store import Store
 from tests.isolation import FIXTURE_PROCESSES
 from tests.waiting import wait_for

@@ -19,7 +19,7 @@ from typing import Any
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from stargaze.serve.runtime.settings import MAX_BODY
-from stargaze.serve.web.request_framing import MAX_BUFFER, RequestBuffer
+from stargaze.serve.web.server.request_framing import MAX_BUFFER, RequestBuffer
 
 REQUEST_TIMEOUT = 10.0
 """A request must be complete this long after its first byte [s]."""

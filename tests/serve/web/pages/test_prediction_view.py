@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.formatting import format_count, format_factor
-from stargaze.serve.web.prediction_view import prediction_views, waterfall
+from stargaze.serve.web.pages.prediction_view import prediction_views, waterfall
 
 
 def prediction(**changed: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from stargaze.errors import ExternalError
-from stargaze.serve.web.client import request_predictions
+from stargaze.serve.web.api.client import request_predictions
 
 
 def test_an_unreachable_server_is_an_error_with_a_hint() -> None:

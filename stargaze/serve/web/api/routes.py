@@ -16,7 +16,7 @@ from stargaze.errors import BadDataError
 from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
-from stargaze.serve.web.openapi import openapi_document
+from stargaze.serve.web.api.openapi import openapi_document
 from stargaze.serve.web.request_parsing import parse_json_request
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")

@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from stargaze.serve.web.exports import render_badge, render_card
+from stargaze.serve.web.pages.exports import render_badge, render_card
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue

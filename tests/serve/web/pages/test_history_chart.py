@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.history_chart import HEIGHT, WIDTH, history_chart
+from stargaze.serve.web.pages.history_chart import HEIGHT, WIDTH, history_chart
 
 FORECAST = [{"days": 30, "date": "2026-02-10", "stars": 120.0, "low": 100.0, "high": 150.0}]
 

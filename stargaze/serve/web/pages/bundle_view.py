@@ -16,7 +16,7 @@ import pandas as pd
 from stargaze.bundle.manifest import read_verified
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
-from stargaze.serve.web.prediction_view import POLICY_TEXTS
+from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS
 from stargaze.serve.web.request_parsing import source_fields
 
 MAX_SUGGESTIONS = 8

@@ -22,7 +22,7 @@ from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import MAX_BODY, to_environment, web_server_command
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
-from stargaze.serve.web.gunicorn_worker import CLOSE_TIMEOUT, MAX_HELD, REQUEST_TIMEOUT, BufferingWorker
+from stargaze.serve.web.server.gunicorn_worker import CLOSE_TIMEOUT, MAX_HELD, REQUEST_TIMEOUT, BufferingWorker
 from stargaze.store import Store
 from tests.waiting import wait_for
 

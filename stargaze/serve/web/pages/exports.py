@@ -19,9 +19,9 @@ from stargaze.errors import StargazeError
 from stargaze.formatting import format_short
 from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.api import get_or_404, job_to_json
-from stargaze.serve.web.bundle_view import BundleView
-from stargaze.serve.web.prediction_view import prediction_views, readable_job
+from stargaze.serve.web.api.routes import get_or_404, job_to_json
+from stargaze.serve.web.pages.bundle_view import BundleView
+from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
 
 CSV_COLUMNS = (
     *("rank", "full_name", "stars", "low", "high", "coverage", "percentile"),

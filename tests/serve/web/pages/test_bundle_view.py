@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.serve.web.bundle_view import load_bundle_view
+from stargaze.serve.web.pages.bundle_view import load_bundle_view
 
 
 def test_names_are_sorted_by_stars(bundle_folder: Path, sample: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.api import MAX_WAIT, preferred_wait
+from stargaze.serve.web.api.routes import MAX_WAIT, preferred_wait
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue

@@ -20,9 +20,9 @@ from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.runtime.settings import RETRY_AFTER
-from stargaze.serve.web.api import get_or_404
-from stargaze.serve.web.bundle_view import BundleView, describe_track_record, model_card, search_names
-from stargaze.serve.web.prediction_view import POLICY_TEXTS, prediction_views, readable_job
+from stargaze.serve.web.api.routes import get_or_404
+from stargaze.serve.web.pages.bundle_view import BundleView, describe_track_record, model_card, search_names
+from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS, prediction_views, readable_job
 from stargaze.serve.web.request_parsing import (
     control_type,
     form_figures,

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from stargaze.serve.runtime.settings import MAX_BODY
-from stargaze.serve.web.request_framing import MAX_BUFFER, MAX_HEAD, RequestBuffer
+from stargaze.serve.web.server.request_framing import MAX_BUFFER, MAX_HEAD, RequestBuffer
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nabcde"

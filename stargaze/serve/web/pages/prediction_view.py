@@ -11,7 +11,7 @@ from typing import Any
 from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_factor, format_percent
 from stargaze.serve.prediction_request import PredictionJob
-from stargaze.serve.web.history_chart import HistoryChart, history_chart
+from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 
 AS_EXPECTED = 1.25
 """A true count within this factor of the estimate is "about as expected"."""

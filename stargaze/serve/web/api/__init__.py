@@ -1,0 +1,1 @@
+"""The JSON API: routes, OpenAPI description, rate limit, client."""

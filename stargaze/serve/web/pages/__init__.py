@@ -1,0 +1,1 @@
+"""The HTML pages: routes, and the texts and charts that they show."""

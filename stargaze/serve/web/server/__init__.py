@@ -1,0 +1,1 @@
+"""The gunicorn worker class, with checks of requests."""
