@@ -30,7 +30,8 @@ from stargaze.serve.web.api.rate_limit import add_rate_limit
 from stargaze.serve.web.api.routes import api_blueprint
 from stargaze.serve.web.pages.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.pages.exports import exports_blueprint
-from stargaze.serve.web.pages.routes import find_or_submit, pages_blueprint
+from stargaze.serve.web.pages.result_routes import find_or_submit
+from stargaze.serve.web.pages.routes import pages_blueprint
 from stargaze.store import Store
 
 HEADERS = {
