@@ -1,4 +1,4 @@
-"""One tree of errors, each with a message, a hint about what to do next, and the exit code of the command."""
+"""One tree of errors, each with a code, a message, a hint about what to do next, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Iterable
 
 
 class StargazeError(Exception):
-    """An error that the user can solve."""
+    """An error that the user can solve.
+
+    ``code`` names the kind of error in the API and never changes; docs/page-and-api.md lists all codes. ``for_visitors`` says
+    whether a visitor of the page may read message and hint: they must not contain paths, SQL, commands or host names.
+    """
 
     exit_code = 5
+    code = "internal_error"
+    for_visitors = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -21,36 +27,53 @@ class DifferenceFoundError(StargazeError):
     """A check completed and found a difference."""
 
     exit_code = 1
+    code = "difference_found"
 
 
 class UsageError(StargazeError):
     """The command line or the config is not valid."""
 
     exit_code = 2
+    code = "usage_error"
 
 
 class ConfigError(UsageError):
     """A key or a value of the config is not valid; the message begins with its path."""
 
+    code = "config_error"
+
 
 class BadDataError(UsageError):
     """A file or a record contains impossible values."""
+
+    code = "bad_data"
+
+
+class InvalidInputError(BadDataError):
+    """What a visitor entered or sent is not valid."""
+
+    code = "invalid_request"
+    for_visitors = True
 
 
 class MissingInputError(StargazeError):
     """An artifact or a file that this step needs does not exist."""
 
     exit_code = 3
+    code = "missing_input"
 
 
 class CredentialsError(StargazeError):
     """A token, key or password is missing, wrong or too weak."""
 
     exit_code = 4
+    code = "credentials_error"
 
 
 class ExternalError(StargazeError):
     """A system outside the program failed: disk, network, git, a server."""
+
+    code = "external_error"
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.5) -> str:

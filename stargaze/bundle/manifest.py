@@ -31,6 +31,8 @@ MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 class BadBundleError(StargazeError):
     """A bundle does not match its manifest, or its content is malformed."""
 
+    code = "bad_bundle"
+
     def __init__(self, message: str, *, hint: str = "stargaze tune writes a new bundle") -> None:
         super().__init__(message.partition("\n")[0][:MAX_MESSAGE], hint=hint)  # libraries explain on further lines
 

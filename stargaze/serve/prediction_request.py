@@ -24,12 +24,16 @@ GRACE_PERIOD = 5.0
 MAX_ATTEMPTS = 2
 """A job whose worker died is tried once more; after a second death the job itself is taken for the cause."""
 
-RETRY_HINT = "try again; if it fails again, look into logs/worker.log below the store"
+RETRY_HINT = "try again"
 Answer = dict[str, Any]
 """A worker's answer: ``digest``, ``answered_at`` and ranked ``predictions``."""
 ErrorDetails = dict[str, str]
-"""``message`` and ``hint``."""
-UNEXPECTED_ERROR: ErrorDetails = {"message": "unexpected error in the worker", "hint": RETRY_HINT}
+"""``code``, ``message`` and ``hint``."""
+UNEXPECTED_ERROR: ErrorDetails = {
+    "code": StargazeError.code,
+    "message": "unexpected error in the worker",
+    "hint": RETRY_HINT,
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,9 @@ class PredictionQueue(Protocol):
 class IdempotencyKeyReusedError(BadDataError):
     """An idempotency key was already used for a different request."""
 
+    code = "idempotency_key_reused"
+    for_visitors = True
+
 
 def new_job(
     request: PredictionRequest, *, now: datetime, time_limit: float, job_id: str = "", request_id: str = ""
@@ -143,11 +150,12 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     # A worker that gets a malformed message stores its error without request and times.
     times = {name: _read_time(stored[name]) for name in ("accepted_at", "deadline")}
     request = None if stored["request"] is None else PredictionRequest.from_json(stored["request"])
-    job = PredictionJob(job_id, state, **{**stored, "request": request, **times})
+    error = stored["error"] and {"code": StargazeError.code, **stored["error"]}  # earlier versions stored no code
+    job = PredictionJob(job_id, state, **{**stored, "request": request, "error": error, **times})
     _check_types(int, job.attempt)
     _check_types(str, job.request_id)
     if job.error is not None:
-        _check_types(str, job.error["message"], job.error["hint"])
+        _check_types(str, *(job.error[name] for name in ("code", "message", "hint")))
     if job.answer is not None:
         _check_types(str, job.answer["digest"])
         _check_types(dict, *job.answer["predictions"])
@@ -166,7 +174,7 @@ def _check_types(kind: type, *values: object) -> None:
 def _late_error(job: PredictionJob, now: datetime, time_limit: float) -> ErrorDetails | None:
     """Return the error of an unfinished job that will not be answered any more."""
     if job.deadline and now > job.deadline:
-        return {"message": "no worker answered in time", "hint": RETRY_HINT}
+        return {"code": "no_answer", "message": "no worker answered in time", "hint": RETRY_HINT}
     if (
         job.state == "queued"
         and job.accepted_at
@@ -179,15 +187,15 @@ def _late_error(job: PredictionJob, now: datetime, time_limit: float) -> ErrorDe
 def waiting_error(time_limit: float) -> ErrorDetails:
     """Return the error of a request that waited too long."""
     message = f"the request waited longer than {time_limit:g} s for a free worker"
-    return {"message": message, "hint": "try again later, or raise serve.worker_processes"}
+    return {"code": "waited_too_long", "message": message, "hint": "try again later"}
 
 
 def time_limit_error(time_limit: float) -> ErrorDetails:
     """Return the error of a prediction that took too long."""
     message = f"the prediction took longer than {time_limit:g} s"
-    return {"message": message, "hint": "request fewer repositories, or raise serve.time_limit"}
+    return {"code": "time_limit_exceeded", "message": message, "hint": "request fewer repositories"}
 
 
 def error_details(error: StargazeError) -> ErrorDetails:
     """Return an error in the form that jobs and responses carry."""
-    return {"message": error.message, "hint": error.hint}
+    return {"code": error.code, "message": error.message, "hint": error.hint}

@@ -36,6 +36,8 @@ LOCKLESS_NAME = re.compile(r"stargaze-(tune|screen|catboost)-[a-z0-9_]{8}")
 class BusyError(ExternalError):
     """Another process holds the lock."""
 
+    code = "busy"
+
 
 @contextlib.contextmanager
 def file_lock(path: Path, *, busy: str = "", hint: str = "") -> Iterator[None]:

@@ -37,9 +37,19 @@ def test_a_status_becomes_a_state(job: PredictionJob, status: str, state: str) -
     assert job_from_result(job.id, status, job.to_json(), now=NOW, time_limit=30.0).state == state
 
 
+def test_an_error_that_an_earlier_version_stored_without_a_code_is_valid(job: PredictionJob) -> None:
+    stored = job.to_json() | {"error": {"message": "x/y is not known", "hint": ""}}
+
+    result = job_from_result(job.id, "SUCCESS", stored, now=NOW, time_limit=30.0)
+
+    assert (result.state, result.request, (result.error or {})["code"]) == ("failed", REQUEST, "internal_error")
+
+
 def test_a_job_with_an_error_is_failed(job: PredictionJob) -> None:
     """The worker stores errors of a request as results: Celery's status is SUCCESS."""
-    stored = dataclasses.replace(job, error={"message": "x/y is not known", "hint": ""}).to_json()
+    stored = dataclasses.replace(
+        job, error={"code": "unknown_repository", "message": "x/y is not known", "hint": ""}
+    ).to_json()
 
     assert job_from_result(job.id, "SUCCESS", stored, now=NOW, time_limit=30.0).state == "failed"
 
@@ -96,6 +106,7 @@ def test_the_error_of_a_malformed_message_survives_the_store() -> None:
 FOREIGN_VALUES: list[dict[str, object]] = [
     {"error": {}},
     {"error": {"message": 5, "hint": ""}},
+    {"error": {"code": 5, "message": "", "hint": ""}},
     {"error": "text"},
     {"answer": {}},
     {"answer": "text"},
@@ -139,5 +150,9 @@ def test_the_id_of_a_job_is_an_id(job: PredictionJob) -> None:
     assert is_job_id(job.id)
 
 
-def test_an_error_is_stored_as_message_and_hint() -> None:
-    assert error_details(ExternalError("no disk", hint="df -h")) == {"message": "no disk", "hint": "df -h"}
+def test_an_error_is_stored_as_code_message_and_hint() -> None:
+    assert error_details(ExternalError("no disk", hint="df -h")) == {
+        "code": "external_error",
+        "message": "no disk",
+        "hint": "df -h",
+    }

@@ -30,6 +30,9 @@ FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for nam
 class UnknownRepositoryError(MissingInputError):
     """A requested repository is not among the known ones."""
 
+    code = "unknown_repository"
+    for_visitors = True
+
 
 def parse_name(text: str) -> str:
     """Return ``owner/name`` from a name or a GitHub URL; raise BadDataError for another host or a path.

@@ -67,6 +67,8 @@ class HeadLayout:
 class ConnectionLostError(ExternalError):
     """The connection ended before the answer did; what was asked for may have happened."""
 
+    code = "connection_lost"
+
 
 class JobService(Protocol):
     """The job server. Every method may be repeated; an answer about another job than the one asked for is an error."""

@@ -30,6 +30,8 @@ CHECK_CLOUDS_YAML = "compare it with the clouds.yaml that the cloud's web page o
 class CloudError(ExternalError):
     """The cloud refused or failed; ``status`` is the HTTP status, None if there was no response."""
 
+    code = "cloud_error"
+
     def __init__(self, message: str, *, hint: str, status: int | None = None, retry_after: float = 0.0) -> None:
         super().__init__(message, hint=hint)
         self.is_exhausted = any(text in message.lower() for text in EXHAUSTED)

@@ -12,7 +12,7 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.ingest import derive
-from stargaze.features.ingest.user_input import unknown_repositories
+from stargaze.features.ingest.user_input import UnknownRepositoryError, unknown_repositories
 from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.github import GithubReply, GithubRepositories
 from stargaze.serve.prediction_request import ErrorDetails, error_details
@@ -75,7 +75,8 @@ class _Rows:
                 self.notes[key].append(f"{reason}: these are the figures{day}")
         for key, error in bundled.errors.items():
             reason = unavailable.get(key)
-            self.errors[key] = {"message": f"{error['message']}; {reason}", "hint": FIGURES_HINT} if reason else error
+            message = f"{error['message']}; {reason}"
+            self.errors[key] = {**error, "message": message, "hint": FIGURES_HINT} if reason else error
 
     def add_reply(self, name: str, reply: GithubReply, now: datetime) -> None:
         """Add a record of GitHub, with the bundle's values where it has none."""
@@ -94,7 +95,8 @@ class _Rows:
         valid, invalid = _validate(record, now)
         if invalid:
             reason = invalid[0][1]
-            self.errors[key] = {"message": f"{name}: GitHub's figures cannot be read: {reason}", "hint": FIGURES_HINT}
+            message = f"{name}: GitHub's figures cannot be read: {reason}"
+            self.errors[key] = {"code": "invalid_github_data", "message": message, "hint": FIGURES_HINT}
             return
         self.rows[key] = sum(map(len, self.frames))
         self.frames.append(valid)
@@ -147,9 +149,10 @@ def _latest(record: Mapping[str, Any], now: datetime) -> datetime:
 
 def _gone_error(name: str, reason: str) -> ErrorDetails:
     if any(word in reason.lower() for word in BLOCKED):
-        return {"message": f"{name}: GitHub blocks access to it: {reason}", "hint": FIGURES_HINT}
+        message = f"{name}: GitHub blocks access to it: {reason}"
+        return {"code": "blocked_repository", "message": message, "hint": FIGURES_HINT}
     message = f"{name}: GitHub has no public repository of this name: it was deleted or renamed, or is private"
-    return {"message": message, "hint": f"check its spelling, or {FIGURES_HINT}"}
+    return {"code": UnknownRepositoryError.code, "message": message, "hint": f"check its spelling, or {FIGURES_HINT}"}
 
 
 def _number(value: Any) -> float | None:

@@ -117,7 +117,7 @@ def fail_dead_letter(results: ResultStore, section: ServeSection, job_id: str) -
 
 def _death_error(deaths: int) -> ErrorDetails:
     message = f"the worker died {deaths} times while it answered this request, so it is not tried again"
-    return {"message": message, "hint": "look into logs/worker.log below the store"}
+    return {"code": "worker_died", "message": message, "hint": "request each repository alone"}
 
 
 def send_message(app: Celery, section: ServeSection, content: Any, **options: Any) -> None:

@@ -195,6 +195,8 @@ def signer_line(key: Path) -> str:
 class RefusedError(ExternalError):
     """The hook refused a release; the previous one stays in production."""
 
+    code = "release_refused"
+
 
 @dataclass(frozen=True)
 class CommitTree:

@@ -35,6 +35,8 @@ _ENVIRONMENT = {
 class SandboxError(ExternalError):
     """The command failed or exceeded a limit; the message says how."""
 
+    code = "sandbox_error"
+
 
 def clean_environment() -> dict[str, str]:
     """Return an environment without anything of the caller's but the search path: no token, password or setting."""

@@ -15,6 +15,8 @@ from stargaze.tuning.search.ray_job import is_ray_job
 class OutdatedNodeError(ExternalError):
     """A node has another version of the code, of Python or of Ray than the head."""
 
+    code = "outdated_node"
+
 
 def describe_software() -> str:
     """Return the versions of code, Python and Ray of this process."""

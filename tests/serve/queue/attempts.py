@@ -66,7 +66,7 @@ def _submit(barrier: Barrier, key: str, queue: CeleryPredictionQueue) -> Predict
 
 
 def _fail(queue: CeleryPredictionQueue, job: PredictionJob) -> None:
-    failed = dataclasses.replace(job, error={"message": "a test", "hint": ""})
+    failed = dataclasses.replace(job, error={"code": "a_test", "message": "a test", "hint": ""})
     queue._results.save([failed], DONE)
 
 

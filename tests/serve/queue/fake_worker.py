@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargaze.errors import MissingInputError
-from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest
+from stargaze.features.ingest.user_input import UnknownRepositoryError
+from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRequest, error_details
 from stargaze.serve.queue.celery_app import create_celery_app, register_task
 from stargaze.serve.queue.worker import run_worker
 from stargaze.serve.runtime.settings import read_environment
@@ -36,7 +36,7 @@ def answer_one(request: PredictionRequest, marker: Path) -> Answer:
     if name == "be/broken":
         raise ZeroDivisionError
     if name == "be/unknown":
-        raise MissingInputError("be/unknown: not known", hint="Did you mean be/known?")
+        raise UnknownRepositoryError("be/unknown: not known", hint="Did you mean be/known?")
     return {"digest": "0" * 64, "predictions": [{"full_name": name}]}
 
 
@@ -48,8 +48,8 @@ def answer_all(requests: Sequence[PredictionRequest], marker: Path) -> list[Answ
     for request in requests:
         try:
             results.append(answer_one(request, marker))
-        except MissingInputError as error:
-            results.append({"message": error.message, "hint": error.hint})
+        except UnknownRepositoryError as error:
+            results.append(error_details(error))
     return results
 
 

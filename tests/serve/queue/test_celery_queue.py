@@ -154,6 +154,7 @@ def test_no_error_path_logs_a_traceback(queue: CeleryPredictionQueue) -> None:
 
 def test_an_expected_error_is_returned_with_its_hint(queue: CeleryPredictionQueue) -> None:
     assert submit_and_wait(queue, "be/unknown").error == {
+        "code": "unknown_repository",
         "message": "be/unknown: not known",
         "hint": "Did you mean be/known?",
     }
@@ -261,7 +262,7 @@ def test_the_last_of_many_failed_attempts_is_found_quickly(idle_queue: CeleryPre
     results = ResultStore(idle_queue._app)
     request = PredictionRequest(("a/b",))
     failed = new_job(request, now=datetime.now(UTC), time_limit=4.0)
-    failed = dataclasses.replace(failed, error={"message": "a test", "hint": ""})
+    failed = dataclasses.replace(failed, error={"code": "a_test", "message": "a test", "hint": ""})
     ids = [idle_queue._hash_id({"key": "k"}, attempt) for attempt in range(75)]
     results.save([dataclasses.replace(failed, id=job_id) for job_id in ids], DONE)
 

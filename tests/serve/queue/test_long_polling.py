@@ -38,7 +38,7 @@ def jobs(queue: FakePredictionQueue) -> list[PredictionJob]:
 
 
 def finish(queue: FakePredictionQueue, job: PredictionJob) -> None:
-    queue.jobs[job.id] = dataclasses.replace(job, state="failed", error={"message": "no", "hint": ""})
+    queue.jobs[job.id] = dataclasses.replace(job, state="failed", error={"code": "a_test", "message": "no", "hint": ""})
 
 
 def test_all_waiting_requests_share_one_poll(queue: FakePredictionQueue, jobs: list[PredictionJob]) -> None:

@@ -44,6 +44,7 @@ NUMBER = {"type": "number"}
 OPTIONAL_NUMBER = {"type": ["number", "null"]}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 BOOLEAN = {"type": "boolean"}
+ERROR_DETAILS = {"code": {**TEXT, "pattern": "^[a-z][a-z_]*$"}, "message": TEXT, "hint": TEXT}
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
 FULL_NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
@@ -127,7 +128,7 @@ def schemas(max_repositories: int) -> dict[str, Schema]:
         "PredictionRequest": _request(max_repositories),
         "PredictionJob": _job(),
         "Prediction": _prediction(),
-        "Error": _object({"error": _object({"message": TEXT, "hint": TEXT})}),
+        "Error": _object({"error": _object(ERROR_DETAILS)}),
     }
 
 
@@ -218,7 +219,7 @@ def _job() -> Schema:
                 "description": "Most predicted stars first.",
                 "items": reference("Prediction"),
             },
-            "error": _optional({"message": TEXT, "hint": TEXT}),
+            "error": _optional(ERROR_DETAILS),
         }
     )
 

@@ -81,7 +81,8 @@ def readable_job(job: PredictionJob) -> PredictionJob:
         if job.answer is not None:
             prediction_views(job.answer["predictions"])
     except MALFORMED:
-        error = {"message": "the stored result cannot be read", "hint": "submit the request again"}
+        message = "the stored result cannot be read"
+        error = {"code": "unreadable_result", "message": message, "hint": "submit the request again"}
         return dataclasses.replace(job, state="failed", answer=None, error=error)
     return job
 

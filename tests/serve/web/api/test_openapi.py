@@ -56,7 +56,7 @@ def test_all_errors_have_the_same_form(page: FlaskClient, document: dict[str, An
     ]
 
     assert [answer.status_code for answer in answers] == [404, 404, 405, 415, 400, 413]
-    assert all(set(answer.json["error"]) == {"message", "hint"} for answer in answers)
+    assert all(set(answer.json["error"]) == {"code", "message", "hint"} for answer in answers)
 
 
 @pytest.mark.parametrize(

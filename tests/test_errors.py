@@ -1,0 +1,51 @@
+"""Each class of errors has a code, which docs/page-and-api.md lists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import stargaze
+from stargaze.errors import StargazeError
+
+ROOT = Path(stargaze.__file__).parent
+CODE = re.compile(r"[a-z]+(_[a-z]+)*")
+
+
+def codes_by_class() -> dict[str, str]:
+    """Return the code in the source of each class below StargazeError; reading it imports no optional package."""
+    classes = [
+        node
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    known = {"StargazeError": StargazeError.code}
+    while found := [
+        item for item in classes if item.name not in known and any(ast.unparse(base) in known for base in item.bases)
+    ]:
+        known |= {item.name: _code(item) for item in found}
+    return known
+
+
+def _code(item: ast.ClassDef) -> str:
+    """Return the code that the body of a class assigns; empty if it inherits one."""
+    assigned = [node for node in item.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "code"]
+    return str(ast.literal_eval(assigned[0].value)) if assigned else ""
+
+
+def test_each_class_of_errors_has_its_own_code() -> None:
+    codes = codes_by_class()
+
+    assert len(codes) > 15
+    assert [name for name, code in codes.items() if not CODE.fullmatch(code)] == []
+    assert len(set(codes.values())) == len(codes)
+
+
+def test_the_documentation_lists_all_codes() -> None:
+    text = (ROOT.parent / "docs" / "page-and-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", text, flags=re.MULTILINE)
+    documented = {code for row in rows for code in re.findall(r"[a-z_]+", row)}
+
+    assert set(codes_by_class().values()) - documented == set()
