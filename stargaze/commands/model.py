@@ -114,7 +114,7 @@ def predict(names: Names, common: CommonOptions) -> None:
 
     out, _, store = common.open_session()
     rows = predict_locally(store, names)
-    columns = ["rank", "repository", "predicted", "interval", "percentile", "actual", "factors"]
+    columns = ["rank", "repository", "expected", "interval", "percentile", "actual", "factors"]
     out.table(rows if not common.as_json else [row["prediction"] for row in rows], columns)
 
 

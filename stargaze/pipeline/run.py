@@ -55,7 +55,13 @@ def run_pipeline(
     with serving(config.serve, store, sources) as url:
         predictions = request_predictions(url, _pick_examples(store, min(EXAMPLES, config.serve.max_repositories)))
     out.note(f"sent one request to {url}")
-    columns = {"repository": "full_name", "predicted": "stars", "low": "low", "high": "high", "actual": "actual"}
+    columns = {
+        "repository": "full_name",
+        "expected": "expected_stars",
+        "low": "interval_low",
+        "high": "interval_high",
+        "actual": "actual_stars",
+    }
     rows = [{column: prediction[key] for column, key in columns.items()} for prediction in predictions]
     out.table(predictions if out.as_json else rows, list(columns))
     return 0

@@ -24,7 +24,7 @@ def rank_features(inputs: ReportInputs, policy: str) -> pd.DataFrame:
         shuffled in the training folds [nat²].
     """
     features = inputs.bundle.inputs(inputs.test.iloc[:MAX_ROWS], policy)
-    contribution = np.abs(contributions(inputs.bundle, features.to_numpy(), policy)[:, :-1]).mean(axis=0)
+    contribution = np.abs(contributions(inputs.bundle, features.to_numpy(), policy)[1][:, :-1]).mean(axis=0)
     importance = inputs.selection.set_index("feature")[f"importance_{policy}"]
     names = [str(name) for name in features.columns]
     frame = pd.DataFrame(

@@ -35,6 +35,12 @@ FACTORS = [
     ("open issues", "unknown", 0.7),
     ("age", "2,300 days", 1.3),
 ]
+CONTROLS = [
+    ("readme_length", "number", 3_100.0),
+    ("topic_count", "number", 3.0),
+    ("license", "choice", "mit"),
+    ("latest_release_at", "date", "2025-12-01"),
+]
 
 
 def full_prediction() -> dict[str, Any]:
@@ -51,17 +57,28 @@ def full_prediction() -> dict[str, Any]:
         for n in (30, 90, 180, 365)
     ]
     return {
-        "rank": 1, "known": True, "source": "github", "full_name": NAME, "stars": 430.0, "low": 61.0, "high": 2_900.0,
-        "coverage": 0.9, "percentile": 96.2, "actual": 896.0, "fetched_at": "2026-02-21", "in_training_data": False,
-        "policy": "all", "missing": [], "notes": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
-        "expected": 42.0, "base": 6.2, "other_factors": 1.05,
-        "factors": [{"feature": "x", "label": a, "value": b, "factor": c} for a, b, c in FACTORS],
-        "similar": [{"full_name": "pallets/click", "stars": 410, "similarity": 0.81}],
+        "rank": 1, "source": "github", "full_name": NAME, "expected_stars": 430.0, "interval_low": 61.0,
+        "interval_high": 2_900.0, "coverage": 0.9, "percentile": 96.2, "actual_stars": 896.0, "ratio": 2.08,
+        "inside_interval": True, "decade_coverage": {"decade": "100–999", "n": 812, "coverage": 0.91},
+        "enough_data": True, "missing_fields": [], "fetched_at": "2026-02-21", "in_training_data": False,
+        "policy": "all", "notes": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
+        "explanation": {
+            "method": "exact", "baseline_stars": 6.2, "other_factors": 8.1,
+            "factors": [{"feature": "x", "label": a, "value": b, "factor": c} for a, b, c in FACTORS],
+        },
+        "without_popularity": None,
+        "similar": [{"full_name": "pallets/click", "actual_stars": 410, "similarity": 0.81}],
         "out_of_range": [{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
-        "editable_fields": {"readme_length": 3_100.0, "topic_count": 3.0, "license": "mit", "latest_release_at": "2025-12-01"},
+        "controls": [
+            {"field": name, "label": name, "kind": kind, "unit": "", "value": value, "options": None}
+            for name, kind, value in CONTROLS
+        ],
         "what_if": None,
-        "history": {"dates": [day.isoformat() for day in days], "stars": [round(8 + step**1.72) for step in range(52)]},
-        "forecast": forecast,
+        "history": {
+            "source": "store", "as_of": days[-1].isoformat(), "dates": [day.isoformat() for day in days],
+            "stars": [round(8 + step**1.72) for step in range(52)],
+        },
+        "forecast": forecast, "milestone": None, "history_note": "",
     }  # fmt: skip
 
 

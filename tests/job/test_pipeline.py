@@ -102,10 +102,10 @@ def test_known_repositories_are_predicted_in_the_terminal(job: Pipeline) -> None
     answers = job.project.run_json("predict", "connors/photon", "https://github.com/feross/webtorrent", "Zeit/Hyper")
 
     assert {answer["full_name"] for answer in answers} == {"connors/photon", "feross/webtorrent", "zeit/hyper"}
-    assert answers == sorted(answers, key=lambda answer: -answer["stars"])
+    assert answers == sorted(answers, key=lambda answer: -answer["expected_stars"])
     for answer in answers:
-        assert answer["low"] <= answer["stars"] <= answer["high"]
-        assert answer["stars"] > 500  # each has more than five thousand; most of the sample have none
+        assert answer["interval_low"] <= answer["expected_stars"] <= answer["interval_high"]
+        assert answer["expected_stars"] > 500  # each has more than five thousand; most of the sample have none
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,16 @@ class Page:
     def ask_once(self, _url: str, names: list[str]) -> list[dict[str, Any]]:
         """Return predictions."""
         self.requested += names
-        return [{"full_name": name, "stars": 7.5, "low": 1, "high": 20, "actual": float("nan")} for name in names]
+        return [
+            {
+                "full_name": name,
+                "expected_stars": 7.5,
+                "interval_low": 1,
+                "interval_high": 20,
+                "actual_stars": float("nan"),
+            }
+            for name in names
+        ]
 
 
 @pytest.fixture

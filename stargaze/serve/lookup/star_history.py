@@ -26,7 +26,7 @@ MAX_CACHED = 1_000
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
 Loaded = TypeVar("Loaded")
-NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None}
+NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None, "milestone": None, "history_note": ""}
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class StarHistories:
         key = full_name.lower()
         history = None if self._table is None or key in self._cache else self._table.history(full_name)
         if history is not None:
-            self._cache[key] = {"history": to_curve(history), "forecast": self._forecast(history)}
+            self._cache[key] = {**NO_HISTORY, "history": to_curve(history), "forecast": self._forecast(history)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return self._cache.get(key, NO_HISTORY)
@@ -118,10 +118,12 @@ class StarHistories:
         ] or None
 
 
-def to_curve(history: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return days and star counts of one repository, few enough for a chart."""
+def to_curve(history: pd.DataFrame) -> dict[str, Any]:
+    """Return source, last day, days and star counts of one repository, few enough for a chart."""
     points = history.iloc[spread_indices(len(history))]
     return {
+        "source": "store",
+        "as_of": points["date"].iloc[-1].date().isoformat(),
         "dates": [day.date().isoformat() for day in points["date"]],
         "stars": [round(count) for count in points["stars"].tolist()],
     }

@@ -14,7 +14,7 @@ from stargaze.features.ingest.user_input import UnknownRepositoryError, reposito
 from stargaze.serve.lookup.live import LookupResult
 from stargaze.serve.lookup.star_history import NO_HISTORY
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
-from stargaze.serve.prediction.what_if import apply_what_if, editable_values, parse_what_if
+from stargaze.serve.prediction.what_if import apply_what_if, list_controls, parse_what_if
 from stargaze.serve.prediction_request import UNEXPECTED_ERROR, Answer, ErrorDetails, PredictionRequest, error_details
 
 FAULTS = (
@@ -22,8 +22,9 @@ FAULTS = (
     *(RuntimeError, StargazeError, TypeError, ValueError),
 )
 """The exceptions that a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
-NO_EXPLANATION: dict[str, Any] = {"expected": None, "base": None, "factors": [], "other_factors": None, "similar": []}
+NO_EXPLANATION: dict[str, Any] = {"explanation": None, "without_popularity": None, "similar": [], "controls": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
+UNKNOWN_CODE = "unknown_repository"
 Outcome = Answer | StargazeError
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     explained = {row.index for request, part in answered if request.explain for row in part}
     result = predict_batch(context, batch, rows, explained)
     return [
-        part if isinstance(part, StargazeError) else _answer(context, batch, result, part, now, explain=request.explain)
+        part
+        if isinstance(part, StargazeError)
+        else _answer(context, batch, result, part, now, list_errors(request, lookup_result), explain=request.explain)
         for request, part in zip(requests, parts, strict=True)
     ]
 
@@ -87,8 +90,12 @@ def _add_to_batch(
     batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime
 ) -> list[Row]:
     """Return the rows of a request, with its what-ifs added to the batch."""
-    _check_names(request, batch.lookup_result)
-    rows = batch.rows(request.repositories, entered)
+    errors = list_errors(request, batch.lookup_result)
+    unknown = {error["name"].lower() for error in errors}
+    rows = batch.rows([name for name in request.repositories if name.lower() not in unknown], entered)
+    if not rows:
+        messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
+        raise UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
     values = parse_what_if(request.what_if, now)
     if not request.what_if:
         return rows
@@ -99,14 +106,10 @@ def _add_to_batch(
     ]
 
 
-def _check_names(request: PredictionRequest, lookup_result: LookupResult) -> None:
-    """Raise one error for all names that were not found."""
-    errors = [
-        lookup_result.errors[name.lower()] for name in request.repositories if name.lower() in lookup_result.errors
-    ]
-    if errors:
-        messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
-        raise UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
+def list_errors(request: PredictionRequest, lookup_result: LookupResult) -> list[dict[str, str]]:
+    """Return ``name``, ``code``, ``message`` and ``hint`` of each name that was not found."""
+    found = {name: lookup_result.errors.get(name.lower()) for name in request.repositories}
+    return [{"name": name, "code": UNKNOWN_CODE, **error} for name, error in found.items() if error is not None]
 
 
 def _answer(
@@ -115,6 +118,7 @@ def _answer(
     result: BatchResult,
     rows: Sequence[Row],
     now: datetime,
+    errors: list[dict[str, str]],
     *,
     explain: bool,
 ) -> Answer:
@@ -122,30 +126,38 @@ def _answer(
     predictions = []
     for row in rows:
         prediction = result.predictions[row.index]
-        explanation = {"similar": result.similar[row.index]} if explain else NO_EXPLANATION
+        explanation = (
+            {"similar": result.similar[row.index], "controls": list_controls(batch.records[row.index])}
+            if explain
+            else NO_EXPLANATION
+        )
         predictions.append(
             {
-                "known": row.source != "entered",
                 "source": row.source,
                 "notes": list(row.notes),
                 **prediction.to_json(),
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
-                "editable_fields": editable_values(batch.records[row.index]),
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],
                 **(_history(context, prediction.full_name, now) if explain else NO_HISTORY),
             }
         )
-    predictions.sort(key=lambda item: (-item["stars"], item["full_name"]))
+    predictions.sort(key=lambda item: (-item["expected_stars"], item["full_name"]))
     ranked = [{"rank": rank, **item} for rank, item in enumerate(predictions, start=1)]
-    return {"digest": context.bundle.digest, "answered_at": now.isoformat(), "predictions": ranked}
+    return {
+        "digest": context.bundle.digest,
+        "growth_digest": None,
+        "answered_at": now.isoformat(),
+        "predictions": ranked,
+        "errors": errors,
+    }
 
 
 def _history(context: PredictionContext, full_name: str, now: datetime) -> Mapping[str, Any]:
     if context.star_histories is None:
         return NO_HISTORY
     try:
-        return context.star_histories.find(full_name, now)
+        return {**NO_HISTORY, **context.star_histories.find(full_name, now)}
     except StargazeError as error:
         log.warning("%s: no history: %s", full_name, error.message)
         return NO_HISTORY

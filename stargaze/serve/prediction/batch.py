@@ -110,7 +110,7 @@ def predict_batch(
     features, records = batch.features[list(rows)], [batch.records[row] for row in rows]
     estimate = bundle.estimate_from_features(features)
     chosen = [i for i, row in enumerate(rows) if row in explained]
-    explanations = [Explanation()] * len(rows)
+    explanations: list[Explanation | None] = [None] * len(rows)
     for i, explanation in zip(
         chosen, explain(bundle, features[chosen], [records[i] for i in chosen], estimate.policy[chosen]), strict=True
     ):
@@ -160,10 +160,10 @@ def _predict_what_ifs(
 
     return {
         row: {
-            "stars": round(float(np.expm1(predicted)), 2),
-            "low": float(low),
-            "high": float(high),
-            "factor": round(float(np.exp(predicted - before[batch.originals[row]][0])), 4),
+            "expected_stars": float(np.expm1(predicted)),
+            "interval_low": float(low),
+            "interval_high": float(high),
+            "factor": float(np.exp(predicted - before[batch.originals[row]][0])),
             "changes": list_changes(batch.records[batch.originals[row]], batch.records[row]),
         }
         for row, (predicted, low, high) in _by_policy(policies, policies, estimates).items()

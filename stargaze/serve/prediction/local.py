@@ -25,7 +25,7 @@ def predict_locally(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
     unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
     bundle = Bundle.load(_bundle_folder(store))
     predictions = predict(bundle, look_up_repositories(list(unique.values()), bundle.known))
-    ranked = sorted(predictions, key=lambda prediction: -prediction.stars)
+    ranked = sorted(predictions, key=lambda prediction: -prediction.expected_stars)
     return [_row(rank, prediction) for rank, prediction in enumerate(ranked, start=1)]
 
 
@@ -39,14 +39,15 @@ def _bundle_folder(store: Store) -> Path:
 
 
 def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
-    factors = ", ".join(f"{factor.feature} × {factor.factor:.2g}" for factor in prediction.factors[:MAX_FACTORS])
+    explained = prediction.explanation.factors if prediction.explanation else ()
+    factors = ", ".join(f"{factor.feature} × {factor.factor:.2g}" for factor in explained[:MAX_FACTORS])
     return {
         "rank": rank,
         "repository": prediction.full_name,
-        "predicted": round(prediction.stars, 1),
-        "interval": f"{prediction.low:,.0f} to {prediction.high:,.0f}",
-        "percentile": prediction.percentile,
-        "actual": prediction.actual,
+        "expected": round(prediction.expected_stars, 1),
+        "interval": f"{prediction.interval_low:,.0f} to {prediction.interval_high:,.0f}",
+        "percentile": round(prediction.percentile, 1),
+        "actual": prediction.actual_stars,
         "factors": factors,
         "prediction": prediction.to_json(),
     }

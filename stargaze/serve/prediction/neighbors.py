@@ -54,7 +54,7 @@ class LeafIndex:
         return [
             {
                 "full_name": str(names.iloc[row]),
-                "stars": None if np.isnan(self._stars[row]) else float(self._stars[row]),
+                "actual_stars": None if np.isnan(self._stars[row]) else float(self._stars[row]),
                 "similarity": round(float(similarity[row]), 3),
             }
             for row in others[:MAX_NEIGHBORS]

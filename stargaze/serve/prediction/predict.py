@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.bundle.serialization import Model
 from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import UNKNOWN, feature_label, format_value
-from stargaze.serve.prediction.neighbors import explanation_policy
 from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
@@ -22,6 +22,8 @@ RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *EDITAB
 Record = Mapping[str, Any]
 MAX_CONTRIBUTION = 50.0
 """Largest contribution in an answer [nat]: a factor of 5e21, and never infinity, which JSON cannot contain."""
+MAX_INTERVAL_RATIO = 100
+"""An interval whose ends differ by more than this factor says that the data are not enough for a useful estimate."""
 N_PERMUTATIONS = 8
 """Pairs of orders for each row; the estimate is unbiased for any number and always adds up exactly."""
 BATCH_SIZE = 16
@@ -41,36 +43,67 @@ class Factor:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why: ``(expected + 1) = (base + 1) × all factors × other_factors``; None if no explanation was requested."""
+    """Why: ``(expected_stars + 1) = (baseline_stars + 1) × all factors × other_factors``, with unrounded numbers."""
 
-    expected: float | None = None
-    base: float | None = None
-    factors: tuple[Factor, ...] = ()
-    other_factors: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction(Explanation):
-    """The prediction for one repository; counts are in stars."""
-
-    full_name: str
-    stars: float
-    low: float
-    high: float
-    coverage: float
-    percentile: float
-    actual: float | None
-    fetched_at: str | None
-    in_training_data: bool
-    """Whether the model was fitted on this repository, which makes its error look smaller."""
-    policy: str
-    """The feature policy of the estimate."""
-    missing: tuple[str, ...]
-    """Unknown features that a wider policy would need."""
+    method: str
+    """``exact`` for Shapley values that the model computes itself, ``sampled`` otherwise."""
+    baseline_stars: float
+    factors: tuple[Factor, ...]
+    other_factors: float
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**vars(self), "factors": [dict(vars(factor)) for factor in self.factors], "missing": list(self.missing)}
+        return {**vars(self), "factors": [dict(vars(factor)) for factor in self.factors]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The prediction for one repository; counts are in stars."""
+
+    full_name: str
+    fetched_at: str | None
+    in_training_data: bool
+    """Whether the model was fitted on this repository, which makes its error look smaller."""
+    expected_stars: float
+    interval_low: float
+    interval_high: float
+    coverage: float
+    """The nominal coverage of the interval."""
+    actual_stars: float | None
+    percentile: float
+    policy: str
+    """The feature policy of the estimate."""
+    missing_fields: tuple[dict[str, str], ...]
+    """``field`` and ``label`` of unknown values that the widest policy uses."""
+    decade_coverage: dict[str, Any] | None = None
+    """Measured coverage for the decade of ``expected_stars``: ``decade``, ``n``, ``coverage``."""
+    explanation: Explanation | None = None
+    without_popularity: dict[str, Any] | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """``(actual_stars + 1) / (expected_stars + 1)``."""
+        return None if self.actual_stars is None else (self.actual_stars + 1) / (self.expected_stars + 1)
+
+    @property
+    def inside_interval(self) -> bool | None:
+        """Whether the actual count is in the interval."""
+        return None if self.actual_stars is None else self.interval_low <= self.actual_stars <= self.interval_high
+
+    @property
+    def enough_data(self) -> bool:
+        """Whether the interval is narrow enough for a useful estimate."""
+        return self.interval_high + 1 <= MAX_INTERVAL_RATIO * (self.interval_low + 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return vars(self) | {
+            "missing_fields": [dict(field) for field in self.missing_fields],
+            "explanation": None if self.explanation is None else self.explanation.to_json(),
+            "ratio": self.ratio,
+            "inside_interval": self.inside_interval,
+            "enough_data": self.enough_data,
+        }
 
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, max_factors: int = 10) -> list[Prediction]:
@@ -95,7 +128,7 @@ def to_predictions(
     features: np.ndarray,
     records: Sequence[Record],
     estimate: Estimate,
-    explanations: Sequence[Explanation],
+    explanations: Sequence[Explanation | None],
 ) -> list[Prediction]:
     """Combine estimates, explanations and what is known of each repository."""
     quantiles = np.asarray(bundle.meta["star_quantiles"])
@@ -105,18 +138,18 @@ def to_predictions(
     absent = bundle.missing_features(features, bundle.answer_policies[0])
     return [
         Prediction(
-            **vars(explanation),
             full_name=str(record["full_name"]),
-            stars=round(float(stars[row]), 2),
-            low=float(estimate.low[row]),
-            high=float(estimate.high[row]),
-            coverage=bundle.intervals.coverage,
-            percentile=round(float(percentile[row]), 1),
-            actual=record["stars"],
             fetched_at=None if record["fetched_at"] is None else record["fetched_at"].date().isoformat(),
             in_training_data=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
+            expected_stars=float(stars[row]),
+            interval_low=float(estimate.low[row]),
+            interval_high=float(estimate.high[row]),
+            coverage=bundle.intervals.coverage,
+            actual_stars=record["stars"],
+            percentile=float(percentile[row]),
             policy=str(estimate.policy[row]),
-            missing=tuple(map(feature_label, absent[row])),
+            missing_fields=tuple({"field": name, "label": feature_label(name)} for name in absent[row]),
+            explanation=explanation,
         )
         for row, (record, explanation) in enumerate(zip(records, explanations, strict=True))
     ]
@@ -130,40 +163,39 @@ def explain(
     *,
     max_factors: int = 10,
 ) -> list[Explanation]:
-    """Explain each row under the policy of explanations, or the policy of its prediction if that is narrower."""
-    explained = [explanation_policy(bundle, policy) for policy in policies]
-    explanations = [Explanation()] * len(explained)
-    for policy in dict.fromkeys(explained):
-        rows = [row for row, row_policy in enumerate(explained) if row_policy == policy]
+    """Explain the prediction of each row under its policy."""
+    explanations: dict[int, Explanation] = {}
+    for policy in dict.fromkeys(policies):
+        rows = [row for row, row_policy in enumerate(policies) if row_policy == policy]
         inputs = bundle.select_inputs(features[rows], policy)
-        added = contributions(bundle, inputs, policy)
+        method, added = contributions(bundle, inputs, policy)
         names = bundle.meta["features"][policy]
         for row, of_row, values in zip(rows, added, inputs, strict=True):
-            explanations[row] = _to_explanation(of_row, names, values, records[row], max_factors)
-    return explanations
+            explanations[row] = _to_explanation(method, of_row, names, values, records[row], max_factors)
+    return [explanations[row] for row in range(len(explanations))]
 
 
 def _to_explanation(
-    added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, max_factors: int
+    method: str, added: np.ndarray, names: Sequence[str], values: np.ndarray, record: Record, max_factors: int
 ) -> Explanation:
-    """Return the strongest factors and the product of the others, which also lifts a prediction below 0 stars to 0."""
-    added = np.clip(added, -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
+    """Return the strongest factors and the product of the others, which also limits a prediction to 0 to MAX_LOG_STARS."""
     order = np.argsort(-np.abs(added[:-1]), kind="stable")
-    total = min(float(added.sum()), MAX_CONTRIBUTION)
-    others = added[order[max_factors:]].sum() + max(-total, 0.0)
+    listed = np.clip(added[order[:max_factors]], -MAX_CONTRIBUTION, MAX_CONTRIBUTION)
+    base = float(np.clip(added[-1], 0.0, MAX_LOG_STARS))
+    total = float(np.clip(added.sum(), 0.0, MAX_LOG_STARS))
     return Explanation(
-        expected=round(float(np.expm1(max(total, 0.0))), 2),
-        base=round(float(np.expm1(added[-1])), 4),
+        method=method,
+        baseline_stars=float(np.expm1(base)),
         factors=tuple(
             Factor(
                 names[i],
-                CATALOG[names[i]].meaning,
+                feature_label(names[i]),
                 _format_feature(names[i], float(values[i]), record),
-                round(float(np.exp(added[i])), 4),
+                float(np.exp(effect)),
             )
-            for i in order[:max_factors].tolist()
+            for i, effect in zip(order[:max_factors].tolist(), listed, strict=True)
         ),
-        other_factors=round(float(np.exp(np.clip(others, -MAX_CONTRIBUTION, MAX_CONTRIBUTION))), 4),
+        other_factors=float(np.exp(total - base - listed.sum())),
     )
 
 
@@ -173,8 +205,8 @@ def _format_feature(name: str, number: float, record: Record) -> str:
     return format_value(name, number)
 
 
-def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray:
-    """Return what each feature adds to each prediction.
+def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> tuple[str, np.ndarray]:
+    """Return the method (``exact`` or ``sampled``) and what each feature adds to each prediction.
 
     ``inputs`` has the shape (n_rows, n_features). The result [nat] has one more column, the base value; its rows sum to the
     output of the model. LightGBM computes exact Shapley values. For other models they are sampled: along random orders the
@@ -186,14 +218,17 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> np.ndarray
     Explaining prediction models and individual predictions with feature contributions, 2014.
     """
     typical = np.array(bundle.meta["background"][policy], dtype="float32")  # None becomes NaN
-    blend = zip(bundle.models[policy].weights, bundle.models[policy].models, strict=True)
-    return np.asarray(sum(weight * _model_contributions(model, inputs, typical) for weight, model in blend))
+    ensemble = bundle.models[policy]
+    exact = [model.contributions(inputs) for model in ensemble.models]
+    parts = [
+        _sample_in_batches(model, inputs, typical) if added is None else added
+        for model, added in zip(ensemble.models, exact, strict=True)
+    ]
+    method = "sampled" if any(added is None for added in exact) else "exact"
+    return method, np.asarray(sum(weight * part for weight, part in zip(ensemble.weights, parts, strict=True)))
 
 
-def _model_contributions(model: Model, inputs: np.ndarray, typical: np.ndarray) -> np.ndarray:
-    exact = model.contributions(inputs)
-    if exact is not None:
-        return exact
+def _sample_in_batches(model: Model, inputs: np.ndarray, typical: np.ndarray) -> np.ndarray:
     begins = range(0, len(inputs), BATCH_SIZE)
     parts = [_sample_contributions(model.predict, inputs[begin : begin + BATCH_SIZE], typical) for begin in begins]
     return np.vstack(parts)

@@ -82,7 +82,7 @@ class TrackRecord:
 def _score(db: sqlite3.Connection, predictions: Iterable[Mapping[str, Any]]) -> None:
     """Score each stored row with the first true count of a later day; a score is never changed."""
     for item in predictions:
-        actual, day_seen = item.get("actual"), item.get("fetched_at")
+        actual, day_seen = item.get("actual_stars"), item.get("fetched_at")
         if actual is None or day_seen is None:
             continue
         name = str(item["full_name"]).lower()
@@ -106,7 +106,7 @@ def _insert(db: sqlite3.Connection, predictions: Iterable[tuple[str, Mapping[str
     rows = [
         (
             *(item["full_name"].lower(), release, item.get("fetched_at") or today),
-            *(item["stars"], item["low"], item["high"], item["coverage"], today),
+            *(item["expected_stars"], item["interval_low"], item["interval_high"], item["coverage"], today),
         )
         for release, item in predictions
         if not item.get("in_training_data")

@@ -20,6 +20,8 @@ NONE_WORDS = frozenset({"none", "no"})
 """No license, or no release yet."""
 TODAY = "today"
 KEYWORDS = {"license": NONE_WORDS, "latest_release_at": NONE_WORDS | {TODAY}}
+CONTROL_KINDS = {"count": "number", "date": "date", "flag": "flag", "category": "choice", "text": "choice"}
+"""The kind of a control for each kind of a field."""
 Values = dict[str, Any]
 
 
@@ -70,6 +72,22 @@ def editable_values(record: Mapping[str, Any]) -> Values:
     released = record["latest_release_at"]
     values = {name: record[name] for name in EDITABLE_FIELDS}
     return values | {"latest_release_at": None if released is None else _day(released)}
+
+
+def list_controls(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fields that a what-if may change: ``field``, ``label``, ``kind``, ``unit``, ``value`` and ``options``."""
+    values = editable_values(record)
+    return [
+        {
+            "field": name,
+            "label": field_label(schema.FIELD_BY_NAME[name]),
+            "kind": CONTROL_KINDS[schema.FIELD_BY_NAME[name].kind],
+            "unit": schema.FIELD_BY_NAME[name].unit,
+            "value": values[name],
+            "options": None,
+        }
+        for name in EDITABLE_FIELDS
+    ]
 
 
 def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -96,7 +96,7 @@ def _check_models(bundle: Bundle) -> None:
             _check_model(model, rows, f"a model of policy {policy}")
         explained = inputs[_spaced(len(inputs), _count_explained(ensemble.models))]
         _require_numbers(
-            contributions(bundle, explained, policy), (len(explained), inputs.shape[1] + 1), "contributions"
+            contributions(bundle, explained, policy)[1], (len(explained), inputs.shape[1] + 1), "contributions"
         )
     for answer_policy in bundle.answer_policies:
         inputs = bundle.select_inputs(features, answer_policy.policy)

@@ -64,7 +64,8 @@ def test_weekly_counts_of_fetch_are_added_up(tmp_path: Path) -> None:
 
     result = StarHistories(Store(tmp_path)).find("a/b", NOW)
 
-    assert result["history"] == {"dates": ["2024-01-08", "2024-01-15", "2024-01-22"], "stars": [5, 7, 8]}
+    days = ["2024-01-08", "2024-01-15", "2024-01-22"]
+    assert result["history"] == {"source": "store", "as_of": days[-1], "dates": days, "stars": [5, 7, 8]}
 
 
 def test_missing_files_and_unknown_names_have_no_history(tmp_path: Path) -> None:

@@ -93,14 +93,29 @@ def test_predictions_are_ranked_by_predicted_stars(bundle: Bundle) -> None:
     predictions = answer_one(bundle, PredictionRequest(names_of(bundle, 900, 0, 300)))["predictions"]
 
     assert [row["rank"] for row in predictions] == [1, 2, 3]
-    assert [row["stars"] for row in predictions] == sorted((row["stars"] for row in predictions), reverse=True)
+    assert [row["expected_stars"] for row in predictions] == sorted(
+        (row["expected_stars"] for row in predictions), reverse=True
+    )
+
+
+def test_an_unknown_name_does_not_reject_the_others(bundle: Bundle) -> None:
+    (name,) = names_of(bundle, 7)
+
+    answer = answer_one(bundle, PredictionRequest(("no/such-one", name, "No/Other")))
+
+    assert [row["full_name"] for row in answer["predictions"]] == [name]
+    assert [(error["name"], error["code"]) for error in answer["errors"]] == [
+        ("no/such-one", "unknown_repository"),
+        ("No/Other", "unknown_repository"),
+    ]
+    assert all(error["message"].startswith(f"{error['name']}: not among") for error in answer["errors"])
 
 
 def test_entered_figures_and_known_repositories_can_be_mixed(bundle: Bundle) -> None:
     predictions = answer_one(bundle, PredictionRequest(names_of(bundle, 0), (ENTERED,)))["predictions"]
 
-    rows = {row["full_name"]: (row["known"], row["source"]) for row in predictions}
-    assert rows == {names_of(bundle, 0)[0]: (True, "bundle"), "me/mine": (False, "entered")}
+    rows = {row["full_name"]: row["source"] for row in predictions}
+    assert rows == {names_of(bundle, 0)[0]: "bundle", "me/mine": "entered"}
 
 
 def test_entered_figures_are_answered_without_names(bundle: Bundle) -> None:
@@ -108,7 +123,7 @@ def test_entered_figures_are_answered_without_names(bundle: Bundle) -> None:
 
     assert answer["digest"] == bundle.digest
     assert answer["answered_at"] == NOW.isoformat()
-    assert answer["predictions"][0]["actual"] is None
+    assert answer["predictions"][0]["actual_stars"] is None
 
 
 def test_an_unknown_repository_is_an_error_with_its_name(bundle: Bundle) -> None:
@@ -210,11 +225,11 @@ def test_the_numbers_are_the_same_without_an_explanation(bundle: Bundle) -> None
     full = answer_requests(context, [request], NOW)[0]["predictions"]
     unexplained = answer_requests(context, [dataclasses.replace(request, explain=False)], NOW)[0]["predictions"]
 
-    explanation = {"expected", "base", "factors", "other_factors", "similar", "history", "forecast"}
+    explanation = {"explanation", "without_popularity", "similar", "controls", "history", "forecast", "milestone"}
     assert [{k: v for k, v in row.items() if k not in explanation} for row in unexplained] == [
         {k: v for k, v in row.items() if k not in explanation} for row in full
     ]
-    assert all(row["factors"] and row["similar"] and row["history"] for row in full)
+    assert all(row["explanation"]["factors"] and row["similar"] and row["history"] for row in full)
     assert not any(row[name] for row in unexplained for name in explanation)
 
 
@@ -222,9 +237,12 @@ def test_base_and_factors_multiply_to_the_expected_stars(context: PredictionCont
     for row in answer_requests(context, [PredictionRequest(names_of(context.bundle, 3, 700), (ENTERED,))], NOW)[0][
         "predictions"
     ]:
-        product = (row["base"] + 1) * math.prod(factor["factor"] for factor in row["factors"]) * row["other_factors"]
+        why = row["explanation"]
+        product = (
+            (why["baseline_stars"] + 1) * math.prod(item["factor"] for item in why["factors"]) * why["other_factors"]
+        )
 
-        assert product == pytest.approx(row["expected"] + 1, rel=5e-3, abs=0.01)
+        assert product == pytest.approx(row["expected_stars"] + 1, rel=1e-6)
 
 
 def test_an_answer_is_valid_json(context: PredictionContext) -> None:
@@ -270,7 +288,7 @@ def test_values_of_github_replace_those_of_the_bundle(bundle: Bundle) -> None:
         "predictions"
     ][0]
 
-    assert fresh["actual"] == 1.0
+    assert fresh["actual_stars"] == 1.0
     assert fresh["fetched_at"] == "2026-03-01"
 
 
@@ -286,13 +304,19 @@ def test_answers_are_recorded_and_errors_are_not(bundle: Bundle) -> None:
     assert track_record.answers == answers[1:]
 
 
+def control_values(row: dict[str, Any]) -> dict[str, Any]:
+    return {control["field"]: control["value"] for control in row["controls"]}
+
+
 def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> None:
     request = PredictionRequest((), ({**ENTERED, "readme_length": 100},), {"readme_length": "9000"})
 
     row = answer_requests(context, [request], NOW)[0]["predictions"][0]
 
-    assert row["editable_fields"]["readme_length"] == 100
-    assert row["what_if"]["factor"] == pytest.approx((row["what_if"]["stars"] + 1) / (row["stars"] + 1), rel=1e-2)
+    assert control_values(row)["readme_length"] == 100
+    assert row["what_if"]["factor"] == pytest.approx(
+        (row["what_if"]["expected_stars"] + 1) / (row["expected_stars"] + 1)
+    )
     assert row["what_if"]["changes"] == [
         {"field": "readme_length", "label": "Readme length", "before": "100", "after": "9,000"}
     ]
@@ -302,12 +326,12 @@ def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> Non
 def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int) -> None:
     name = names_of(context.bundle, row)
     before = answer_requests(context, [PredictionRequest(name)], NOW)[0]["predictions"][0]
-    same = {field: str(value) for field, value in before["editable_fields"].items() if value is not None}
+    same = {field: str(value) for field, value in control_values(before).items() if value is not None}
 
     after = answer_requests(context, [PredictionRequest(name, what_if=same)], NOW)[0]["predictions"][0]
 
     assert after["what_if"] == {
-        **{part: before[part] for part in ("stars", "low", "high")},
+        **{part: before[part] for part in ("expected_stars", "interval_low", "interval_high")},
         "factor": 1.0,
         "changes": [],
     }

@@ -18,7 +18,7 @@ def test_the_rows_are_ranked_by_predicted_stars(released_store: Store) -> None:
     rows = predict_locally(released_store, [known[900], known[0], known[1900]])
 
     assert [row["rank"] for row in rows] == [1, 2, 3]
-    stars = [row["prediction"]["stars"] for row in rows]
+    stars = [row["prediction"]["expected_stars"] for row in rows]
     assert stars == sorted(stars, reverse=True)
 
 

@@ -63,7 +63,7 @@ def test_similarity_equals_the_counted_share(bundle: Bundle, index: LeafIndex) -
 
     assert [item["similarity"] for item in result] == pytest.approx(np.sort(share)[::-1][:5].round(3).tolist())
     stars = bundle.known.set_index("full_name")["stars"]
-    assert [item["stars"] for item in result] == [stars[item["full_name"]] for item in result]
+    assert [item["actual_stars"] for item in result] == [stars[item["full_name"]] for item in result]
 
 
 def test_the_repository_itself_is_left_out_in_any_spelling(bundle: Bundle, index: LeafIndex) -> None:

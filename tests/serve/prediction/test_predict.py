@@ -48,16 +48,15 @@ def test_single_rows_get_the_same_predictions_as_all_rows(
 
 def test_all_values_are_plausible(predictions: list[Prediction]) -> None:
     for prediction in predictions:
-        assert 0 <= prediction.low <= prediction.high
-        assert prediction.stars >= 0
-        assert prediction.expected >= 0
+        assert 0 <= prediction.interval_low <= prediction.interval_high
+        assert prediction.expected_stars >= 0
         assert 0 <= prediction.percentile <= 100
-        assert prediction.low <= math.ceil(prediction.stars)
-        assert math.floor(prediction.stars) <= prediction.high
+        assert prediction.interval_low <= math.ceil(prediction.expected_stars)
+        assert math.floor(prediction.expected_stars) <= prediction.interval_high
 
 
 def test_the_percentile_increases_with_the_stars(predictions: list[Prediction]) -> None:
-    ordered = sorted(predictions, key=lambda prediction: prediction.stars)
+    ordered = sorted(predictions, key=lambda prediction: prediction.expected_stars)
 
     percentiles = [prediction.percentile for prediction in ordered]
 
@@ -69,29 +68,32 @@ def test_the_percentile_increases_with_the_stars(predictions: list[Prediction]) 
 def test_base_and_factors_multiply_to_the_expected_stars(
     bundle: Bundle, repositories: pd.DataFrame, max_factors: int
 ) -> None:
-    """Factors are rounded to four places."""
     for prediction in predict(bundle, repositories, max_factors=max_factors):
-        product = (
-            (prediction.base + 1) * math.prod(factor.factor for factor in prediction.factors) * prediction.other_factors
-        )
+        why = prediction.explanation
+        assert why is not None
+        product = (why.baseline_stars + 1) * math.prod(factor.factor for factor in why.factors) * why.other_factors
 
-        assert product == pytest.approx(prediction.expected + 1, rel=5e-3, abs=0.01)
-        assert len(prediction.factors) == min(max_factors, 7)
+        assert product == pytest.approx(prediction.expected_stars + 1, rel=1e-6)
+        assert len(why.factors) == min(max_factors, 8)
 
 
 def test_the_strongest_factor_is_first(predictions: list[Prediction]) -> None:
     for prediction in predictions:
-        strength = [abs(math.log(factor.factor)) for factor in prediction.factors]
+        strength = [abs(math.log(factor.factor)) for factor in prediction.explanation.factors]
         assert strength == sorted(strength, reverse=True) or max(np.diff(strength)) < 1e-3
 
 
 def test_unknown_values_are_shown_as_unknown(predictions: list[Prediction]) -> None:
     nameless = next(prediction for prediction in predictions if prediction.full_name == "nobody/knows")
 
-    assert {factor.value for factor in nameless.factors} == {"unknown"}
-    assert nameless.actual is None
+    assert {factor.value for factor in nameless.explanation.factors} == {"unknown"}
+    assert nameless.actual_stars is None
     assert nameless.fetched_at is None
     assert not nameless.in_training_data
+
+
+def interval_of(prediction: Prediction) -> tuple[float, float, float]:
+    return prediction.interval_low, prediction.expected_stars, prediction.interval_high
 
 
 def test_the_true_count_is_passed_on_but_not_used(bundle: Bundle, repositories: pd.DataFrame) -> None:
@@ -100,14 +102,14 @@ def test_the_true_count_is_passed_on_but_not_used(bundle: Bundle, repositories: 
         predict(bundle, repositories.head(1).assign(stars=1e6))[0],
     )
 
-    assert original.actual == repositories["stars"].iloc[0]
-    assert changed.actual == 1e6
-    assert (original.stars, original.low, original.high) == (changed.stars, changed.low, changed.high)
+    assert original.actual_stars == repositories["stars"].iloc[0]
+    assert changed.actual_stars == 1e6
+    assert interval_of(original) == interval_of(changed)
     assert original.fetched_at == repositories["fetched_at"].iloc[0].date().isoformat()
 
 
 def test_the_value_of_a_factor_is_formatted(predictions: list[Prediction], repositories: pd.DataFrame) -> None:
-    values = {factor.feature: factor.value for factor in predictions[0].factors}
+    values = {factor.feature: factor.value for factor in predictions[0].explanation.factors}
 
     assert values["language"] == repositories["language"].iloc[0]
     assert values["size_kb"] == f"{repositories['size_kb'].iloc[0]:,.0f} kB"

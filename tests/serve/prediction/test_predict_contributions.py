@@ -52,7 +52,7 @@ class Additive:
 def explained(*models: Any, inputs: np.ndarray, weights: tuple[float, ...] = (1.0,)) -> np.ndarray:
     """Return the contributions of a blend of models."""
     bundle: Any = FakeBundle({"activity": Ensemble(weights, models)}, {"background": {"activity": BACKGROUND}})
-    return contributions(bundle, inputs, "activity")
+    return contributions(bundle, inputs, "activity")[1]
 
 
 def fit_model(family: str, rows: np.ndarray) -> Model:
@@ -74,7 +74,9 @@ def test_lightgbm_contributions_are_exact(bundle_folder: Path, sample: pd.DataFr
     bundle = Bundle.load(bundle_folder)
     inputs = bundle.inputs(sample.head(50), "activity").to_numpy()
 
-    added = contributions(bundle, inputs, "activity")
+    method, added = contributions(bundle, inputs, "activity")
+
+    assert method == "exact"
 
     assert added.shape == (50, inputs.shape[1] + 1)
     assert added.sum(axis=1) == pytest.approx(bundle.models["activity"].predict(inputs), abs=1e-6)

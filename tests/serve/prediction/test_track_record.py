@@ -26,11 +26,11 @@ def answer(digest: str = "d1", **values: Any) -> dict[str, Any]:
     prediction = {
         "full_name": "Own/Name",
         "source": "github",
-        "stars": 100.0,
-        "low": 50.0,
-        "high": 200.0,
+        "expected_stars": 100.0,
+        "interval_low": 50.0,
+        "interval_high": 200.0,
         "coverage": 0.9,
-        "actual": 120.0,
+        "actual_stars": 120.0,
         "fetched_at": "2026-03-01",
         "in_training_data": False,
         "what_if": None,
@@ -70,8 +70,8 @@ def test_a_prediction_is_recorded_and_not_scored_on_its_own_day(track_record: Tr
 
 
 def test_a_true_count_of_a_later_day_scores_all_releases(track_record: TrackRecord) -> None:
-    track_record.record([answer("d1"), answer("d2", high=110.0)], NOW)
-    track_record.record([answer("d2", fetched_at="2026-03-09", actual=150.0)], NOW + timedelta(days=8))
+    track_record.record([answer("d1"), answer("d2", interval_high=110.0)], NOW)
+    track_record.record([answer("d2", fetched_at="2026-03-09", actual_stars=150.0)], NOW + timedelta(days=8))
 
     assert {(row["release"], row["day"]): row["in_interval"] for row in stored(track_record, "own/name")} == {
         ("d1", "2026-03-01"): True,
@@ -87,14 +87,14 @@ def test_a_true_count_of_a_later_day_scores_all_releases(track_record: TrackReco
 @pytest.mark.parametrize("actual", [50.0, 200.0])
 def test_the_ends_of_the_interval_count_as_inside(track_record: TrackRecord, actual: float) -> None:
     track_record.record([answer()], NOW)
-    track_record.record([answer(actual=actual, fetched_at="2026-03-02")], NOW)
+    track_record.record([answer(actual_stars=actual, fetched_at="2026-03-02")], NOW)
 
     assert track_record.summary()["coverage"] == 1.0
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"source": "entered"}, {"what_if": {"stars": 1.0}}, {"in_training_data": True}],
+    [{"source": "entered"}, {"what_if": {"expected_stars": 1.0}}, {"in_training_data": True}],
     ids=["entered", "what-if", "in training data"],
 )
 def test_only_real_repositories_outside_the_training_data_are_recorded(
@@ -108,9 +108,9 @@ def test_only_real_repositories_outside_the_training_data_are_recorded(
 def test_entered_figures_score_nothing_and_training_repositories_do(track_record: TrackRecord) -> None:
     track_record.record([answer()], NOW)
 
-    track_record.record([answer(source="entered", actual=1e6, fetched_at="2026-04-01")], NOW)
+    track_record.record([answer(source="entered", actual_stars=1e6, fetched_at="2026-04-01")], NOW)
     assert track_record.summary()["scored"] == 0
-    track_record.record([answer("d3", in_training_data=True, actual=130.0, fetched_at="2026-04-01")], NOW)
+    track_record.record([answer("d3", in_training_data=True, actual_stars=130.0, fetched_at="2026-04-01")], NOW)
     assert (track_record.summary()["scored"], track_record.summary()["recorded"]) == (1, 1)
 
 
@@ -123,7 +123,7 @@ def test_a_score_never_changes(
     scored: dict[tuple[str, str], dict[str, Any]] = {}
     for later, stars, digest in observations:
         day = (NOW + timedelta(days=later)).date().isoformat()
-        track_record.record([answer(digest, fetched_at=day, actual=float(stars), stars=stars + 7.0)], NOW)
+        track_record.record([answer(digest, fetched_at=day, actual_stars=float(stars), expected_stars=stars + 7.0)], NOW)
         rows = {(row["release"], row["day"]): row for row in stored(track_record, "own/name") if row["scored_on"]}
         assert scored.items() <= rows.items()
         assert all(row["scored_on"] > row["day"] for row in rows.values())

@@ -112,8 +112,8 @@ def test_a_pickle_is_never_run_and_the_page_answers(
     [
         [],
         [{}],
-        [{"full_name": "a/b", "stars": "many"}],
-        [{"full_name": ["a"], "stars": 1.0, "low": 0, "high": 1, "actual": 0}],
+        [{"full_name": "a/b", "expected_stars": "many"}],
+        [{"full_name": ["a"], "expected_stars": 1.0, "interval_low": 0, "interval_high": 1, "actual_stars": 0}],
     ],
     ids=["none", "empty", "text", "list"],
 )

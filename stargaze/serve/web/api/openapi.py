@@ -12,7 +12,7 @@ from stargaze.config import ServeSection
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
 from stargaze.features.schema import FIELD_BY_NAME, Field
-from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
+from stargaze.serve.prediction.what_if import CONTROL_KINDS, EDITABLE_FIELDS
 
 PREFER = {
     "name": "Prefer",
@@ -213,11 +213,16 @@ def _job() -> Schema:
             "url": {**TEXT, "description": "Path of this job."},
             "page": {**TEXT, "description": "Path of the result as a web page."},
             "digest": {"type": ["string", "null"], "description": "SHA-256 of the bundle that predicted."},
+            "growth_digest": {"type": ["string", "null"], "description": "SHA-256 of the bundle that forecast."},
             "answered_at": {"type": ["string", "null"], "format": "date-time"},
             "predictions": {
                 "type": ["array", "null"],
-                "description": "Most predicted stars first.",
+                "description": "Most expected stars first.",
                 "items": reference("Prediction"),
+            },
+            "errors": {
+                **_list_of(_object({"name": TEXT, **ERROR_DETAILS})),
+                "description": "The names that could not be answered.",
             },
             "error": _optional(ERROR_DETAILS),
         }
@@ -227,44 +232,64 @@ def _job() -> Schema:
 def _prediction() -> Schema:
     factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "factor": NUMBER})
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
-    interval = {"stars": NUMBER, "low": NUMBER, "high": NUMBER}
+    interval = {"expected_stars": NUMBER, "interval_low": NUMBER, "interval_high": NUMBER}
+    explanation = {
+        "method": {"enum": ["exact", "sampled"]},
+        "baseline_stars": {**NUMBER, "description": "(expected_stars + 1) = (baseline_stars + 1) times all factors."},
+        "factors": _list_of(factor),
+        "other_factors": NUMBER,
+    }
+    control = {
+        "field": TEXT,
+        "label": TEXT,
+        "kind": {"enum": sorted(set(CONTROL_KINDS.values()))},
+        "unit": TEXT,
+        "value": {"type": ["string", "number", "boolean", "null"]},
+        "options": {"type": ["array", "null"], "items": TEXT},
+    }
+    forecast = {"days": {"type": "integer"}, "date": DAY, "stars": NUMBER, "low": NUMBER, "high": NUMBER}
     return _object(
         {
             "rank": {"type": "integer", "minimum": 1},
             "full_name": TEXT,
-            "known": {**BOOLEAN, "description": "false for entered figures."},
             "source": {"enum": ["github", "bundle", "entered"]},
-            "stars": {**NUMBER, "minimum": 0, "description": "The estimate."},
-            "low": NUMBER,
-            "high": NUMBER,
-            "coverage": {**SHARE, "description": "How often the true count is between low and high."},
+            "expected_stars": {**NUMBER, "minimum": 0, "description": "The estimate."},
+            "interval_low": NUMBER,
+            "interval_high": NUMBER,
+            "coverage": {**SHARE, "description": "How often actual counts are in such intervals."},
+            "decade_coverage": {
+                **_optional({"decade": TEXT, "n": {"type": "integer"}, "coverage": SHARE}),
+                "description": "The same, measured on repositories with an estimate of this magnitude.",
+            },
+            "enough_data": {**BOOLEAN, "description": "Whether the ends of the interval differ by at most 100 times."},
             "percentile": {**NUMBER, "minimum": 0, "maximum": 100},
-            "actual": {**OPTIONAL_NUMBER, "description": "The true count, if it is known."},
+            "actual_stars": {**OPTIONAL_NUMBER, "description": "The actual count, if it is known."},
+            "ratio": {**OPTIONAL_NUMBER, "description": "(actual_stars + 1) / (expected_stars + 1)."},
+            "inside_interval": {
+                "type": ["boolean", "null"],
+                "description": "Whether the actual count is in the interval.",
+            },
             "fetched_at": {**DAY, "description": "The day of the figures."},
             "in_training_data": {**BOOLEAN, "description": "Whether the model was trained on this repository."},
             "policy": {**TEXT, "description": "The feature policy of the estimate."},
-            "missing": _list_of(TEXT),
+            "missing_fields": _list_of(_object({"field": TEXT, "label": TEXT})),
             "notes": _list_of(TEXT),
-            "expected": {**OPTIONAL_NUMBER, "description": "(base + 1) times all factors and other_factors, minus 1."},
-            "base": OPTIONAL_NUMBER,
-            "factors": _list_of(factor),
-            "other_factors": OPTIONAL_NUMBER,
-            "similar": _list_of(_object({"full_name": TEXT, "stars": OPTIONAL_NUMBER, "similarity": SHARE})),
+            "explanation": _optional(explanation),
+            "without_popularity": {
+                **_optional({"policy": TEXT, **interval, "explanation": _object(explanation)}),
+                "description": "The estimate without forks, subscribers and similar counts.",
+            },
+            "similar": _list_of(_object({"full_name": TEXT, "actual_stars": OPTIONAL_NUMBER, "similarity": SHARE})),
             "out_of_range": {
                 **_list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT})),
                 "description": "Values outside the range of the training data.",
             },
-            "editable_fields": {
-                "type": "object",
-                "description": "Present values of the fields that `what_if` may change.",
-                "required": list(EDITABLE_FIELDS),
-            },
+            "controls": {**_list_of(_object(control)), "description": "The fields that `what_if` may change."},
             "what_if": _optional({**interval, "factor": NUMBER, "changes": _list_of(change)}),
-            "history": _optional({"dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
-            "forecast": {
-                "type": ["array", "null"],
-                "items": _object({"days": {"type": "integer"}, "date": DAY, **interval}),
-            },
+            "history": _optional({"source": TEXT, "as_of": DAY, "dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
+            "history_note": {**TEXT, "description": "Why there is no history, or how old it is."},
+            "forecast": {"type": ["array", "null"], "items": _object(forecast)},
+            "milestone": _optional({"stars": NUMBER, "date": DAY, "earliest": DAY, "latest": DAY, "coverage": SHARE}),
         }
     )
 

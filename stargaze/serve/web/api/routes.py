@@ -80,8 +80,10 @@ def job_to_json(job: PredictionJob) -> dict[str, Any]:
         "url": url_for("api.get", job_id=job.id),
         "page": url_for("pages.prediction", job_id=job.id),
         "digest": answer.get("digest"),
+        "growth_digest": answer.get("growth_digest"),
         "answered_at": answer.get("answered_at"),
         "predictions": answer.get("predictions"),
+        "errors": answer.get("errors", []),
         "error": job.error,
     }
 

@@ -24,8 +24,8 @@ from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
 
 CSV_COLUMNS = (
-    *("rank", "full_name", "stars", "low", "high", "coverage", "percentile"),
-    *("actual", "fetched_at", "policy", "expected"),
+    *("rank", "full_name", "expected_stars", "interval_low", "interval_high", "coverage", "percentile"),
+    *("actual_stars", "ratio", "inside_interval", "fetched_at", "policy"),
 )
 CROSS_ORIGIN = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """Other sites embed the badge."""
@@ -99,7 +99,7 @@ def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], Predi
             )
         if job.answer is None:
             return _image_response(render_badge("…", known=False), "svg+xml", MAX_AGE_PENDING)
-        stars = job.answer["predictions"][0]["stars"]
+        stars = job.answer["predictions"][0]["expected_stars"]
         return _image_response(render_badge(format_short(stars)), "svg+xml", MAX_AGE)
 
     @blueprint.get("/card/<owner>/<name>.png")

@@ -70,7 +70,7 @@ class PredictionView:
     out_of_range: tuple[str, ...]
     similar: tuple[tuple[str, str, str], ...]
     """Name, stars, similarity."""
-    editable_fields: dict[str, Any]
+    controls: tuple[Mapping[str, Any], ...]
     what_if: WhatIf | None
     chart: HistoryChart | None
 
@@ -89,7 +89,7 @@ def readable_job(job: PredictionJob) -> PredictionJob:
 
 def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:
     """Return the views of ranked predictions and the ticks of their common axis."""
-    largest = max(max(row["high"], row["stars"], row["actual"] or 0) for row in predictions)
+    largest = max(max(row["interval_high"], row["expected_stars"], row["actual_stars"] or 0) for row in predictions)
     end = 1.15 * float(max(10.0, largest))  # so that no mark is at the edge
     powers = [0.0, *(10.0**power for power in range(int(math.log10(end)) + 1))]
     ticks = [Tick(format_count(value), format_percent(_position(value, end), 2)) for value in powers]
@@ -97,15 +97,15 @@ def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[Predict
 
 
 def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
-    low, high, actual = prediction["low"], prediction["high"], prediction["actual"]
+    low, high, actual = prediction["interval_low"], prediction["interval_high"], prediction["actual_stars"]
     left, right = _position(low, end), _position(high, end)
-    sign, comparison = (None, None) if actual is None else _compare(actual, prediction["stars"])
+    sign, comparison = (None, None) if actual is None else _compare(prediction["ratio"])
     bounds = format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
     return PredictionView(
         rank=prediction["rank"],
         name=prediction["full_name"],
-        link=f"https://github.com/{prediction['full_name']}" if prediction["known"] else None,
-        stars=format_count(prediction["stars"]),
+        link=f"https://github.com/{prediction['full_name']}" if prediction["source"] != "entered" else None,
+        stars=format_count(prediction["expected_stars"]),
         interval=f"{prediction['coverage'] * 100:g}% prediction interval: {bounds} stars.",
         percentile=f"{prediction['percentile']:.0f}% of the training repositories have as many or fewer.",
         comparison=comparison,
@@ -113,12 +113,12 @@ def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
         actual=None if actual is None else format_count(actual),
         date=prediction["fetched_at"] or "",
         bars=waterfall(prediction),
-        at=format_percent(_position(prediction["stars"], end), 2),
+        at=format_percent(_position(prediction["expected_stars"], end), 2),
         low_at=format_percent(left, 2),
         width=format_percent(right - left, 2),
         actual_at=None if actual is None else format_percent(_position(actual, end), 2),
         in_training_data=bool(prediction.get("in_training_data")),
-        missing=", ".join(prediction.get("missing", ())),
+        missing=", ".join(field["label"] for field in prediction.get("missing_fields", ())),
         policy=prediction.get("policy", ""),
         source=_source(prediction),
         notes=tuple(map(_sentence, prediction.get("notes", ()))),
@@ -126,19 +126,18 @@ def _view(prediction: Mapping[str, Any], end: float) -> PredictionView:
         similar=tuple(
             (
                 str(row["full_name"]),
-                "–" if row["stars"] is None else format_count(row["stars"]),
+                "–" if row["actual_stars"] is None else format_count(row["actual_stars"]),
                 f"{100 * row['similarity']:.0f}%",
             )
             for row in prediction.get("similar", ())
         ),
-        editable_fields=dict(prediction.get("editable_fields") or {}),
+        controls=tuple(prediction.get("controls") or ()),
         what_if=_what_if(prediction),
         chart=history_chart(prediction),
     )
 
 
-def _compare(actual: float, expected: float) -> tuple[str, str]:
-    ratio = (actual + 1) / (expected + 1)
+def _compare(ratio: float) -> tuple[str, str]:
     if ratio >= AS_EXPECTED:
         return "▲", "more than expected"
     if ratio <= 1 / AS_EXPECTED:
@@ -152,18 +151,18 @@ def _what_if(prediction: Mapping[str, Any]) -> WhatIf | None:
         return None
     return WhatIf(
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
-        format_count(prediction["stars"]),
-        format_count(what_if["stars"]),
+        format_count(prediction["expected_stars"]),
+        format_count(what_if["expected_stars"]),
         format_factor(what_if["factor"]),
-        f"{format_count(what_if['low'])} to {format_count(what_if['high'])}",
+        f"{format_count(what_if['interval_low'])} to {format_count(what_if['interval_high'])}",
     )
 
 
 def _source(prediction: Mapping[str, Any]) -> str:
     day = prediction["fetched_at"] or "an unknown day"
-    if prediction.get("source") == "github":
+    if prediction["source"] == "github":
         return f"Live from GitHub, {day}."
-    return f"Data from {day}." if prediction["known"] else "Your values."
+    return f"Data from {day}." if prediction["source"] == "bundle" else "Your values."
 
 
 def _sentence(note: str) -> str:
@@ -204,11 +203,12 @@ class Bar:
 
 def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
     """Return the bars of base, factors, other factors and expected stars; none without an explanation."""
-    if prediction.get("base") is None or not prediction.get("factors"):
+    explanation = prediction.get("explanation")
+    if explanation is None or not explanation["factors"]:
         return ()
-    level = _log(prediction["base"] + 1)
+    level = _log(explanation["baseline_stars"] + 1)
     steps = [(0.0, level)]
-    for factor in (*(item["factor"] for item in prediction["factors"]), prediction["other_factors"]):
+    for factor in (*(item["factor"] for item in explanation["factors"]), explanation["other_factors"]):
         steps.append((level, level + _log(factor)))
         level = steps[-1][1]
     steps.append((0.0, level))
@@ -217,13 +217,13 @@ def waterfall(prediction: Mapping[str, Any]) -> tuple[Bar, ...]:
     def position(value: float) -> float:
         return 100 * (min(max(value, low), high) - low) / (high - low)
 
-    texts = [("Baseline: a typical repository", f"{_format_stars(prediction['base'])} stars", "")]
+    texts = [("Baseline: a typical repository", f"{_format_stars(explanation['baseline_stars'])} stars", "")]
     texts += [
         (item["label"].partition(";")[0], item["value"], format_factor(item["factor"]))
-        for item in prediction["factors"]
+        for item in explanation["factors"]
     ]
-    texts += [("Other features", "", format_factor(prediction["other_factors"]))]
-    texts += [("Expected for this repository", f"{_format_stars(prediction['expected'])} stars", "")]
+    texts += [("Other features", "", format_factor(explanation["other_factors"]))]
+    texts += [("Expected for this repository", f"{_format_stars(prediction['expected_stars'])} stars", "")]
     return tuple(
         _bar(text, position(begin), position(end), is_total=i in (0, len(steps) - 1))
         for i, (text, (begin, end)) in enumerate(zip(texts, steps, strict=True))

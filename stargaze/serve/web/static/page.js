@@ -62,20 +62,20 @@ function enhanceWhatIf(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const values = {};
-    for (const name of ["readme_length", "topic_count", "license", "latest_release_at"]) {
-      const value = form.elements[name].value.trim();
-      if (value) values[name] = value;
+    for (const control of form.querySelectorAll(".fields [name]")) {
+      const value = control.value.trim();
+      if (value) values[control.name] = value;
     }
     difference.textContent = "Calculating…";
     try {
       const job = await submitToApi(form.dataset.whatIf, { repositories: [form.dataset.name], what_if: values, explain: false });
-      const { stars, what_if: changed } = job.predictions[0];
+      const { expected_stars: stars, what_if: changed } = job.predictions[0];
       const format = (value) => Math.round(value).toLocaleString("en");
       if (!changed || !changed.changes.length) difference.textContent = "No change.";
       else {
-        const counts = Object.assign(document.createElement("b"), { textContent: `${format(stars)} → ${format(changed.stars)} stars` });
+        const counts = Object.assign(document.createElement("b"), { textContent: `${format(stars)} → ${format(changed.expected_stars)} stars` });
         const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
-        difference.replaceChildren(counts, `, × ${changed.factor.toFixed(2)} (interval ${format(changed.low)} to ${format(changed.high)}). ${changes}.`);
+        difference.replaceChildren(counts, `, × ${changed.factor.toFixed(2)} (interval ${format(changed.interval_low)} to ${format(changed.interval_high)}). ${changes}.`);
       }
     } catch (error) {
       difference.textContent = error.message;

@@ -34,8 +34,12 @@ def test_the_document_has_exactly_the_fields_of_the_responses(
     assert set(job) == set(schemas["PredictionJob"]["properties"])
     prediction = job["predictions"][0]
     assert set(prediction) == set(schemas["Prediction"]["properties"])
-    for name in ("factors", "similar"):
-        assert set(prediction[name][0]) == set(schemas["Prediction"]["properties"][name]["items"]["properties"])
+    properties = schemas["Prediction"]["properties"]
+    for name in ("similar", "controls"):
+        assert set(prediction[name][0]) == set(properties[name]["items"]["properties"])
+    explanation = properties["explanation"]["properties"]
+    assert set(prediction["explanation"]) == set(explanation)
+    assert set(prediction["explanation"]["factors"][0]) == set(explanation["factors"]["items"]["properties"])
     assert set(prediction["what_if"]) == set(schemas["Prediction"]["properties"]["what_if"]["properties"])
 
 

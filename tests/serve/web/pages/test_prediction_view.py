@@ -20,11 +20,13 @@ def prediction(**changed: Any) -> dict[str, Any]:
         {"feature": "b", "label": "open issues; with pull requests", "value": "unknown", "factor": 0.5},
     ]
     row = {
-        "rank": 1, "known": True, "full_name": "a/b", "stars": 99.0, "low": 9.0, "high": 999.0, "coverage": 0.9,
-        "percentile": 93.4, "expected": 99.0, "base": 2.3, "factors": factors, "other_factors": 1.04, "actual": 99.0,
-        "fetched_at": "2017-01-20",
+        "rank": 1, "source": "bundle", "full_name": "a/b", "expected_stars": 99.0, "interval_low": 9.0,
+        "interval_high": 999.0, "coverage": 0.9, "percentile": 93.4, "actual_stars": 99.0, "fetched_at": "2017-01-20",
+        "explanation": {"method": "exact", "baseline_stars": 2.3, "factors": factors, "other_factors": 1.04},
     }  # fmt: skip
-    return row | changed
+    row |= changed
+    actual = row["actual_stars"]
+    return row | {"ratio": None if actual is None else (actual + 1) / (row["expected_stars"] + 1)}
 
 
 def at(text: str) -> float:
@@ -33,14 +35,15 @@ def at(text: str) -> float:
 
 def test_a_factor_that_is_rounded_to_zero_has_a_bar() -> None:
     factors = [{"feature": "a", "label": "contributors", "value": "0", "factor": 0.0}]
+    explanation = {"method": "exact", "baseline_stars": -1.0, "factors": factors, "other_factors": 0.0}
 
-    bars = prediction_views([prediction(factors=factors, base=-1.0, other_factors=0.0)])[0][0].bars
+    bars = prediction_views([prediction(explanation=explanation)])[0][0].bars
 
     assert [bar.factor for bar in bars] == ["", "× 0.00", "× 0.00", ""]
 
 
 def test_a_similar_repository_without_a_known_number_of_stars_is_listed() -> None:
-    similar = [{"full_name": "c/d", "stars": None, "similarity": 0.5}]
+    similar = [{"full_name": "c/d", "actual_stars": None, "similarity": 0.5}]
 
     assert prediction_views([prediction(similar=similar)])[0][0].similar == (("c/d", "–", "50%"),)
 
@@ -53,14 +56,14 @@ def test_the_axis_is_logarithmic() -> None:
 
 
 def test_all_repositories_share_one_axis() -> None:
-    small, large = prediction_views([prediction(), prediction(stars=9_999.0, high=99_999.0)])[0]
+    small, large = prediction_views([prediction(), prediction(expected_stars=9_999.0, interval_high=99_999.0)])[0]
 
     assert at(small.at) < at(large.at)
 
 
-@pytest.mark.parametrize("field", ["low", "high", "stars", "actual"])
+@pytest.mark.parametrize("field", ["interval_low", "interval_high", "expected_stars", "actual_stars"])
 def test_all_marks_are_inside_the_chart(field: str) -> None:
-    view = prediction_views([prediction(**{field: 4_000_000.0 if field != "low" else 0.0})])[0][0]
+    view = prediction_views([prediction(**{field: 4_000_000.0 if field != "interval_low" else 0.0})])[0][0]
 
     assert all(0 <= at(position) <= 100 for position in (view.at, view.low_at, view.actual_at or "0%"))
     assert at(view.low_at) + at(view.width) <= 100.01
@@ -71,7 +74,7 @@ def test_all_marks_are_inside_the_chart(field: str) -> None:
     [(300.0, "more than expected"), (99.0, "about as expected"), (20.0, "less than expected"), (None, None)],
 )
 def test_the_true_count_is_compared_with_the_estimate(actual: float | None, text: str | None) -> None:
-    assert prediction_views([prediction(actual=actual)])[0][0].comparison == text
+    assert prediction_views([prediction(actual_stars=actual)])[0][0].comparison == text
 
 
 def test_values_out_of_range_are_texts() -> None:
@@ -88,7 +91,13 @@ def test_values_out_of_range_are_texts() -> None:
 
 def test_a_what_if_shows_values_before_and_after() -> None:
     change = {"field": "license", "label": "License", "before": "unknown", "after": "mit"}
-    what_if = {"stars": 120.0, "low": 10.0, "high": 1_200.0, "factor": 1.21, "changes": [change]}
+    what_if = {
+        "expected_stars": 120.0,
+        "interval_low": 10.0,
+        "interval_high": 1_200.0,
+        "factor": 1.21,
+        "changes": [change],
+    }
 
     view = prediction_views([prediction(what_if=what_if)])[0][0].what_if
 
@@ -102,7 +111,7 @@ def test_a_what_if_shows_values_before_and_after() -> None:
     [
         ({"source": "github"}, "Live from GitHub, 2017-01-20."),
         ({"source": "bundle"}, "Data from 2017-01-20."),
-        ({"source": "entered", "known": False}, "Your values."),
+        ({"source": "entered"}, "Your values."),
     ],
 )
 def test_the_source_of_the_figures_is_shown(row: dict[str, Any], text: str) -> None:
@@ -118,16 +127,16 @@ def test_notes_are_sentences() -> None:
 
 
 def test_without_an_explanation_there_are_no_bars() -> None:
-    assert prediction_views([prediction(factors=[], base=None, other_factors=None, expected=None)])[0][0].bars == ()
+    assert prediction_views([prediction(explanation=None)])[0][0].bars == ()
 
 
 def test_an_entered_repository_has_no_link() -> None:
-    assert prediction_views([prediction(known=False)])[0][0].link is None
+    assert prediction_views([prediction(source="entered")])[0][0].link is None
 
 
 def test_an_interval_of_one_count_is_one_number() -> None:
     assert (
-        prediction_views([prediction(stars=0.2, low=-0.0, high=0.0)])[0][0].interval
+        prediction_views([prediction(expected_stars=0.2, interval_low=-0.0, interval_high=0.0)])[0][0].interval
         == "90% prediction interval: 0 stars."
     )
 
@@ -142,7 +151,8 @@ def test_counts_have_thousands_separators() -> None:
 def explanation(factors: list[float], other: float = 1.04, base: float = 2.3) -> dict[str, Any]:
     items = [{"feature": "a", "label": "issues; with more", "value": "12", "factor": factor} for factor in factors]
     expected = (base + 1) * math.prod(factors) * other - 1
-    return {"base": base, "expected": max(expected, 0.0), "factors": items, "other_factors": other}
+    explanation = {"method": "exact", "baseline_stars": base, "factors": items, "other_factors": other}
+    return {"expected_stars": max(expected, 0.0), "explanation": explanation}
 
 
 @given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=10), st.floats(0.1, 10.0))
