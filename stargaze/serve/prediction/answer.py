@@ -24,7 +24,6 @@ FAULTS = (
 """The exceptions that a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
 NO_EXPLANATION: dict[str, Any] = {"explanation": None, "without_popularity": None, "similar": [], "controls": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
-UNKNOWN_CODE = "unknown_repository"
 Outcome = Answer | StargazeError
 log = logging.getLogger(__name__)
 
@@ -94,8 +93,7 @@ def _add_to_batch(
     unknown = {error["name"].lower() for error in errors}
     rows = batch.rows([name for name in request.repositories if name.lower() not in unknown], entered)
     if not rows:
-        messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
-        raise UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
+        raise _combined(errors)
     values = parse_what_if(request.what_if, now)
     if not request.what_if:
         return rows
@@ -106,10 +104,18 @@ def _add_to_batch(
     ]
 
 
+def _combined(errors: Sequence[Mapping[str, str]]) -> StargazeError:
+    """Return one error for all names, with the code of the first."""
+    messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
+    error = UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
+    error.code = errors[0]["code"]
+    return error
+
+
 def list_errors(request: PredictionRequest, lookup_result: LookupResult) -> list[dict[str, str]]:
     """Return ``name``, ``code``, ``message`` and ``hint`` of each name that was not found."""
     found = {name: lookup_result.errors.get(name.lower()) for name in request.repositories}
-    return [{"name": name, "code": UNKNOWN_CODE, **error} for name, error in found.items() if error is not None]
+    return [{"name": name, **error} for name, error in found.items() if error is not None]
 
 
 def _answer(

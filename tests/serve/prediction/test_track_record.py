@@ -123,7 +123,9 @@ def test_a_score_never_changes(
     scored: dict[tuple[str, str], dict[str, Any]] = {}
     for later, stars, digest in observations:
         day = (NOW + timedelta(days=later)).date().isoformat()
-        track_record.record([answer(digest, fetched_at=day, actual_stars=float(stars), expected_stars=stars + 7.0)], NOW)
+        track_record.record(
+            [answer(digest, fetched_at=day, actual_stars=float(stars), expected_stars=stars + 7.0)], NOW
+        )
         rows = {(row["release"], row["day"]): row for row in stored(track_record, "own/name") if row["scored_on"]}
         assert scored.items() <= rows.items()
         assert all(row["scored_on"] > row["day"] for row in rows.values())
