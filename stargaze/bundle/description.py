@@ -109,16 +109,24 @@ STARS = record(
         ),
     },
 )
+OFFSETS = array(number(-1e6, 1e6), 2, 2)
 GROWTH = record(
     {
         **ORIGIN,
         "history_weeks": integer(1, 1000),
         "coverage": number(0.01, 0.999),
+        "milestone_coverage": number(0.01, 0.999),
         "languages": distinct(word, 0, 10_000),
         "features": NAMES,
         "horizons": array(
             record(
-                {"days": integer(1, 3650), "model": text, "difficulty": text, "offsets": array(number(-1e6, 1e6), 2, 2)}
+                {
+                    "days": integer(1, 3650),
+                    "model": text,
+                    "difficulty": text,
+                    "offsets": OFFSETS,
+                    "milestone_offsets": OFFSETS,
+                }
             ),
             1,
             20,
@@ -178,7 +186,8 @@ def check_growth_description(meta: Mapping[str, Any]) -> None:
     _require(len(set(days)) == len(days), "horizons contains a number of days twice")
     _require(len(meta["prototype"]["growth"]) == len(days), "prototype.growth has another length than the horizons")
     for item in meta["horizons"]:
-        _require(item["offsets"][0] <= item["offsets"][1], f"the offsets of {item['days']} days do not rise")
+        for name in ("offsets", "milestone_offsets"):
+            _require(item[name][0] <= item[name][1], f"the {name} of {item['days']} days do not rise")
 
 
 def _narrower(policy: str, other: str) -> str:

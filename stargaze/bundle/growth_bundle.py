@@ -1,11 +1,11 @@
 """The growth bundle: models that forecast star counts, in files that run no code on load and are verified before use.
 
-The manifest and the formats are those of :mod:`stargaze.bundle.star_bundle`. ``tune`` writes it, and :func:`forecast` uses it.
+The manifest and the formats are those of :mod:`stargaze.bundle.star_bundle`. ``tune`` writes it, and
+:mod:`stargaze.bundle.forecast` uses it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ import pandas as pd
 from stargaze.bundle.description import check_growth_description
 from stargaze.bundle.manifest import (
     DESCRIPTION,
+    GROWTH_FORMAT,
     MALFORMED,
     BadBundleError,
     check_file_names,
@@ -30,7 +31,7 @@ from stargaze.features.history.clean import clean_history
 from stargaze.features.history.features import StarCounts, Windows, build_windows, growth_features
 from stargaze.features.history.read import tidy_history
 
-FORMAT, KIND = 1, "growth"
+FORMAT, KIND = GROWTH_FORMAT, "growth"
 LINEAR_BELOW = 0.002
 """Log growth [nat] below which errors count linearly, as single stars; above it they count as factors."""
 TOLERANCE = 1e-4
@@ -44,31 +45,28 @@ class HorizonModel:
     """The models of one horizon: growth, difficulty (the predicted error), and the calibrated offsets in units of it.
 
     Both models work on the scale of :func:`compress_growth`; the first predicts the difference from the drift.
-    ``offsets`` are the low and the high one.
+    ``offsets`` are the low and the high one of the prediction interval, ``milestone_offsets`` those of the dates of a milestone.
     """
 
     days: int
     model: Model
     difficulty: Model
     offsets: tuple[float, float]
+    milestone_offsets: tuple[float, float]
 
-    def growth(self, origins: Windows, features: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return log growth [nat] and the bounds of its prediction interval; shapes (n,)."""
+    def growth(
+        self, origins: Windows, features: pd.DataFrame, offsets: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return log growth [nat] and its bounds at the offsets, by default those of the interval; shapes (n,).
+
+        Never does a bound cross the middle, whatever the offsets are.
+        """
         inputs = features.to_numpy()
         middle = compress_growth(drift(origins, self.days)) + self.model.predict(inputs)
         spread = np.exp(np.clip(self.difficulty.predict(inputs), -50.0, 50.0))  # finite for any model
-        low, high = (expand_growth(middle + offset * spread) for offset in self.offsets)
-        return expand_growth(middle), low, high
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The stars after some days and their prediction interval."""
-
-    days: int
-    stars: int
-    low: int
-    high: int
+        low, high = offsets or self.offsets
+        bounds = middle + min(low, 0.0) * spread, middle + max(high, 0.0) * spread
+        return expand_growth(middle), expand_growth(bounds[0]), expand_growth(bounds[1])
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,7 @@ class GrowthBundle:
                 deserialize_model("lightgbm", self.content[item["model"]]),
                 deserialize_model("lightgbm", self.content[item["difficulty"]]),
                 (float(item["offsets"][0]), float(item["offsets"][1])),
+                (float(item["milestone_offsets"][0]), float(item["milestone_offsets"][1])),
             )
             for item in self.meta["horizons"]
         )
@@ -118,6 +117,11 @@ class GrowthBundle:
     def weeks(self) -> int:
         """The required length of a history [week]."""
         return int(self.meta["history_weeks"])
+
+    @property
+    def milestone_coverage(self) -> float:
+        """The nominal share of milestones that are reached inside their range of dates."""
+        return float(self.meta["milestone_coverage"])
 
     def compute_features(self, origins: Windows) -> pd.DataFrame:
         """Compute the inputs of the models; raise BadBundleError if the bundle was fitted on other features."""
@@ -140,21 +144,6 @@ class GrowthBundle:
                     )
         except (*MALFORMED, BadDataError) as error:
             raise BadBundleError(f"forecasting the prototype history failed: {error!r}", hint=HINT) from error
-
-
-def forecast(bundle: GrowthBundle, history: pd.DataFrame) -> list[Forecast]:
-    """Forecast the stars of one repository after each horizon, from the end of its history.
-
-    Raise BadDataError if the history has several repositories, or is too short since its last break.
-    """
-    origin = last_origin(history, bundle.weeks)
-    features = bundle.compute_features(origin)
-    forecasts = []
-    for models in bundle.horizon_models:
-        growth = np.array([values[0] for values in models.growth(origin, features)])
-        stars, low, high = np.maximum(np.expm1(np.log1p(origin.current_stars[0]) + growth), 0.0).tolist()
-        forecasts.append(Forecast(models.days, round(stars), math.floor(low), math.ceil(high)))
-    return forecasts
 
 
 def last_origin(history: pd.DataFrame, weeks: int) -> Windows:

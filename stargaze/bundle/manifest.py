@@ -13,8 +13,8 @@ from typing import Any
 from stargaze.errors import StargazeError
 
 FORMAT = 1
-STAR_FORMAT = 3
-"""Format of the description of a star bundle."""
+STAR_FORMAT, GROWTH_FORMAT = 3, 2
+"""Formats of the descriptions of star and growth bundles."""
 STAR_HINT = "stargaze tune writes one for this version"
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
 MAX_FILES = 32

@@ -120,12 +120,15 @@ def predict(names: Names, common: CommonOptions) -> None:
 
 @command("forecast")
 def forecast(names: Names, common: CommonOptions) -> None:
-    """Forecast the stars of repositories from their star history, one row per horizon, with the growth bundle."""
-    from stargaze.serve.prediction.local import forecast_rows
+    """Forecast the stars of repositories from their star history: one row per horizon, and the next milestone of each."""
+    from stargaze.serve.prediction.local import forecast_rows, milestone_lines
 
     out, config, store = common.open_session()
     rows = forecast_rows(config.growth, store, names, now=utc_now())
     out.table(rows, ["repository", "last_day", "stars", "days", "forecast", "low", "high"], "Forecast")
+    if not out.as_json:
+        for line in milestone_lines(rows):
+            out.text(line)
 
 
 @command("report")

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.bundle.growth_bundle import Forecast, GrowthBundle, compress_growth, expand_growth, forecast
+from stargaze.bundle.forecast import Forecast, forecast_growth
+from stargaze.bundle.growth_bundle import GrowthBundle, compress_growth, expand_growth
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection, TuningSection
@@ -75,7 +76,7 @@ def test_the_description_contains_scores_and_baselines(folder: Path) -> None:
 
 def test_a_forecast_starts_at_the_last_count(folder: Path) -> None:
     """Ten stars a week: about forty in a month."""
-    forecasts = forecast(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40)))
+    forecasts = forecast_growth(GrowthBundle.load(folder), one_history("a/b", 1000 + 10.0 * np.arange(40))).points
 
     assert [item.days for item in forecasts] == [30, 90]
     assert all(isinstance(item, Forecast) and item.low <= item.stars <= item.high for item in forecasts)
@@ -87,24 +88,24 @@ def test_optional_columns_may_be_absent(folder: Path) -> None:
     """Names, dates and stars are enough."""
     required = one_history("a/b", 1000 + 10.0 * np.arange(40))[["full_name", "date", "stars"]]
 
-    assert forecast(GrowthBundle.load(folder), required)[0].stars > 1390
+    assert forecast_growth(GrowthBundle.load(folder), required).points[0].stars > 1390
 
 
 def test_a_history_that_is_too_short_is_refused(folder: Path) -> None:
     with pytest.raises(BadDataError, match=r"a/b: the history covers 9 weeks .*, a forecast needs 26"):
-        forecast(GrowthBundle.load(folder), one_history("a/b", np.arange(500.0, 510.0)))
+        forecast_growth(GrowthBundle.load(folder), one_history("a/b", np.arange(500.0, 510.0)))
 
 
 def test_only_counts_after_a_break_are_used(folder: Path) -> None:
     stars = np.concatenate([np.full(40, 5000.0), np.full(10, 900.0)])
 
     with pytest.raises(BadDataError, match=r"covers 9 weeks without a break"):
-        forecast(GrowthBundle.load(folder), one_history("a/b", stars))
+        forecast_growth(GrowthBundle.load(folder), one_history("a/b", stars))
 
 
 def test_two_repositories_at_once_are_refused(folder: Path) -> None:
     with pytest.raises(BadDataError, match="has 2 repositories"):
-        forecast(GrowthBundle.load(folder), histories(2))
+        forecast_growth(GrowthBundle.load(folder), histories(2))
 
 
 def test_each_kind_of_bundle_refuses_the_other_in_one_line(folder: Path, bundle_folder: Path) -> None:
@@ -135,12 +136,14 @@ def _nan(meta: dict[str, Any]) -> None:
     [
         _other_forecast,
         _nan,
-        lambda meta: meta.update(format=2),
+        lambda meta: meta.update(format=1),
         lambda meta: meta.update(horizons=[]),
         lambda meta: meta.update(history_weeks="many"),
         lambda meta: meta.update(history_weeks=10**12),
         lambda meta: meta["features"].append("unheard-of"),
         lambda meta: meta["horizons"][0].update(model="nowhere.txt"),
+        lambda meta: meta["horizons"][0].update(milestone_offsets=[1.0, -1.0]),
+        lambda meta: meta.pop("milestone_coverage"),
         lambda meta: meta["prototype"].update(history=meta["prototype"]["history"][-3:]),
         lambda meta: meta.pop("prototype"),
     ],

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.growth_bundle import GrowthBundle, forecast, last_origin
+from stargaze.bundle.forecast import forecast_growth
+from stargaze.bundle.growth_bundle import GrowthBundle, last_origin
 from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
@@ -86,9 +87,10 @@ def _use_growth_bundle(folder: Path) -> None:
     bundle = GrowthBundle.load(folder)
     for history in HISTORIES:
         if len(history) > bundle.weeks:
-            for point in forecast(bundle, history):
-                json.dumps(vars(point), allow_nan=False)
-                assert 0 <= point.low <= point.high
+            forecast = forecast_growth(bundle, history)
+            milestone = forecast.milestone and forecast.milestone.to_json()
+            json.dumps([*map(vars, forecast.points), milestone], allow_nan=False)
+            assert all(0 <= point.low <= point.stars <= point.high for point in forecast.points)
     features = bundle.compute_features(last_origin(HISTORIES[1], min(bundle.weeks, 100)))
     for horizon in bundle.horizon_models:
         for value in EXTREMES:

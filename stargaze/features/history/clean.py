@@ -75,8 +75,8 @@ def clean_history(history: pd.DataFrame) -> CleanHistory:
     log = AnomalyLog()
     frame = join_spellings(history, log)
     frame = _keep_one_per_week(frame, log)
-    frame = drop_copies(frame, log)
-    frame = join_renamed(frame, log)
+    if len(frame["full_name"].unique()) > 1:
+        frame = join_renamed(drop_copies(frame, log), log)
     frame = _split_series(frame, log)
     return CleanHistory(frame, log.as_frame())
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import HINT, GrowthBundle, forecast
+from stargaze.bundle.forecast import forecast_growth
+from stargaze.bundle.growth_bundle import HINT, GrowthBundle
 from stargaze.errors import MissingInputError, StargazeError
 from stargaze.features.history.read import read_history
 from stargaze.store import Store
@@ -109,7 +110,7 @@ class StarHistories:
         if self._bundle is None:
             return None
         try:
-            points = forecast(self._bundle, history)
+            points = forecast_growth(self._bundle, history).points
         except StargazeError:  # too short since its last break
             return None
         last = history["date"].iloc[-1]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle.growth_bundle import forecast
+from stargaze.bundle.forecast import forecast_growth, next_round_number
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, look_up_repositories, parse_name
 from stargaze.serve.lookup.star_history import load_newest_growth_bundle
+from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.predict import Prediction, predict
 from stargaze.store import Store
 
@@ -54,7 +55,10 @@ def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
 
 
 def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
-    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars]."""
+    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars].
+
+    Each row repeats the repository's next milestone, None if it is not expected before the last horizon.
+    """
     unique = list(dict.fromkeys(parse_name(name) for name in names))
     bundle = load_newest_growth_bundle(store)
     path = store.history(section.history_file)
@@ -68,17 +72,29 @@ def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *,
                 name, history["full_name"].unique(), f"stargaze fetch --name {name} --star-history {name}"
             )
             raise UnknownRepositoryError(f"{name} is not in {path}", hint=hint)
-        last = own_history.iloc[-1]
+        growth = forecast_growth(bundle, own_history)
         rows += [
             {
-                "repository": last["full_name"],
-                "last_day": last["date"].date().isoformat(),
-                "stars": int(last["stars"]),
+                "repository": own_history["full_name"].iloc[-1],
+                "last_day": growth.last_day.isoformat(),
+                "stars": growth.current_stars,
                 "days": point.days,
                 "forecast": point.stars,
                 "low": point.low,
                 "high": point.high,
+                "milestone": growth.milestone and growth.milestone.to_json(),
             }
-            for point in forecast(bundle, own_history)
+            for point in growth.points
         ]
     return rows
+
+
+def milestone_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line about the next milestone of each repository of :func:`forecast_rows`."""
+    last_rows = {row["repository"]: row for row in rows}
+    return [
+        f"{name}: {milestone_text(row['milestone'])}"
+        if row["milestone"]
+        else f"{name}: {next_round_number(row['stars']):,} stars are not expected within {row['days']} days"
+        for name, row in last_rows.items()
+    ]

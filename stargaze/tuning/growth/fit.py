@@ -24,6 +24,8 @@ MIN_EXAMPLES = 200
 ROUNDS = (25, 50, 75, 100, 150, 200)
 """Numbers of boosting rounds from which forward chaining chooses."""
 DIFFICULTY_ROUNDS = 60
+MILESTONE_COVERAGE = 0.8
+"""Nominal coverage of the dates of a milestone [share]: a wider range is often without end."""
 MIN_ERROR = 0.02
 """The number that is added to an error before its logarithm is taken, because an error may be 0."""
 FIXED: dict[str, Any] = {
@@ -90,11 +92,15 @@ def fit_horizon(train: Examples, train_until: float, coverage: float, seed: int)
     # Not the numbers of the series: repositories that first appear later would shift them.
     repositories = pd.factorize(np.concatenate([block.origins.names for _, block in blocks]))[0]
     error = np.concatenate([values[best] for values in errors])
-    offsets = _calibrate_offsets(features, error, repositories, coverage, seed)
+    scaled = _scale_errors(features, error, repositories, seed)
     growth = _serialize(_boost(train.features, _excess(train), GROWTH, ROUNDS[best], seed))
     difficulty = _serialize(_fit_difficulty(features, error, seed))
     model = HorizonModel(
-        train.days, deserialize_model("lightgbm", growth), deserialize_model("lightgbm", difficulty), offsets
+        train.days,
+        deserialize_model("lightgbm", growth),
+        deserialize_model("lightgbm", difficulty),
+        _quantiles(scaled, coverage),
+        _quantiles(scaled, MILESTONE_COVERAGE),
     )
     return FittedHorizon(model, growth, difficulty, ROUNDS[best], len(blocks))
 
@@ -120,18 +126,16 @@ def _fit_difficulty(features: pd.DataFrame, error: np.ndarray, seed: int) -> lig
     return _boost(features, np.log(np.abs(error) + MIN_ERROR), DIFFICULTY, DIFFICULTY_ROUNDS, seed)
 
 
-def _calibrate_offsets(
-    features: pd.DataFrame, error: np.ndarray, repositories: np.ndarray, coverage: float, seed: int
-) -> tuple[float, float]:
-    """Return the offsets of the interval in units of the expected error, which is predicted without the same repository."""
+def _scale_errors(features: pd.DataFrame, error: np.ndarray, repositories: np.ndarray, seed: int) -> np.ndarray:
+    """Return the errors in units of the expected error, which is predicted without the same repository; shape (n,)."""
     scaled = np.empty(len(error))
     for half in (0, 1):
         inside = repositories % 2 == half
         if inside.all() or not inside.any():  # a single repository
-            return _quantiles(error / _expected_error(_fit_difficulty(features, error, seed), features), coverage)
+            return np.asarray(error / _expected_error(_fit_difficulty(features, error, seed), features))
         booster = _fit_difficulty(features[~inside], error[~inside], seed)
         scaled[inside] = error[inside] / _expected_error(booster, features[inside])
-    return _quantiles(scaled, coverage)
+    return scaled
 
 
 def _expected_error(difficulty: lightgbm.Booster, features: pd.DataFrame) -> np.ndarray:
@@ -139,6 +143,7 @@ def _expected_error(difficulty: lightgbm.Booster, features: pd.DataFrame) -> np.
 
 
 def _quantiles(scaled: np.ndarray, coverage: float) -> tuple[float, float]:
+    """Return the offsets between which a share of the scaled errors lies, and beyond each the same number."""
     ascending = np.sort(scaled)
     index = min(math.ceil((len(ascending) + 1) * (1 + coverage) / 2) - 1, len(ascending) - 1)
     return float(ascending[len(ascending) - 1 - index]), float(ascending[index])

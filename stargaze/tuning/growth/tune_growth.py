@@ -26,7 +26,7 @@ from stargaze.system.parallel import map_in_threads
 from stargaze.system.progress import Report
 from stargaze.tuning.growth.evaluate import evaluate_horizons
 from stargaze.tuning.growth.examples import Examples, common_languages, growth_examples
-from stargaze.tuning.growth.fit import MIN_EXAMPLES, FittedHorizon, fit_horizon
+from stargaze.tuning.growth.fit import MILESTONE_COVERAGE, MIN_EXAMPLES, FittedHorizon, fit_horizon
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ def _meta(
         "history_weeks": section.history_weeks,
         "train_until": section.train_until,
         "coverage": tuning.coverage,
+        "milestone_coverage": MILESTONE_COVERAGE,
         "languages": languages,
         "features": list(train.features.columns),
         "horizons": [
@@ -164,6 +165,7 @@ def _meta(
                 "model": f"growth-{days}.txt",
                 "difficulty": f"difficulty-{days}.txt",
                 "offsets": list(horizon.model.offsets),
+                "milestone_offsets": list(horizon.model.milestone_offsets),
                 "rounds": horizon.rounds,
                 "blocks": horizon.blocks,
             }

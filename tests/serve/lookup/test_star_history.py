@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.growth_bundle import forecast
+from stargaze.bundle.forecast import forecast_growth
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.serve.lookup.star_history import (
     MAX_POINTS,
@@ -119,7 +119,7 @@ def test_the_newest_growth_bundle_continues_the_history(tmp_path: Path) -> None:
     star_histories = StarHistories(store, str(path))
     result = star_histories.find(name, NOW)
 
-    points = forecast(load_newest_growth_bundle(store), own)
+    points = forecast_growth(load_newest_growth_bundle(store), own).points
     assert [(item["days"], item["stars"], item["low"], item["high"]) for item in result["forecast"]] == [
         (point.days, point.stars, point.low, point.high) for point in points
     ]

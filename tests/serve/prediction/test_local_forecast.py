@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stargaze.bundle.growth_bundle import GrowthBundle, forecast
+from stargaze.bundle.forecast import forecast_growth
+from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.local import forecast_rows
+from stargaze.serve.prediction.local import forecast_rows, milestone_lines
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
 from tests.histories import histories
@@ -50,10 +51,11 @@ def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSecti
 
     assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
-    full_forecast = forecast(bundle, own)
+    growth = forecast_growth(bundle, own)
     assert [(row["forecast"], row["low"], row["high"]) for row in rows[:2]] == [
-        (point.stars, point.low, point.high) for point in full_forecast
+        (point.stars, point.low, point.high) for point in growth.points
     ]
+    assert [row["milestone"] for row in rows[:2]] == [growth.milestone and growth.milestone.to_json()] * 2
     assert rows[0]["stars"] == own["stars"].iloc[-1]
     assert rows[0]["last_day"] == own["date"].iloc[-1].date().isoformat()
 
@@ -87,3 +89,17 @@ def test_without_a_growth_bundle_the_hint_names_the_command_that_creates_one(
 def test_an_invalid_name_is_rejected_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(BadDataError):
         forecast_rows(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)
+
+
+def test_each_repository_has_a_line_about_its_next_milestone() -> None:
+    milestone = {"stars": 500, "date": "2027-05-09", "earliest": "2027-03-20", "latest": None, "coverage": 0.8}
+    rows = [
+        {"repository": "a/b", "stars": 480, "days": 30, "milestone": milestone},
+        {"repository": "a/b", "stars": 480, "days": 90, "milestone": milestone},
+        {"repository": "c/d", "stars": 600, "days": 90, "milestone": None},
+    ]
+
+    assert milestone_lines(rows) == [
+        "a/b: 500 stars around May 2027 (80 %: March 2027 or later)",
+        "c/d: 1,000 stars are not expected within 90 days",
+    ]
