@@ -174,7 +174,6 @@ def _meta(
         "created_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
         "estimate_policy": "all",
-        "explanation_policy": "activity",
         "family": "lightgbm",
         "coverage": 0.9,
         "intervals": {

@@ -70,7 +70,6 @@ STARS = record(
     {
         **ORIGIN,
         "estimate_policy": POLICY,
-        "explanation_policy": POLICY,
         "family": text,
         "coverage": number(0.01, 0.999),
         "intervals": INTERVALS,
@@ -145,7 +144,6 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
     STARS(meta, "")
     policies, models = set(meta["models"]), meta["models"]
     answers = [item["policy"] for item in meta.get("answer_policies", ())] or [meta["estimate_policy"]]
-    explained = {_narrower(meta["explanation_policy"], policy) for policy in (*answers, meta["estimate_policy"])}
     _require(answers[0] == meta["estimate_policy"], "the first of answer_policies is not the estimate_policy")
     _require(len(set(answers)) == len(answers), "answer_policies contains a policy twice")
     shown = meta["scores"].get(meta["estimate_policy"], {})
@@ -158,7 +156,7 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
     for name, needed in (
         ("features", policies),
         ("background", policies),
-        ("models", explained | set(answers)),
+        ("models", set(answers)),
         ("spreads", set(answers)),
     ):
         _require(needed <= set(meta[name]), f"{name} lacks {', '.join(sorted(needed - set(meta[name])))}")
@@ -188,10 +186,6 @@ def check_growth_description(meta: Mapping[str, Any]) -> None:
     for item in meta["horizons"]:
         for name in ("offsets", "milestone_offsets"):
             _require(item[name][0] <= item[name][1], f"the {name} of {item['days']} days do not rise")
-
-
-def _narrower(policy: str, other: str) -> str:
-    return POLICIES[min(POLICIES.index(policy), POLICIES.index(other))]
 
 
 def _intervals(meta: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

@@ -111,7 +111,7 @@ class Bundle:
         """Return whether the description has every part that a prediction needs."""
         meta, intervals = self.meta, self.intervals
         return (
-            {meta["estimate_policy"], meta["explanation_policy"]} <= set(meta["models"]) <= set(meta["features"])
+            {meta["estimate_policy"]} <= set(meta["models"]) <= set(meta["features"])
             and intervals.is_valid()
             and self.split.folds > 1
             and {item.policy for item in self.answer_policies} <= set(meta["models"]) & set(meta["spreads"])

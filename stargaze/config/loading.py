@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.renamed_keys import RENAMED_KEYS
+from stargaze.config.renamed_keys import REMOVED_KEYS, RENAMED_KEYS
 from stargaze.config.sections import Config, describe_key
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
@@ -84,7 +84,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     for variable in filter(lambda name: name.startswith(prefixes), environ):
         if variable not in known:
             renamed = {_variable(old): _variable(new) for old, new in RENAMED_KEYS.items()}
-            raise _unknown_key(f"environment: {_shorten(variable)}", variable, list(known), renamed)
+            removed = {_variable(old): reason for old, reason in REMOVED_KEYS.items()}
+            raise _unknown_key(f"environment: {_shorten(variable)}", variable, list(known), renamed, removed)
         section, name = known[variable]
         table.setdefault(section, {})[name] = _parse_text(environ[variable], *_key_types(section, name))
     return table
@@ -134,7 +135,7 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
         for name in values:
             if f"{section_name}.{name}" not in keys:
                 shown = f"{source}: {section_name}.{_shorten(name)}"
-                raise _unknown_key(shown, f"{section_name}.{name}", keys, RENAMED_KEYS)
+                raise _unknown_key(shown, f"{section_name}.{name}", keys, RENAMED_KEYS, REMOVED_KEYS)
         checked = {name: _validate(source, section_name, name, value) for name, value in values.items()}
         changed[section_name] = dataclasses.replace(section, **checked)
     return dataclasses.replace(config, **changed)
@@ -144,7 +145,11 @@ def _variable(dotted_name: str) -> str:
     return f"STARGAZE_{dotted_name.replace('.', '_')}".upper()
 
 
-def _unknown_key(shown: str, name: str, known: list[str], renamed: Mapping[str, str]) -> ConfigError:
+def _unknown_key(
+    shown: str, name: str, known: list[str], renamed: Mapping[str, str], removed: Mapping[str, str]
+) -> ConfigError:
+    if name in removed:
+        return ConfigError(f"{shown} was removed: {removed[name]}", hint="delete it")
     if name in renamed:
         return ConfigError(f"{shown} was renamed to {renamed[name]}", hint=f"write {renamed[name]}")
     return ConfigError(f"{shown} is not a key", hint=_suggest(name, known))

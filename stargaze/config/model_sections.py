@@ -163,8 +163,7 @@ class TuningSection:
     coverage: float = key(
         0.9, "Share of the prediction intervals that contain the true count.", unit="share", limits=(0.5, 0.99)
     )
-    estimate_policy: str = key("all", "Feature policy of the estimate.", choices=POLICIES)
-    explanation_policy: str = key("activity", "Feature policy of the explanation.", choices=POLICIES)
+    estimate_policy: str = key("all", "Feature policy of the estimate and its explanation.", choices=POLICIES)
     bundled_repositories: int = key(
         50_000,
         "Repositories in the bundle, most starred first, that the page knows by name.",

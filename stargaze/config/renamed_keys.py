@@ -1,4 +1,4 @@
-"""Earlier keys and their new names, for the error message only."""
+"""Earlier keys and their new names, or why they were removed, for the error message only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ RENAMED_KEYS = {
     "tuning.race": "tuning.racing",
     "tuning.blend": "tuning.ensemble_size",
     "tuning.estimate": "tuning.estimate_policy",
-    "tuning.explain": "tuning.explanation_policy",
     "tuning.known": "tuning.bundled_repositories",
     "growth.history": "growth.history_file",
     "growth.cut": "growth.train_until",
@@ -49,3 +48,5 @@ RENAMED_KEYS = {
     "infra.patience": "infra.timeout",
     "infra.variables": "infra.ansible_variables",
 }
+_EXPLANATION = "the explanation is that of the estimate, with the policy tuning.estimate_policy"
+REMOVED_KEYS = {"tuning.explain": _EXPLANATION, "tuning.explanation_policy": _EXPLANATION}

@@ -22,7 +22,7 @@ MISSING = "missing"
 """The reason of a stage that has not run in this store."""
 TUNING_KEYS = (
     *("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage"),
-    *("estimate_policy", "explanation_policy", "bundled_repositories"),
+    *("estimate_policy", "bundled_repositories"),
 )
 
 

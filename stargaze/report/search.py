@@ -99,9 +99,8 @@ def compute_learning_curve(inputs: ReportInputs) -> pd.DataFrame:
         ``policy``, ``share`` of the owners, ``owners``, ``repositories`` (mean over draws), ``rmsle`` [nat], the mean over
         :data:`DRAWS` draws of owners, and their minimum ``rmsle_low`` and maximum ``rmsle_high``.
     """
-    meta = inputs.bundle.meta
     family, parameters = best_trial(inputs.trials)
-    policies = tuple(dict.fromkeys((meta["explanation_policy"], meta["estimate_policy"])))
+    policies = tuple(name for name in POLICIES if name in inputs.bundle.models)[-2:]  # the two widest
 
     def score_draw(share: float, seed: int) -> list[tuple[str, float, int, int, float]]:
         rows = _draw_rows(inputs.dataset, share, seed)

@@ -26,7 +26,7 @@ def meta(bundle_folder: Path) -> Meta:
 
 
 REQUIRED = (
-    *("created_at", "version", "estimate_policy", "explanation_policy", "family", "coverage", "intervals", "features"),
+    *("created_at", "version", "estimate_policy", "family", "coverage", "intervals", "features"),
     *("vocabularies", "scores", "split", "star_quantiles", "background", "data", "prototype", "models", "spreads"),
 )
 
@@ -68,7 +68,10 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "a score whose factor is infinite": (lambda meta: meta["scores"]["all"].update(rmsle=1e6), "scores.all.rmsle"),
     "decades that are none": (lambda meta: meta["scores"]["all"].update(coverage_by_decade=[1]), r"decade\[0\]"),
     "a policy that does not exist": (lambda meta: meta["scores"].update(none={}), "a key of scores"),
-    "a policy without models": (lambda meta: meta.update(explanation_policy="static"), "models lacks static"),
+    "a policy without models": (
+        lambda meta: meta.update(answer_policies=[answer(meta, "all"), answer(meta, "static")]),
+        "models lacks static",
+    ),
     "a feature twice": (lambda meta: meta["features"]["all"].append("forks"), "contains a value twice"),
     "an expectation too many": (lambda meta: meta["prototype"]["predicted"]["all"].append(1.0), "another length"),
     "a lone surrogate": (lambda meta: meta.update(family="\ud800"), "family is not a short text"),

@@ -225,7 +225,6 @@ def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, damag
         {"features": {}},
         {"features": {"all": [["forks"]]}},
         {"estimate_policy": "no such policy"},
-        {"explanation_policy": "static"},
         {"models": {}},
         {"models": {"all": {}, "activity": {}}},
         {"models": {"all": [], "activity": []}},

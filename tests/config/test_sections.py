@@ -22,7 +22,7 @@ from stargaze.config import (
     load,
     render,
 )
-from stargaze.config.renamed_keys import RENAMED_KEYS
+from stargaze.config.renamed_keys import REMOVED_KEYS, RENAMED_KEYS
 from stargaze.errors import ConfigError, MissingInputError
 
 KEYS = [
@@ -321,11 +321,23 @@ def test_a_renamed_environment_variable_is_an_error_with_the_new_one() -> None:
     assert error.hint == "write STARGAZE_SERVE_CACHE_TTL"
 
 
+@pytest.mark.parametrize("name", sorted(REMOVED_KEYS))
+def test_a_removed_key_is_an_error_with_the_reason(name: str) -> None:
+    section, key = name.split(".")
+    in_file = refused(f"[{section}]\n{key} = 'activity'")
+    in_environment = refused("", {f"STARGAZE_{section}_{key}".upper(): "activity"})
+
+    assert f"{name} was removed: {REMOVED_KEYS[name]}" in in_file.message
+    assert f"was removed: {REMOVED_KEYS[name]}" in in_environment.message
+    assert in_file.hint == in_environment.hint == "delete it"
+
+
 def test_renamed_keys_map_old_keys_to_existing_ones() -> None:
     keys = {f"{section}.{name}" for section, values in dataclasses.asdict(Config()).items() for name in values}
 
     assert set(RENAMED_KEYS.values()) <= keys
     assert not set(RENAMED_KEYS) & keys
+    assert not set(REMOVED_KEYS) & (keys | set(RENAMED_KEYS))
 
 
 def test_other_environment_variables_are_ignored() -> None:

@@ -164,7 +164,6 @@ def _star_meta(
         "version": "0.1.0",
         "versions": {"numpy": np.__version__},
         "estimate_policy": "all",
-        "explanation_policy": "activity",
         "family": "lightgbm",
         "parameters": {"num_leaves": 6},
         "ensemble": {policy: [member] for policy in features},

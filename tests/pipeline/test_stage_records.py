@@ -35,7 +35,7 @@ STARTS_AT = {
     **dict.fromkeys((f"features.{field.name}" for field in dataclasses.fields(CONFIG.features)), "select-features"),
     **dict.fromkeys(("screening.families", "screening.max_rows", "screening.time_limit"), "screen"),
     **dict.fromkeys((f"tuning.{name}" for name in TUNE_KEYS), "tune"),
-    **dict.fromkeys(("tuning.explanation_policy", "tuning.bundled_repositories"), "tune"),
+    "tuning.bundled_repositories": "tune",
     "github.api_url": "deploy",
 }
 """The first stage that runs after a change of each key. No other key starts a stage; ``github.api_url`` alone is no search."""

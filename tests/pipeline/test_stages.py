@@ -63,7 +63,6 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
             "requested_trials": 3,
             "data": {"feature_set": digest},
             "estimate_policy": "all",
-            "explanation_policy": "activity",
         },
     )
     for stage in ALL[:-1]:
@@ -144,7 +143,6 @@ def test_all_stages_after_the_first_unfinished_one_run() -> None:
         ),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=4)), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, estimate_policy="activity")), "tune"),
-        (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, explanation_policy="static")), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=3, coverage=0.8)), "tune"),
         (dataclasses.replace(CONFIG, tuning=TuningSection(trials=2)), "tune"),
     ],
@@ -203,7 +201,6 @@ def test_a_bundle_of_an_earlier_format_is_created_again(store: Store) -> None:
         "requested_trials": 3,
         "data": {"feature_set": digest},
         "estimate_policy": "all",
-        "explanation_policy": "activity",
     }
 
     write_bundle(store, meta | {"format": STAR_FORMAT - 1})

@@ -9,7 +9,6 @@ import numpy as np
 from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config import POLICIES
 
 MAX_NEIGHBORS = 5
 N_TREES = 128
@@ -80,11 +79,11 @@ class LeafIndex:
 
     def _tree_models(self, features: np.ndarray, policy: str) -> tuple[np.ndarray, list[LeafModel]]:
         """Return the tree models whose leaves are compared, and their inputs."""
-        bundle, explained = self._bundle, explanation_policy(self._bundle, policy)
-        members: list[LeafModel] = [model for model in bundle.models[explained].models if isinstance(model, LeafModel)]
+        bundle = self._bundle
+        members: list[LeafModel] = [model for model in bundle.models[policy].models if isinstance(model, LeafModel)]
         spread = bundle.spreads[policy]
         if members or not isinstance(spread, LeafModel):
-            return bundle.select_inputs(features, explained), members
+            return bundle.select_inputs(features, policy), members
         inputs = bundle.select_inputs(features, policy)
         return append_prediction(inputs, bundle.predict(inputs, policy)), [spread]
 
@@ -92,11 +91,6 @@ class LeafIndex:
 def _compact(leaves: np.ndarray) -> np.ndarray:
     fits = leaves.max(initial=0) <= np.iinfo("uint8").max  # the search goes to 95 leaves
     return np.ascontiguousarray(leaves, dtype="uint8" if fits else "uint16")
-
-
-def explanation_policy(bundle: Bundle, policy: str) -> str:
-    """Return the policy of explanations, or the policy of the prediction if that is narrower."""
-    return POLICIES[min(POLICIES.index(bundle.meta["explanation_policy"]), POLICIES.index(policy))]
 
 
 def same_leaf_share(known: np.ndarray, leaves: np.ndarray) -> np.ndarray:

@@ -43,14 +43,13 @@ def save_best(
     refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}
     narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
-    used = {policy: refitted[policy] for policy in sorted({*narrower, section.explanation_policy})}
+    used = {policy: refitted[policy] for policy in sorted(narrower)}
     answer_policies = [
         _answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(narrower)
     ]
     meta = {
         **describe_origin(now, PACKAGES),
         "estimate_policy": section.estimate_policy,
-        "explanation_policy": section.explanation_policy,
         "family": chosen[0].family.name,
         "parameters": _parameters(chosen[0]),
         "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},

@@ -43,9 +43,9 @@ def test_five_other_repositories_are_listed_most_similar_first(bundle: Bundle, i
 
 @given(pair=st.tuples(st.integers(0, 1999), st.integers(0, 1999)))
 def test_similarity_is_symmetric(bundle: Bundle, pair: tuple[int, int]) -> None:
-    model = bundle.models["activity"].models[0]
+    model = bundle.models["all"].models[0]
     assert isinstance(model, LeafModel)
-    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "activity"))
+    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "all"))
     first, second = pair
 
     assert same_leaf_share(leaves.T, leaves[first])[second] == same_leaf_share(leaves.T, leaves[second])[first]
@@ -53,9 +53,9 @@ def test_similarity_is_symmetric(bundle: Bundle, pair: tuple[int, int]) -> None:
 
 
 def test_similarity_equals_the_counted_share(bundle: Bundle, index: LeafIndex) -> None:
-    model = bundle.models["activity"].models[0]
+    model = bundle.models["all"].models[0]
     assert isinstance(model, LeafModel)
-    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "activity"))
+    leaves = model.leaf_indices(bundle.select_inputs(bundle.known_features, "all"))
     share = (leaves == leaves[7]).mean(axis=1)
     share[7] = -1.0
 

@@ -122,11 +122,9 @@ def describe_track_record(summary: Mapping[str, Any] | None) -> str:
 
 
 def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
-    keys = {"estimate": "estimate_policy", "explanations": "explanation_policy"}
-    roles = [role for role, key in keys.items() if meta[key] == name]
     return {
         "inputs": POLICY_TEXTS.get(name, name),
-        "role": " and ".join(roles),
+        "role": "estimate" if meta["estimate_policy"] == name else "",
         "rmsle": _number(scores.get("rmsle")),
         "r2": _number(scores.get("r2")),
         "rho": _number(scores.get("rho")),
