@@ -63,6 +63,7 @@ class Store:
     settings = Artifact("settings", "Keys, inputs and checksums of each stage, one JSON file per stage.")
     queue = Artifact("queue", "Messages between page and workers, one file each.")
     results = Artifact("results.sqlite", "Results of the workers (SQLite).")
+    request_counts = Artifact("request_counts.sqlite", "Counted requests of the page's visitors (SQLite).")
     github_lookups = Artifact("github_lookups.sqlite", "Replies of GitHub to the page (SQLite).")
     logs = Artifact("logs", "Logs of the page and of the post-commit hook.")
     predictions = Artifact("predictions.sqlite", "Track record of the predictions (SQLite).", irreplaceable=True)

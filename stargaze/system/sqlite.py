@@ -7,9 +7,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from stargaze.errors import StargazeError
 from stargaze.system.files import convert_disk_errors, create_private_file
 from stargaze.system.locks import file_lock
 
@@ -18,10 +21,13 @@ RETRY_DELAY = 0.01
 MODE = 0o600
 """SQLite gives its log and its index the mode of the database."""
 SIDECARS = ("-wal", "-shm", "-journal")
+MAX_IDLE = 4
+"""A process keeps so many connections to a file open."""
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 log = logging.getLogger(__name__)
 
 FileIds = tuple[int, ...]
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -101,6 +107,86 @@ def file_ids(path: Path) -> FileIds:
         except OSError:
             ids.append(0)
     return tuple(ids)
+
+
+class SqlitePool(ABC):
+    """A few open connections to one file for all threads of a process.
+
+    The file may be deleted, replaced or damaged while processes use it.
+
+    ``timeout`` [s] is for locks of other processes; ``statements`` are those of :func:`connect_database`.
+    """
+
+    def __init__(
+        self, path: Path, timeout: float, *, statements: Sequence[str] = (), synchronous: str = "NORMAL"
+    ) -> None:
+        self._path, self._timeout, self._statements, self._synchronous = path, timeout, statements, synchronous
+        self._idle: dict[int, list[tuple[sqlite3.Connection, FileIds]]] = {}
+        """By process: after a fork the child must neither use nor close the connections of its parent."""
+
+    @abstractmethod
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Create the tables of a new connection, inside its first transaction."""
+
+    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run an action in one transaction; again in a new file if it notices that this one was damaged or emptied."""
+        try:
+            try:
+                return self._try(action)
+            except sqlite3.DatabaseError as error:
+                if is_damage(error):
+                    move_damaged(self._path)
+                elif "no such table" not in str(error):
+                    raise
+                return self._try(action, is_retry=True)
+        except StargazeError as error:  # of the disk: callers expect those of SQLite
+            raise sqlite3.OperationalError(error.message) from error
+
+    def _try(self, action: Callable[[sqlite3.Connection], Result], *, is_retry: bool = False) -> Result:
+        idle = self._idle.setdefault(os.getpid(), [])
+        db, files = self._take(idle, () if is_retry else file_ids(self._path))
+        try:
+            with db:
+                result = action(db)
+        except BaseException:
+            db.close()
+            raise
+        if len(idle) < MAX_IDLE:
+            idle.append((db, files))
+        else:
+            db.close()
+        return result
+
+    def _take(
+        self, idle: list[tuple[sqlite3.Connection, FileIds]], present: FileIds
+    ) -> tuple[sqlite3.Connection, FileIds]:
+        """Return an idle connection to the present file, or a new one; close those to other files."""
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                db, files = idle.pop()
+                if files == present:
+                    return db, files
+                db.close()
+        files = file_ids(self._path)
+        with contextlib.ExitStack() as stack:
+            while True:
+                db = self._connect()
+                before, files = files, file_ids(self._path)
+                if files == before:  # so these are the files that it has opened
+                    return db, files
+                stack.callback(db.close)  # not yet: the last connection removes log and index
+
+    def _connect(self) -> sqlite3.Connection:
+        db = connect_database(
+            self._path, self._timeout, self._statements, synchronous=self._synchronous, check_same_thread=False
+        )
+        try:
+            with db:
+                self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 def _code(error: BaseException | None) -> int:

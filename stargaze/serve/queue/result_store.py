@@ -8,29 +8,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from celery import Celery
 from celery.backends.redis import RedisBackend
 
-from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob
 from stargaze.serve.queue.backends import RESULT_STORE
-from stargaze.system.sqlite import FileIds, connect_database, file_ids, is_damage, move_damaged
+from stargaze.system.sqlite import SqlitePool
 
-Result = TypeVar("Result")
 StoredJob = tuple[str, Any]
 """Status and content of a job."""
 BUSY_TIMEOUT = 3.0
 """How long a writer of SQLite waits for another [s]."""
-MAX_IDLE = 4
-"""A process keeps so many connections to SQLite open."""
 _UNFINISHED = tuple(f'{{"status":"{status}",' for status in (RESERVED, QUEUED, RUNNING))
 """Prefixes of unfinished jobs, as :func:`_encode` writes them."""
 _REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
@@ -128,13 +123,12 @@ class _RedisTexts:
         """Do nothing."""
 
 
-class _SqliteTexts:
-    """The same in one SQLite file, which may be deleted, replaced or damaged while processes use it."""
+class _SqliteTexts(SqlitePool):
+    """The same in one SQLite file."""
 
     def __init__(self, path: Path, ttl: float) -> None:
-        self._path, self._ttl = path, ttl
-        self._idle: dict[int, list[tuple[sqlite3.Connection, FileIds]]] = {}
-        """By process: after a fork the child must neither use nor close the connections of its parent."""
+        super().__init__(path, BUSY_TIMEOUT, statements=("BEGIN IMMEDIATE", _OBJECTS))
+        self._ttl = ttl
 
     def put(self, texts: Mapping[str, str]) -> None:
         rows = [(key, text, time.time()) for key, text in texts.items()]
@@ -165,64 +159,9 @@ class _SqliteTexts:
     def _write(self, statement: str, *values: str | float) -> bool:
         return self._run(lambda db: db.execute(statement, values).rowcount > 0)
 
-    def _run(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run an action in one transaction; again in a new file if it notices that this one was damaged or emptied."""
-        try:
-            try:
-                return self._try(action)
-            except sqlite3.DatabaseError as error:
-                if is_damage(error):
-                    move_damaged(self._path)
-                elif "no such table" not in str(error):
-                    raise
-                return self._try(action, is_retry=True)
-        except StargazeError as error:  # of the disk: callers expect those of SQLite
-            raise sqlite3.OperationalError(error.message) from error
-
-    def _try(self, action: Callable[[sqlite3.Connection], Result], *, is_retry: bool = False) -> Result:
-        idle = self._idle.setdefault(os.getpid(), [])
-        db, files = self._take(idle, () if is_retry else file_ids(self._path))
-        try:
-            with db:
-                result = action(db)
-        except BaseException:
-            db.close()
-            raise
-        if len(idle) < MAX_IDLE:
-            idle.append((db, files))
-        else:
-            db.close()
-        return result
-
-    def _take(
-        self, idle: list[tuple[sqlite3.Connection, FileIds]], present: FileIds
-    ) -> tuple[sqlite3.Connection, FileIds]:
-        """Return an idle connection to the present file, or a new one; close those to other files."""
-        with contextlib.suppress(IndexError):  # none is left
-            while True:
-                db, files = idle.pop()
-                if files == present:
-                    return db, files
-                db.close()
-        files = file_ids(self._path)
-        with contextlib.ExitStack() as stack:
-            while True:
-                db = self._connect()
-                before, files = files, file_ids(self._path)
-                if files == before:  # so these are the files that it has opened
-                    return db, files
-                stack.callback(db.close)  # not yet: the last connection removes log and index
-
-    def _connect(self) -> sqlite3.Connection:
-        db = connect_database(self._path, BUSY_TIMEOUT, ("BEGIN IMMEDIATE", _OBJECTS), check_same_thread=False)
-        try:
-            db.text_factory = _to_text
-            with db:
-                self._create_table(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.text_factory = _to_text
+        self._create_table(db)
 
     def _create_table(self, db: sqlite3.Connection) -> None:
         """Create the table, and drop all else unread: tables of Celery, which contained pickles, and what somebody else wrote."""

@@ -35,9 +35,9 @@ BROKER_CHECK = "grep -qE ':1627 [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6
 REDIS_CLIENT = "redis-cli -e --no-auth-warning --tls --cacert /run/secrets/ca"
 RESULTS_CHECK = f"{REDIS_CLIENT} --user health --pass health ping | grep -q PONG"
 REDIS_RULES = (
-    *("resetkeys", "~celery-task-meta-*", "~stargaze*", "~LIMITS:*", "resetchannels", "&celery-task-meta-*"),
+    *("resetkeys", "~celery-task-meta-*", "~stargaze*", "resetchannels", "&celery-task-meta-*"),
     # What Celery's results, jobs and rate limits use: no other key, no administration, no command that lists or clears keys.
-    *("nocommands", "+get", "+mget", "+set", "+setex", "+del", "+incr", "+incrby", "+expire", "+ttl", "+publish"),
+    *("nocommands", "+get", "+mget", "+set", "+setex", "+del", "+incr", "+expire", "+ttl", "+publish"),
     *("+multi", "+exec", "+discard", "+eval", "+evalsha", "+script|load", "+ping", "+select", "+client|setinfo"),
 )
 """Rights of the user of web and workers."""

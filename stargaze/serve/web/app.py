@@ -92,11 +92,11 @@ def make_web(
     if interval := read_reload_interval(os.environ):
         view.reload_in_background(interval, partial(record_served_bundle, store.queue))
     track_record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
+    queue = add_rate_limit(web, section, store, queue)
     web.register_blueprint(api_blueprint(section, queue, clock))
     web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record))
     web.register_blueprint(exports_blueprint(queue, view, partial(find_or_submit, queue, clock)))
     log_requests(web)
-    add_rate_limit(web, section)
     web.after_request(_add_headers)
     web.register_error_handler(StargazeError, _handle_error)
     web.register_error_handler(HTTPException, _handle_http_error)

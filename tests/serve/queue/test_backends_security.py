@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from flask import Flask
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
@@ -25,9 +27,13 @@ from stargaze.serve.runtime.settings import CA_FILES_VARIABLE, results_tls, resu
 from stargaze.serve.stack.backing_services import REDIS_RULES
 from stargaze.serve.stack.certificates import issue_certificates
 from stargaze.serve.supervisor.supervise import prepare_store
-from stargaze.serve.web.api.rate_limit import add_rate_limit
+from stargaze.serve.web.api.request_counts import open_request_counts
+from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 from tests.servers import ADMIN_PASSWORD, Servers
+
+if TYPE_CHECKING:
+    from tests.serve.fake_queue import FakePredictionQueue
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -108,15 +114,28 @@ def test_the_administrator_creates_the_next_user_with_the_same_rights_and_reads_
             redis.flushall()
 
 
-def test_replicas_share_the_rate_limit_with_these_rights(section: ServeSection) -> None:
-    statuses = []
-    for _ in range(3):
-        web = Flask("replica")
-        web.add_url_rule("/", "exports.badge", lambda: "ok")
-        add_rate_limit(web, section)
-        statuses.append(web.test_client().get("/").status_code)
+def test_replicas_share_the_rate_limit_with_these_rights(
+    section: ServeSection, released_store: Store, queue: FakePredictionQueue
+) -> None:
+    pages = [make_web(section, released_store, queue).test_client() for _ in range(3)]
+    body = {"repositories": ["a/b"]}
 
-    assert statuses == [HTTPStatus.OK, HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS]
+    answers = [page.post("/api/v1/predictions", json=body) for page in pages]
+    later = pages[0].get(answers[0].headers["Location"])
+
+    accepted, rejected = HTTPStatus.ACCEPTED, HTTPStatus.TOO_MANY_REQUESTS
+    assert [answer.status_code for answer in answers] == [accepted, accepted, rejected]
+    left = [re.fullmatch(r'"predictions";r=(\d+);t=\d+', answer.headers["RateLimit"]) for answer in (*answers, later)]
+    assert [match and match[1] for match in left] == ["1", "0", "0", "0"]
+
+
+def test_replicas_accept_exactly_as_many_requests_as_the_limit(section: ServeSection, store: Store) -> None:
+    replicas = [open_request_counts(section, store, os.environ) for _ in range(4)]
+
+    with ThreadPoolExecutor(16) as pool:
+        used = [count.used for count in pool.map(lambda n: replicas[n % 4].count("exact"), range(200))]
+
+    assert sorted(used) == list(range(1, 201))
 
 
 def test_nothing_is_answered_without_tls(running_servers: Servers) -> None:

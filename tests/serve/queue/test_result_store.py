@@ -20,13 +20,13 @@ import pytest
 
 from stargaze.config import ServeSection
 from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob, PredictionRequest, new_job
-from stargaze.serve.queue import result_store
 from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
+from stargaze.system import sqlite
 from stargaze.system.sqlite import connect_database
 from tests.serve.queue.attempts import check_changes
 
@@ -271,14 +271,14 @@ def test_a_file_that_is_deleted_while_it_is_opened_is_not_used(
     job, other = make_job(), ResultStore(results._app)
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        monkeypatch.setattr(result_store, "connect_database", connect_database)
+        monkeypatch.setattr(sqlite, "connect_database", connect_database)
         opened = connect_database(*arguments, **options)
         for path in store.root.glob(f"{store.results.name}*"):
             path.unlink()
         other.check()
         return opened
 
-    monkeypatch.setattr(result_store, "connect_database", connect)
+    monkeypatch.setattr(sqlite, "connect_database", connect)
     results.save([job], DONE)
 
     assert other.get(job.id) == (DONE, job.to_json())

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import logging
+import re
+import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
+from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.exceptions import TooManyRequests
 
 from stargaze.config import ServeSection
-from stargaze.serve.supervisor.supervise import listen
+from stargaze.serve.runtime.settings import to_environment, web_server_command
+from stargaze.serve.supervisor.child_process import start_child
+from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
+from stargaze.serve.web.api.rate_limit import PAUSE, RateLimiter
+from stargaze.serve.web.api.request_counts import Count, SqliteCounts
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 
@@ -75,15 +88,211 @@ def test_an_unreachable_redis_rejects_nobody(visit: Open, caplog: pytest.LogCapt
     assert any("storage" in record.getMessage().lower() for record in caplog.records)
 
 
-@pytest.mark.parametrize("path", ["/repositories/a/b", "/badge/a/b.svg", "/card/a/b.png"])
+@pytest.mark.parametrize("path", ["/repositories/a/b{}", "/badge/a/b{}.svg", "/card/a/b{}.png"])
 def test_paths_that_submit_jobs_are_limited(visit: Open, path: str) -> None:
-    """Each of them submits a job unless a recent one exists."""
     page = visit(ServeSection(rate_limit=2))
 
-    answers = [page.get(path) for _ in range(3)]
+    answers = [page.get(path.format(number)) for number in range(3)]
 
     assert [answer.status_code == 429 for answer in answers] == [False, False, True]
     assert "text/html" in answers[2].content_type
+
+
+@pytest.mark.parametrize("path", ["/repositories/{}", "/badge/{}.svg", "/card/{}.png"])
+def test_what_is_stored_does_not_count(visit: Open, queue: FakePredictionQueue, path: str) -> None:
+    """Neither while the job is waiting, nor when it is finished."""
+    page = visit(ServeSection(rate_limit=1))
+    name = queue.bundle.known["full_name"].iloc[0]
+
+    waiting = [page.get(path.format(name)) for _ in range(3)]
+    queue.work()
+    finished = [page.get(path.format(name)) for _ in range(3)]
+
+    assert 429 not in {answer.status_code for answer in (*waiting, *finished)}
+    assert submit(page, 1) == 429
+
+
+def test_polling_a_job_does_not_count_and_says_what_is_left(visit: Open) -> None:
+    page = visit(ServeSection(rate_limit=2))
+    url = page.post(PATH, json={"repositories": ["a/b"]}).headers["Location"]
+
+    answers = [page.get(url) for _ in range(5)]
+
+    assert {answer.headers["RateLimit"] for answer in answers} <= {f'"predictions";r=1;t={t}' for t in range(1, 61)}
+    assert submit(page, 1) == 202
+
+
+def test_the_headers_have_the_form_of_the_draft_and_agree_with_retry_after(visit: Open) -> None:
+    page = visit(ServeSection(rate_limit=2))
+
+    answers = [page.post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(4)]
+
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"predictions";q=2;w=60'}
+    states = [re.fullmatch(r'"predictions";r=(\d+);t=(\d+)', answer.headers["RateLimit"]) for answer in answers]
+    assert [state and int(state[1]) for state in states] == [1, 0, 0, 0]
+    assert states[3]
+    assert answers[3].headers["Retry-After"] == states[3][2]
+    assert not {name for name, _ in answers[3].headers if name.startswith("X-RateLimit")}
+
+
+def test_an_invalid_request_does_not_count(visit: Open) -> None:
+    page = visit(ServeSection(rate_limit=1))
+
+    assert [page.post(PATH, json={"repositories": ["?"]}).status_code for _ in range(3)] == [400] * 3
+    assert submit(page, 1) == 202
+
+
+def test_an_identical_request_counts(visit: Open) -> None:
+    page = visit(ServeSection(rate_limit=1))
+
+    assert [submit(page, 1), submit(page, 1)] == [202, 429]
+
+
+def test_addresses_of_one_ipv6_network_are_one_client(visit: Open) -> None:
+    page = visit(ServeSection(rate_limit=1, trusted_proxies=1))
+    addresses = ["2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"]
+
+    answers = [submit(page, i, headers={"X-Forwarded-For": address}) for i, address in enumerate(addresses)]
+
+    assert answers == [202, 429, 202, 202, 429, 202]
+
+
+def test_addresses_are_not_stored(visit: Open, released_store: Store) -> None:
+    submit(visit(ServeSection(rate_limit=1, trusted_proxies=1)), 1, headers={"X-Forwarded-For": "203.0.113.77"})
+
+    files = list(released_store.root.glob(f"{released_store.request_counts.name}*"))
+    assert files
+    assert not any(b"203.0.113.77" in path.read_bytes() for path in files)
+
+
+def test_the_limit_is_that_of_all_processes(visit: Open) -> None:
+    pages = [visit(ServeSection(rate_limit=3)) for _ in range(2)]
+
+    assert [submit(pages[number % 2], number) for number in range(5)] == [202, 202, 202, 429, 429]
+
+
+@pytest.mark.parametrize("fault", ["deleted", "damaged", "folder"])
+def test_the_limit_is_applied_again_after_the_file_was_lost(visit: Open, released_store: Store, fault: str) -> None:
+    page = visit(ServeSection(rate_limit=1))
+    assert [submit(page, 1), submit(page, 2)] == [202, 429]
+    path = released_store.request_counts
+    if fault == "damaged":
+        path.write_bytes(b"not a database " * 1000)
+        Path(f"{path}-wal").write_bytes(b"x" * 10_000)
+    else:
+        for file in released_store.root.glob(f"{path.name}*"):
+            file.unlink()
+    if fault == "folder":
+        path.mkdir()
+
+    answers = [submit(page, number) for number in range(3, 8)]
+
+    assert set(answers) <= {202, 429}
+    assert answers[-1] == 429
+
+
+class BrokenCounts:
+    """Fails until ``works``; remembers how often it was asked."""
+
+    def __init__(self) -> None:
+        self.works, self.calls = False, 0
+
+    def count(self, _client: str) -> Count:
+        self.calls += 1
+        if not self.works:
+            raise sqlite3.OperationalError("disk I/O error")
+        return Count(self.calls)
+
+    read = count
+
+
+def test_an_outage_is_logged_once_and_asked_again_after_a_pause(caplog: pytest.LogCaptureFixture) -> None:
+    now, counts, web = [100.0], BrokenCounts(), Flask("web")
+    limiter = RateLimiter(2, counts, b"key", lambda: now[0])
+
+    def count() -> int:
+        with web.test_request_context():
+            try:
+                limiter.count()
+            except TooManyRequests:
+                return 429
+            return 200
+
+    with caplog.at_level(logging.WARNING):
+        before = [count() for _ in range(5)]
+        now[0] += PAUSE
+        before.append(count())
+        counts.works = True
+        before.append(count())
+        calls = counts.calls
+        now[0] += PAUSE
+        after = [count(), count()]
+
+    assert (before, calls) == ([200] * 7, 2)
+    assert after == [429, 429]  # which counts on from the two calls before
+    assert [record.getMessage() for record in caplog.records] == [
+        "the rate limit is not applied until its storage is available: disk I/O error",
+        "requests are counted again",
+    ]
+
+
+def test_a_window_ends_and_a_clock_that_was_set_back_blocks_nobody(tmp_path: Path) -> None:
+    now = [1000.0]
+    counts = SqliteCounts(tmp_path / "counts.sqlite", lambda: now[0])
+
+    assert [counts.count("a"), counts.count("a")] == [Count(1, 60.0), Count(2, 60.0)]
+    now[0] += 59.0
+    assert (counts.read("a"), counts.count("a")) == (Count(2, 1.0), Count(3, 1.0))
+    now[0] += 1.0
+    assert (counts.read("a"), counts.count("a")) == (Count(), Count(1, 60.0))
+    now[0] -= 500.0
+    assert (counts.read("a"), counts.count("a")) == (Count(), Count(1, 60.0))
+
+
+def test_expired_counts_are_removed(tmp_path: Path) -> None:
+    now, path = [1000.0], tmp_path / "counts.sqlite"
+    counts = SqliteCounts(path, lambda: now[0])
+    for number in range(10):
+        counts.count(str(number))
+    now[0] += 61.0
+
+    SqliteCounts(path, lambda: now[0]).count("new")
+
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT client FROM counts").fetchall() == [("new",)]
+
+
+@pytest.mark.real  # it starts gunicorn
+def test_processes_accept_exactly_as_many_as_the_limit(released_store: Store) -> None:
+    """Two gunicorns with two processes each, as many requests at once as they have threads for."""
+    prepare_store(released_store)
+    section = ServeSection(rate_limit=50, github_lookup=False, web_processes=2)
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for number in range(2):
+            listener = stack.enter_context(contextlib.closing(listen("127.0.0.1", 0)))
+            command = web_server_command(section, f"fd://{listener.fileno()}", grace=5)
+            folder = released_store.root
+            child = start_child(
+                *("web", command, to_environment(section, released_store), folder / f"log{number}", folder),
+                pass_fds=(listener.fileno(),),
+            )
+            stack.callback(child.wait_or_kill)
+            stack.callback(child.terminate)
+            urls.append(url_of(listener))
+
+        def post(number: int) -> requests.Response:
+            body = {"repositories": [f"a/b{number}"]}
+            return requests.post(f"{urls[number % 2]}{PATH}", json=body, timeout=120)
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(post, range(120)))
+
+    assert collections.Counter(answer.status_code for answer in answers) == {202: 50, 429: 70}
+    left = [int(answer.headers["RateLimit"].split(";r=")[1].split(";")[0]) for answer in answers if answer.ok]
+    assert sorted(left) == list(range(50))
+    refused = [answer.headers for answer in answers if not answer.ok]
+    assert all(headers["RateLimit"] == f'"predictions";r=0;t={headers["Retry-After"]}' for headers in refused)
 
 
 @pytest.mark.real  # it waits for seconds
@@ -100,8 +309,11 @@ def test_a_redis_that_does_not_answer_delays_by_seconds_at_most(visit: Open) -> 
 
 def test_the_form_above_the_rate_limit_is_an_html_page(visit: Open) -> None:
     page = visit(ServeSection(rate_limit=1))
+    token = re.search(r'name="token" value="([^"]+)"', page.get("/").text)
+    assert token
+    forms = [{"repositories": f"a/b{number}\na/c", "token": token[1]} for number in range(2)]
 
-    answers = [page.post("/", data={"repositories": "a/b"}) for _ in range(2)]
+    answers = [page.post("/", data=form, follow_redirects=True) for form in forms]
 
     assert answers[1].status_code == 429
     assert int(answers[1].headers["Retry-After"]) > 0
