@@ -15,8 +15,22 @@ from stargaze.features import schema
 from stargaze.features.ingest.validate import NAME_HINT, check_name, shorten, validate_columns
 
 _URL = re.compile(
-    r"(?:https?://)?(?:www\.)?github\.com/(?P<name>[^/?#\s]+/[^/?#\s]+?)(?:\.git)?(?:[/?#]\S*)?", re.IGNORECASE
+    r"(?:(?:git\+)?(?:https?|ssh|git)://)?(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com(?::\d+)?(?:[/:]+(?P<path>\S*))?|github:(?P<short>\S*)",
+    re.IGNORECASE,
 )
+"""A URL of GitHub, one for git clone, as git@github.com:owner/name.git, or npm's github:owner/name."""
+_OTHER_HOST = re.compile(r"[a-z][a-z0-9+.-]*://|[^\s/]+@[^\s/]+:|(?:[\w-]+\.)+[a-z]{2,}[/:]", re.IGNORECASE)
+_PATH = re.compile(r"(?P<name>[^/?#]+/[^/?#]+?)(?:\.git)*/*(?:(?P<page>/[^?#]*)?[?#].*|(?P<rest>/.*))?", re.DOTALL)
+_AROUND = " \t\r\n<>()[]{}\"'`“”‘’«»,;\ufeff\u200b"
+"""What often surrounds a name that was copied from a text."""
+_NO_OWNERS = frozenset(
+    {
+        *("about", "apps", "collections", "contact", "customer-stories", "enterprise", "events", "explore", "features"),
+        *("login", "marketplace", "notifications", "organizations", "orgs", "search", "security", "settings", "site"),
+        *("sponsors", "stars", "topics", "trending", "users"),
+    }
+)
+"""First parts of the paths of GitHub's own pages."""
 _FORM_NAMES = (
     *("full_name", "created_at", "pushed_at", "updated_at", "fetched_at", "owner_type", "language", "license"),
     *("description_length", "has_homepage", "has_wiki", "has_pages", "topic_count", "readme_length", "size_kb"),
@@ -35,20 +49,26 @@ class UnknownRepositoryError(MissingInputError):
 
 
 def parse_name(text: str) -> str:
-    """Return ``owner/name`` from a name or a GitHub URL; raise BadDataError for another host or a path.
+    """Return ``owner/name`` from a name, the URL of any page of a repository, or a clone URL, even within quotes or brackets.
+
+    BadDataError for another host and for anything else.
 
     Examples
     --------
-    >>> parse_name(" https://github.com/pallets/flask/issues?q=1 ")
-    'pallets/flask'
+    >>> parse_name(" https://github.com/pallets/flask/issues?q=1 "), parse_name("<git@github.com:pallets/flask.git>,")
+    ('pallets/flask', 'pallets/flask')
     """
-    name = text.strip()
-    if len(name) > 500:
-        raise BadDataError(f"{shorten(name)} is too long for a repository", hint=NAME_HINT)
-    url = _URL.fullmatch(name)
-    if url is None and "://" in name:
-        raise BadDataError(f"{shorten(name)} is not on github.com", hint=NAME_HINT)
-    return check_name(url["name"] if url else name)
+    entered = text.strip(_AROUND)
+    if len(entered) > 500:
+        raise BadDataError(f"{shorten(entered)} is too long for a repository", hint=NAME_HINT)
+    url = _URL.fullmatch(entered)
+    if url is None and _OTHER_HOST.match(entered):
+        raise BadDataError(f"{shorten(entered)} is not on github.com", hint=NAME_HINT)
+    path = _PATH.fullmatch((url["path"] or url["short"] or "") if url else entered)
+    is_page = path is not None and bool(path["page"] or path["rest"])
+    if path is None or (is_page and url is None) or path["name"].partition("/")[0].lower() in _NO_OWNERS:
+        raise BadDataError(f"{shorten(entered)} is not the name of a repository", hint=NAME_HINT)
+    return check_name(path["name"])
 
 
 def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:

@@ -38,15 +38,48 @@ KNOWN = schema.conform(
         *("github.com/pallets/flask", "www.github.com/pallets/flask", "HTTPS://GitHub.com/pallets/flask"),
         *("https://github.com/pallets/flask.git", "https://github.com/pallets/flask/issues?q=is%3Aopen#top"),
         *("https://github.com/pallets/flask#readme", "https://github.com/pallets/flask/tree/main/src/flask"),
+        *("https://github.com/pallets/flask?tab=readme-ov-file#contributing", "https://github.com//pallets/flask//"),
+        *("https://github.com/pallets/flask/blob/main/a.git", "https://github.com/pallets/flask.git/?x=a/b"),
+        *(
+            "git@github.com:pallets/flask.git",
+            "ssh://git@github.com/pallets/flask.git",
+            "git://github.com/pallets/flask",
+        ),
+        *(
+            "ssh://git@ssh.github.com:443/pallets/flask.git",
+            "git+ssh://git@github.com/pallets/flask",
+            "github:pallets/flask",
+        ),
+        *("org-12@github.com:pallets/flask.git", "https://user:secret@github.com/pallets/flask.git"),
+        *("pallets/flask/", "pallets/flask.git", "pallets/flask.git/", "pallets/flask#readme", "pallets/flask/?tab=x"),
+        *(
+            "<https://github.com/pallets/flask>",
+            "'pallets/flask',",
+            '"pallets/flask"',
+            "(pallets/flask);",
+            "“pallets/flask”",
+        ),
     ],
 )
 def test_a_name_is_parsed_from_names_and_urls(text: str) -> None:
     assert parse_name(text) == "pallets/flask"
 
 
-@pytest.mark.parametrize("text", ["a/b.github.io", "https://github.com/a/.github", "https://github.com/a/b.git.git"])
+@pytest.mark.parametrize("text", ["a/b.github.io", "https://github.com/a/.github", "https://github.com/a/b..c", "a/b."])
 def test_dots_in_a_name_are_kept(text: str) -> None:
-    assert parse_name(text) == text.removeprefix("https://github.com/").removesuffix(".git")
+    assert parse_name(text) == text.removeprefix("https://github.com/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("https://gitlab.com/a/b", "gitlab.com/a/b", "git@gitlab.com:a/b.git", "https://gist.github.com/a/b"),
+        *("https://github.com.evil.org/a/b", "https://github.com@evil.org/a/b", "ssh://git@evil.org/a/b"),
+    ],
+)
+def test_another_host_is_named_as_the_reason(text: str) -> None:
+    with pytest.raises(BadDataError, match=r"is not on github\.com"):
+        parse_name(text)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +89,7 @@ def test_dots_in_a_name_are_kept(text: str) -> None:
         *("https://gitlab.com/a/b", "https://github.com.evil.org/a/b", "https://evil.org/github.com/a/b"),
         *("https://github.com@evil.org/a/b", "ftp://github.com/a/b", "file:///etc/passwd", "javascript://x/%0a"),
         *("https://github.com", "https://github.com/pallets", "https://github.com/../../etc", "github.com/a"),
+        *("https://github.com/topics/python", "https://github.com/orgs/pallets/repositories", "//evil.org/a/b"),
         *("a" * 10_000, "a/" + "b" * 10_000, "https://github.com/a/" + "b" * 10_000, "\x1b[2J/x", "a/b\u202e"),
     ],
 )
@@ -65,7 +99,7 @@ def test_anything_else_is_an_error_of_one_short_line_with_an_example(text: str) 
 
     assert len(caught.value.message) < 200
     assert caught.value.message.isprintable()
-    assert caught.value.hint == "write owner/name, as pallets/flask"
+    assert caught.value.hint == "use owner/name, e.g. pallets/flask"
 
 
 @given(st.text(max_size=40) | st.from_regex(r"(https?://)?(github\.com/)?[a-z./?#-]{0,20}", fullmatch=True))
