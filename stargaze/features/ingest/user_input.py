@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stargaze.errors import BadDataError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import NAME_HINT, check_name, shorten, validate_columns
+from stargaze.features.ingest.validate import MISSING, NAME_HINT, check_name, shorten, validate_columns
 
 _URL = re.compile(
     r"(?:(?:git\+)?(?:https?|ssh|git)://)?(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com(?::\d+)?(?:[/:]+(?P<path>\S*))?|github:(?P<short>\S*)",
@@ -37,8 +38,31 @@ _FORM_NAMES = (
     *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "releases", "latest_release_at"),
     *("forks", "subscribers", "downloads"),
 )
-FORM_FIELDS: tuple[schema.Field, ...] = tuple(schema.FIELD_BY_NAME[name] for name in _FORM_NAMES)
-"""Fields of the form in which figures are entered; an empty one is missing."""
+_NOT_ENTERED = frozenset({"id", "node_id", "owner_id", "stars", "watchers"})
+"""GitHub's numbers, which nobody knows, and the target."""
+FORM_FIELDS: tuple[schema.Field, ...] = (
+    *(schema.FIELD_BY_NAME[name] for name in _FORM_NAMES),
+    *(field for field in schema.FIELDS if field.name not in {*_FORM_NAMES, *_NOT_ENTERED}),
+)
+"""Fields that can be entered, the usual ones first; an empty one is missing."""
+
+
+_DATES_OF_EVENTS = (
+    "pushed_at",
+    "updated_at",
+    "first_commit_at",
+    "first_release_at",
+    "latest_release_at",
+    "owner_created_at",
+)
+
+
+class InvalidFieldError(BadDataError):
+    """Entered values contradict each other; ``fields`` names them."""
+
+    def __init__(self, message: str, *, hint: str, fields: Sequence[str]) -> None:
+        super().__init__(message, hint=hint)
+        self.fields = tuple(fields)
 
 
 class UnknownRepositoryError(MissingInputError):
@@ -105,7 +129,7 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
     """Return repositories from entered figures, values by field; without ``fetched_at`` they are of ``now``.
 
-    Raise BadDataError if a field is unknown or a value is invalid.
+    Each needs one value, of any field. BadDataError if there is none, a field is unknown or a value is invalid.
     """
     for item in figures:
         for name in item:
@@ -116,8 +140,10 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
         for item in figures
     ]
+    if not all(item.keys() - {"fetched_at"} for item in filled):
+        raise BadDataError("enter at least one value", hint="any field will do")
     frame = pd.DataFrame(filled, dtype="object")
-    valid, invalid = validate_columns(frame, now)
+    valid, invalid = validate_columns(frame, now, required=())
     if invalid:
         message = "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in invalid)
         raise BadDataError(message, hint="correct it and try again")
@@ -126,18 +152,48 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
     return valid.reset_index(drop=True)
 
 
+def find_invalid_fields(figures: Mapping[str, str], now: datetime) -> dict[str, str]:
+    """Return what is wrong with each entered text: field → reason; a text that would be ignored is wrong too.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> find_invalid_fields({"forks": "-1", "has_wiki": "maybe", "language": "C"}, datetime(2025, 1, 1, tzinfo=UTC))
+    {'forks': 'a count cannot be negative', 'has_wiki': 'should be true or false'}
+    """
+    reasons = {}
+    for name, text in figures.items():
+        frame = pd.DataFrame([{name: text}], dtype="object")
+        valid, invalid = validate_columns(frame, now, required=())
+        if invalid:
+            reasons[name] = invalid[0][1].removeprefix(f"{name} is {shorten(text)}: ")
+        elif text.strip() not in MISSING and not np.any(valid[name].notna()):
+            reasons[name] = "not a valid value"
+    if not reasons:
+        try:
+            repositories_from_figures([figures], now)
+        except InvalidFieldError as error:
+            reason = error.message.partition(": ")[2]
+            reasons = dict.fromkeys((name for name in error.fields if name in figures), reason)
+    return reasons
+
+
 def _check_date_order(frame: pd.DataFrame) -> None:
     day = pd.Timedelta(days=1)
     created, pushed, fetched = (frame[name] for name in ("created_at", "pushed_at", "fetched_at"))
-    for wrong, problem in (
-        (
-            (fetched < created) | (pushed > fetched + day),
-            "created_at and pushed_at must not be after the date of the figures",
-        ),
-        (pushed < created - day, "pushed_at must not be before created_at"),
-    ):
+    checks = [
+        (fetched < created, ("created_at", "fetched_at"), "created_at must not be after the date of the values"),
+        (pushed < created - day, ("pushed_at", "created_at"), "pushed_at must not be before created_at"),
+    ]
+    for name in _DATES_OF_EVENTS:
+        problem = f"{name} must not be after the date of the values"
+        checks.append((frame[name] > fetched + day, (name, "fetched_at"), problem))
+    for wrong, fields, problem in checks:
         if wrong.any():
-            raise BadDataError(f"{frame.loc[wrong, 'full_name'].iloc[0]}: {problem}", hint="correct the dates")
+            row = int(np.flatnonzero(wrong)[0])
+            raise InvalidFieldError(
+                f"{_title(frame.iloc[row], row)}: {problem}", hint="correct the dates", fields=fields
+            )
 
 
 def _title(figures: Mapping[str, Any], row: int) -> str:
