@@ -143,10 +143,10 @@ def test_a_script_in_a_name_is_escaped(page: Page) -> None:
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT], indirect=True, ids=str)
 def test_entered_figures_are_compared_with_a_known_repository(page: Page, names: list[str]) -> None:
-    page.get_by_role("link", name="Figures", exact=True).click()
+    page.get_by_role("link", name="Custom", exact=True).click()
     page.get_by_label("Name").fill("me/mine")
     page.get_by_label("Forks").fill("12")
-    page.get_by_label("Subscribers").fill("3")
+    page.get_by_label("Watchers (subscribers)").fill("3")
     page.get_by_label("Compare with").fill(names[1])
     page.get_by_role("button", name="Estimate stars").click()
 

@@ -168,7 +168,7 @@ def test_an_unknown_repository_links_the_figures_form(visit: Visit) -> None:
     page = visit("/repositories/no/such-one")
     expect(page.get_by_role("alert")).to_be_visible(timeout=TIMEOUT)
 
-    page.get_by_role("link", name="Enter the figures of no/such-one").click()
+    page.get_by_role("link", name="Enter its metrics instead").click()
 
     expect(page.get_by_label("Name")).to_have_value("no/such-one")
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.errors import BadDataError, MissingInputError, did_you_mean
+from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import MISSING, NAME_HINT, check_name, shorten, validate_columns
+from stargaze.features.ingest.validate import FULL_NAME, MISSING, NAME_HINT, shorten, validate_columns
 
 _URL = re.compile(
     r"(?:(?:git\+)?(?:https?|ssh|git)://)?(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com(?::\d+)?(?:[/:]+(?P<path>\S*))?|github:(?P<short>\S*)",
@@ -57,7 +57,7 @@ _DATES_OF_EVENTS = (
 )
 
 
-class InvalidFieldError(BadDataError):
+class InvalidFieldError(InvalidInputError):
     """Entered values contradict each other; ``fields`` names them."""
 
     def __init__(self, message: str, *, hint: str, fields: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ class UnknownRepositoryError(MissingInputError):
 def parse_name(text: str) -> str:
     """Return ``owner/name`` from a name, the URL of any page of a repository, or a clone URL, even within quotes or brackets.
 
-    BadDataError for another host and for anything else.
+    InvalidInputError for another host and for anything else.
 
     Examples
     --------
@@ -84,15 +84,16 @@ def parse_name(text: str) -> str:
     """
     entered = text.strip(_AROUND)
     if len(entered) > 500:
-        raise BadDataError(f"{shorten(entered)} is too long for a repository", hint=NAME_HINT)
+        raise InvalidInputError(f"{shorten(entered)} is too long for a repository", hint=NAME_HINT)
     url = _URL.fullmatch(entered)
     if url is None and _OTHER_HOST.match(entered):
-        raise BadDataError(f"{shorten(entered)} is not on github.com", hint=NAME_HINT)
+        raise InvalidInputError(f"{shorten(entered)} is not on github.com", hint=NAME_HINT)
     path = _PATH.fullmatch((url["path"] or url["short"] or "") if url else entered)
     is_page = path is not None and bool(path["page"] or path["rest"])
-    if path is None or (is_page and url is None) or path["name"].partition("/")[0].lower() in _NO_OWNERS:
-        raise BadDataError(f"{shorten(entered)} is not the name of a repository", hint=NAME_HINT)
-    return check_name(path["name"])
+    name = path["name"] if path is not None and (url or not is_page) else ""
+    if FULL_NAME.fullmatch(name) is None or name.partition("/")[0].lower() in _NO_OWNERS:
+        raise InvalidInputError(f"{shorten(entered)} is not the name of a repository", hint=NAME_HINT)
+    return name
 
 
 def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
@@ -122,31 +123,31 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
     """Return the error for unknown repositories; its hint lists similar names."""
     lower = known["full_name"].str.lower()
     similar = [match for name in names for match in _find_similar(name.lower(), lower, known)]
-    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "enter its figures instead"
+    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "enter its metrics instead"
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
     """Return repositories from entered figures, values by field; without ``fetched_at`` they are of ``now``.
 
-    Each needs one value, of any field. BadDataError if there is none, a field is unknown or a value is invalid.
+    Each needs one value, of any field. InvalidInputError if there is none, a field is unknown or a value is invalid.
     """
     for item in figures:
         for name in item:
             if name not in schema.FIELD_BY_NAME:
                 hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_FORM_NAMES), cutoff=0.6)
-                raise BadDataError(f"{shorten(name)} is not a field of a repository", hint=hint)
+                raise InvalidInputError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
         for item in figures
     ]
     if not all(item.keys() - {"fetched_at"} for item in filled):
-        raise BadDataError("enter at least one value", hint="any field will do")
+        raise InvalidInputError("enter at least one value", hint="any field will do")
     frame = pd.DataFrame(filled, dtype="object")
     valid, invalid = validate_columns(frame, now, required=())
     if invalid:
         message = "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in invalid)
-        raise BadDataError(message, hint="correct it and try again")
+        raise InvalidInputError(message, hint="correct it and try again")
     valid = schema.conform(valid)
     _check_date_order(valid)
     return valid.reset_index(drop=True)
@@ -172,9 +173,9 @@ def find_invalid_fields(figures: Mapping[str, str], now: datetime) -> dict[str, 
     if not reasons:
         try:
             repositories_from_figures([figures], now)
-        except InvalidFieldError as error:
-            reason = error.message.partition(": ")[2]
-            reasons = dict.fromkeys((name for name in error.fields if name in figures), reason)
+        except InvalidInputError as error:
+            fields = error.fields if isinstance(error, InvalidFieldError) else ()
+            reasons = dict.fromkeys((name for name in fields if name in figures), error.message.partition(": ")[2])
     return reasons
 
 
@@ -192,7 +193,7 @@ def _check_date_order(frame: pd.DataFrame) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise InvalidFieldError(
-                f"{_title(frame.iloc[row], row)}: {problem}", hint="correct the dates", fields=fields
+                f"{_title(dict(frame.iloc[row]), row)}: {problem}", hint="correct the dates", fields=fields
             )
 
 

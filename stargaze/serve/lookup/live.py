@@ -17,7 +17,7 @@ from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.github import GithubReply, GithubRepositories
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
-FIGURES_HINT = "enter its figures instead"
+FIGURES_HINT = "enter its metrics instead"
 BLOCKED = ("block", "legal", "dmca", "451")
 Source = Literal["github", "bundle", "entered"]
 

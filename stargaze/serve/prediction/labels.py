@@ -10,6 +10,16 @@ from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import Field
 
 UNKNOWN = "unknown"
+UNNAMED = "Custom repository"
+"""Name of a repository that was entered without one."""
+FIELD_LABELS = {
+    "pushed_at": "Last push",
+    "updated_at": "Last update",
+    "fetched_at": "Values as of",
+    "subscribers": "Watchers (subscribers)",
+    "readme_length": "README length",
+    "code_bytes": "Code size",
+}
 
 
 def feature_label(name: str) -> str:
@@ -44,5 +54,7 @@ def field_label(field: Field) -> str:
     >>> field_label(FIELD_BY_NAME["created_at"]), field_label(FIELD_BY_NAME["open_issues"])
     ('Created', 'Open issues')
     """
+    if field.name in FIELD_LABELS:
+        return FIELD_LABELS[field.name]
     bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")
     return bare.replace("_", " ").capitalize()

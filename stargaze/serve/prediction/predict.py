@@ -13,7 +13,7 @@ from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.bundle.serialization import Model
 from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.matrix import CATALOG
-from stargaze.serve.prediction.labels import UNKNOWN, feature_label, format_value
+from stargaze.serve.prediction.labels import UNKNOWN, UNNAMED, feature_label, format_value
 from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
@@ -138,7 +138,7 @@ def to_predictions(
     absent = bundle.missing_features(features, bundle.answer_policies[0])
     return [
         Prediction(
-            full_name=str(record["full_name"]),
+            full_name=str(record["full_name"] or UNNAMED),
             fetched_at=None if record["fetched_at"] is None else record["fetched_at"].date().isoformat(),
             in_training_data=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
             expected_stars=float(stars[row]),

@@ -1,24 +1,17 @@
-"""Parse and validate prediction requests, in one place for forms and API; and describe the fields of the form."""
+"""Parse and validate prediction requests, in one place for forms and API."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
-from stargaze.features.matrix import CATALOG
-from stargaze.features.schema import Field
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest
 
-MAIN_FIELDS = ("full_name", "created_at", "language", "contributors", "commits", "releases", "forks", "subscribers")
-"""Always visible, most important first; the other fields are folded away."""
-CONTROL_TYPES = {"count": "number", "date": "date", "flag": "select"}
-"""HTML controls by the kind of a field; all other kinds are text inputs."""
 TEXT_FIELDS = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
 """A number in one of these is an error; it would become a language named "3"."""
 BODY_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -70,6 +63,9 @@ def parse_json_request(data: bytes, *, max_repositories: int, now: datetime) -> 
         expected, is_valid = BODY_TYPES[name]
         if not is_valid(value):
             raise BadDataError(f"{name} must be {expected}", hint=BODY_HINT)
+    for number, row in enumerate(body.get("figures", ()), start=1):
+        if not row.get("full_name"):
+            raise BadDataError(f"repository {number}: full_name is missing", hint=BODY_HINT)
     body = {"repositories": [], **body}
     return parse_request(body.pop("repositories"), max_repositories=max_repositories, now=now, **body)
 
@@ -93,45 +89,3 @@ def part_of(request: PredictionRequest, name: str) -> tuple[list[str], list[dict
     """Return the names and figures of one repository of a request; the name may be its new one."""
     figures = [dict(row) for row in request.figures if row.get("full_name") == name]
     return ([], figures) if figures else ([name], [])
-
-
-def split_names(text: str) -> list[str]:
-    """Split entered names at line breaks, commas and blanks."""
-    return [part for part in re.split(r"[\s,]+", text) if part]
-
-
-def form_figures(form: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that were filled in; an empty field is unknown."""
-    names = [field.name for field in FORM_FIELDS]
-    return {name: form[name].strip() for name in names if form.get(name, "").strip()}
-
-
-def source_fields(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Return the fields from which features (policy → names) are computed; any other field changes no estimate.
-
-    >>> sorted(source_fields({"all": ["forks", "fork_rate"]}))
-    ['created_at', 'fetched_at', 'forks']
-    """
-    return frozenset(field for names in features.values() for name in names for field in CATALOG[name].source)
-
-
-def main_fields(used: frozenset[str]) -> list[Field]:
-    """Return the fields that are always visible; the name is always among them."""
-    fields = {field.name: field for field in FORM_FIELDS}
-    return [fields[name] for name in MAIN_FIELDS if name in used or name == "full_name"]
-
-
-def other_fields(used: frozenset[str]) -> list[Field]:
-    """Return the fields that are folded away."""
-    return [field for field in FORM_FIELDS if field.name not in MAIN_FIELDS and field.name in used]
-
-
-def help_text(field: Field) -> str:
-    """Return the line below a control; empty if it would repeat the label."""
-    unit = f" [{field.unit}]" if field.unit not in ("", "UTC") else ""
-    return "" if field.meaning in (field.name, "owner/name") else field.meaning + unit
-
-
-def control_type(field: Field) -> str:
-    """Return the HTML control for a field."""
-    return CONTROL_TYPES.get(field.kind, "text")

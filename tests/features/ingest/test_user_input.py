@@ -16,6 +16,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.user_input import (
     FORM_FIELDS,
     UnknownRepositoryError,
+    find_invalid_fields,
     look_up_repositories,
     parse_name,
     repositories_from_figures,
@@ -132,7 +133,7 @@ def test_a_repeated_name_is_returned_twice() -> None:
         ("somebody/flask", "Did you mean pallets/flask?"),
         ("pallets/flsk", "Did you mean pallets/flask?"),
         ("Another/Flask-Logn", "Did you mean another/flask-login?"),
-        ("zzz/nothing-like-it", "enter its figures instead"),
+        ("zzz/nothing-like-it", "enter its metrics instead"),
     ],
 )
 def test_an_unknown_name_is_an_error_with_similar_names(name: str, hint: str) -> None:
@@ -198,9 +199,11 @@ def test_several_repositories_keep_their_order() -> None:
         ({"full_name": "../etc"}, "not owner/name"),
         ({"full_name": "a" * 10_000}, "10,000 characters"),
         ({"full_name": 7}, "not owner/name"),
-        ({"forks": 1}, "repository 1: full_name is missing"),
-        ({"full_name": ""}, "repository 1: full_name is missing"),
-        ({}, "repository 1: full_name is missing"),
+        ({"forks": -1}, "repository 1: forks is -1"),
+        ({"full_name": ""}, "enter at least one value"),
+        ({"fetched_at": "2020-01-01"}, "enter at least one value"),
+        ({}, "enter at least one value"),
+        ({"latest_release_at": "2020-02-02", "fetched_at": "2020-01-01"}, "must not be after the date"),
         ({"full_name": "a/b", "language": "x" * 300}, "longer than 255 characters"),
         ({"full_name": "a/b", "fork": 1}, "'fork' is not a field of a repository"),
         ({"full_name": "a/b", "x" * 10_000: 1}, "is not a field of a repository"),
@@ -249,6 +252,34 @@ def test_any_figures_are_a_repository_or_rejected(figures: dict[str, Any]) -> No
         message = ""
         assert list(repositories.columns) == list(schema.FIELD_BY_NAME)
     assert "\n" not in message
+
+
+def test_figures_need_no_name() -> None:
+    repositories = repositories_from_figures([{"forks": "12"}], NOW)
+
+    assert repositories["forks"].tolist() == [12.0]
+    assert repositories["full_name"].isna().tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("figures", "reasons"),
+    [
+        ({"forks": "12", "language": "C", "topics": "a, b", "has_wiki": "1", "created_at": "2020-01-01"}, {}),
+        (
+            {"forks": "-1", "subscribers": "a few"},
+            {"forks": "a count cannot be negative", "subscribers": "not a whole number"},
+        ),
+        ({"first_commit_at": "soon"}, {"first_commit_at": "not a valid value"}),
+        ({"forks": "unknown"}, {"forks": "not a whole number"}),
+        ({"forks": "n/a"}, {}),
+        (
+            {"created_at": "2020-02-02", "pushed_at": "2019-01-01", "forks": "1"},
+            dict.fromkeys(("pushed_at", "created_at"), "pushed_at must not be before created_at"),
+        ),
+    ],
+)
+def test_each_invalid_field_has_its_reason(figures: dict[str, str], reasons: dict[str, str]) -> None:
+    assert find_invalid_fields(figures, NOW) == reasons
 
 
 def test_the_form_has_no_field_that_leaks_the_stars() -> None:

@@ -162,7 +162,7 @@ def test_a_deleted_repository_is_an_error(lookup: GithubLookup) -> None:
     error = lookup.find(["gone/thing"], NOW).errors["gone/thing"]
 
     assert "no public repository of this name" in error["message"]
-    assert "enter its figures" in error["hint"]
+    assert "enter its metrics" in error["hint"]
 
 
 def test_a_private_repository_looks_like_a_missing_one(lookup: GithubLookup, fake_github: FakeGithub) -> None:
@@ -208,7 +208,7 @@ def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
     lookup.find(["new/other"], NOW)
 
     assert "rate limited by GitHub until" in error["message"]
-    assert error["hint"] == "enter its figures instead"
+    assert error["hint"] == "enter its metrics instead"
     assert len(fake_github.requests) == 1
     assert time.monotonic() - started < 3
 

@@ -318,7 +318,7 @@ def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> Non
         (row["what_if"]["expected_stars"] + 1) / (row["expected_stars"] + 1)
     )
     assert row["what_if"]["changes"] == [
-        {"field": "readme_length", "label": "Readme length", "before": "100", "after": "9,000"}
+        {"field": "readme_length", "label": "README length", "before": "100", "after": "9,000"}
     ]
 
 

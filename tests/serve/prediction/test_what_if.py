@@ -136,7 +136,7 @@ def test_changes_are_listed_as_texts() -> None:
     changes = list_changes(records_of(before)[0], records_of(after)[0])
 
     assert changes == [
-        {"field": "readme_length", "label": "Readme length", "before": "1,000", "after": "20,000"},
+        {"field": "readme_length", "label": "README length", "before": "1,000", "after": "20,000"},
         {"field": "license", "label": "License", "before": "unknown", "after": "mit"},
     ]
 

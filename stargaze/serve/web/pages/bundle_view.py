@@ -16,8 +16,8 @@ import pandas as pd
 from stargaze.bundle.manifest import read_verified
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
+from stargaze.serve.web.pages.form_fields import source_fields
 from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS
-from stargaze.serve.web.request_parsing import source_fields
 
 MAX_SUGGESTIONS = 8
 """As many as fit below the field on a phone."""
@@ -57,6 +57,12 @@ class BundleView:
     def fields(self) -> frozenset[str]:
         """The fields that the model uses; the form shows no others."""
         return source_fields(self.meta["features"])
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """The share of each field in the importance for the estimate, largest first; empty if the bundle does not say."""
+        shares: dict[str, float] = self.meta.get("importance", {}).get(self.meta["estimate_policy"], {})
+        return shares
 
     @property
     def data_date(self) -> str:

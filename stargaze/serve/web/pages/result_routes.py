@@ -16,6 +16,7 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.routes import get_or_404
 from stargaze.serve.web.pages.bundle_view import BundleView
+from stargaze.serve.web.pages.form_routes import edit_url
 from stargaze.serve.web.pages.forms import Page, check_csrf_token, page_with_error
 from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS, prediction_views, readable_job
 from stargaze.serve.web.request_parsing import parse_request, part_of
@@ -71,6 +72,7 @@ def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: 
         digest=(job.answer or {}).get("digest"),
         policy_texts=POLICY_TEXTS,
         entered="\n".join(names),
+        edit_url=edit_url(job.request),
         repository=names[0] if len(names) == 1 else "",
         canonical=canonical,
         error=error,

@@ -33,11 +33,13 @@ def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[0, 300, 900]])
 
 
-def test_the_form_redirects_to_the_job(page: FlaskClient, names: list[str]) -> None:
-    answer = send(page, "\n".join(names))
+def test_one_name_leads_to_the_page_of_the_repository(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    answer = send(page, f"<https://github.com/{names[0]}.git>, {names[0]}/")
 
-    assert answer.status_code == 303
-    assert re.fullmatch(r"/predictions/[0-9a-f-]{36}", answer.location)
+    assert (answer.status_code, answer.location) == (303, f"/repositories/{names[0]}")
+    assert len(queue.jobs) == 1
 
 
 def test_a_pending_page_refreshes_itself(page: FlaskClient, names: list[str]) -> None:
@@ -110,10 +112,12 @@ def test_an_unknown_repository_shows_the_filled_form_with_a_message(
     page: FlaskClient, queue: FakePredictionQueue
 ) -> None:
     url = send(page, "no/such-one").location
+    job_page = f"/predictions/{next(iter(queue.jobs))}"
     queue.work()
 
-    html = page.get(url).text
+    html = page.get(job_page).text
 
+    assert url == "/repositories/no/such-one"
     assert "not among the" in html
     assert "no/such-one</textarea>" in html
 
@@ -157,8 +161,9 @@ def test_entered_figures_are_compared_with_a_known_repository(
 @pytest.mark.parametrize(
     "figures",
     [
-        {"forks": "12"},
+        {},
         {"full_name": "me/mine", "forks": "-1"},
+        {"forks": "1", "repositories": "../etc"},
         {"full_name": "me/mine", "forks": "a few"},
         {"full_name": "me/mine", "created_at": "2999-01-01"},
         {"full_name": '"><script>alert(1)</script>'},
@@ -173,6 +178,73 @@ def test_impossible_figures_show_the_form_with_a_message(
     assert 'role="alert"' in answer.text
     assert "<script>alert" not in answer.text
     assert queue.jobs == {}
+
+
+def test_invalid_figures_are_kept_with_the_reason_beside_each_field(
+    page: FlaskClient, queue: FakePredictionQueue
+) -> None:
+    entered = {"full_name": "me/mine", "forks": "a few", "subscribers": "-3", "owner_type": "Robot", "language": "Zig"}
+
+    answer = send_figures(page, **entered, repositories="a/b")
+
+    assert answer.status_code == 400
+    assert queue.jobs == {}
+    assert "2 values are not valid" in answer.text
+    for name, reason in (("forks", "not a whole number"), ("subscribers", "a count cannot be negative")):
+        control = re.search(rf'<input id="f-{name}"[^>]*>', answer.text)
+        assert control
+        assert 'aria-invalid="true"' in control[0]
+        assert f'aria-describedby="e-{name}' in control[0]
+        assert f'value="{entered[name]}"' in control[0]
+        assert f'id="e-{name}">{reason}</p>' in answer.text
+    assert 'value="Zig"' in answer.text
+    assert '<option value="Robot" selected>' in answer.text
+    assert "a/b</textarea>" in answer.text
+
+
+def test_the_form_of_metrics_keeps_its_input_when_the_queue_is_unavailable(
+    page: FlaskClient, queue: FakePredictionQueue
+) -> None:
+    form = token(page, "/figures")
+    queue.closed = True
+
+    answer = page.post("/figures", data={"token": form, "forks": "12"})
+
+    assert answer.status_code == 503
+    assert 'value="12"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/figures"])
+def test_browsers_may_keep_a_form_for_the_way_back(page: FlaskClient, path: str) -> None:
+    answer = page.get(path)
+
+    assert "no-store" not in answer.headers["Cache-Control"]
+    assert 'autocomplete="off"' not in answer.text.replace(
+        '<input id="search" type="search" placeholder="e.g. electron" list="suggestions" autocomplete="off"', ""
+    )
+
+
+def test_one_value_without_a_name_is_enough(page: FlaskClient, queue: FakePredictionQueue) -> None:
+    url = send_figures(page, forks="12").location
+    queue.work()
+
+    html = page.get(url).text
+
+    assert "Custom repository" in html
+    assert 'href="/figures?forks=12"' in html
+
+
+def test_the_metrics_of_a_result_can_be_edited(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    url = send_figures(page, full_name="https://github.com/me/mine/", forks="12", repositories=names[0]).location
+    queue.work()
+    edit = re.search(r'href="(/figures[^"]+)"', page.get(url).text)
+    assert edit
+
+    html = page.get(edit[1].replace("&amp;", "&")).text
+
+    assert 'value="me/mine"' in html
+    assert 'value="12"' in html
+    assert f"{names[0]}</textarea>" in html
 
 
 def test_every_control_has_a_label(page: FlaskClient) -> None:
@@ -210,9 +282,9 @@ def test_an_empty_search_finds_nothing(page: FlaskClient) -> None:
 def test_an_invalid_what_if_shows_the_result_with_a_message(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
-    url = send(page, names[0]).location
+    send(page, names[0])
     queue.work()
-    data = {"token": token(page), "job": url.rpartition("/")[2], "repository": names[0], "latest_release_at": "soon"}
+    data = {"token": token(page), "job": next(iter(queue.jobs)), "repository": names[0], "latest_release_at": "soon"}
 
     answer = page.post("/what-if", data=data)
 
