@@ -87,7 +87,7 @@ def test_five_repositories_are_ranked(page: Page, names: list[str]) -> None:
 
 def test_the_result_appears_without_a_reload(page: Page, names: list[str]) -> None:
     submit(page, names[0])
-    page.wait_for_url("**/predictions/*")
+    page.wait_for_url("**/repositories/*/*")
     page.evaluate("window.sameDocument = true")
 
     expect(page.locator(".card")).to_have_count(1, timeout=TIMEOUT)
