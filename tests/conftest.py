@@ -29,6 +29,7 @@ from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
+from tests.growth_bundles import write_growth_bundle
 from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
 from tests.serve.fake_queue import FakePredictionQueue
 
@@ -64,6 +65,12 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame
     spreads = {"all": _spread(sample, models["all"], vocabularies)}
     meta = _meta(sample, models, spreads, vocabularies)
     return write_bundle(tmp_path_factory.mktemp("bundles"), meta, models, spreads, sample)
+
+
+@pytest.fixture(scope="session")
+def growth_bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A growth bundle of synthetic histories; fitting it takes two seconds."""
+    return write_growth_bundle(Store(tmp_path_factory.mktemp("growth")))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from stargaze.bundle.description import check_growth_description
 from stargaze.bundle.manifest import (
     DESCRIPTION,
     GROWTH_FORMAT,
+    GROWTH_HINT,
     MALFORMED,
     BadBundleError,
     check_file_names,
@@ -37,7 +38,6 @@ LINEAR_BELOW = 0.002
 TOLERANCE = 1e-4
 """Largest difference between the forecast and the stored prototype forecast [nat]: processors round differently."""
 DATES = ("date", "last_commit")
-HINT = 'stargaze tune with tuning.target = "growth" writes one for this version'
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ class GrowthBundle:
 
         Raise BadBundleError if a file was changed, the bundle has another kind or version, or a forecast differs.
         """
-        digest, meta, content = read_description(folder, KIND, FORMAT, HINT)
+        digest, meta, content = read_description(folder, KIND, FORMAT, GROWTH_HINT)
         bundle = cls(digest, meta, content)
-        with convert_malformed(folder, HINT):
+        with convert_malformed(folder, GROWTH_HINT):
             check_growth_description(meta)
-            check_file_names(bundle.file_names, content, folder, HINT)
+            check_file_names(bundle.file_names, content, folder, GROWTH_HINT)
             usable = len(bundle.horizon_models) > 0 and bundle.weeks > 0
         if not usable:
-            raise BadBundleError(f"{folder}: another version wrote this bundle", hint=HINT)
+            raise BadBundleError(f"{folder}: another version wrote this bundle", hint=GROWTH_HINT)
         bundle.check_prototype()
         return bundle
 
@@ -127,7 +127,7 @@ class GrowthBundle:
         """Compute the inputs of the models; raise BadBundleError if the bundle was fitted on other features."""
         features = growth_features(origins, self.meta["languages"])
         if list(features.columns) != self.meta["features"]:
-            raise BadBundleError("the growth bundle was fitted on other features", hint=HINT)
+            raise BadBundleError("the growth bundle was fitted on other features", hint=GROWTH_HINT)
         return features
 
     def check_prototype(self) -> None:
@@ -140,10 +140,10 @@ class GrowthBundle:
                 growth = np.array([values[0] for values in models.growth(origin, features)])
                 if not np.all(np.abs(growth - np.asarray(expected, dtype="float64")) <= TOLERANCE):
                     raise BadBundleError(
-                        f"the {models.days}-day forecast of the prototype differs from the stored one", hint=HINT
+                        f"the {models.days}-day forecast of the prototype differs from the stored one", hint=GROWTH_HINT
                     )
         except (*MALFORMED, BadDataError) as error:
-            raise BadBundleError(f"forecasting the prototype history failed: {error!r}", hint=HINT) from error
+            raise BadBundleError(f"forecasting the prototype history failed: {error!r}", hint=GROWTH_HINT) from error
 
 
 def last_origin(history: pd.DataFrame, weeks: int) -> Windows:

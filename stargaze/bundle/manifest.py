@@ -16,7 +16,10 @@ FORMAT = 1
 STAR_FORMAT, GROWTH_FORMAT = 3, 2
 """Formats of the descriptions of star and growth bundles."""
 STAR_HINT = "stargaze tune writes one for this version"
+GROWTH_HINT = 'stargaze tune with tuning.target = "growth" writes one for this version'
 MANIFEST, DESCRIPTION = "manifest.json", "bundle.json"
+GROWTH_FOLDER = "growth"
+"""Folder of the growth bundle beside the files of the star bundle in an installed release: it has a manifest of its own."""
 MAX_FILES = 32
 MAX_BYTES = 1_000_000_000
 MAX_OUTPUT = 1e6
@@ -65,7 +68,7 @@ def read_verified(folder: Path) -> tuple[str, dict[str, bytes]]:
     try:
         text = _read_bytes(folder / MANIFEST, 1_000_000)
         entries = _parse(text, folder)
-        names = {path.name for path in folder.iterdir()} - {MANIFEST}
+        names = {path.name for path in folder.iterdir() if not _is_growth_folder(path)} - {MANIFEST}
         if names != set(entries):
             differing = ", ".join(sorted(names ^ set(entries)))
             raise BadBundleError(f"{folder}: the manifest and the folder differ in {differing}", hint=_HINT)
@@ -159,6 +162,10 @@ def _parse(text: bytes, folder: Path) -> dict[str, dict[str, Any]]:
     if text != _render({name: {"sha256": item["sha256"], "size": item["size"]} for name, item in files.items()}):
         raise BadBundleError(f"{folder}: {MANIFEST} is not written as stargaze writes it", hint=_HINT)
     return dict(files)
+
+
+def _is_growth_folder(path: Path) -> bool:
+    return path.name == GROWTH_FOLDER and path.is_dir() and not path.is_symlink()
 
 
 def _is_size(value: object) -> bool:

@@ -1,22 +1,22 @@
-"""Star histories and their forecasts by the newest growth bundle, for the charts of an answer."""
+"""Star histories and their forecasts by a growth bundle, for the charts of an answer."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stargaze.bundle.forecast import forecast_growth
-from stargaze.bundle.growth_bundle import HINT, GrowthBundle
-from stargaze.errors import MissingInputError, StargazeError
+from stargaze.bundle.growth_bundle import GrowthBundle
+from stargaze.errors import BadDataError, StargazeError
 from stargaze.features.history.read import read_history
 from stargaze.store import Store
 
@@ -26,7 +26,6 @@ MAX_CACHED = 1_000
 """Repositories whose history and forecast are cached; a forecast takes some ten milliseconds."""
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
-Loaded = TypeVar("Loaded")
 NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None, "milestone": None, "history_note": ""}
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
@@ -73,50 +72,33 @@ class HistoryTable:
 
 
 class StarHistories:
-    """Loads the table that the config names (or ``fetch``'s) and the newest growth bundle, again when they are replaced."""
+    """Loads the table that the config names (or ``fetch``'s), again when it is replaced."""
 
     def __init__(self, store: Store, history: str = "") -> None:
-        self._store = store
         self._path = store.history(history)
-        self._version: tuple[FileVersion, str] = (None, "")
+        self._version: FileVersion = None
         self._table: HistoryTable | None = None
-        self._bundle: GrowthBundle | None = None
-        self._cache: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
 
-    def find(self, full_name: str, now: datetime) -> Mapping[str, Any]:
-        """Return ``history`` and ``forecast`` of one repository, each None if there is none."""
+    def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
+        """Return the history of one repository with its forecast by a growth bundle, as in a prediction of an answer."""
         self._reload(now)
-        key = full_name.lower()
+        key = full_name.lower(), growth.digest if growth else ""
         history = None if self._table is None or key in self._cache else self._table.history(full_name)
         if history is not None:
-            self._cache[key] = {**NO_HISTORY, "history": to_curve(history), "forecast": self._forecast(history)}
+            self._cache[key] = {"history": to_curve(history), **to_forecast(history, growth)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return self._cache.get(key, NO_HISTORY)
 
     def _reload(self, now: datetime) -> None:
-        """Load what is new; a file that cannot be read is logged once and treated as missing."""
-        version = (_file_version(self._path), _read_text(self._store.latest_growth))
+        """Load a new table; one that cannot be read is logged once and treated as missing."""
+        version = _file_version(self._path)
         if version == self._version:
             return
-        if version[0] != self._version[0]:
-            self._table = _load("star histories", _read_table, self._path, now) if version[0] else None
-        if version[1] != self._version[1]:
-            self._bundle = _load("forecasts", load_newest_growth_bundle, self._store) if version[1] else None
+        self._table = _read_table(self._path, now) if version else None
         self._version = version
         self._cache.clear()
-
-    def _forecast(self, history: pd.DataFrame) -> list[dict[str, Any]] | None:
-        if self._bundle is None:
-            return None
-        try:
-            points = forecast_growth(self._bundle, history).points
-        except StargazeError:  # too short since its last break
-            return None
-        last = history["date"].iloc[-1]
-        return [
-            {**vars(point), "date": (last + timedelta(days=point.days)).date().isoformat()} for point in points
-        ] or None
 
 
 def to_curve(history: pd.DataFrame) -> dict[str, Any]:
@@ -130,22 +112,27 @@ def to_curve(history: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def load_newest_growth_bundle(store: Store) -> GrowthBundle:
-    """Load the newest growth bundle of a store; raise MissingInputError if there is none."""
-    if not store.latest_growth.is_file():
-        raise MissingInputError(f"there is no growth bundle below {store.root} yet", hint=HINT.partition(" for ")[0])
-    return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())
-
-
-def _read_table(path: Path, now: datetime) -> HistoryTable:
-    return HistoryTable.from_frame(read_history(path, now=now))
-
-
-def _load(what: str, load: Callable[..., Loaded], *arguments: Any) -> Loaded | None:
+def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str, Any]:
+    """Return forecast, milestone and history note of a prediction: the note says why there is no forecast."""
+    nothing = {"forecast": None, "milestone": None, "history_note": ""}
+    if growth is None:
+        return nothing
     try:
-        return load(*arguments)
+        result = forecast_growth(growth, history)
+    except BadDataError as error:  # too short since its last break
+        reason = error.message.removeprefix(f"{history['full_name'].iloc[-1]}: ")
+        return {**nothing, "history_note": f"No forecast: {reason}"}
+    points = [
+        {**vars(point), "date": (result.last_day + timedelta(days=point.days)).isoformat()} for point in result.points
+    ]
+    return {**nothing, "forecast": points, "milestone": result.milestone and result.milestone.to_json()}
+
+
+def _read_table(path: Path, now: datetime) -> HistoryTable | None:
+    try:
+        return HistoryTable.from_frame(read_history(path, now=now))
     except StargazeError as error:
-        log.warning("no %s: %s", what, error.message)
+        log.warning("no star histories: %s", error.message)
         return None
 
 
@@ -155,9 +142,3 @@ def _file_version(path: Path) -> FileVersion:
         status = path.stat()
         return status.st_ino, status.st_mtime_ns, status.st_size
     return None
-
-
-def _read_text(path: Path) -> str:
-    with contextlib.suppress(OSError, ValueError):
-        return path.read_text(encoding="utf-8").strip()
-    return ""

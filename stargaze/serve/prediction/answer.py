@@ -152,7 +152,7 @@ def _answer(
     ranked = [{"rank": rank, **item} for rank, item in enumerate(predictions, start=1)]
     return {
         "digest": context.bundle.digest,
-        "growth_digest": None,
+        "growth_digest": context.growth.digest if context.growth else None,
         "answered_at": now.isoformat(),
         "predictions": ranked,
         "errors": errors,
@@ -163,7 +163,7 @@ def _history(context: PredictionContext, full_name: str, now: datetime) -> Mappi
     if context.star_histories is None:
         return NO_HISTORY
     try:
-        return {**NO_HISTORY, **context.star_histories.find(full_name, now)}
+        return {**NO_HISTORY, **context.star_histories.find(full_name, now, context.growth)}
     except StargazeError as error:
         log.warning("%s: no history: %s", full_name, error.message)
         return NO_HISTORY

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
 from stargaze.serve.lookup.star_history import StarHistories
@@ -172,12 +173,14 @@ def _predict_what_ifs(
 
 @dataclass(frozen=True)
 class PredictionContext:
-    """One for each loaded bundle; its indexes are computed at the first use."""
+    """One for each loaded release; its indexes are computed at the first use."""
 
     bundle: Bundle
     lookup: RepositoryLookup
     star_histories: StarHistories | None = None
     track_record: TrackRecord | None = None
+    growth: GrowthBundle | None = None
+    """The growth bundle of the same release."""
 
     @cached_property
     def leaf_index(self) -> LeafIndex:

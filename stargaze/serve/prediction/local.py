@@ -13,7 +13,7 @@ from stargaze.config import GrowthSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, look_up_repositories, parse_name
-from stargaze.serve.lookup.star_history import load_newest_growth_bundle
+from stargaze.serve.lookup.growth import load_growth_bundle
 from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.predict import Prediction, predict
 from stargaze.store import Store
@@ -60,7 +60,7 @@ def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *,
     Each row repeats the repository's next milestone, None if it is not expected before the last horizon.
     """
     unique = list(dict.fromkeys(parse_name(name) for name in names))
-    bundle = load_newest_growth_bundle(store)
+    bundle = load_growth_bundle(store)
     path = store.history(section.history_file)
     history = read_history(path, now=now)
     lower = history["full_name"].str.lower()

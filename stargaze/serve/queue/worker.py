@@ -20,6 +20,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.lookup.github import GithubCache, GithubRepositories, NoWaitClock, connect_github
+from stargaze.serve.lookup.growth import load_release_growth
 from stargaze.serve.lookup.live import BundledRepositories, GithubLookup, RepositoryLookup
 from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.answer import answer_requests
@@ -29,6 +30,7 @@ from stargaze.serve.prediction_request import Answer, ErrorDetails, PredictionRe
 from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, declare_queues
 from stargaze.serve.queue.celery_app import HEARTBEAT, create_celery_app, fail_dead_letter, register_task, send_message
 from stargaze.serve.queue.result_store import ResultStore
+from stargaze.serve.release.release_folder import check_release_name
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import configure_logging
 from stargaze.serve.runtime.settings import Sources, read_environment, read_sources, ready_file
@@ -169,14 +171,16 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no
 def create_context_loader(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
 ) -> Callable[[Path], PredictionContext]:
-    """Return the function that loads the prediction context of a bundle folder."""
+    """Return the function that loads the prediction context of a release: its star bundle and its growth bundle, or neither."""
     create_lookup = create_lookup_factory(section, sources, store, environ)
     histories, track_record = StarHistories(store, sources.history), open_track_record(section, store)
 
     def load_context(folder: Path) -> PredictionContext:
         bundle = Bundle.load(folder)
         bundle.check_prototype()  # a model that predicts other values on this machine must not be used
-        context = PredictionContext(bundle, create_lookup(bundle), histories, track_record)
+        growth = load_release_growth(folder)
+        check_release_name(folder, bundle.digest, growth.digest if growth else None)
+        context = PredictionContext(bundle, create_lookup(bundle), histories, track_record, growth)
         context.prepare()
         return context
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import requests
 
-from stargaze.bundle.manifest import STAR_FORMAT, STAR_HINT, read_description
+from stargaze.bundle.manifest import GROWTH_FORMAT, GROWTH_HINT, STAR_FORMAT, STAR_HINT, read_description
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.queue.backends import queue_length
+from stargaze.serve.release.release_folder import growth_folder
 from stargaze.serve.runtime.hot_reload import current_bundle_folder
 from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
 from stargaze.serve.runtime.settings import (
@@ -102,7 +103,10 @@ def serving(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOUR
 
 @contextlib.contextmanager
 def _run_server(section: ServeSection, store: Store, sources: Sources) -> Iterator[RunningServer]:
-    read_description(current_bundle_folder(store.current), "stars", STAR_FORMAT, STAR_HINT)
+    folder = current_bundle_folder(store.current)
+    read_description(folder, "stars", STAR_FORMAT, STAR_HINT)
+    if growth := growth_folder(folder):
+        read_description(growth, "growth", GROWTH_FORMAT, GROWTH_HINT)
     with contextlib.ExitStack() as stack:
         patience = PORT_TIMEOUT if _has_killed_supervisor(store) else 0.0
         listener = stack.enter_context(listen(section.host, section.port, patience=patience))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from datetime import UTC, datetime
@@ -13,17 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.bundle.forecast import forecast_growth
-from stargaze.config import GrowthSection, TuningSection
 from stargaze.serve.lookup.star_history import (
     MAX_POINTS,
     NO_HISTORY,
     StarHistories,
-    load_newest_growth_bundle,
     spread_indices,
 )
 from stargaze.store import Store
-from stargaze.tuning.growth.tune_growth import tune_growth
-from tests.histories import histories, one_history
+from tests.growth_bundles import constant_bundle
+from tests.histories import one_history
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,7 +47,7 @@ def test_spread_indices_are_even(count: int) -> None:
 def test_names_are_not_case_sensitive(tmp_path: Path) -> None:
     path = _write(tmp_path, one_history("Own/Name", list(range(10, 210))), one_history("own/other", [1, 2]))
 
-    result = StarHistories(Store(tmp_path), str(path)).find("oWn/nAME", NOW)
+    result = StarHistories(Store(tmp_path), str(path)).find("oWn/nAME", NOW, None)
 
     assert len(result["history"]["dates"]) == len(result["history"]["stars"]) == MAX_POINTS
     assert (result["history"]["dates"][0], result["history"]["stars"][0]) == ("2022-01-03", 10)
@@ -62,7 +61,7 @@ def test_weekly_counts_of_fetch_are_added_up(tmp_path: Path) -> None:
         Store(tmp_path).star_history
     )
 
-    result = StarHistories(Store(tmp_path)).find("a/b", NOW)
+    result = StarHistories(Store(tmp_path)).find("a/b", NOW, None)
 
     days = ["2024-01-08", "2024-01-15", "2024-01-22"]
     assert result["history"] == {"source": "store", "as_of": days[-1], "dates": days, "stars": [5, 7, 8]}
@@ -71,8 +70,8 @@ def test_weekly_counts_of_fetch_are_added_up(tmp_path: Path) -> None:
 def test_missing_files_and_unknown_names_have_no_history(tmp_path: Path) -> None:
     path = _write(tmp_path, one_history("a/b", [1, 2]))
 
-    assert StarHistories(Store(tmp_path)).find("a/b", NOW) == NO_HISTORY
-    assert StarHistories(Store(tmp_path), str(path)).find("a/c", NOW) == NO_HISTORY
+    assert StarHistories(Store(tmp_path)).find("a/b", NOW, None) == NO_HISTORY
+    assert StarHistories(Store(tmp_path), str(path)).find("a/c", NOW, None) == NO_HISTORY
 
 
 def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -80,7 +79,7 @@ def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pyte
     star_histories = StarHistories(Store(tmp_path), str(tmp_path / "history.csv"))
 
     with caplog.at_level(logging.WARNING):
-        assert [star_histories.find("a/b", NOW) for _ in range(3)] == [NO_HISTORY] * 3
+        assert [star_histories.find("a/b", NOW, None) for _ in range(3)] == [NO_HISTORY] * 3
 
     assert caplog.text.count("no star histories") == 1
 
@@ -88,45 +87,55 @@ def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pyte
 def test_a_replaced_table_is_loaded_again(tmp_path: Path) -> None:
     path = _write(tmp_path, one_history("a/b", [1, 2]))
     star_histories = StarHistories(Store(tmp_path), str(path))
-    before = star_histories.find("a/b", NOW)
+    before = star_histories.find("a/b", NOW, None)
 
     _write(tmp_path, one_history("a/b", [1, 2, 3]))
 
-    assert (before["history"]["stars"], star_histories.find("a/b", NOW)["history"]["stars"]) == ([1, 2], [1, 2, 3])
+    assert (before["history"]["stars"], star_histories.find("a/b", NOW, None)["history"]["stars"]) == (
+        [1, 2],
+        [1, 2, 3],
+    )
 
 
-def test_a_damaged_growth_bundle_gives_no_forecast(tmp_path: Path) -> None:
-    path = _write(tmp_path, one_history("a/b", [1, 2]))
-    store = Store(tmp_path)
-    store.bundles.mkdir()
-    store.latest_growth.write_text("0" * 64)
+def test_the_growth_bundle_continues_the_history(tmp_path: Path) -> None:
+    own = one_history("a/b", list(range(4900, 4990)))
+    star_histories = StarHistories(Store(tmp_path), str(_write(tmp_path, own)))
+    growth = constant_bundle()
 
-    result = StarHistories(store, str(path)).find("a/b", NOW)
+    result = star_histories.find("a/b", NOW, growth)
 
-    assert (result["history"]["stars"], result["forecast"]) == ([1, 2], None)
-
-
-@pytest.mark.thorough
-def test_the_newest_growth_bundle_continues_the_history(tmp_path: Path) -> None:
-    table = histories(120)
-    short = one_history("new/short", [1, 2, 3])
-    path = _write(tmp_path, table, short)
-    store = Store(tmp_path / "store")
-    tune_growth(GrowthSection(str(path), horizons=[30, 90], train_until="2024-02-01"), TuningSection(), store, now=NOW)
-    name = str(table["full_name"].iloc[0])
-    own = table[table["full_name"] == name]
-
-    star_histories = StarHistories(store, str(path))
-    result = star_histories.find(name, NOW)
-
-    points = forecast_growth(load_newest_growth_bundle(store), own).points
+    expected = forecast_growth(growth, own)
     assert [(item["days"], item["stars"], item["low"], item["high"]) for item in result["forecast"]] == [
-        (point.days, point.stars, point.low, point.high) for point in points
+        (point.days, point.stars, point.low, point.high) for point in expected.points
     ]
-    last = own["date"].iloc[-1]
-    assert result["forecast"][0]["date"] == (last + pd.Timedelta(days=30)).date().isoformat()
-    assert star_histories.find("new/short", NOW)["forecast"] is None
-    assert star_histories.find("new/short", NOW)["history"]["stars"] == [1, 2, 3]
+    assert result["forecast"][0]["date"] == (own["date"].iloc[-1] + pd.Timedelta(days=30)).date().isoformat()
+    assert expected.milestone
+    assert result["milestone"] == expected.milestone.to_json()
+    assert result["history_note"] == ""
+
+
+def test_a_forecast_is_that_of_the_given_growth_bundle_not_a_cached_one(tmp_path: Path) -> None:
+    star_histories = StarHistories(Store(tmp_path), str(_write(tmp_path, one_history("a/b", list(range(900, 990))))))
+    other = dataclasses.replace(constant_bundle([60]), digest="1" * 64)
+    other.__dict__["horizon_models"] = constant_bundle([60]).horizon_models
+
+    days = [
+        growth and [item["days"] for item in star_histories.find("a/b", NOW, growth)["forecast"]]
+        for growth in (constant_bundle(), other, None, constant_bundle())
+    ]
+
+    assert days == [[30, 90, 365], [60], None, [30, 90, 365]]
+    assert star_histories.find("a/b", NOW, None)["forecast"] is None
+
+
+def test_a_short_history_has_a_note_instead_of_a_forecast(tmp_path: Path) -> None:
+    star_histories = StarHistories(Store(tmp_path), str(_write(tmp_path, one_history("new/short", [1, 2, 3]))))
+
+    result = star_histories.find("new/short", NOW, constant_bundle())
+
+    assert result["history"]["stars"] == [1, 2, 3]
+    assert (result["forecast"], result["milestone"]) == (None, None)
+    assert result["history_note"] == ("No forecast: the history covers 2 weeks without a break, a forecast needs 26")
 
 
 def _write(folder: Path, *parts: pd.DataFrame) -> Path:

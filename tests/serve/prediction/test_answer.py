@@ -15,12 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import ExternalError
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction_request import Answer, PredictionRequest
+from tests.growth_bundles import constant_bundle
 from tests.serve.fake_queue import answer_one
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -68,10 +70,10 @@ class FakeStarHistories:
 
     failing: str = ""
 
-    def find(self, full_name: str, now: datetime) -> Mapping[str, Any]:
+    def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
         if full_name == self.failing:
             raise ExternalError("the disk is gone")
-        return {"history": {"dates": ["2026-01-01"], "stars": [1]}, "forecast": None}
+        return {"history": {"dates": ["2026-01-01"], "stars": [1]}, "history_note": growth.digest if growth else ""}
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,20 @@ def test_an_answer_is_valid_json(context: PredictionContext) -> None:
     )[0]
 
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+
+
+def test_the_growth_bundle_of_the_release_forecasts_and_is_named(bundle: Bundle) -> None:
+    growth = constant_bundle()
+    lookup, histories = BundledRepositories(bundle), FakeStarHistories()
+    request = PredictionRequest(names_of(bundle, 3))
+
+    answers = [
+        answer_requests(PredictionContext(bundle, lookup, histories, growth=each), [request], NOW)[0]
+        for each in (growth, None)
+    ]
+
+    assert [answer["growth_digest"] for answer in answers] == [growth.digest, None]
+    assert [answer["predictions"][0]["history_note"] for answer in answers] == [growth.digest, ""]
 
 
 def test_a_history_that_cannot_be_read_is_left_out(bundle: Bundle) -> None:
