@@ -30,6 +30,7 @@ import pytest
 from stargaze.cli import EXAMPLES
 from stargaze.config import FeaturesSection
 from stargaze.features.selection.select_features import Selection, select_features
+from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.store import Store, lock_store
 from tests.conftest import Ended
 from tests.isolation import Disposition, copy_module
@@ -604,14 +605,28 @@ def test_a_similar_repository_name_is_suggested(run: Run, project_bundle: Path, 
     assert run("predict", f"another/{name.partition('/')[2]}").hint == f"Did you mean {name}?"
 
 
-def test_predict_prints_a_table_and_json(run: Run, project_bundle: Path, sample: pd.DataFrame) -> None:
+def test_predict_prints_sentences_and_json(run: Run, project_bundle: Path, sample: pd.DataFrame) -> None:
     names = sample["full_name"].iloc[:2].tolist()
 
     people, programs = run("predict", *names), run("predict", "--json", *names)
 
     assert people.code == programs.code == 0
-    assert all(name in people.out for name in names)
-    assert {answer["full_name"] for answer in strict(programs.out)} == set(names)
+    answer = strict(programs.out)
+    assert {prediction["full_name"] for prediction in answer["predictions"]} == set(names)
+    assert people.out.splitlines()[::2] == [prediction_sentence(prediction) for prediction in answer["predictions"]]
+    assert people.out.splitlines()[1].startswith("  ")
+
+
+def test_predict_answers_the_other_repositories_of_an_unknown_name(
+    run: Run, project_bundle: Path, sample: pd.DataFrame
+) -> None:
+    name = sample["full_name"].iloc[0]
+
+    ended = run("predict", "nobody/has-this", name)
+
+    assert ended.code == 0
+    assert ended.out.startswith(f"{name}: about ")
+    assert "nobody/has-this: not among the 2,000 known repositories" in ended.error
 
 
 # ---- a full disk --------------------------------------------------------------------------------------------------

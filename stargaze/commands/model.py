@@ -109,13 +109,15 @@ def tune(
 
 @command("predict")
 def predict(names: Names, common: CommonOptions) -> None:
-    """Predict the stars of known repositories on this machine, with interval and the strongest factors."""
-    from stargaze.serve.prediction.local import predict_locally
+    """Predict the stars of known repositories on this machine: one sentence for each, and the strongest factors."""
+    from stargaze.features.ingest.user_input import UnknownRepositoryError
+    from stargaze.serve.prediction.local import answer_lines, predict_locally
 
-    out, _, store = common.open_session()
-    rows = predict_locally(store, names)
-    columns = ["rank", "repository", "expected", "interval", "percentile", "actual", "factors"]
-    out.table(rows if not common.as_json else [row["prediction"] for row in rows], columns)
+    out, config, store = common.open_session()
+    answer = predict_locally(store, names, now=utc_now(), history=config.growth.history_file)
+    out.answer(answer, "\n".join(answer_lines(answer)))
+    for error in answer["errors"]:
+        out.error(UnknownRepositoryError(error["message"], hint=error["hint"]))
 
 
 @command("forecast")

@@ -99,7 +99,8 @@ def test_rollback_fails_after_only_one_release(job: Pipeline) -> None:
 
 
 def test_known_repositories_are_predicted_in_the_terminal(job: Pipeline) -> None:
-    answers = job.project.run_json("predict", "connors/photon", "https://github.com/feross/webtorrent", "Zeit/Hyper")
+    names = ("connors/photon", "https://github.com/feross/webtorrent", "Zeit/Hyper")
+    answers = job.project.run_json("predict", *names)["predictions"]
 
     assert {answer["full_name"] for answer in answers} == {"connors/photon", "feross/webtorrent", "zeit/hyper"}
     assert answers == sorted(answers, key=lambda answer: -answer["expected_stars"])
@@ -136,7 +137,7 @@ def test_run_skips_finished_stages_and_the_page_predicts_the_same_as_the_termina
 
     assert done.stderr.count("already done") == 5
     assert len(over_http) == 5
-    in_terminal = job.project.run_json("predict", *(answer["full_name"] for answer in over_http))
+    in_terminal = job.project.run_json("predict", *(answer["full_name"] for answer in over_http))["predictions"]
     assert [answer["rank"] for answer in over_http] == [1, 2, 3, 4, 5]
     assert [
         {name: page[name] for name in terminal} for page, terminal in zip(over_http, in_terminal, strict=True)

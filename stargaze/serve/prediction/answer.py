@@ -41,6 +41,14 @@ def answer_requests(
     return [error_details(item) if isinstance(item, StargazeError) else item for item in outcomes]
 
 
+def answer_or_raise(context: PredictionContext, request: PredictionRequest, now: datetime) -> Answer:
+    """Return the answer to one request; raise its error."""
+    (outcome,) = _answer_together(context, [request], now)
+    if isinstance(outcome, StargazeError):
+        raise outcome
+    return outcome
+
+
 def _outcomes(context: PredictionContext, requests: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:
     """Answer all requests together; if that fails, answer each alone."""
     try:

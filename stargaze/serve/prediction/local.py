@@ -12,22 +12,37 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
 from stargaze.errors import MissingInputError, did_you_mean
 from stargaze.features.history.read import read_history
-from stargaze.features.ingest.user_input import UnknownRepositoryError, look_up_repositories, parse_name
+from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name
+from stargaze.formatting import format_factor
 from stargaze.serve.lookup.growth import load_growth_bundle
+from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.prediction.answer import answer_or_raise
+from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.milestone_text import milestone_text
-from stargaze.serve.prediction.predict import Prediction, predict
+from stargaze.serve.prediction.sentence import prediction_sentence
+from stargaze.serve.prediction_request import Answer, PredictionRequest
 from stargaze.store import Store
 
 MAX_FACTORS = 3
 
 
-def predict_locally(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return ranked rows for a table, each with the whole answer under ``prediction``."""
+def predict_locally(store: Store, names: Sequence[str], *, now: datetime, history: str = "") -> Answer:
+    """Return the answer that the page gives without GitHub; ``history`` names the file of the star histories."""
     unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
     bundle = Bundle.load(_bundle_folder(store))
-    predictions = predict(bundle, look_up_repositories(list(unique.values()), bundle.known))
-    ranked = sorted(predictions, key=lambda prediction: -prediction.expected_stars)
-    return [_row(rank, prediction) for rank, prediction in enumerate(ranked, start=1)]
+    context = PredictionContext(bundle, BundledRepositories(bundle), StarHistories(store, history))
+    return answer_or_raise(context, PredictionRequest(tuple(unique.values())), now)
+
+
+def answer_lines(answer: Answer) -> list[str]:
+    """Return two lines for each repository: its sentence and its strongest factors."""
+    lines = []
+    for prediction in answer["predictions"]:
+        factors = prediction["explanation"]["factors"][:MAX_FACTORS]
+        texts = [f"{item['label']} ({item['value']}) {format_factor(item['factor'])}" for item in factors]
+        lines += [prediction_sentence(prediction), *(f"  {text}" for text in ["; ".join(texts)] if text)]
+    return lines
 
 
 def _bundle_folder(store: Store) -> Path:
@@ -37,21 +52,6 @@ def _bundle_folder(store: Store) -> Path:
     if store.latest.is_file():
         return store.bundles / store.latest.read_text(encoding="utf-8").strip()
     raise MissingInputError(f"there is no bundle below {store.root} yet", hint="stargaze run, or stargaze tune")
-
-
-def _row(rank: int, prediction: Prediction) -> dict[str, Any]:
-    explained = prediction.explanation.factors if prediction.explanation else ()
-    factors = ", ".join(f"{factor.feature} × {factor.factor:.2g}" for factor in explained[:MAX_FACTORS])
-    return {
-        "rank": rank,
-        "repository": prediction.full_name,
-        "expected": round(prediction.expected_stars, 1),
-        "interval": f"{prediction.interval_low:,.0f} to {prediction.interval_high:,.0f}",
-        "percentile": round(prediction.percentile, 1),
-        "actual": prediction.actual_stars,
-        "factors": factors,
-        "prediction": prediction.to_json(),
-    }
 
 
 def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:

@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.user_input import UnknownRepositoryError
-from stargaze.serve.prediction.local import predict_locally
-from stargaze.serve.prediction.predict import predict
+from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.prediction.answer import answer_requests
+from stargaze.serve.prediction.batch import PredictionContext
+from stargaze.serve.prediction.local import answer_lines, predict_locally
+from stargaze.serve.prediction.sentence import prediction_sentence
+from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.store import Store
 
-
-def test_the_rows_are_ranked_by_predicted_stars(released_store: Store) -> None:
-    known = Bundle.load(released_store.current).known["full_name"].tolist()
-
-    rows = predict_locally(released_store, [known[900], known[0], known[1900]])
-
-    assert [row["rank"] for row in rows] == [1, 2, 3]
-    stars = [row["prediction"]["expected_stars"] for row in rows]
-    assert stars == sorted(stars, reverse=True)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_the_prediction_is_the_same_as_on_the_page(released_store: Store) -> None:
+def predict(store: Store, *names: str) -> list[dict[str, Any]]:
+    predictions: list[dict[str, Any]] = predict_locally(store, names, now=NOW)["predictions"]
+    return predictions
+
+
+def test_the_answer_is_the_same_as_on_the_page(released_store: Store) -> None:
     bundle = Bundle.load(released_store.current)
-    repository = bundle.known.head(1)
+    names = tuple(bundle.known["full_name"].iloc[[900, 0, 1900]])
+    context = PredictionContext(bundle, BundledRepositories(bundle))
 
-    row = predict_locally(released_store, [repository["full_name"].iloc[0]])[0]
+    answer = predict_locally(released_store, names, now=NOW)
 
-    assert row["prediction"] == predict(bundle, repository)[0].to_json()
+    assert answer == answer_requests(context, [PredictionRequest(names)], NOW)[0]
+
+
+def test_there_are_two_lines_for_each_repository(released_store: Store) -> None:
+    names = Bundle.load(released_store.current).known["full_name"].iloc[[900, 0]].tolist()
+
+    answer = predict_locally(released_store, names, now=NOW)
+    lines = answer_lines(answer)
+
+    assert len(lines) == 4
+    for sentence, factors, row in zip(lines[::2], lines[1::2], answer["predictions"], strict=True):
+        assert sentence == prediction_sentence(row)
+        assert factors.count("×") == 3
 
 
 @pytest.mark.parametrize("spelling", ["https://github.com/{}", "github.com/{}.git", " {} "])
 def test_a_repository_can_be_written_as_name_or_url(released_store: Store, spelling: str) -> None:
     name = Bundle.load(released_store.current).known["full_name"].iloc[0]
 
-    assert predict_locally(released_store, [spelling.format(name)])[0]["repository"] == name
+    assert predict(released_store, spelling.format(name))[0]["full_name"] == name
 
 
 def test_a_repository_that_is_named_twice_is_answered_once(released_store: Store) -> None:
     """GitHub's names are not case-sensitive."""
     name = Bundle.load(released_store.current).known["full_name"].iloc[0]
 
-    assert len(predict_locally(released_store, [name, name.upper(), f"https://github.com/{name}"])) == 1
+    assert len(predict(released_store, name, name.upper(), f"https://github.com/{name}")) == 1
 
 
 def test_before_the_first_release_the_newest_bundle_is_used(released_store: Store) -> None:
@@ -53,20 +70,20 @@ def test_before_the_first_release_the_newest_bundle_is_used(released_store: Stor
     released_store.latest.write_text(bundle.name + "\n")
     released_store.current.unlink()
 
-    assert predict_locally(released_store, [name])[0]["rank"] == 1
+    assert predict(released_store, name)[0]["rank"] == 1
 
 
 def test_without_a_bundle_the_hint_names_the_next_command(store: Store) -> None:
     with pytest.raises(MissingInputError, match="no bundle") as raised:
-        predict_locally(store, ["a/b"])
+        predict(store, "a/b")
     assert "stargaze" in raised.value.hint
 
 
 def test_an_invalid_name_is_rejected_before_anything_is_loaded(store: Store) -> None:
     with pytest.raises(BadDataError):
-        predict_locally(store, ["../etc"])
+        predict(store, "../etc")
 
 
 def test_the_error_names_an_unknown_repository(released_store: Store) -> None:
     with pytest.raises(UnknownRepositoryError, match="no/such"):
-        predict_locally(released_store, ["no/such"])
+        predict(released_store, "no/such")
