@@ -17,6 +17,7 @@ from stargaze.config.image_reference import parse_reference
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 DOMAIN = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)+(?![0-9]+$)(?!-)[a-z0-9-]{1,63}(?<!-)")
+REPOSITORY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,48}/(?:\*|(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})")
 LONGEST_DOMAIN = 253
 RESERVED_PORTS = {22: "ssh", 2377: "Swarm", 7946: "Swarm", 4789: "Swarm", 6379: "Ray", 8265: "Ray", 10001: "Ray"}
 """Ports that the machines of the cluster use themselves."""
@@ -113,6 +114,18 @@ def image_reference(text: str) -> str:
     """Return the name of an image, which may end with a digest: a wrong one would be noticed by a node only."""
     parse_reference(text)
     return text
+
+
+def repository_patterns(texts: list[str]) -> list[str]:
+    """Return names of repositories, or of owners with all their repositories, without duplicates.
+
+    >>> repository_patterns(["acme/secret", "Acme/Secret", "acme/*"])
+    ['acme/secret', 'acme/*']
+    """
+    for text in texts:
+        if not REPOSITORY_PATTERN.fullmatch(text):
+            raise ValueError(f'should contain "owner/name" or "owner/*": {text!r} is neither')
+    return list({text.lower(): text for text in reversed(texts)}.values())[::-1]
 
 
 def time_of_day(text: str) -> str:

@@ -11,6 +11,7 @@ from stargaze.config.keys import (
     key,
     network_ranges,
     normalized_addresses,
+    repository_patterns,
     time_of_day,
     valid_cluster_name,
     valid_page_port,
@@ -92,6 +93,11 @@ class ServeSection:
     )
     github_lookup: bool = key(
         True, "Look up named repositories at GitHub's API (github.api_url); false: only those in the bundle."
+    )
+    exclude: list[str] = key(
+        [],
+        'Repositories that are never looked up, shown or recorded, as "owner/name", or "owner/*" for all of an owner.',
+        normalize=repository_patterns,
     )
     max_batch_size: int = key(
         64, "Maximum number of prediction requests that a worker answers in one batch.", limits=(1, 1000)

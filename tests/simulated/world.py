@@ -156,7 +156,7 @@ class World:
         if self._chance(self.faults.unavailable):
             return Response(502, HTML, {**window.headers(), "content-type": "text/html"})
         response = self._route_rest(path, dict(parse_qsl(urlsplit(url).query)), headers)
-        if response.status == 304:
+        if response.status == 304 and "authorization" in headers:  # without a token it counts
             window.used -= 1
         truncated = response.status == 200 and self._chance(self.faults.truncated)
         return Response(response.status, response.body, {**response.headers, **window.headers()}, truncated=truncated)

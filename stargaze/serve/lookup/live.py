@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import pandas as pd
@@ -14,10 +15,12 @@ from stargaze.features import schema
 from stargaze.features.ingest import derive
 from stargaze.features.ingest.user_input import UnknownRepositoryError, unknown_repositories
 from stargaze.features.ingest.validate import validate_columns
-from stargaze.serve.lookup.github import GithubReply, GithubRepositories
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
+from stargaze.serve.lookup.github_repositories import EXCLUDED, UNREADABLE, GithubRepositories, RepositoryReply
+from stargaze.serve.lookup.github_requests import RATE_LIMITED
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
-FIGURES_HINT = "enter its metrics instead"
+METRICS_HINT = "enter its metrics instead"
 BLOCKED = ("block", "legal", "dmca", "451")
 Source = Literal["github", "bundle", "entered"]
 
@@ -26,22 +29,24 @@ Source = Literal["github", "bundle", "entered"]
 class GithubLookup:
     """Looks names up on GitHub; without a token, whose rate limit is low, only names that the bundle does not contain.
 
-    An incomplete record of GitHub is filled up from the bundle's record of the same repository.
+    The bundle's record answers if GitHub does not, and fills up an incomplete record.
     """
 
     bundle: Bundle
     github: GithubRepositories
-    with_token: bool
+    exclusions: Exclusions = NO_EXCLUSIONS
 
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look all names up at once."""
         spellings = {name.lower(): name for name in names}
-        remote = [name for key, name in spellings.items() if self.with_token or key not in self.bundle.row_by_name]
-        replies = self.github.fetch(remote) if remote else {}
+        remote = [
+            name for key, name in spellings.items() if self.github.has_token or key not in self.bundle.row_by_name
+        ]
+        replies = self.github.fetch([name for name in remote if not self.exclusions.match(name)])
         # A reply that was cached before GitHub became unavailable still counts.
         answered = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
         collected = _Rows(self.bundle)
-        bundled = BundledRepositories(self.bundle).find(
+        bundled = BundledRepositories(self.bundle, self.exclusions).find(
             [spellings[key] for key in spellings if key not in answered], now
         )
         collected.add_bundled(bundled, {key: reply.unavailable for key, reply in replies.items()})
@@ -72,13 +77,13 @@ class _Rows:
             day = "" if pd.isna(record["fetched_at"]) else f" of {record['fetched_at'].date()}"
             self.notes[key] = _notes({str(name): value for name, value in record.items()})
             if reason := unavailable.get(key):
-                self.notes[key].append(f"{reason}: these are the figures{day}")
+                self.notes[key].append(f"{reason}: these are the values{day}")
         for key, error in bundled.errors.items():
             reason = unavailable.get(key)
-            message = f"{error['message']}; {reason}"
-            self.errors[key] = {**error, "message": message, "hint": FIGURES_HINT} if reason else error
+            code = "github_rate_limited" if reason and reason.startswith(RATE_LIMITED) else "github_unavailable"
+            self.errors[key] = _error(code, f"{error['message']}; {reason}", METRICS_HINT) if reason else error
 
-    def add_reply(self, name: str, reply: GithubReply, now: datetime) -> None:
+    def add_reply(self, name: str, reply: RepositoryReply, now: datetime) -> None:
         """Add a record of GitHub, with the bundle's values where it has none."""
         key, record = name.lower(), dict(reply.record or {})
         notes = _notes(record)
@@ -91,12 +96,13 @@ class _Rows:
             if day is not None:
                 notes.append(f"counts that GitHub did not return in time are of {day.date()}")
         if reply.unavailable:
-            notes.append(f"{reply.unavailable}: these are the figures of {str(record.get('fetched_at'))[:10]}")
+            notes.append(f"{reply.unavailable}: these are the values of {str(record.get('fetched_at'))[:10]}")
+        elif reply.lacks:
+            notes.append(f"the number of contributors is missing: {reply.lacks}")
         valid, invalid = _validate(record, now)
         if invalid:
             reason = invalid[0][1]
-            message = f"{name}: GitHub's figures cannot be read: {reason}"
-            self.errors[key] = {"code": "invalid_github_data", "message": message, "hint": FIGURES_HINT}
+            self.errors[key] = _gone_error(name, UNREADABLE + reason)
             return
         self.rows[key] = sum(map(len, self.frames))
         self.frames.append(valid)
@@ -148,11 +154,19 @@ def _latest(record: Mapping[str, Any], now: datetime) -> datetime:
 
 
 def _gone_error(name: str, reason: str) -> ErrorDetails:
+    if reason == EXCLUDED:
+        return excluded_error(name)
+    if reason.startswith(UNREADABLE):
+        message = f"{name}: the values from GitHub are invalid: {reason.removeprefix(UNREADABLE)}"
+        return _error("invalid_github_data", message, METRICS_HINT)
     if any(word in reason.lower() for word in BLOCKED):
-        message = f"{name}: GitHub blocks access to it: {reason}"
-        return {"code": "blocked_repository", "message": message, "hint": FIGURES_HINT}
+        return _error("blocked_repository", f"{name}: GitHub blocks access to it: {reason}", METRICS_HINT)
     message = f"{name}: GitHub has no public repository of this name: it was deleted or renamed, or is private"
-    return {"code": UnknownRepositoryError.code, "message": message, "hint": f"check its spelling, or {FIGURES_HINT}"}
+    return _error(UnknownRepositoryError.code, message, f"check its spelling, or {METRICS_HINT}")
+
+
+def _error(code: str, message: str, hint: str) -> ErrorDetails:
+    return {"code": code, "message": message, "hint": hint}
 
 
 def _number(value: Any) -> float | None:
@@ -193,19 +207,27 @@ class BundledRepositories:
     """The repositories that a bundle contains, and no others."""
 
     bundle: Bundle
+    exclusions: Exclusions = NO_EXCLUSIONS
 
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look names up; the error of an unknown name suggests similar names."""
         spellings = {name.lower(): name for name in names}
         rows = self.bundle.row_by_name
-        names_in_bundle = [name for name in spellings if name in rows]
+        names_in_bundle = [name for name in spellings if name in rows and not self.exclusions.match(name)]
         return LookupResult(
             self.bundle.known.iloc[[rows[name] for name in names_in_bundle]],
             {name: row for row, name in enumerate(names_in_bundle)},
             dict.fromkeys(names_in_bundle, "bundle"),
-            errors={
-                name: error_details(unknown_repositories([spelling], self.bundle.known))
-                for name, spelling in spellings.items()
-                if name not in rows
-            },
+            errors={name: self._error(spelling) for name, spelling in spellings.items() if name not in names_in_bundle},
         )
+
+    def _error(self, name: str) -> ErrorDetails:
+        if self.exclusions.match(name):
+            return excluded_error(name)
+        return error_details(unknown_repositories([name], self._shown))
+
+    @cached_property
+    def _shown(self) -> pd.DataFrame:
+        """The repositories that may be suggested."""
+        known = self.bundle.known
+        return known[[not self.exclusions.match(name) for name in known["full_name"]]]

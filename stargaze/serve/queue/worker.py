@@ -19,7 +19,9 @@ from celery.worker import state
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
-from stargaze.serve.lookup.github import GithubCache, GithubRepositories, NoWaitClock, connect_github
+from stargaze.serve.lookup.exclusion import Exclusions
+from stargaze.serve.lookup.github_repositories import GithubRepositories
+from stargaze.serve.lookup.github_requests import open_github
 from stargaze.serve.lookup.growth import load_release_growth
 from stargaze.serve.lookup.live import BundledRepositories, GithubLookup, RepositoryLookup
 from stargaze.serve.lookup.star_history import StarHistories
@@ -191,16 +193,11 @@ def create_lookup_factory(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
 ) -> Callable[[Bundle], RepositoryLookup]:
     """Return the function that creates a bundle's lookup; all releases of a process share one GitHub client and its cache."""
+    exclusions = Exclusions.parse(section.exclude)
     if not section.github_lookup:
-        return BundledRepositories
-    token = environ.get(TOKEN_VARIABLE, "").strip()
-    return partial(GithubLookup, github=open_github(sources.github_url, token, store), with_token=bool(token))
-
-
-def open_github(url: str, token: str, store: Store, clock: Callable[[], float] = time.time) -> GithubRepositories:
-    """Return the client of GitHub at this URL, which responds within seconds or fails."""
-    cache = GithubCache(store.github_lookups, f"{url} {'with' if token else 'without'} a token")
-    return connect_github(url, token, NoWaitClock(clock), cache)
+        return partial(BundledRepositories, exclusions=exclusions)
+    requests = open_github(sources.github_url, environ.get(TOKEN_VARIABLE, ""), store, exclusions=exclusions)
+    return partial(GithubLookup, github=GithubRepositories(requests, exclusions), exclusions=exclusions)
 
 
 def open_track_record(section: ServeSection, store: Store) -> TrackRecord | None:

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.github import BACKOFF, CACHE_TTL, NoWaitClock, connect_github
+from stargaze.serve.lookup.github_repositories import GithubRepositories
+from stargaze.serve.lookup.github_requests import BACKOFF, MAX_AGE, GithubRequests, NoWaitClock
 from stargaze.serve.lookup.live import GithubLookup
 
 NOW = datetime.now(UTC)  # the fake servers date their responses
@@ -35,7 +37,9 @@ ROW = {
     "size": 10,
     "language": "Python",
     "open_issues_count": 3,
+    "subscribers_count": 6,
 }
+CONTRIBUTORS = "/repos/new/thing/contributors?per_page=1&anon=true"
 Reply = tuple[int, dict[str, str], Any]
 
 
@@ -46,6 +50,11 @@ class FakeGithub:
     replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     graphql: Callable[[dict[str, Any]], Any] = lambda _body: {"data": {}}
+
+    @property
+    def lookups(self) -> list[tuple[str, str, str]]:
+        """The requests of repositories, without those of their contributors."""
+        return [request for request in self.requests if "/contributors" not in request[1]]
 
     def reply(self, path: str, body: bytes) -> Reply:
         if path == "/graphql":
@@ -114,9 +123,14 @@ def bundle(bundle_folder: Any) -> Bundle:
     return Bundle.load(bundle_folder)
 
 
+def create_lookup(bundle: Bundle, url: str, clock: ManualClock, token: str = "") -> GithubLookup:
+    """Return a lookup without a file for cache and rate limits."""
+    return GithubLookup(bundle, GithubRepositories(GithubRequests(url, token, NoWaitClock(clock))))
+
+
 @pytest.fixture
 def lookup(bundle: Bundle, url: str, clock: ManualClock) -> GithubLookup:
-    return GithubLookup(bundle, connect_github(url, "", NoWaitClock(clock)), with_token=False)
+    return create_lookup(bundle, url, clock)
 
 
 def test_an_unknown_name_is_requested_from_github(lookup: GithubLookup, fake_github: FakeGithub) -> None:
@@ -182,13 +196,13 @@ def test_a_reply_is_cached_and_later_revalidated_by_its_etag(
     fake_github.replies["/repos/new/thing"] = 200, {"ETag": 'W/"abc"'}, ROW
 
     lookup.find(["new/thing"], NOW)
-    clock.now += CACHE_TTL - 1
+    clock.now += MAX_AGE - 1
     lookup.find(["new/thing"], NOW)
-    assert len(fake_github.requests) == 1
+    assert len(fake_github.lookups) == 1
     clock.now += 2
     again = lookup.find(["new/thing"], NOW)
 
-    assert fake_github.requests[1] == ("GET", "/repos/new/thing", 'W/"abc"')
+    assert fake_github.lookups[1] == ("GET", "/repos/new/thing", 'W/"abc"')
     assert again.frame.iloc[again.rows["new/thing"]]["stars"] == 42
 
 
@@ -216,7 +230,7 @@ def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
 def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: ManualClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    lookup = GithubLookup(bundle, connect_github(f"http://127.0.0.1:{port}", "", NoWaitClock(clock)), with_token=False)
+    lookup = create_lookup(bundle, f"http://127.0.0.1:{port}", clock)
 
     errors = [lookup.find([name], NOW).errors[name] for name in ("a/one", "a/two")]
 
@@ -237,9 +251,7 @@ def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: Man
 @pytest.mark.real  # it waits for seconds
 def test_a_github_that_never_answers_does_not_block(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        lookup = GithubLookup(
-            bundle, connect_github(f"http://127.0.0.1:{silent.getsockname()[1]}", "", NoWaitClock()), with_token=False
-        )
+        lookup = create_lookup(bundle, f"http://127.0.0.1:{silent.getsockname()[1]}", ManualClock())
         started = time.monotonic()
 
         result = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
@@ -276,16 +288,16 @@ def graphql_reply(body: dict[str, Any]) -> Any:
     return {"data": {"nodes": [{**node, "releases": {"totalCount": 4}, "openIssues": {"totalCount": 2}}]}}
 
 
-def test_with_a_token_all_names_take_three_requests(
+def test_with_a_token_all_names_take_three_queries(
     bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock
 ) -> None:
     fake_github.graphql = graphql_reply
-    lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
+    lookup = create_lookup(bundle, url, clock, "a-token")
 
     result = lookup.find(["new/thing", "x/gone", "x/secret"], NOW)
 
     row = result.frame.iloc[result.rows["new/thing"]]
-    assert (row["stars"], row["releases"], len(fake_github.requests)) == (42, 4, 3)
+    assert (row["stars"], row["releases"], len(fake_github.lookups)) == (42, 4, 3)
     assert (
         result.errors["x/secret"]["message"].partition(":")[2] == result.errors["x/gone"]["message"].partition(":")[2]
     )
@@ -305,7 +317,7 @@ def test_missing_counts_are_filled_from_the_bundle(
         return answer
 
     fake_github.graphql = incomplete
-    lookup = GithubLookup(bundle, connect_github(url, "a-token", NoWaitClock(clock)), with_token=True)
+    lookup = create_lookup(bundle, url, clock, "a-token")
 
     result = lookup.find([known["full_name"]], NOW)
 
@@ -313,3 +325,80 @@ def test_missing_counts_are_filled_from_the_bundle(
     assert got["stars"] == 77
     assert got["contributors"] == known["contributors"]
     assert "counts that GitHub did not return" in result.notes[known["full_name"].lower()][0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "contributors"),
+    [
+        (
+            (
+                200,
+                {
+                    "Link": '<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page=57>; rel="last"'
+                },
+                [{}],
+            ),
+            57,
+        ),
+        ((200, {}, [{"login": "new"}]), 1),
+        ((204, {}, None), 0),
+        (
+            (403, {}, {"message": "The history or contributor list is too large to list contributors via the API."}),
+            None,
+        ),
+        ((502, {}, {"message": "Server Error"}), None),
+        ((200, {}, {"unexpected": 1}), None),
+    ],
+    ids=["many", "one", "empty repository", "too many", "fault", "malformed"],
+)
+@pytest.mark.parametrize("token", ["", "a-token"])
+def test_contributors_take_one_request_and_are_missing_if_github_does_not_count_them(
+    bundle: Bundle,
+    url: str,
+    fake_github: FakeGithub,
+    clock: ManualClock,
+    reply: Reply,
+    contributors: int | None,
+    token: str,
+) -> None:
+    fake_github.graphql = graphql_reply
+    fake_github.replies = {"/repos/new/thing": (200, {}, ROW), CONTRIBUTORS: reply}
+
+    result = create_lookup(bundle, url, clock, token).find(["new/thing"], NOW)
+
+    value = result.frame.iloc[result.rows["new/thing"]]["contributors"]
+    assert (None if pd.isna(value) else value) == contributors
+    assert [path for _, path, _ in fake_github.requests].count(CONTRIBUTORS) == 1
+
+
+def test_a_fault_of_one_kind_of_request_holds_back_no_other_kind(
+    lookup: GithubLookup, fake_github: FakeGithub, clock: ManualClock
+) -> None:
+    other = {**ROW, "full_name": "new/other"}
+    fake_github.replies = {"/repos/new/thing": (200, {}, ROW), CONTRIBUTORS: (502, {}, {"message": "Server Error"})}
+    fake_github.replies["/repos/new/other"] = 200, {}, other
+
+    lookup.find(["new/thing"], NOW)
+    result = lookup.find(["new/other"], NOW)
+
+    assert set(result.rows) == {"new/other"}
+    assert result.notes["new/other"] == [
+        "the number of contributors is missing: GitHub cannot be reached at the moment"
+    ]
+
+
+def test_what_was_received_before_a_failure_is_used(lookup: GithubLookup, fake_github: FakeGithub) -> None:
+    fake_github.replies = {"/repos/new/thing": (200, {}, ROW), "/repos/new/bad": (502, {}, {"message": "Server Error"})}
+
+    result = lookup.find(["new/thing", "new/bad"], NOW)
+
+    row = result.frame.iloc[result.rows["new/thing"]]
+    assert (row["forks"], row["subscribers"], row["open_issues"]) == (5, 6, 3)
+    assert result.errors["new/bad"]["code"] == "github_unavailable"
+
+
+@pytest.mark.parametrize("value", [-5, "many", 1e300])
+def test_an_impossible_value_is_an_error_with_a_code(lookup: GithubLookup, fake_github: FakeGithub, value: Any) -> None:
+    fake_github.replies["/repos/new/thing"] = 200, {}, {**ROW, "forks_count": value}
+
+    assert lookup.find(["new/thing"], NOW).errors["new/thing"]["code"] == "invalid_github_data"

@@ -33,7 +33,7 @@ def test_the_token_of_the_environment_is_used(
     lookup = create_lookup_factory(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
 
     assert isinstance(lookup, GithubLookup)
-    assert lookup.with_token is with_token
+    assert lookup.github.has_token is with_token
 
 
 def test_a_token_is_never_sent_unencrypted(store: Store) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.lookup.live import FIGURES_HINT, GithubLookup, LookupResult
-from stargaze.serve.queue.worker import open_github
+from stargaze.serve.lookup.github_repositories import GithubRepositories
+from stargaze.serve.lookup.github_requests import open_github
+from stargaze.serve.lookup.live import METRICS_HINT, GithubLookup, LookupResult
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World
@@ -52,6 +53,11 @@ class FakeGithub(ThreadingHTTPServer):
         self.status, self.body, self.headers = 200, dict[str, Any](ROW), dict[str, str]()
         self.requests: list[tuple[str, str]] = []
         self.pause = 0.0
+
+    @property
+    def lookups(self) -> list[tuple[str, str]]:
+        """The requests of repositories, without those of their contributors."""
+        return [request for request in self.requests if "/contributors" not in request[0]]
 
     @property
     def url(self) -> str:
@@ -122,7 +128,7 @@ class Clock:
 
 def create_lookup(bundle: Bundle, url: str, store: Store, token: str = "", clock: Clock | None = None) -> GithubLookup:
     """Return the lookup of a worker."""
-    return GithubLookup(bundle, open_github(url, token, store, clock or Clock()), bool(token))
+    return GithubLookup(bundle, GithubRepositories(open_github(url, token, store, clock or Clock())))
 
 
 def stars(result: LookupResult, name: str) -> float:
@@ -145,8 +151,8 @@ def test_a_repository_has_githubs_present_values(bundle: Bundle, store: Store, t
     assert result.notes[old] == [f"was renamed: you entered {old}"]
     assert result.errors.keys() == {world.population.name(9).lower()}
     assert "deleted or renamed, or is private" in result.errors[world.population.name(9).lower()]["message"]
-    assert FIGURES_HINT in result.errors[world.population.name(9).lower()]["hint"]
-    assert world.counts.requests <= 4
+    assert METRICS_HINT in result.errors[world.population.name(9).lower()]["hint"]
+    assert world.counts.requests <= 6
 
 
 @pytest.mark.parametrize(
@@ -190,7 +196,7 @@ def test_an_inaccessible_repository_is_an_error(
 
     assert result.rows == {}
     assert message in result.errors["own/name"]["message"]
-    assert FIGURES_HINT in result.errors["own/name"]["hint"]
+    assert METRICS_HINT in result.errors["own/name"]["hint"]
 
 
 def test_homepage_and_license_are_parsed_as_by_fetch(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -252,11 +258,11 @@ def test_a_rate_limit_is_an_immediate_error_with_its_end(
 
     assert len(github.requests) == 1
     assert "rate limited by GitHub until " in result.errors["own/name"]["message"]
-    assert result.errors["own/name"]["hint"] == FIGURES_HINT
+    assert result.errors["own/name"]["hint"] == METRICS_HINT
     assert result.source[known.lower()] == "bundle"
     if token:
         assert "rate limited by GitHub until " in result.notes[known.lower()][-1]
-        assert "these are the figures of" in result.notes[known.lower()][-1]
+        assert "these are the values of" in result.notes[known.lower()][-1]
 
 
 def test_a_secondary_rate_limit_is_a_rate_limit(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -279,7 +285,7 @@ def test_an_unreachable_github_is_detected_in_seconds(
 
     assert time.monotonic() - before < 2.0
     assert all("GitHub cannot be reached at the moment" in error["message"] for error in result.errors.values())
-    assert {error["hint"] for error in result.errors.values()} == {FIGURES_HINT}
+    assert {error["hint"] for error in result.errors.values()} == {METRICS_HINT}
 
 
 def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -293,7 +299,7 @@ def test_after_an_error_github_is_not_requested_for_a_minute(bundle: Bundle, sto
     clock.ahead = 61.0
 
     assert lookup.find(["own/name"], NOW).source == {"own/name": "github"}
-    assert len(github.requests) == 2
+    assert len(github.lookups) == 2
 
 
 @pytest.mark.real  # it waits for seconds
@@ -323,9 +329,9 @@ def test_a_slow_github_is_requested_only_within_the_time_of_a_batch(
     before = time.monotonic()
     result = create_lookup(bundle, github.url, store).find([f"own/name{number}" for number in range(9)], NOW)
 
-    assert time.monotonic() - before < 7.0
-    assert len(result.rows) == 2
-    assert len(result.errors) == 7
+    assert time.monotonic() - before < 5.0
+    assert len(result.rows) == 5
+    assert len(result.errors) == 4
 
 
 def test_a_cached_repository_is_revalidated_later_by_its_etag(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -334,11 +340,11 @@ def test_a_cached_repository_is_revalidated_later_by_its_etag(bundle: Bundle, st
 
     lookup.find(["own/name"], NOW)
     lookup.find(["Own/Name"], NOW)
-    assert len(github.requests) == 1
+    assert len(github.lookups) == 1
     clock.ahead = 601.0
     result = lookup.find(["own/name"], NOW)
 
-    assert [etag for _, etag in github.requests] == ["", '"e1"']
+    assert [etag for _, etag in github.lookups] == ["", '"e1"']
     assert stars(result, "own/name") == 500
 
 
@@ -347,7 +353,7 @@ def test_workers_share_the_cache(bundle: Bundle, store: Store, github: FakeGithu
 
     result = create_lookup(bundle, github.url, store).find(["own/name"], NOW)
 
-    assert (len(github.requests), stars(result, "own/name")) == (1, 500)
+    assert (len(github.lookups), stars(result, "own/name")) == (1, 500)
 
 
 def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, store: Store, github: FakeGithub) -> None:
@@ -359,7 +365,7 @@ def test_cached_values_are_used_while_github_is_unreachable(bundle: Bundle, stor
     result = lookup.find(["own/name"], NOW)
 
     assert stars(result, "own/name") == 500
-    assert result.notes["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the figures of")
+    assert result.notes["own/name"][-1].startswith("GitHub cannot be reached at the moment: these are the values of")
 
 
 def test_a_broken_cache_file_costs_only_a_request(bundle: Bundle, store: Store, github: FakeGithub) -> None:

@@ -1,0 +1,43 @@
+"""Repositories that ``serve.exclude`` lists: they are never looked up, shown or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stargaze.serve.prediction_request import ErrorDetails
+
+EXCLUDED_CODE = "excluded_repository"
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Names and owners in lower case.
+
+    >>> exclusions = Exclusions.parse(["Own/Name", "acme/*"])
+    >>> [exclusions.match(name) for name in ("own/name", "ACME/any", "own/other")]
+    [True, True, False]
+    """
+
+    names: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, patterns: Iterable[str]) -> Exclusions:
+        """Read ``owner/name`` and ``owner/*`` as the config has validated them."""
+        lower = [pattern.lower() for pattern in patterns]
+        owners = frozenset(pattern.removesuffix("/*") for pattern in lower if pattern.endswith("/*"))
+        return cls(frozenset(pattern for pattern in lower if not pattern.endswith("/*")), owners)
+
+    def match(self, full_name: str) -> bool:
+        """Return whether a repository is excluded."""
+        name = full_name.lower()
+        return name in self.names or name.partition("/")[0] in self.owners
+
+
+NO_EXCLUSIONS = Exclusions()
+
+
+def excluded_error(name: str) -> ErrorDetails:
+    """Return the error of an excluded repository; it is the same whether the repository exists or not."""
+    return {"code": EXCLUDED_CODE, "message": f"{name}: this server does not answer for it", "hint": ""}

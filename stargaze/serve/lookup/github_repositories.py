@@ -1,0 +1,191 @@
+"""Repositories of GitHub for the page: their records, contributors and counts, as far as GitHub returns them within seconds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from stargaze.errors import BadDataError
+from stargaze.features.github.api import graphql
+from stargaze.features.github.api.client import Reply, TooHeavyError
+from stargaze.features.github.crawl.details import parse_names_reply
+from stargaze.features.github.search.search import is_repository
+from stargaze.features.ingest.field_mapping import map_record
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
+from stargaze.serve.lookup.github_requests import (
+    LATE,
+    MAX_AGE,
+    GithubReply,
+    GithubRequests,
+    Resource,
+    UnavailableError,
+)
+
+LOOKUP_SECONDS = 3.0
+"""Time for the records of all names of a batch [s]; the star histories have another two."""
+CONTRIBUTORS_MAX_AGE = 6 * 3600.0
+"""Time for which a number of contributors is reused [s]; GitHub computes it rarely."""
+CONTRIBUTORS_RESERVE = 12
+"""Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
+REPOSITORY, CONTRIBUTORS, QUERY = "repository", "contributors", "query"
+"""Kinds of resources."""
+UNREADABLE = "unreadable: "
+"""The beginning of the reason for a record that contains impossible values."""
+EXCLUDED = "excluded"
+"""The reason of a repository that the config excludes."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RepositoryReply:
+    """A record, why there is none (``gone``), or why GitHub was ``unavailable``: the record is then from an earlier reply."""
+
+    record: Mapping[str, Any] | None = None
+    gone: str = ""
+    unavailable: str = ""
+    is_complete: bool = True
+    """Whether the record contains counts and commits, which a single REST response lacks."""
+    lacks: str = ""
+    """Why further counts were not requested."""
+
+
+class GithubRepositories:
+    """Fetches repositories by name: with a token by GraphQL, without one by REST; the contributors always by REST."""
+
+    def __init__(self, requests: GithubRequests, exclusions: Exclusions = NO_EXCLUSIONS) -> None:
+        self._requests = requests
+        self._exclusions = exclusions
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the rate limit is high."""
+        return self._requests.has_token
+
+    def fetch(self, names: Sequence[str]) -> dict[str, RepositoryReply]:
+        """Return a reply for each name, by the name in lower case; never raises."""
+        deadline = time.monotonic() + LOOKUP_SECONDS
+        resources = [self._repository(name) for name in dict.fromkeys(names)]
+        if self._requests.has_token:
+            replies = self._fetch_by_graphql(resources, deadline)
+        else:
+            replies = self._requests.fetch(resources, deadline)
+        results = {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
+        return self._add_contributors(results, deadline)
+
+    def _repository(self, name: str) -> Resource:
+        return Resource(REPOSITORY, name, f"/repos/{name}", self._read_repository)
+
+    def _read_repository(self, reply: Reply) -> tuple[Any, str]:
+        if not is_repository(reply.data) or reply.data.get("private"):
+            return None, "Not Found"
+        return self._to_value(reply.data, {}, reply, is_complete=False)
+
+    def _add_contributors(self, results: dict[str, RepositoryReply], deadline: float) -> dict[str, RepositoryReply]:
+        """Request the contributors of what was found, with one request each."""
+        names = {key: str(result.record["full_name"]) for key, result in results.items() if result.record}
+        resources = {
+            key: Resource(
+                CONTRIBUTORS,
+                name,
+                f"/repos/{name}/contributors",
+                _read_contributors,
+                {"per_page": 1, "anon": "true"},
+                CONTRIBUTORS_MAX_AGE,
+                CONTRIBUTORS_RESERVE,
+            )
+            for key, name in names.items()
+        }
+        replies = self._requests.fetch(list(resources.values()), deadline)
+        for key, resource in resources.items():
+            reply, result = replies[resource.key], results[key]
+            record = dict(result.record or {})
+            if reply.value is not None:
+                record["contributors"] = reply.value
+            results[key] = replace(result, record=record, lacks="" if reply.value is not None else reply.unavailable)
+        return results
+
+    def _fetch_by_graphql(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
+        replies = self._requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
+        missing = [resource for resource in resources if resource.key not in replies]
+        if missing:
+            (fetched,) = self._requests.run([partial(self._query, missing, deadline)], deadline)
+            replies |= fetched or self._unavailable(missing, LATE)
+            self._requests.keep(fetched or {})
+        return replies
+
+    def _query(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
+        """Query records, then counts and commits at the same time."""
+        names = [resource.name for resource in resources]
+        text = graphql.names_query(len(names), extra="isPrivate isEmpty")
+        try:
+            reply = self._requests.query(QUERY, text, graphql.names_variables(names), deadline)
+        except (UnavailableError, TooHeavyError) as error:
+            return self._unavailable(resources, str(error) if isinstance(error, UnavailableError) else LATE)
+        nodes = parse_names_reply(names, reply)
+        public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
+        details, complete = self._query_details({str(node["id"]): name for name, node in public.items()}, deadline)
+        replies = {}
+        for resource in resources:
+            value, gone = None, str(nodes.get(resource.name, {}).get("gone") or "Not Found")
+            if resource.name in public:
+                node, fields = public[resource.name], details.get(resource.name, {})
+                value, gone = self._to_value(node, fields, reply, is_complete=resource.name in complete)
+            replies[resource.key] = GithubReply(value, gone, received_at=self._requests.now())
+        return replies
+
+    def _query_details(self, ids: Mapping[str, str], deadline: float) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """Return counts and commits by name, and the names that have all of them; timeouts leave some out."""
+
+        def query(kind: graphql.Kind) -> Iterable[Any]:
+            try:
+                reply = self._requests.query(kind.name, kind.text, {"ids": list(ids)}, deadline)
+            except (UnavailableError, TooHeavyError) as error:
+                log.warning("no %s from GitHub: %s", kind.name, error)
+                return ()
+            nodes = reply.data["data"].get("nodes")
+            return nodes if isinstance(nodes, list) else ()
+
+        details: dict[str, dict[str, Any]] = {}
+        received: Counter[str] = Counter()
+        for nodes in self._requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline):
+            for node_id, node in zip(ids, nodes or (), strict=False):
+                if isinstance(node, dict) and "nameWithOwner" in node:
+                    details.setdefault(ids[node_id], {}).update(graphql.parse_fields(node))
+                    received[ids[node_id]] += 1
+        return details, {name for name, count in received.items() if count == len(graphql.KINDS)}
+
+    def _unavailable(self, resources: Iterable[Resource], reason: str) -> dict[str, GithubReply]:
+        return {
+            resource.key: replace(self._requests.earlier(resource.key), unavailable=reason) for resource in resources
+        }
+
+    def _to_result(self, reply: GithubReply) -> RepositoryReply:
+        value = reply.value or {"record": None, "is_complete": True}
+        record = value["record"]
+        if record and self._exclusions.match(str(record["full_name"])):  # cached before it was excluded
+            return RepositoryReply(gone=EXCLUDED)
+        return RepositoryReply(record, reply.gone, reply.unavailable, value["is_complete"])
+
+    def _to_value(
+        self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, is_complete: bool
+    ) -> tuple[Any, str]:
+        """Return the value that is cached; nothing is kept of an excluded repository under a former name."""
+        try:
+            row = map_record({**item, "_collected_at": reply.at.isoformat()})
+        except BadDataError as error:
+            return None, UNREADABLE + error.message
+        if self._exclusions.match(str(row.get("full_name"))):
+            return None, EXCLUDED
+        return {"record": {**row, **details}, "is_complete": is_complete}, ""
+
+
+def _read_contributors(reply: Reply) -> tuple[Any, str]:
+    """Return the number of contributors: the last page at one per page; an empty repository has none."""
+    if not isinstance(reply.data, list):
+        return None, "no list of contributors"
+    return (reply.last_page if reply.data else 0), ""

@@ -1,0 +1,340 @@
+"""Requests to GitHub while a visitor waits: within a deadline and a rate limit, from a cache where possible."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from stargaze.errors import CredentialsError, StargazeError
+from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
+from stargaze.features.github.api.limited_http import ResponseLimits
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
+from stargaze.serve.lookup.github_cache import GithubCache, SharedRateLimit
+from stargaze.store import Store
+
+MAX_AGE = 600.0
+"""Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
+CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 3.0
+"""Timeouts of one request [s]."""
+LEAST_TIME = 0.5
+"""No request is sent with less time left [s]: GitHub needs about half of it."""
+FAIR_TIME = 1.5
+"""A request that fails with less time than this [s] may have failed because of the deadline: no others are held back."""
+GRACE_TIME = 0.2
+"""Time after the deadline in which a response that was cut off is noticed [s]."""
+MAX_REPLY = 4 * 1024 * 1024
+"""Largest response: those about a few repositories have less than 100 kB [byte]."""
+BACKOFF = 60.0
+"""No request of a kind is sent for this long after a fault, because every visitor would wait for the next one [s]."""
+PARALLEL = 5
+"""Requests at the same time: as many as a visitor may enter names."""
+MAX_CACHED = 4_000
+"""Replies in memory, some 2 kB each."""
+LATE = "GitHub did not respond in time"
+RATE_LIMITED = "rate limited by GitHub"
+UNREACHABLE = "GitHub cannot be reached at the moment"
+BAD_TOKEN = "GitHub rejects this server's token"  # noqa: S105 # no password
+MALFORMED = (StargazeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class WaitRequiredError(Exception):
+    """The next request would have to wait for this many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s")
+        self.seconds = seconds
+
+
+class UnavailableError(Exception):
+    """GitHub did not answer; the message is the reason for the visitor."""
+
+
+class NoWaitClock:
+    """The time of day for a client that must not wait."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return self._clock()
+
+    def sleep(self, seconds: float) -> None:
+        """Raise WaitRequiredError."""
+        raise WaitRequiredError(seconds)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A REST resource; ``read`` returns the value that is kept of a reply, or why there is none.
+
+    ``kind`` names resources that fail together. The request is sent only if more than ``reserve`` requests remain.
+    """
+
+    kind: str
+    name: str
+    path: str
+    read: Callable[[Reply], tuple[Any, str]]
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    max_age: float = MAX_AGE
+    reserve: int = 0
+    default_limit: tuple[int, float] | None = None
+    """Limit and window [s] as long as no response has stated them."""
+
+    @property
+    def key(self) -> str:
+        """The cache key: kind and name."""
+        return f"{self.kind} {self.name.lower()}"
+
+    @property
+    def limit(self) -> str:
+        """The name of the rate limit that counts it."""
+        return "search" if self.path.startswith("/search/") else "core"
+
+
+@dataclass(frozen=True)
+class GithubReply:
+    """A value, why there is none (``gone``), or why GitHub was ``unavailable``: the value is then from an earlier reply."""
+
+    value: Any = None
+    gone: str = ""
+    unavailable: str = ""
+    received_at: float = 0.0
+    etag: str = ""
+
+
+NO_REPLY = GithubReply()
+
+
+@dataclass
+class _Connection:
+    client: Client
+    limits: ResponseLimits
+
+
+class GithubRequests:
+    """Sends requests, several at a time, and caches the replies; no method waits for a limit or longer than its deadline."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        clock: NoWaitClock | None = None,
+        cache: GithubCache | None = None,
+        limit: SharedRateLimit | None = None,
+    ) -> None:
+        self._url, self._token = url, token.strip()
+        self._clock = clock or NoWaitClock()
+        self._shared_cache, self._limit = cache, limit
+        self._cache: OrderedDict[str, GithubReply] = OrderedDict()
+        self._pauses: dict[str, tuple[float, str]] = {}
+        self._idle: deque[_Connection] = deque()
+        self._slots = threading.BoundedSemaphore(PARALLEL)
+        self._lock = threading.Lock()
+        self._idle.append(self._connect())  # an invalid address or token is an error at once
+
+    @property
+    def has_token(self) -> bool:
+        """Whether requests are sent with a token, so GraphQL and a high rate limit are available."""
+        return bool(self._token)
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return self._clock.time()
+
+    def fetch(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
+        """Return a reply for each resource by its key, requested in their order; never raises. ``deadline`` is monotonic [s]."""
+        by_key = {resource.key: resource for resource in resources}
+        replies = self.cached({key: resource.max_age for key, resource in by_key.items()})
+        missing = [resource for key, resource in by_key.items() if key not in replies]
+        results = self.run([partial(self._request, resource, deadline) for resource in missing], deadline)
+        if missing and not any(results):
+            self._pauses[missing[0].kind] = self.now() + BACKOFF, UNREACHABLE
+        fetched = {
+            resource.key: result or self._unavailable(resource.key, LATE)
+            for resource, result in zip(missing, results, strict=True)
+        }
+        self.keep(fetched)
+        return replies | fetched
+
+    def cached(self, max_ages: Mapping[str, float]) -> dict[str, GithubReply]:
+        """Return the replies that are not older than allowed [s], by key; those of other processes count."""
+        self._load_shared([key for key, max_age in max_ages.items() if not self._is_fresh(key, max_age)])
+        return {key: self._cache[key] for key, max_age in max_ages.items() if self._is_fresh(key, max_age)}
+
+    def earlier(self, key: str) -> GithubReply:
+        """Return an earlier reply of any age."""
+        return self._cache.get(key, NO_REPLY)
+
+    def keep(self, replies: Mapping[str, GithubReply]) -> None:
+        """Cache the replies that GitHub has just sent."""
+        new = {key: reply for key, reply in replies.items() if not reply.unavailable}
+        for key, reply in new.items():
+            self._cache_reply(key, reply)
+        if self._shared_cache and new:
+            self._shared_cache.save({key: asdict(reply) for key, reply in new.items()}, self.now())
+
+    def query(self, kind: str, text: str, variables: Mapping[str, Any], deadline: float) -> Reply:
+        """Send a GraphQL query; raise UnavailableError, or TooHeavyError if GitHub gave up."""
+        with self._connection(kind, "graphql", deadline) as client:
+            return client.query(text, variables)
+
+    def run(self, tasks: Sequence[Callable[[], T]], deadline: float) -> list[T | None]:
+        """Call functions in parallel; the result of one that does not end in time is None, and its thread ends later.
+
+        A name server that does not respond, for example, is not covered by any timeout of a request.
+        """
+        if not tasks:
+            return []
+        pool = ThreadPoolExecutor(min(len(tasks), PARALLEL), thread_name_prefix="github")
+        futures = [pool.submit(task) for task in tasks]
+        ended, _ = wait(futures, timeout=max(deadline - time.monotonic(), 0.0) + GRACE_TIME)
+        pool.shutdown(wait=False, cancel_futures=True)
+        return [_result(future) if future in ended else None for future in futures]
+
+    def _request(self, resource: Resource, deadline: float) -> GithubReply:
+        before = self._cache.get(resource.key, NO_REPLY)
+        try:
+            with self._connection(resource.kind, resource.limit, deadline, resource) as client:
+                reply = client.get(resource.path, resource.params, etag=before.etag, allow_refusal=True)
+        except UnavailableError as error:
+            return replace(before, unavailable=str(error))
+        if reply.not_modified and before.etag:
+            return replace(before, received_at=self.now())
+        value, gone = (None, reply.gone) if reply.gone else resource.read(reply)
+        return GithubReply(value, gone, received_at=self.now(), etag=reply.etag)
+
+    @contextlib.contextmanager
+    def _connection(self, kind: str, limit: str, deadline: float, resource: Resource | None = None) -> Iterator[Client]:
+        """Give a client for one request; raise UnavailableError if it must not be sent now, or has failed."""
+        if not self._slots.acquire(timeout=max(deadline - LEAST_TIME - time.monotonic(), 0.0)):
+            raise UnavailableError(LATE)
+        try:
+            self._check_allowed(kind, limit, deadline, resource)
+            connection = self._take_connection()
+            seconds = connection.limits.seconds = min(deadline - time.monotonic(), READ_TIMEOUT)
+            refused = connection.client.stats.refused
+            try:
+                yield connection.client
+            except (StargazeError, WaitRequiredError) as error:
+                is_refused = connection.client.stats.refused > refused
+                if is_refused or seconds >= FAIR_TIME:
+                    self._pause(kind, limit, connection.client, error, is_refused=is_refused)
+                raise UnavailableError(self._pause_reason(kind, limit) or LATE) from error
+            finally:
+                self._store_limit(connection.client)
+                self._idle.append(connection)
+        finally:
+            self._slots.release()
+
+    def _take_connection(self) -> _Connection:
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        return self._connect()
+
+    def _check_allowed(self, kind: str, limit: str, deadline: float, resource: Resource | None) -> None:
+        if reason := self._pause_reason(kind, limit):
+            raise UnavailableError(reason)
+        if time.monotonic() > deadline - LEAST_TIME:
+            raise UnavailableError(LATE)
+        if self._limit and resource:
+            until = self._limit.take(limit, resource.reserve, self.now(), resource.default_limit)
+            if until:
+                raise UnavailableError(_limited_until(until))
+
+    def _pause(self, kind: str, limit: str, client: Client, error: Exception, *, is_refused: bool) -> None:
+        """Send no request of this kind for a while, or none at all that a rate limit counts, and store the reason."""
+        now = self.now()
+        states = [state for name, state in client.limits.items() if name == limit]
+        is_limited = is_refused or any(state.remaining <= 0 and state.until > now for state in states)
+        seconds = error.seconds if isinstance(error, WaitRequiredError) else 0.0
+        until = now + (max(seconds, BACKOFF) if is_limited else BACKOFF)
+        if is_limited:
+            self._pauses[limit] = until, _limited_until(until)
+        elif isinstance(error, CredentialsError):
+            self._pauses[""] = until, BAD_TOKEN
+        else:
+            self._pauses[kind] = until, UNREACHABLE
+        log.warning("no requests to GitHub for a while (%s): %s", kind, error)
+
+    def _pause_reason(self, kind: str, limit: str) -> str:
+        now = self.now()
+        pauses = [self._pauses.get(name, (0.0, "")) for name in (kind, limit, "")]
+        return next((reason for until, reason in pauses if until > now), "")
+
+    def _store_limit(self, client: Client) -> None:
+        name, state = client.latest
+        if self._limit and state:
+            self._limit.update(name, state.remaining, state.until, self.now())
+
+    def _connect(self) -> _Connection:
+        limits = ResponseLimits(MAX_REPLY, READ_TIMEOUT)
+        timeout = CONNECT_TIMEOUT, READ_TIMEOUT
+        transport = HttpTransport(
+            self._url, self._token, self._clock, timeout=timeout, reconnect=NO_RETRY, limits=limits
+        )
+        return _Connection(Client(transport, self._clock), limits)
+
+    def _unavailable(self, key: str, reason: str) -> GithubReply:
+        return replace(self.earlier(key), unavailable=reason)
+
+    def _is_fresh(self, key: str, max_age: float) -> bool:
+        return key in self._cache and self.now() - self._cache[key].received_at < max_age
+
+    def _load_shared(self, keys: Sequence[str]) -> None:
+        """Copy newer replies of other processes."""
+        for key, values in (self._shared_cache.load(keys) if self._shared_cache else {}).items():
+            try:
+                reply = GithubReply(**values)
+            except TypeError:  # written by another version
+                continue
+            if self.earlier(key).received_at < reply.received_at <= self.now():
+                self._cache_reply(key, reply)
+
+    def _cache_reply(self, key: str, reply: GithubReply) -> None:
+        with self._lock:
+            self._cache[key] = reply
+            self._cache.move_to_end(key)
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+
+
+def open_github(
+    url: str,
+    token: str,
+    store: Store,
+    clock: Callable[[], float] = time.time,
+    exclusions: Exclusions = NO_EXCLUSIONS,
+) -> GithubRequests:
+    """Return the requests to GitHub at this URL, with the cache and the rate limits that the processes of a store share."""
+    server = f"{url} {'with' if token.strip() else 'without'} a token"
+    cache = GithubCache(store.github_lookups, server)
+    cache.delete(exclusions)
+    # GitHub does not count a response without changes if it was requested with a token.
+    limit = SharedRateLimit(store.github_lookups, server, counts_unchanged=not token.strip())
+    return GithubRequests(url, token, NoWaitClock(clock), cache, limit)
+
+
+def _result(future: Future[T]) -> T | None:
+    """Return the result of a call, None if it failed because a reply is malformed."""
+    try:
+        return future.result()
+    except MALFORMED as error:
+        log.warning("a reply of GitHub cannot be read: %r", error)
+        return None
+
+
+def _limited_until(until: float) -> str:
+    return f"{RATE_LIMITED} until {datetime.fromtimestamp(until, UTC):%H:%M} UTC"

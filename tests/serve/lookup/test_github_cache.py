@@ -1,0 +1,132 @@
+"""Without a token GitHub allows 60 requests per hour: processes share them, and the most valuable requests get the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.lookup.github_cache import SharedRateLimit
+from stargaze.serve.lookup.github_repositories import CONTRIBUTORS_RESERVE, GithubRepositories
+from stargaze.serve.lookup.github_requests import open_github
+from stargaze.serve.lookup.live import GithubLookup
+from stargaze.store import Store
+from tests.simulated.limits import RunningClock
+from tests.simulated.server import running
+from tests.simulated.world import World
+
+NOW = datetime.now(UTC)
+
+
+class FastClock(RunningClock):
+    """The system clock, on which a request takes no time; a test sets it ahead."""
+
+    ahead = 0.0
+
+    @property
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return Bundle.load(bundle_folder)
+
+
+@pytest.fixture
+def clock() -> FastClock:
+    return FastClock()
+
+
+@pytest.fixture
+def world(clock: FastClock) -> World:
+    return World(200, clock=clock)
+
+
+@pytest.fixture
+def url(world: World) -> Iterator[str]:
+    with running(world) as url:
+        yield url
+
+
+def create_lookup(bundle: Bundle, url: str, store: Store, clock: FastClock) -> GithubLookup:
+    return GithubLookup(bundle, GithubRepositories(open_github(url, "", store, clock.time)))
+
+
+@pytest.mark.thorough  # it looks up 60 repositories
+def test_two_processes_use_one_limit_for_repositories_first_and_say_when_it_ends(
+    bundle: Bundle, url: str, store: Store, world: World, clock: FastClock
+) -> None:
+    lookups = [create_lookup(bundle, url, store, clock) for _process in range(2)]
+    names = [world.population.name(row) for row in range(60)]
+
+    results = [lookups[row % 2].find([name], NOW) for row, name in enumerate(names)]
+
+    found = [result for result in results if result.rows]
+    with_contributors = [result for result in found if result.frame["contributors"].notna().all()]
+    assert world.window("core", known=False).used == 60
+    assert world.counts.by_kind["core", 403] == 0
+    assert len(with_contributors) == (60 - CONTRIBUTORS_RESERVE) // 2
+    assert len(found) == len(with_contributors) + CONTRIBUTORS_RESERVE
+    end = f"rate limited by GitHub until {datetime.fromtimestamp(world.window('core', known=False).until, UTC):%H:%M}"[
+        :-1
+    ]
+    (note,) = next(iter(found[-1].notes.values()))
+    (error,) = results[-1].errors.values()
+    assert note.startswith(f"the number of contributors is missing: {end}")
+    assert error["code"] == "github_rate_limited"
+    assert end in error["message"]
+
+    clock.ahead = 3_700.0
+    assert lookups[0].find(names[-1:], NOW).rows
+
+
+def test_an_unchanged_response_counts_without_a_token_only(
+    bundle: Bundle, url: str, store: Store, world: World, clock: FastClock
+) -> None:
+    lookup, name = create_lookup(bundle, url, store, clock), world.population.name(3)
+    used = []
+    for _ in range(2):
+        lookup.find([name], NOW)
+        used.append(world.window("core", known=False).used)
+        clock.ahead += 601.0
+
+    assert world.counts.by_kind["core", 304] == 1
+    assert used == [2, 3]  # the contributors are not requested again
+
+
+def test_responses_in_another_order_do_not_raise_what_remains(tmp_path: Path) -> None:
+    limit = SharedRateLimit(tmp_path / "limits.sqlite", "server", counts_unchanged=True)
+
+    limit.update("core", 20, 1_000.0, 0.0)
+    limit.update("core", 22, 1_001.0, 0.0)
+    limit.update("core", 60, 500.0, 0.0)
+
+    assert [limit.take("core", 18, 0.0) for _ in range(3)] == [0.0, 0.0, 1_001.0]
+    assert limit.take("core", 18, 1_002.0) == 0.0
+    assert limit.take("search", 0, 0.0) == 0.0
+
+
+def test_a_limit_of_ones_own_applies_until_github_states_one(tmp_path: Path) -> None:
+    limit = SharedRateLimit(tmp_path / "limits.sqlite", "server", counts_unchanged=True)
+
+    assert [limit.take("search", 0, 5.0, default=(2, 60.0)) for _ in range(3)] == [0.0, 0.0, 65.0]
+
+
+def test_a_damaged_file_allows_requests(tmp_path: Path) -> None:
+    (tmp_path / "limits.sqlite").mkdir()
+    limit = SharedRateLimit(tmp_path / "limits.sqlite", "server", counts_unchanged=True)
+
+    limit.update("core", 0, 1_000.0, 0.0)
+
+    assert limit.take("core", 5, 2_000.0) == 0.0
