@@ -10,7 +10,7 @@ from typing import Any
 
 from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_factor, format_percent
-from stargaze.serve.prediction_request import PredictionJob
+from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 
 AS_EXPECTED = 1.25
@@ -76,7 +76,10 @@ class PredictionView:
 
 
 def readable_job(job: PredictionJob) -> PredictionJob:
-    """Return a job; if its answer cannot be shown, because another version or somebody else wrote it, a failed one."""
+    """Return a job as a visitor may read it.
+
+    If its answer cannot be shown, because another version or somebody else wrote it, it is a failed one.
+    """
     try:
         if job.answer is not None:
             prediction_views(job.answer["predictions"])
@@ -84,7 +87,7 @@ def readable_job(job: PredictionJob) -> PredictionJob:
         message = "the stored result cannot be read"
         error = {"code": "unreadable_result", "message": message, "hint": "submit the request again"}
         return dataclasses.replace(job, state="failed", answer=None, error=error)
-    return job
+    return dataclasses.replace(job, error=visitor_error(job.error, job.request_id)) if job.error else job
 
 
 def prediction_views(predictions: list[Mapping[str, Any]]) -> tuple[list[PredictionView], list[Tick]]:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
+from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.routes import get_or_404
@@ -50,7 +50,7 @@ def add_result_routes(
         try:
             return submit(*part_of(job.request, request.form.get("repository", "")), what_if=values)
         except StargazeError as error:
-            return page_with_error(_job_page(view.get(), job, error=error), error)
+            return page_with_error(lambda error: _job_page(view.get(), job, error=error), error)
 
 
 def find_or_submit(queue: PredictionQueue, clock: Callable[[], datetime], owner: str, name: str) -> PredictionJob:
@@ -59,7 +59,7 @@ def find_or_submit(queue: PredictionQueue, clock: Callable[[], datetime], owner:
     return queue.find(parsed) or queue.submit(parsed, request_id=request_id())
 
 
-def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: StargazeError | None = None) -> str:
+def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: ErrorDetails | None = None) -> str:
     job = readable_job(job)
     predictions, ticks = prediction_views(job.answer["predictions"]) if job.answer else ([], [])
     names = job.request.repositories if job.request else ()
