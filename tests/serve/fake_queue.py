@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.errors import ExternalError
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
@@ -18,7 +19,6 @@ from stargaze.serve.prediction_request import (
     IdempotencyKeyReusedError,
     PredictionJob,
     PredictionRequest,
-    QueueUnavailableError,
     new_job,
 )
 
@@ -31,13 +31,14 @@ def answer_one(bundle: Bundle, request: PredictionRequest, now: datetime = NOW) 
 
 
 class FakePredictionQueue:
-    """Holds jobs in memory; ``closed`` makes every call fail."""
+    """Holds jobs in memory; ``closed`` makes every call fail, ``is_instant`` answers each job at once."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.jobs: dict[str, PredictionJob] = {}
         self.keys: dict[str, PredictionJob] = {}
         self.closed = False
+        self.is_instant = False
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
         self.check()
@@ -48,7 +49,9 @@ class FakePredictionQueue:
             return existing
         job = new_job(request, now=NOW, time_limit=30.0, request_id=request_id)
         self.jobs[job.id] = self.keys[key] = job
-        return job
+        if self.is_instant:
+            self.work()
+        return self.jobs[job.id]
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
         return next((job for job in self.jobs.values() if job.request == request), None)
@@ -63,7 +66,7 @@ class FakePredictionQueue:
 
     def check(self) -> None:
         if self.closed:
-            raise QueueUnavailableError("the queue cannot be written: no space left", hint="df -h")
+            raise ExternalError("the queue cannot be written: no space left", hint="df -h")
 
     def work(self) -> None:
         """Answer all waiting jobs, as the worker does."""

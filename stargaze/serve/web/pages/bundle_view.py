@@ -16,8 +16,8 @@ import pandas as pd
 from stargaze.bundle.manifest import read_verified
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
+from stargaze.serve.web.pages.explanation_view import POLICY_TEXTS
 from stargaze.serve.web.pages.form_fields import source_fields
-from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS
 
 MAX_SUGGESTIONS = 8
 """As many as fit below the field on a phone."""

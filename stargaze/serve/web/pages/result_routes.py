@@ -1,79 +1,138 @@
-"""The result pages: a prediction job, the page of one repository, and what-ifs."""
+"""The result pages: a prediction job, the page of one repository, and what-ifs, whose values are in the address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
-from flask import Blueprint, abort, render_template, request, url_for
-from werkzeug.wrappers import Response as Redirect
+from flask import Blueprint, render_template, request, url_for
 
-from stargaze.errors import StargazeError
-from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
-from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue
+from stargaze.features.schema import FIELD_BY_NAME
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest
+from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.routes import get_or_404
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_routes import edit_url
-from stargaze.serve.web.pages.forms import Page, check_csrf_token, page_with_error
-from stargaze.serve.web.pages.prediction_view import POLICY_TEXTS, prediction_views, readable_job
+from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
+from stargaze.serve.web.pages.what_if_view import what_if_errors
 from stargaze.serve.web.request_parsing import parse_request, part_of
+
+MAX_WAIT = 5.0
+"""Time that a page with a what-if waits for its result [s]."""
+MAX_WAITING = 8
+"""Pages of a process that wait at the same time; others show the state of the job."""
+Values = Mapping[str, Any]
+Figures = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ResultPages:
+    """Renders jobs; ``queue`` answers them."""
+
+    queue: PredictionQueue
+    view: HotReloaded[BundleView]
+    clock: Callable[[], datetime]
+    poller: LongPoller
+
+    def show(self, job: PredictionJob, canonical: str = "", values: Values | None = None, **errors: Any) -> str:
+        """Return the page of a job; ``values`` are those of the what-if's form, with ``errors`` by field."""
+        job = readable_job(job)
+        asked = job.request or PredictionRequest()
+        what_if = asked.what_if if values is None else values
+        answer = job.answer or {}
+        return render_template(
+            "prediction.html",
+            view=self.view.get(),
+            job=job,
+            predictions=prediction_views(answer["predictions"], what_if, errors.get("fields")) if answer else [],
+            errors=answer.get("errors", []),
+            digest=answer.get("digest"),
+            entered="\n".join(asked.repositories),
+            repository=asked.repositories[0] if len(asked.repositories) == 1 else "",
+            canonical=canonical,
+            address=request.path,
+            edit_url=edit_url(job.request),
+            api_request=lambda name: _api_request(asked, name),
+            what_if_errors=errors,
+            general_error=errors.get("general", ""),
+        )
+
+    def show_what_if(
+        self, names: Sequence[str], figures: Figures, values: Values, canonical: str = ""
+    ) -> tuple[str, HTTPStatus]:
+        """Return the page with these values changed; with an invalid one, the page without the change and the reason."""
+        errors = what_if_errors(values, self.clock())
+        if not errors:
+            job = self._finish(names, figures, values)
+            if job.state != "failed":
+                return self.show(job, canonical), HTTPStatus.OK
+            errors = _place_error(job, values)
+        known = {name: text for name, text in errors.items() if name in values}
+        job = self._finish(names, figures, {})
+        page = self.show(job, canonical, values, fields=known, general="; ".join(set(errors.values())))
+        return page, HTTPStatus.BAD_REQUEST
+
+    def _finish(self, names: Sequence[str], figures: Figures, values: Values) -> PredictionJob:
+        parsed = parse_request(names, figures, max_repositories=1, now=self.clock(), what_if=values)
+        job = _find_or_submit(self.queue, parsed)
+        return self.poller.wait(job, MAX_WAIT) or job
 
 
 def add_result_routes(
-    blueprint: Blueprint,
-    queue: PredictionQueue,
-    view: HotReloaded[BundleView],
-    clock: Callable[[], datetime],
-    submit: Callable[..., Redirect],
+    blueprint: Blueprint, queue: PredictionQueue, view: HotReloaded[BundleView], clock: Callable[[], datetime]
 ) -> None:
-    """Add the routes; ``submit`` queues a request and redirects to its job."""
+    """Add the routes of the result pages."""
+    pages = ResultPages(queue, view, clock, LongPoller(queue, MAX_WAITING))
 
     @blueprint.get("/predictions/<job_id>")
-    def prediction(job_id: str) -> str:
-        return _job_page(view.get(), get_or_404(queue, job_id))
+    def prediction(job_id: str) -> str | tuple[str, HTTPStatus]:
+        job = get_or_404(queue, job_id)
+        values = what_if_values(request.args)
+        if not values or job.request is None:
+            return pages.show(job)
+        name = request.args.get("repository") or _first_name(job.request)
+        return pages.show_what_if(*part_of(job.request, name), values)
 
     @blueprint.get("/repositories/<owner>/<name>")
-    def repository(owner: str, name: str) -> str:
+    def repository(owner: str, name: str) -> str | tuple[str, HTTPStatus]:
         canonical = url_for("pages.repository", owner=owner, name=name, _external=True)
-        return _job_page(view.get(), find_or_submit(queue, clock, owner, name), canonical=canonical)
+        values = what_if_values(request.args)
+        if values:
+            return pages.show_what_if([f"{owner}/{name}"], [], values, canonical)
+        return pages.show(find_or_submit(queue, clock, owner, name), canonical)
 
-    @blueprint.post("/what-if")
-    def what_if() -> Page | Redirect:
-        check_csrf_token()
-        job = get_or_404(queue, request.form.get("job", ""))
-        if job.request is None:
-            abort(HTTPStatus.NOT_FOUND)
-        values = {name: request.form[name] for name in EDITABLE_FIELDS if request.form.get(name, "").strip()}
-        try:
-            return submit(*part_of(job.request, request.form.get("repository", "")), what_if=values)
-        except StargazeError as error:
-            return page_with_error(lambda error: _job_page(view.get(), job, error=error), error)
+
+def what_if_values(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a repository among the arguments of an address; an empty one is not changed."""
+    return {name: value.strip() for name, value in arguments.items() if name in FIELD_BY_NAME and value.strip()}
 
 
 def find_or_submit(queue: PredictionQueue, clock: Callable[[], datetime], owner: str, name: str) -> PredictionJob:
     """Return the job of a repository, which is submitted unless a recent one exists."""
-    parsed = parse_request([f"{owner}/{name}"], max_repositories=1, now=clock())
+    return _find_or_submit(queue, parse_request([f"{owner}/{name}"], max_repositories=1, now=clock()))
+
+
+def _find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> PredictionJob:
     return queue.find(parsed) or queue.submit(parsed, request_id=request_id())
 
 
-def _job_page(view: BundleView, job: PredictionJob, canonical: str = "", error: ErrorDetails | None = None) -> str:
-    job = readable_job(job)
-    predictions, ticks = prediction_views(job.answer["predictions"]) if job.answer else ([], [])
-    names = job.request.repositories if job.request else ()
-    return render_template(
-        "prediction.html",
-        view=view,
-        job=job,
-        predictions=predictions,
-        ticks=ticks,
-        digest=(job.answer or {}).get("digest"),
-        policy_texts=POLICY_TEXTS,
-        entered="\n".join(names),
-        edit_url=edit_url(job.request),
-        repository=names[0] if len(names) == 1 else "",
-        canonical=canonical,
-        error=error,
-    )
+def _first_name(asked: PredictionRequest) -> str:
+    return str(asked.figures[0].get("full_name", "")) if asked.figures else asked.repositories[0]
+
+
+def _place_error(job: PredictionJob, values: Values) -> dict[str, str]:
+    """Return the error of a failed job by the field that its message names, or by the last one."""
+    error = job.error or {"message": "", "hint": ""}
+    field = next((name for name in values if name in error["message"]), list(values)[-1])
+    return {field: "; ".join(filter(None, (error["message"], error["hint"])))}
+
+
+def _api_request(asked: PredictionRequest, name: str) -> dict[str, Any]:
+    """Return the body of an API request for one repository of a request."""
+    names, figures = part_of(asked, name)
+    return {"figures": figures} if figures else {"repositories": names}

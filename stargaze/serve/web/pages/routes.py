@@ -46,7 +46,7 @@ def pages_blueprint(
         return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
 
     add_form_routes(blueprint, view, clock, section.max_repositories, submit)
-    add_result_routes(blueprint, queue, view, clock, submit)
+    add_result_routes(blueprint, queue, view, clock)
 
     @blueprint.get("/model")
     def model() -> str:

@@ -48,40 +48,11 @@ async function showResult(pending) {
 async function submitToApi(url, body) {
   const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   let job = await response.json();
-  if (!response.ok) throw new Error([job.detail, job.hint].filter(Boolean).join("; "));
-  while (job.state === "queued" || job.state === "running") {
+  while (response.ok && (job.state === "queued" || job.state === "running")) {
     job = await (await fetch(job.url, { headers: { Prefer: "wait=5" } })).json();
   }
   if (job.error) throw new Error([job.error.message, job.error.hint].filter(Boolean).join("; "));
   return job;
-}
-
-/** Show the effect of a what-if without leaving the page. */
-function enhanceWhatIf(form) {
-  if (!form.dataset.name) return;
-  const difference = form.querySelector("[data-difference]");
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const values = {};
-    for (const control of form.querySelectorAll(".fields [name]")) {
-      const value = control.value.trim();
-      if (value) values[control.name] = value;
-    }
-    difference.textContent = "Calculating…";
-    try {
-      const job = await submitToApi(form.dataset.whatIf, { repositories: [form.dataset.name], what_if: values, explain: false });
-      const { expected_stars: stars, what_if: changed } = job.predictions[0];
-      const format = (value) => Math.round(value).toLocaleString("en");
-      if (!changed || !changed.changes.length) difference.textContent = "No change.";
-      else {
-        const counts = Object.assign(document.createElement("b"), { textContent: `${format(stars)} → ${format(changed.expected_stars)} stars` });
-        const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
-        difference.replaceChildren(counts, `, × ${changed.factor.toFixed(2)} (interval ${format(changed.interval_low)} to ${format(changed.interval_high)}). ${changes}.`);
-      }
-    } catch (error) {
-      difference.textContent = error.message;
-    }
-  });
 }
 
 /** Send the request body in the text field, and show the response. */
@@ -145,10 +116,10 @@ function enhanceSearch(search) {
 }
 
 function enhance(root) {
+  for (const enhancer of window.resultEnhancers || []) enhancer(root);
   for (const pending of root.querySelectorAll("[data-poll]")) follow(pending);
   for (const search of root.querySelectorAll("[data-search]")) enhanceSearch(search);
   for (const form of root.querySelectorAll("form.request[method]")) preventDoubleSubmit(form);
-  for (const form of root.querySelectorAll("[data-what-if]")) enhanceWhatIf(form);
   for (const form of root.querySelectorAll("[data-try]")) enhanceTryForm(form);
   const textarea = root.querySelector("#repositories");
   for (const chip of root.querySelectorAll("[data-add], [data-fill]")) {
@@ -161,6 +132,6 @@ function enhance(root) {
   }
 }
 
-enhance(document);
+document.addEventListener("DOMContentLoaded", () => enhance(document)); // after all deferred scripts
 // A page from the browser's back/forward cache still has its buttons disabled.
 addEventListener("pageshow", () => { for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false; });

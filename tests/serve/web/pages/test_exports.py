@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import threading
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -13,7 +14,8 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from stargaze.serve.web.pages.exports import render_badge, render_card
+from stargaze.serve.web.pages import exports
+from stargaze.serve.web.pages.images import render_badge, render_card
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -34,7 +36,21 @@ def test_a_result_is_exported_as_csv(page: FlaskClient, queue: FakePredictionQue
 
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert {row["full_name"] for row in rows} == set(names)
+    assert all(float(row["interval_low"]) <= float(row["expected_stars"]) for row in rows)
     assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_a_repository_without_an_answer_is_a_row_with_its_error(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    queue.is_instant = True
+    job = page.post(PATH, json={"repositories": [names[0], "no/such-one"]}).json
+
+    rows = list(csv.DictReader(io.StringIO(page.get(f"/predictions/{job['id']}.csv").text)))
+
+    assert [row["full_name"] for row in rows] == [names[0], "no/such-one"]
+    assert "no/such-one" in rows[1]["error"]
+    assert rows[1]["expected_stars"] == ""
 
 
 def test_a_formula_in_a_name_is_escaped(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
@@ -68,27 +84,64 @@ def test_the_permalink_submits_once_and_shows_the_result(
 
     html = page.get(f"/repositories/{names[0]}").text
 
-    assert "stars expected</h1>" in html
+    assert re.search(rf"<h1[^>]*>{names[0]}: about [\d,]+ stars expected", html)
     assert f'<link rel="canonical" href="http://localhost/repositories/{names[0]}">' in html
     assert f'content="http://localhost/card/{names[0]}.png"' in html
 
 
 def test_a_badge_shows_the_expected_stars(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
-    waiting = page.get(f"/badge/{names[0]}.svg")
-    queue.work()
+    queue.is_instant = True
+
     answered = page.get(f"/badge/{names[0]}.svg")
 
-    assert "…" in waiting.text
     assert ET.fromstring(answered.text).tag.endswith("svg")
     assert re.search(r"expected stars: [0-9.]+[kM]?", answered.text)
     assert answered.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert "max-age=3600" in answered.headers["Cache-Control"]
 
 
+@pytest.mark.parametrize("path", ["badge/{}.svg", "card/{}.png"])
+def test_the_first_picture_of_a_repository_shows_the_result(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str], path: str
+) -> None:
+    """It waits for the worker."""
+    worker = threading.Timer(0.1, queue.work)
+    worker.start()
+
+    first = page.get(f"/{path.format(names[0])}")
+    worker.join()
+
+    assert "max-age=3600" in first.headers["Cache-Control"]
+    assert page.get(f"/{path.format(names[0])}").data == first.data
+
+
+def test_a_picture_without_a_result_is_neutral_and_cached_briefly(
+    page: FlaskClient, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MAX_WAIT", 0.05)
+
+    badge, card = page.get(f"/badge/{names[0]}.svg"), page.get(f"/card/{names[0]}.png")
+
+    assert "expected stars: see page" in badge.text
+    assert card.data == render_card(None, names[0])
+    assert all(answer.headers["Cache-Control"] == "public, max-age=5" for answer in (badge, card))
+
+
+@pytest.mark.parametrize("path", ["badge/{}.svg", "card/{}.png"])
+def test_an_outage_is_no_unknown_repository(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str], path: str
+) -> None:
+    queue.closed = True
+
+    answer = page.get(f"/{path.format(names[0])}")
+
+    assert (answer.status_code, answer.mimetype.partition("/")[0]) == (503, "image")
+    assert b"unknown" not in answer.data
+
+
 @pytest.mark.parametrize("name", ["no/such-one", "a/..", "%3Cscript%3E/x"])
 def test_an_unknown_repository_has_no_badge(page: FlaskClient, queue: FakePredictionQueue, name: str) -> None:
-    page.get(f"/badge/{name}.svg")
-    queue.work()
+    queue.is_instant = True
 
     answer = page.get(f"/badge/{name}.svg")
 
@@ -97,15 +150,14 @@ def test_an_unknown_repository_has_no_badge(page: FlaskClient, queue: FakePredic
 
 
 def test_a_social_card_has_the_standard_size(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
-    pending = page.get(f"/card/{names[0]}.png")
-    queue.work()
-    finished = page.get(f"/card/{names[0]}.png")
+    queue.is_instant = True
 
-    for answer in (pending, finished):
-        picture = Image.open(io.BytesIO(answer.data))
+    answer = page.get(f"/card/{names[0]}.png")
+
+    for data in (answer.data, render_card(None, names[0])):
+        picture = Image.open(io.BytesIO(data))
         assert (picture.format, picture.size) == ("PNG", (1200, 630))
-        assert len(answer.data) < 60_000
-    assert pending.data != finished.data
+        assert len(data) < 60_000
 
 
 def test_a_long_name_is_shortened_on_the_card(page: FlaskClient) -> None:
@@ -114,23 +166,6 @@ def test_a_long_name_is_shortened_on_the_card(page: FlaskClient) -> None:
 
 def test_a_badge_is_well_formed_xml_with_any_text() -> None:
     assert ET.fromstring(render_badge("<&\"'>")).tag.endswith("svg")
-
-
-def test_a_what_if_shows_both_estimates(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
-    job = page.post(PATH, json={"repositories": names}).json
-    queue.work()
-    html = page.get(job["page"]).text
-    token = re.search(r'name="token" value="([^"]+)"', html)
-    assert token
-    form = {"token": token[1], "job": job["id"], "repository": names[1], "readme_length": "90000"}
-
-    location = page.post("/what-if", data=form).location
-    queue.work()
-
-    html = page.get(location).text
-    assert html.count('class="card"') == 1
-    assert re.search(r"[\d,]+ → [\d,]+ stars", html)
-    assert "Correlation, not advice" in html
 
 
 def test_the_model_card_shows_accuracy_and_limitations(page: FlaskClient) -> None:

@@ -1,55 +1,39 @@
-"""The chart of history and forecast."""
+"""The chart of history and forecast of one repository."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import Any
 
-from hypothesis import example, given
-from hypothesis import strategies as st
-
-from stargaze.serve.web.pages.history_chart import HEIGHT, WIDTH, history_chart
-
-FORECAST = [{"days": 30, "date": "2026-02-10", "stars": 120.0, "low": 100.0, "high": 150.0}]
+from stargaze.serve.web.pages.history_chart import history_chart
+from tests.serve.web.pages.example_prediction import example_history, example_prediction
 
 
-def history(stars: list[int]) -> dict[str, Any]:
-    first = date(2026, 1, 1)
-    return {"dates": [(first + timedelta(days=day)).isoformat() for day in range(len(stars))], "stars": stars}
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=200), st.booleans())
-@example(stars=[0] * 60, has_forecast=True)  # the forecast ends before the history
-def test_all_points_are_inside_the_chart(stars: list[int], has_forecast: bool) -> None:
-    chart = history_chart({"history": history(stars), "forecast": FORECAST if has_forecast else None})
-
-    assert chart is not None
-    assert [curve.scale for curve in chart.curves] == ["linear", "logarithmic"]
-    for curve in chart.curves:
-        for text in (curve.history, curve.forecast, curve.band):
-            points = [tuple(map(float, point.split(","))) for point in text.split()]
-            assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
-        assert len(curve.gridlines) <= 7
-        assert all(0 <= float(line.y.removesuffix("%")) <= 100 for line in curve.gridlines)
-        assert bool(curve.band) == has_forecast
-
-
-def test_the_forecast_begins_where_the_history_ends() -> None:
-    chart = history_chart({"history": history([10, 50, 90]), "forecast": FORECAST})
-
-    assert chart is not None
-    assert chart.curves[0].forecast.split()[0] == chart.curves[0].history.split()[-1]
-    assert (chart.forecast[0].stars, chart.forecast[0].range, chart.last_day) == ("120", "100 to 150", "2026-02-10")
+def chart(**changed: Any) -> Any:
+    return history_chart(example_prediction(**example_history(), **changed))
 
 
 def test_the_table_has_both_ends_and_few_rows() -> None:
-    chart = history_chart({"history": history(list(range(100)))})
+    result = history_chart(example_prediction(**example_history(weeks=120)))
 
-    assert chart is not None
-    assert (chart.rows[0][1], chart.rows[-1][1]) == ("0", "99")
-    assert len(chart.rows) <= 13
+    assert result
+    assert result.rows[0] == ("2025-03-01", "8")
+    assert result.rows[-1][0] == "2027-06-12"
+    assert len(result.rows) <= 24
+
+
+def test_forecast_and_milestone_are_texts() -> None:
+    result = chart()
+
+    assert [row.days for row in result.forecast] == [30, 90, 365]
+    assert (result.forecast[0].stars, result.forecast[0].range) == ("930", "890–990")
+    assert "1,000 stars around June 2026" in result.milestone
+    assert any(line.is_milestone for line in result.chart.plots[0].gridlines)
+
+
+def test_the_source_of_the_history_is_named() -> None:
+    assert chart().source == "From GitHub, 2026-02-21."
 
 
 def test_a_single_day_has_no_chart() -> None:
-    assert history_chart({"history": history([5])}) is None
-    assert history_chart({"history": None}) is None
+    assert history_chart(example_prediction(history=example_history(weeks=1)["history"])) is None
+    assert history_chart(example_prediction()) is None

@@ -1,0 +1,91 @@
+"use strict";
+// What-ifs: the estimate follows the controls, and their values are in the address. Without JavaScript the form is submitted.
+
+const PAUSE = 200; // after the last key [ms]
+
+/** Request the estimate with these values; returns the prediction, or throws an error with a message. */
+async function requestWhatIf(form, values, signal) {
+  const headers = { "Content-Type": "application/json", Prefer: "wait=5" };
+  const body = JSON.stringify({ ...JSON.parse(form.dataset.request), what_if: values, explain: false });
+  let response = await fetch(form.dataset.whatIf, { method: "POST", headers, body, signal });
+  let job = await response.json();
+  while (response.ok && (job.state === "queued" || job.state === "running")) {
+    response = await fetch(job.url, { headers: { Prefer: "wait=5" }, signal });
+    job = await response.json();
+  }
+  if (response.status === 429) throw new Error(`Too many requests: try again in ${response.headers.get("Retry-After") || 60} s`);
+  const error = job.error || (response.ok ? null : { message: job.detail || job.title, hint: job.hint });
+  if (error) throw new Error([error.message, error.hint].filter(Boolean).join("; "));
+  return job.predictions[0];
+}
+
+/** Return the difference as text nodes. */
+function describeWhatIf({ expected_stars: before, what_if: changed }) {
+  if (!changed || !changed.changes.length) return ["No change."];
+  const format = (value) => Math.round(value).toLocaleString("en");
+  const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} stars` });
+  const interval = `${format(changed.interval_low)}–${format(changed.interval_high)}`;
+  const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
+  const factor = changed.factor.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+  return [counts, `, × ${factor} (interval ${interval}). ${changes}.`];
+}
+
+function enhanceWhatIf(form) {
+  const difference = form.querySelector("[data-difference]");
+  const controls = Array.from(form.querySelectorAll("[data-original]"));
+  const isPageOfOne = document.querySelectorAll("[data-what-if]").length === 1;
+  let timer = 0;
+  let running = null;
+  const showError = (control, text) => {
+    form.querySelector(`#${CSS.escape(control.id)}-error`).textContent = text;
+    if (text) control.setAttribute("aria-invalid", "true");
+    else control.removeAttribute("aria-invalid");
+  };
+  const update = async (edited) => {
+    clearTimeout(timer);
+    if (running) running.abort();
+    running = new AbortController();
+    const signal = running.signal;
+    const changed = controls.filter((control) => control.value.trim() && control.value.trim() !== control.dataset.original);
+    const values = Object.fromEntries(changed.map((control) => [control.name, control.value.trim()]));
+    if (isPageOfOne) {
+      const query = new URLSearchParams(values).toString();
+      const path = new URL(form.action).pathname;
+      history.replaceState(history.state, "", query ? `${path}?${query}` : path);
+    }
+    for (const control of controls) showError(control, "");
+    if (!changed.length) {
+      difference.textContent = edited ? "No change." : "";
+      return;
+    }
+    try {
+      const prediction = await requestWhatIf(form, values, signal);
+      if (!signal.aborted) difference.replaceChildren(...describeWhatIf(prediction));
+    } catch (error) {
+      if (signal.aborted) return;
+      difference.textContent = "";
+      const named = changed.find((control) => error.message.includes(control.name));
+      showError(named || (changed.includes(edited) ? edited : changed[0]), error instanceof TypeError ? "Connection lost, try again" : error.message);
+    }
+  };
+  for (const control of controls) {
+    control.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(update, control.tagName === "SELECT" ? 0 : PAUSE, control);
+    });
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    update(controls[0]);
+  });
+  form.querySelector("[data-reset]").addEventListener("click", (event) => {
+    event.preventDefault();
+    for (const control of controls) control.value = control.dataset.original;
+    update(null);
+    controls[0].focus();
+  });
+}
+
+window.resultEnhancers = [...(window.resultEnhancers || []),
+  (root) => { for (const form of root.querySelectorAll("[data-what-if]")) enhanceWhatIf(form); },
+];

@@ -1,0 +1,47 @@
+"""Several star histories in one chart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stargaze.serve.web.pages.overlay_chart import overlay_chart
+from tests.serve.web.pages.example_prediction import example_history, example_prediction
+
+
+def predictions() -> list[dict[str, Any]]:
+    return [
+        example_prediction(full_name="a/young", **example_history(weeks=20)),
+        example_prediction(full_name="b/old", **example_history(weeks=60)),
+        example_prediction(full_name="c/none"),
+    ]
+
+
+def test_a_repository_without_a_history_is_named() -> None:
+    overlay = overlay_chart(predictions())
+
+    assert overlay
+    assert (overlay.names, overlay.missing) == (("a/young", "b/old"), ("c/none",))
+    assert [len(plot.lines) for plot in overlay.chart.plots] == [2, 2]
+    assert overlay_chart(predictions()[2:]) is None
+
+
+def test_ages_begin_with_the_first_day_of_each_history() -> None:
+    late = example_history()
+    late["history"]["dates"] = [day.replace("2025", "2015").replace("2026", "2016") for day in late["history"]["dates"]]
+    rows = [example_prediction(full_name="a/a", **late), *predictions()[:1]]
+
+    overlay = overlay_chart(rows, by="age")
+
+    assert overlay
+    assert [points[0][0] for _, points in json.loads(overlay.chart.points)] == [0.0, 0.0]
+    assert overlay.chart.ticks[0].label == "0"
+    assert overlay.rows[0] == ("0 days", ("8", "8"))
+
+
+def test_the_table_has_a_dash_outside_of_a_history() -> None:
+    overlay = overlay_chart(predictions())
+
+    assert overlay
+    assert overlay.rows[0] == ("2025-03-01", ("8", "8"))
+    assert overlay.rows[-1][1][0] == "–"

@@ -1,0 +1,131 @@
+"""The result pages and the what-if in the address, without JavaScript."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from flask.testing import FlaskClient
+
+if TYPE_CHECKING:
+    from tests.serve.fake_queue import FakePredictionQueue
+
+PATH = "/api/v1/predictions"
+
+
+@pytest.fixture
+def name(sample: pd.DataFrame, queue: FakePredictionQueue) -> str:
+    queue.is_instant = True
+    return str(sample["full_name"].iloc[0])
+
+
+@pytest.fixture
+def control(page: FlaskClient, name: str) -> str:
+    """A number that the answering model uses."""
+    job = page.post(PATH, json={"repositories": [name]}).json
+    return next(item["field"] for item in job["predictions"][0]["controls"] if item["kind"] == "number")
+
+
+def difference(text: str) -> str:
+    """Return the text beside the what-if's form."""
+    found = re.search(r"data-difference>(.*?)</p>", text, re.DOTALL)
+    assert found
+    return html.unescape(re.sub(r"<[^>]+>", "", found[1])).strip()
+
+
+def field(text: str, name: str) -> tuple[str, str]:
+    """Return value and error of a text control."""
+    found = re.search(rf'name="{name}"[^>]* value="([^"]*)".*?data-error>(.*?)</p>', text, re.DOTALL)
+    assert found
+    return html.unescape(found[1]), html.unescape(found[2])
+
+
+def test_the_address_holds_the_values_of_a_what_if(page: FlaskClient, name: str, control: str) -> None:
+    answer = page.get(f"/repositories/{name}?{control}=3")
+
+    assert answer.status_code == 200
+    assert re.match(r"[\d,]+ → [\d,]+ stars, × ", difference(answer.text))
+    assert "→ 3" in difference(answer.text)
+    assert field(answer.text, control) == ("3", "")
+    assert "Correlation, not advice" in answer.text
+    assert f'<link rel="canonical" href="http://localhost/repositories/{name}">' in answer.text
+
+
+@pytest.mark.parametrize("value", ["many", "-3", "<b>"])
+def test_an_invalid_value_is_kept_with_the_reason_beside_it(
+    page: FlaskClient, name: str, control: str, value: str
+) -> None:
+    answer = page.get(f"/repositories/{name}", query_string={control: value})
+
+    assert answer.status_code == 400
+    kept, error = field(answer.text, control)
+    assert kept == value
+    assert error
+    assert difference(answer.text) == ""
+    assert answer.text.count('class="card"') == 1
+
+
+def test_a_field_without_effect_is_refused_with_a_reason(page: FlaskClient, name: str) -> None:
+    answer = page.get(f"/repositories/{name}?stars=1")
+
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert answer.text.count('class="card"') == 1
+
+
+@pytest.mark.parametrize("query", ["", "utm_source=feed", "contributors=", "contributors=%20"])
+def test_other_arguments_and_empty_values_change_nothing(
+    page: FlaskClient, queue: FakePredictionQueue, name: str, query: str
+) -> None:
+    answer = page.get(f"/repositories/{name}?{query}")
+
+    assert answer.status_code == 200
+    assert [job.request.what_if for job in queue.jobs.values() if job.request] == [{}]
+
+
+def test_entered_figures_have_a_what_if(page: FlaskClient, name: str, control: str) -> None:
+    job = page.post(PATH, json={"figures": [{"full_name": "me/mine", "forks": 12, "subscribers": 3}]}).json
+
+    before = page.get(job["page"]).text
+    changed = page.get(f"{job['page']}?{control}=900")
+
+    assert f'action="{job["page"]}"' in before
+    assert changed.status_code == 200
+    assert re.match(r"[\d,]+ → [\d,]+ stars", difference(changed.text))
+    assert f'action="{job["page"]}"' in changed.text
+
+
+def test_one_of_several_entered_repositories_is_changed(page: FlaskClient, name: str, control: str) -> None:
+    rows = [{"full_name": "me/first", "forks": 12}, {"full_name": "me/second", "forks": 700}]
+    job = page.post(PATH, json={"figures": rows}).json
+
+    changed = page.get(f"{job['page']}?repository=me/second&{control}=3").text
+
+    assert changed.count('class="card"') == 1
+    assert "me/second: " in changed
+
+
+def test_edit_keeps_the_input(page: FlaskClient, name: str) -> None:
+    job = page.post(PATH, json={"repositories": [name], "figures": [{"full_name": "me/mine", "forks": 12}]}).json
+
+    found = re.search(r'<a class="button" href="([^"]+)">Edit</a>', page.get(job["page"]).text)
+    assert found
+    address = html.unescape(found[1])
+    form = page.get(address).text
+
+    assert address.startswith("/figures?")
+    assert 'value="12"' in form
+    assert 'value="me/mine"' in form
+
+
+def test_an_unknown_name_does_not_hide_the_others(page: FlaskClient, name: str) -> None:
+    job = page.post(PATH, json={"repositories": [name, "no/such-one"]}).json
+
+    text = page.get(job["page"]).text
+
+    assert text.count('class="card"') == 1
+    assert "no/such-one" in text
+    assert 'role="alert"' in text
