@@ -47,6 +47,8 @@ class Population:
         self.owner = np.floor(count * random.random(count) ** 2 / 2).astype(np.int64)
         self.language = random.integers(0, len(LANGUAGES), count)
         self.exists = np.ones(count, dtype=bool)
+        self.private = np.zeros(count, dtype=bool)
+        """Repositories that only their owner's token can read: for others they do not exist."""
         self.heavy = np.zeros(count, dtype=bool)
         """Repositories whose commits and users GitHub cannot count within its timeout."""
         self.refusing: set[int] = set()

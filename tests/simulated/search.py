@@ -42,6 +42,9 @@ class Index:
     def _search(self, query: str) -> np.ndarray[Any, Any]:
         population = self.population
         selected = population.exists.copy()
+        words = _TERM.sub(" ", query).lower().split()
+        if words:
+            selected &= self._mention(words)
         for name, value in _TERM.findall(query):
             text = value.strip('"')
             if name in ("stars", "created", "pushed"):
@@ -62,12 +65,19 @@ class Index:
                         "or you do not have permission to view them."
                     )
                 selected &= owned
+            elif name == "in":
+                selected &= text == "name"
             elif name == "is":
                 selected &= text == "public"
             else:
                 raise RefusedError(f"{name} is not a qualifier")
-        rows = np.flatnonzero(selected)
+        rows = np.flatnonzero(selected & ~population.private)
         return rows[np.lexsort((population.tie[rows], -population.stars[rows]))]
+
+    def _mention(self, words: list[str]) -> np.ndarray[Any, Any]:
+        """Return whether the name of each repository, without its owner, contains all words."""
+        names = [self.population.name(row).rpartition("/")[2] for row in range(len(self.population))]
+        return np.array([all(word in name for word in words) for name in names], dtype=bool)
 
 
 def _parse_range(text: str, *, is_date: bool) -> tuple[float, float]:

@@ -120,6 +120,7 @@ NO_REPLY = GithubReply()
 
 @dataclass
 class _Connection:
+    transport: HttpTransport
     client: Client
     limits: ResponseLimits
 
@@ -153,6 +154,11 @@ class GithubRequests:
     def now(self) -> float:
         """Return seconds since 1970."""
         return self._clock.time()
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().transport.close()
 
     def fetch(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
         """Return a reply for each resource by its key, requested in their order; never raises. ``deadline`` is monotonic [s]."""
@@ -285,7 +291,7 @@ class GithubRequests:
         transport = HttpTransport(
             self._url, self._token, self._clock, timeout=timeout, reconnect=NO_RETRY, limits=limits
         )
-        return _Connection(Client(transport, self._clock), limits)
+        return _Connection(transport, Client(transport, self._clock), limits)
 
     def _unavailable(self, key: str, reason: str) -> GithubReply:
         return replace(self.earlier(key), unavailable=reason)
