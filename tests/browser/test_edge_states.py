@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 from tests.browser.conftest import DARK, PHONE, TIMEOUT, WITHOUT_JAVASCRIPT, Visit, take_screenshot
 from tests.serve.fake_queue import FakePredictionQueue
+from tests.serve.web.pages.example_prediction import example_explanation, example_history, example_prediction
 
 pytestmark = [
     pytest.mark.browser,
@@ -29,57 +30,22 @@ pytestmark = [
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NAME = "pallets/flask"
 SCRIPT = "<script>document.title = 'taken over'</script>"
-FACTORS = [
-    ("contributors", "412", 4.2),
-    ("description; as text", SCRIPT, 1.6),
-    ("open issues", "unknown", 0.7),
-    ("age", "2,300 days", 1.3),
-]
-CONTROLS = [
-    ("readme_length", "number", 3_100.0),
-    ("topic_count", "number", 3.0),
-    ("license", "choice", "mit"),
-    ("latest_release_at", "date", "2025-12-01"),
-]
+TABS = ("Why this estimate", "Without popularity signals")
 
 
 def full_prediction() -> dict[str, Any]:
     """A prediction with all fields."""
-    days = [date(2025, 3, 1) + timedelta(days=step * 7) for step in range(52)]
-    forecast = [
-        {
-            "days": n,
-            "date": (days[-1] + timedelta(days=n)).isoformat(),
-            "stars": 900 + n,
-            "low": 890.0,
-            "high": 900 + 3 * n,
-        }
-        for n in (30, 90, 180, 365)
-    ]
-    return {
-        "rank": 1, "source": "github", "full_name": NAME, "expected_stars": 430.0, "interval_low": 61.0,
-        "interval_high": 2_900.0, "coverage": 0.9, "percentile": 96.2, "actual_stars": 896.0, "ratio": 2.08,
-        "inside_interval": True, "decade_coverage": {"decade": "100–999", "n": 812, "coverage": 0.91},
-        "enough_data": True, "missing_fields": [], "fetched_at": "2026-02-21", "in_training_data": False,
-        "policy": "all", "notes": ["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
-        "explanation": {
-            "method": "exact", "baseline_stars": 6.2, "other_factors": 8.1,
-            "factors": [{"feature": "x", "label": a, "value": b, "factor": c} for a, b, c in FACTORS],
-        },
-        "without_popularity": None,
-        "similar": [{"full_name": "pallets/click", "actual_stars": 410, "similarity": 0.81}],
-        "out_of_range": [{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
-        "controls": [
-            {"field": name, "label": name, "kind": kind, "unit": "", "value": value, "options": None}
-            for name, kind, value in CONTROLS
-        ],
-        "what_if": None,
-        "history": {
-            "source": "store", "as_of": days[-1].isoformat(), "dates": [day.isoformat() for day in days],
-            "stars": [round(8 + step**1.72) for step in range(52)],
-        },
-        "forecast": forecast, "milestone": None, "history_note": "",
+    without = {
+        "policy": "activity", "expected_stars": 120.0, "interval_low": 10.0, "interval_high": 900.0,
+        "explanation": example_explanation(120.0) | {"method": "sampled"},
     }  # fmt: skip
+    return example_prediction(
+        explanation=example_explanation(430.0, [("description", SCRIPT, 1.6), ("contributors", "412", 4.2)]),
+        without_popularity=without,
+        notes=["was renamed from mitsuhiko/flask", f"is a fork of {SCRIPT}"],
+        out_of_range=[{"label": "contributors", "value": "412", "low": "0", "high": "360"}],
+        **example_history(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +76,24 @@ def set_job(queue: FakePredictionQueue, state: JobState, **changed: Any) -> Pred
 
 
 def finish_job(queue: FakePredictionQueue) -> PredictionJob:
-    answer = {"digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [full_prediction()]}
+    answer = {
+        "digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "predictions": [full_prediction()], "errors": [],
+    }  # fmt: skip
     return set_job(queue, "done", answer=answer)
 
 
-@pytest.mark.parametrize("options", [{}, {**PHONE, **DARK}], ids=["desktop", "dark phone"])
+@pytest.mark.parametrize(
+    "options", [{}, {**PHONE, **DARK}, {"forced_colors": "active"}], ids=["desktop", "dark-phone", "forced-colors"]
+)
 def test_a_result_with_all_fields_is_accessible(
     visit: Visit, queue: FakePredictionQueue, options: dict[str, Any]
 ) -> None:
     page = visit(f"/predictions/{finish_job(queue).id}", options)
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
-    take_screenshot(page, "full-phone-dark" if options else "full")
+    take_screenshot(page, f"full-{'-'.join(options) or 'desktop'}")
 
+    assert Axe().run(page).response["violations"] == []
+    page.get_by_role("tab", name=TABS[1]).click()
     assert Axe().run(page).response["violations"] == []
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     assert page.get_by_text("Outside the training data").is_visible()
@@ -169,9 +141,56 @@ def test_a_pending_page_shows_the_state_of_the_job(
         assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
+def test_tabs_are_selected_by_click_and_by_arrow_keys(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}")
+    first, second = (page.get_by_role("tabpanel", name=name) for name in TABS)
+    assert (first.is_visible(), second.is_visible()) == (True, False)
+
+    page.get_by_role("tab", name=TABS[1]).click()
+    assert (first.is_visible(), second.is_visible()) == (False, True)
+    page.keyboard.press("ArrowRight")
+
+    assert (first.is_visible(), second.is_visible()) == (True, False)
+    expect(page.get_by_role("tab", name=TABS[0])).to_be_focused()
+
+
+def test_both_explanations_are_shown_without_javascript(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}", WITHOUT_JAVASCRIPT)
+
+    assert [page.get_by_role("heading", name=name).is_visible() for name in TABS] == [True, True]
+    assert page.locator(".panel table:visible").count() == 2
+    assert not page.get_by_role("tablist").is_visible()
+
+
+def test_the_chart_shows_the_counts_below_the_pointer(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}")
+    plot, tooltip = page.locator("svg.plot.linear"), page.locator(".tooltip")
+    assert not tooltip.is_visible()
+
+    plot.hover(position={"x": 2, "y": 100})
+    expect(tooltip).to_have_text("2025-03-01: 8 stars")
+    box = plot.bounding_box()
+    assert box
+    plot.hover(position={"x": box["width"] - 2, "y": 100})
+
+    expect(tooltip).to_have_text("2027-02-21: 1,265 (890–1,995) stars")
+    page.get_by_role("heading", level=1).hover()
+    expect(tooltip).not_to_be_visible()
+
+
 def test_the_printed_page_is_light_and_has_no_navigation(visit: Visit, queue: FakePredictionQueue) -> None:
     page = visit(f"/predictions/{finish_job(queue).id}", DARK)
     page.emulate_media(media="print")
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("nav").is_visible()
+
+
+def test_the_printed_page_has_both_explanations_and_no_controls(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}")
+    page.emulate_media(media="print")
+
+    assert page.locator(".panel table:visible").count() == 2
+    assert page.get_by_text("pallets/click").is_visible()
+    assert not page.get_by_role("button", name="Recalculate").is_visible()
+    assert not page.get_by_role("tablist").is_visible()

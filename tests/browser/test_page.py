@@ -72,8 +72,9 @@ def submit(page: Page, text: str) -> None:
 
 
 def stars(page: Page) -> list[int]:
-    """Return the predictions on the page, in their order."""
-    return [int(text.replace(",", "")) for text in page.locator(".card .stars b").all_inner_texts()]
+    """Return the estimates on the page, in their order."""
+    texts = page.locator(".card .scale text.strong").all_text_contents()
+    return [int(text.removesuffix(" expected").replace(",", "")) for text in texts]
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT, PHONE, DARK], indirect=True, ids=str)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from stargaze.config import ServeSection
 from stargaze.serve.supervisor.supervise import serving
@@ -132,36 +133,89 @@ def test_a_double_click_submits_once(visit: Visit, names: list[str]) -> None:
     assert len(posted) == 1
 
 
-def test_a_what_if_is_calculated_without_a_reload(visit: Visit, names: list[str]) -> None:
+def number_control(page: Page) -> Locator:
+    """Return the first number of the what-if."""
+    return page.locator("[data-what-if] input[inputmode=numeric]").first
+
+
+def test_a_what_if_follows_the_control_and_is_in_the_address(visit: Visit, names: list[str]) -> None:
     page = finished(visit(f"/repositories/{names[0]}"))
     page.evaluate("window.sameDocument = true")
+    control, difference = number_control(page), page.locator("[data-difference]")
+    original = control.input_value()
 
-    page.get_by_label("License").fill("mit")
-    page.get_by_label("Topics").fill("12")
-    page.get_by_role("button", name="Recalculate").click()
+    control.fill("12")
 
-    expect(page.locator("[data-difference]")).to_contain_text("stars", timeout=TIMEOUT)
-    assert "→" in page.locator("[data-difference]").inner_text()
+    expect(difference).to_contain_text("→ 12", timeout=TIMEOUT)
+    assert urlsplit(page.url).query == f"{control.get_attribute('name')}=12"
     assert page.evaluate("window.sameDocument") is True
 
+    page.reload()
+    expect(finished(page).locator("[data-difference]")).to_contain_text("→ 12")
 
-def test_a_what_if_works_without_javascript(visit: Visit, names: list[str]) -> None:
+    page.get_by_role("link", name="Reset").click()
+    expect(control).to_have_value(original)
+    expect(difference).to_have_text("")
+    assert urlsplit(page.url).query == ""
+
+    control.fill("12")
+    control.fill(original)
+    expect(difference).to_have_text("No change.")
+
+
+def test_back_leaves_the_page_of_a_what_if_and_forward_returns_to_it(visit: Visit, names: list[str]) -> None:
+    page = visit("/model")
+    page.goto(urljoin(page.url, f"/repositories/{names[0]}"))
+    number_control(finished(page)).fill("12")
+    expect(page.locator("[data-difference]")).to_contain_text("→ 12", timeout=TIMEOUT)
+
+    page.go_back()
+    assert urlsplit(page.url).path == "/model"
+    page.go_forward()
+
+    expect(number_control(page)).to_have_value("12")
+    expect(page.locator("[data-difference]")).to_contain_text("→ 12")
+
+
+def test_an_invalid_value_is_kept_with_the_reason_beside_it(visit: Visit, names: list[str]) -> None:
+    page = finished(visit(f"/repositories/{names[0]}"))
+    control = number_control(page)
+
+    control.fill("many")
+
+    error = page.locator(f"[id='{control.get_attribute('id')}-error']")
+    expect(error).to_contain_text("many", timeout=TIMEOUT)
+    expect(control).to_have_value("many")
+    expect(control).to_have_attribute("aria-invalid", "true")
+    assert Axe().run(page).response["violations"] == []
+
+    control.fill("12")
+    expect(page.locator("[data-difference]")).to_contain_text("→ 12", timeout=TIMEOUT)
+    expect(error).to_have_text("")
+
+
+@pytest.mark.parametrize(("value", "shown"), [("12", "[data-difference]"), ("many", ".field-error:not(:empty)")])
+def test_a_what_if_works_without_javascript(visit: Visit, names: list[str], value: str, shown: str) -> None:
     page = visit(f"/repositories/{names[0]}", WITHOUT_JAVASCRIPT)
     expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
     page.get_by_text("What if…?").click()
-    page.get_by_label("Topics").fill("12")
+    number_control(page).fill(value)
     page.get_by_role("button", name="Recalculate").click()
 
-    expect(page.locator("[data-difference]")).to_contain_text("→", timeout=TIMEOUT)
+    expect(page.locator(shown)).to_contain_text(value, timeout=TIMEOUT)
+    expect(number_control(page)).to_have_value(value)
 
 
-def test_an_invalid_what_if_shows_a_message(visit: Visit, names: list[str]) -> None:
-    page = finished(visit(f"/repositories/{names[0]}"))
+def test_entered_figures_have_a_what_if(visit: Visit) -> None:
+    page = visit("/model")
+    body = {"figures": [{"full_name": "me/mine", "forks": 12, "subscribers": 3}]}
+    job = page.request.post(urljoin(page.url, "/api/v1/predictions"), data=body, headers={"Prefer": "wait=10"}).json()
+    page.goto(urljoin(page.url, job["page"]))
 
-    page.get_by_label("Latest release").fill("soon")
-    page.get_by_role("button", name="Recalculate").click()
+    number_control(finished(page)).fill("700")
 
-    expect(page.locator("[data-difference]")).to_contain_text("soon", timeout=TIMEOUT)
+    expect(page.locator("[data-difference]")).to_contain_text("→ 700", timeout=TIMEOUT)
+    assert urlsplit(page.url).path == job["page"]
 
 
 def test_an_unknown_repository_links_the_figures_form(visit: Visit) -> None:

@@ -53,6 +53,9 @@ def expected_phrase(prediction: Mapping[str, Any], *, named: bool = True) -> str
     """
     low, high = prediction["interval_low"], prediction["interval_high"]
     name = f"{format_percent(prediction['coverage'], space=' ')} interval: " if named else ""
+    if not prediction.get("enough_data", True):
+        share = format_percent(prediction["coverage"], space=" ")
+        return f"not enough data for a useful estimate ({share} interval: {format_range(low, high)})"
     stars = round_estimate(prediction["expected_stars"], low, high)
     estimate = f"about {format_stars(stars)}" if stars else "less than 1 star"
     return f"{estimate} expected ({name}{format_range(low, high)})"
@@ -68,6 +71,8 @@ def actual_phrase(prediction: Mapping[str, Any]) -> str:
     actual = prediction["actual_stars"]
     if actual is None:
         return ""
+    if not prediction.get("enough_data", True):
+        return f"actual {format_count(actual)}"
     side = "inside" if prediction["inside_interval"] else "outside"
     interval = f"{side} the {format_percent(prediction['coverage'], space=' ')} interval"
     compared = compare(actual, prediction["expected_stars"], inside_interval=prediction["inside_interval"])

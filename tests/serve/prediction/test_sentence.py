@@ -59,6 +59,12 @@ def test_the_forecast_is_first_and_the_interval_is_named_once(changed: dict[str,
     assert prediction_sentence(row(99.4, 9, 999, **changed)) == f"a/b: {sentence}"
 
 
+def test_an_interval_that_is_too_wide_is_no_estimate() -> None:
+    sentence = prediction_sentence(row(24, 1, 41_024, 36_589.0, enough_data=False))
+
+    assert sentence == "a/b: not enough data for a useful estimate (90 % interval: 1–41,024); actual 36,589."
+
+
 @given(st.floats(0, 1e6), st.floats(1, 50), st.integers(0, 1_000_000))
 def test_the_sentence_never_contradicts_itself(expected: float, width: float, actual: int) -> None:
     low, high = float(int(expected / width)), float(int(expected * width) + 1)

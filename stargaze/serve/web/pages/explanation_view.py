@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stargaze.formatting import format_count
+from stargaze.serve.prediction.sentence import format_range
 
 SMALLEST_FACTOR = 1e-21
 """A smaller factor has no bar of its own length."""
@@ -70,8 +71,7 @@ def format_interval(part: Mapping[str, Any]) -> str:
     >>> format_interval({"interval_low": 754.2, "interval_high": 8071.0})
     '754–8,071'
     """
-    low, high = format_count(part["interval_low"]), format_count(part["interval_high"])
-    return low if low == high else f"{low}–{high}"
+    return format_range(part["interval_low"], part["interval_high"])
 
 
 def waterfall(explanation: Mapping[str, Any], expected: float) -> tuple[Bar, ...]:

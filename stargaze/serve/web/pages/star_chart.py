@@ -14,7 +14,7 @@ from stargaze.formatting import format_count, format_percent, format_short
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 10.0
 """Size of a plot, in its own units."""
 SCALES: Mapping[str, Callable[[float], float]] = {"linear": float, "logarithmic": math.log1p}
-MAX_TICKS = 5
+MAX_TICKS = 4
 """As many labels as fit below a chart on a phone."""
 DAYS_PER_MONTH, DAYS_PER_YEAR = 30.4375, 365.25
 STEPS = (1, 2, 5, 10, 20, 50, 100)
@@ -176,7 +176,7 @@ def star_gridlines(scale: str, least: float, most: float) -> list[int]:
 
 
 def date_ticks(first: int, last: int) -> list[tuple[float, str]]:
-    """Return two to five round dates between two days (ordinals) with labels.
+    """Return two to four round dates between two days (ordinals) with labels.
 
     >>> [label for _, label in date_ticks(date(2024, 3, 5).toordinal(), date(2026, 3, 1).toordinal())]
     ['Jul 2024', 'Jan 2025', 'Jul 2025', 'Jan 2026']
@@ -186,7 +186,7 @@ def date_ticks(first: int, last: int) -> list[tuple[float, str]]:
         days = [day for day in _month_starts(begin, end) if (12 * day.year + day.month - 1) % months == 0]
         if 2 <= len(days) <= MAX_TICKS:
             return [(day.toordinal(), f"{day:%Y}" if months % 12 == 0 else f"{day:%b %Y}") for day in days]
-    step = max(1, math.ceil((last - first) / (MAX_TICKS - 2)))
+    step = max(1, math.ceil((last - first) / (MAX_TICKS - 1)))
     return [(day, f"{date.fromordinal(day):%d %b}") for day in range(first, last + 1, step)]
 
 
@@ -198,7 +198,7 @@ def _month_starts(begin: date, end: date) -> Iterator[date]:
 
 
 def age_ticks(days: int) -> list[tuple[float, str]]:
-    """Return up to six round ages from 0 to a number of days with labels.
+    """Return up to five round ages from 0 to a number of days with labels.
 
     >>> [label for _, label in age_ticks(1000)], [label for _, label in age_ticks(200)]
     (['0', '1 year', '2 years'], ['0', '2 months', '4 months', '6 months'])
@@ -218,7 +218,9 @@ def linear_map(low: float, high: float, begin: float, end: float) -> Callable[[f
 def log_ticks(end: float) -> tuple[Tick, ...]:
     """Return 0 and the powers of ten up to a count on the axis of :func:`log_position`."""
     powers = [0.0, *(10.0**power for power in range(int(math.log10(end)) + 1))]
-    return tuple(Tick(format_short(value), format_percent(log_position(value, end), 2)) for value in powers)
+    return tuple(
+        Tick(format_short(value).replace(".0", ""), format_percent(log_position(value, end), 2)) for value in powers
+    )
 
 
 def log_position(value: float, end: float) -> float:
