@@ -13,6 +13,7 @@ from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
 from stargaze.features.schema import FIELD_BY_NAME, Field
 from stargaze.serve.prediction.what_if import CONTROL_KINDS, EDITABLE_FIELDS
+from stargaze.serve.web.problems import PROBLEM_TYPE, PROBLEMS
 
 PREFER = {
     "name": "Prefer",
@@ -115,7 +116,7 @@ def _errors(*statuses: str) -> dict[str, Any]:
     return {
         status: {
             "description": ERRORS[status],
-            "content": _json("Error"),
+            "content": {PROBLEM_TYPE: {"schema": reference("Problem")}},
             **({"headers": RETRY_AFTER} if status in ("429", "503") else {}),
         }
         for status in statuses
@@ -128,7 +129,7 @@ def schemas(max_repositories: int) -> dict[str, Schema]:
         "PredictionRequest": _request(max_repositories),
         "PredictionJob": _job(),
         "Prediction": _prediction(),
-        "Error": _object({"error": _object(ERROR_DETAILS)}),
+        "Problem": _problem(),
     }
 
 
@@ -292,6 +293,26 @@ def _prediction() -> Schema:
             "milestone": _optional({"stars": NUMBER, "date": DAY, "earliest": DAY, "latest": DAY, "coverage": SHARE}),
         }
     )
+
+
+def _problem() -> Schema:
+    return {
+        **_object(
+            {
+                "type": {**TEXT, "format": "uri-reference", "description": "Where the code is described."},
+                "title": {**TEXT, "description": "What the code means."},
+                "status": {"type": "integer", "minimum": 400, "maximum": 599},
+                "detail": {**TEXT, "description": "What is wrong with this request."},
+                "code": {"enum": list(PROBLEMS)},
+                "hint": {**TEXT, "description": "What to do next; may be empty."},
+                "request_id": {
+                    **TEXT,
+                    "description": "The id of this request, as in X-Request-Id; the server's log has it.",
+                },
+            }
+        ),
+        "description": "Problem details (RFC 9457).",
+    }
 
 
 def _object(properties: Schema) -> Schema:

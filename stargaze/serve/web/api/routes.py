@@ -12,8 +12,8 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 
 from stargaze.config import ServeSection
-from stargaze.errors import BadDataError
-from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id
+from stargaze.errors import InvalidInputError
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id, visitor_error
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.openapi import openapi_document
@@ -83,8 +83,8 @@ def job_to_json(job: PredictionJob) -> dict[str, Any]:
         "growth_digest": answer.get("growth_digest"),
         "answered_at": answer.get("answered_at"),
         "predictions": answer.get("predictions"),
-        "errors": answer.get("errors", []),
-        "error": job.error,
+        "errors": [{**error, **visitor_error(error, job.request_id)} for error in answer.get("errors", [])],
+        "error": job.error and visitor_error(job.error, job.request_id),
     }
 
 
@@ -101,5 +101,5 @@ def preferred_wait(prefer: str) -> float:
 def _idempotency_key() -> str:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
-        raise BadDataError("Idempotency-Key must consist of 1 to 255 visible ASCII characters", hint="use a UUID")
+        raise InvalidInputError("Idempotency-Key must consist of 1 to 255 visible ASCII characters", hint="use a UUID")
     return key or ""
