@@ -94,18 +94,7 @@ STARS = record(
         "trials": nullable(integer()),
         "requested_trials": nullable(integer()),
         "seed": integer(),
-        "answer_policies": array(
-            record(
-                {
-                    "policy": POLICY,
-                    "required": distinct(text),
-                    "typical": mapping(number(-1e30, 1e30)),
-                    "intervals": INTERVALS,
-                }
-            ),
-            1,
-            len(POLICIES),
-        ),
+        "answer_policies": array(record({"policy": POLICY, "intervals": INTERVALS}), 1, len(POLICIES)),
     },
 )
 OFFSETS = array(number(-1e6, 1e6), 2, 2)
@@ -168,12 +157,6 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
         _require(
             len(meta["prototype"]["predicted"].get(policy, ())) == outputs,
             f"prototype.predicted.{policy} has another length than the models",
-        )
-    for item in meta.get("answer_policies", ()):
-        names = meta["features"][item["policy"]]
-        _require(
-            {*item["required"], *item["typical"]} <= set(names),
-            f"answer_policies.{item['policy']} names other features",
         )
 
 

@@ -57,9 +57,9 @@ class Intervals:
         Returns
         -------
         low, high : array, shape (n,)
-            The bounds [stars] of the smallest interval that contains every count that is inside.
+            The bounds [stars] of the smallest interval that contains every count that is inside, and the prediction.
         """
-        nearest = np.round(np.expm1(predicted))
+        expected = np.expm1(predicted)
         radius = np.asarray(self.radius)[:, self.prediction_class(predicted)] * spread_scale(spread)
         first = np.asarray(self.count_classes)[:, None]
         last = np.append(first[1:, 0] - 1.0, np.inf)[:, None]
@@ -68,8 +68,10 @@ class Intervals:
         low, high = np.maximum(low, first) + 0.0, np.minimum(high, last)  # no -0
         inside = (low <= high) & (radius >= 0)
         lowest, highest = np.where(inside, low, np.inf).min(axis=0), np.where(inside, high, -np.inf).max(axis=0)
-        none = ~inside.any(axis=0)  # no whole count is inside: use the nearest one
-        return np.where(none, nearest, lowest), np.where(none, nearest, highest)
+        positive = (radius > 0).any(axis=0)  # else the data have no error, and a whole estimate is its own interval
+        whole = np.where(~positive & (np.abs(expected - np.round(expected)) < ROUNDING), np.round(expected), expected)
+        above = np.where(positive, np.floor(expected) + 1.0, np.ceil(whole))
+        return np.minimum(lowest, np.floor(whole)), np.maximum(highest, above)
 
     def prediction_class(self, predicted: np.ndarray) -> np.ndarray:
         """Return the class of each prediction; shape (n,)."""

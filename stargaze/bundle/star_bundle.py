@@ -38,7 +38,7 @@ from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
-from stargaze.features.matrix import CATALOG, build_matrix
+from stargaze.features.matrix import CATALOG, build_matrix, is_any_known, own_features
 
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
@@ -46,6 +46,8 @@ TOLERANCE = 1e-4
 MAX_KNOWN = 2_000_000
 MAX_KNOWN_BYTES = 1_000_000_000
 """Largest table of known repositories, in rows and uncompressed; 50,000 rows have 20 MB."""
+IMPLIED = frozenset({"full_name", "fetched_at"})
+"""Fields that every record has."""
 FULL_NAME = re.compile(r"[!-~]{1,100}/[!-~]{1,200}")
 BATCH_ROWS = 2_000
 """Rows per batch when the features of the known repositories are computed: intermediate arrays stay below 30 MB."""
@@ -53,22 +55,15 @@ BATCH_ROWS = 2_000
 
 @dataclass(frozen=True)
 class AnswerPolicy:
-    """A policy that can answer, and the features that a repository must have for it.
-
-    ``required`` are important features that were never missing in training. ``typical`` are the values that replace
-    missing values of the unimportant features that were never missing in training.
-    """
+    """A policy that can answer, and its prediction intervals."""
 
     policy: str
-    required: tuple[str, ...]
-    typical: Mapping[str, float]
     intervals: Intervals
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
         """Return the inverse of ``dataclasses.asdict``."""
-        typical = {str(name): float(number) for name, number in value["typical"].items()}
-        return cls(str(value["policy"]), tuple(value["required"]), typical, Intervals.from_dict(value["intervals"]))
+        return cls(str(value["policy"]), Intervals.from_dict(value["intervals"]))
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ class Bundle:
     def answer_policies(self) -> tuple[AnswerPolicy, ...]:
         """The widest policy and, where the bundle has them, the narrower policies to fall back to."""
         policies = tuple(AnswerPolicy.from_dict(value) for value in self.meta.get("answer_policies", ()))
-        return policies or (AnswerPolicy(self.meta["estimate_policy"], (), {}, self.intervals),)
+        return policies or (AnswerPolicy(self.meta["estimate_policy"], self.intervals),)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -196,12 +191,10 @@ class Bundle:
             pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
-        """Compute the inputs of a policy's models; missing values are replaced by the typical ones of :class:`AnswerPolicy`."""
+        """Compute the inputs of a policy's models, NaN where a value is missing."""
         names = self.meta["features"][policy]
         learned = self.encoder.transform(repositories) if needs_encoder(names) else None
-        inputs = build_matrix(repositories, names, self.meta["vocabularies"], learned)
-        typical = self._typical.get(policy)
-        return inputs.fillna(dict(typical)) if typical else inputs
+        return build_matrix(repositories, names, self.meta["vocabularies"], learned)
 
     def predict_repositories(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
         """Predict log1p(stars) [nat], at least 0, under one policy (default: the widest); shape (n,)."""
@@ -219,9 +212,8 @@ class Bundle:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Every feature that a model takes or that an answer policy requires."""
-        required = [item.required for item in self.answer_policies]
-        return tuple(dict.fromkeys(name for names in (*self.meta["features"].values(), *required) for name in names))
+        """Every feature that a model takes."""
+        return tuple(dict.fromkeys(name for names in self.meta["features"].values() for name in names))
 
     def features(self, repositories: pd.DataFrame) -> np.ndarray:
         """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where a value is missing."""
@@ -237,27 +229,18 @@ class Bundle:
 
     def select_inputs(self, features: np.ndarray, policy: str) -> np.ndarray:
         """Return the inputs of a policy's models from computed features; the values are those of :meth:`inputs`."""
-        columns, typical = self._input_columns[policy]
-        inputs = features[:, columns]
-        return inputs if typical is None else np.where(np.isnan(inputs), typical, inputs)
+        return features[:, self._input_columns[policy]]
 
     @cached_property
-    def _typical(self) -> dict[str, Mapping[str, float]]:
-        return {item.policy: item.typical for item in self.answer_policies}
-
-    @cached_property
-    def _input_columns(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-        """For each policy the positions of its columns, and the replacements of missing values."""
-        result: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
-        for policy, names in self.meta["features"].items():
-            positions = np.array([self.columns.index(name) for name in names], dtype="int64")
-            typical = self._typical.get(policy)
-            values = [typical.get(name, np.nan) for name in names] if typical else None
-            result[policy] = (positions, None if values is None else np.array(values, dtype="float32"))
-        return result
+    def _input_columns(self) -> dict[str, np.ndarray]:
+        """For each policy the positions of its columns."""
+        return {
+            policy: np.array([self.columns.index(name) for name in names], dtype="int64")
+            for policy, names in self.meta["features"].items()
+        }
 
     def estimate(self, repositories: pd.DataFrame) -> Estimate:
-        """Predict each repository under the widest policy whose required features it has."""
+        """Predict each repository under the widest policy of which at least one own feature is known."""
         return self.estimate_from_features(self.features(repositories))
 
     def estimate_from_features(self, features: np.ndarray) -> Estimate:
@@ -265,8 +248,8 @@ class Bundle:
         predicted, low, high = np.zeros((3, len(features)))
         policy = np.full(len(features), "", dtype="object")
         for item in self.answer_policies:
-            complete = ~self._is_missing(features, item).any(axis=1) | (item == self.answer_policies[-1])
-            rows = np.flatnonzero(complete & (policy == ""))
+            is_last = item == self.answer_policies[-1]
+            rows = np.flatnonzero((policy == "") & (is_last | self._has_own_feature(features, item.policy)))
             if len(rows):
                 predicted[rows], low[rows], high[rows] = self.predict_with_interval(features[rows], item)
                 policy[rows] = item.policy
@@ -281,14 +264,20 @@ class Bundle:
         spread = self.spread(inputs, predicted, answer_policy.policy)
         return (predicted, *answer_policy.intervals.bounds(predicted, spread))
 
-    def missing_features(self, features: np.ndarray, answer_policy: AnswerPolicy) -> list[list[str]]:
-        """Return for each row the names of the required features that it lacks."""
-        missing = self._is_missing(features, answer_policy).tolist()
-        return [[name for name, is_nan in zip(answer_policy.required, row, strict=True) if is_nan] for row in missing]
+    def _has_own_feature(self, features: np.ndarray, policy: str) -> np.ndarray:
+        """Return for each row whether a feature that no narrower policy has is known; for ``static`` always."""
+        own = self._input_columns[policy][own_features(self.meta["features"][policy], policy)]
+        return is_any_known(features, own)
 
-    def _is_missing(self, features: np.ndarray, answer_policy: AnswerPolicy) -> np.ndarray:
-        missing: np.ndarray = np.isnan(features[:, [self.columns.index(name) for name in answer_policy.required]])
-        return missing
+    def missing_fields(self, features: np.ndarray) -> list[list[str]]:
+        """Return for each row the record fields that the widest policy could use but the row lacks, most important first."""
+        names = self.meta["features"][self.answer_policies[0].policy]
+        fields = dict.fromkeys(field for name in names for field in CATALOG[name].source if field not in IMPLIED)
+        missing = {}
+        for field in fields:
+            reads = [self.columns.index(name) for name in names if field in CATALOG[name].source]
+            missing[field] = ~is_any_known(features, np.array(reads))
+        return [[field for field, rows in missing.items() if rows[row]] for row in range(len(features))]
 
     def check_prototype(self) -> None:
         """Raise BadBundleError if a model's prediction of the prototype row differs from the stored one."""

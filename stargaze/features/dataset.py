@@ -16,6 +16,7 @@ from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.masking import mask_repositories
 from stargaze.features.matrix import CATALOG, build_matrix
 from stargaze.store import Store
 from stargaze.system.files import read_json, sha256, write_json
@@ -73,6 +74,8 @@ class Dataset:
     target: np.ndarray
     folds: np.ndarray
     fingerprint: str
+    originals: pd.DataFrame | None = None
+    """The complete repositories if these are copies with missing values: encoders are fitted on them."""
     _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -98,9 +101,15 @@ class Dataset:
         learned = self.encodings(feature_set.split).values if needs_encoder(names) else None
         return build_matrix(self.repositories, names, feature_set.vocabularies, learned)
 
-    def serving_inputs(self, feature_set: FeatureSet, policy: str, rows: list[int]) -> pd.DataFrame:
-        """Return the design matrix of some rows as serving computes it: encoded by all training rows."""
-        names, repositories = feature_set.selected[policy], self.repositories.iloc[rows]
+    def masked(self, seed: int) -> Dataset:
+        """Return copies of all rows, each without some fields of its record; targets and folds are the same."""
+        return dataclasses.replace(
+            self, repositories=mask_repositories(self.repositories, seed), originals=self.repositories
+        )
+
+    def serving_inputs(self, feature_set: FeatureSet, policy: str, repositories: pd.DataFrame) -> pd.DataFrame:
+        """Return the design matrix of any repositories as serving computes it: encoded by all training rows."""
+        names = feature_set.selected[policy]
         learned = self.encodings(feature_set.split).encoder.transform(repositories) if needs_encoder(names) else None
         return build_matrix(repositories, names, feature_set.vocabularies, learned)
 
@@ -109,8 +118,11 @@ class Dataset:
         key = (section.seed, section.split_by)
         if key not in self._encodings:
             owners = section.split_by == "repository"  # else no owner of a held-out repository is in the training data
-            data = (self.repositories, self.target, self.folds)
-            self._encodings[key] = fit_out_of_fold(*data, seed=section.seed, owners=owners)
+            fitted, copies = (
+                (self.repositories, None) if self.originals is None else (self.originals, self.repositories)
+            )
+            data = (fitted, self.target, self.folds)
+            self._encodings[key] = fit_out_of_fold(*data, seed=section.seed, owners=owners, copies=copies)
         return self._encodings[key]
 
 

@@ -76,6 +76,23 @@ def category_positions(names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if CATALOG[name].kind == "category"]
 
 
+def own_features(names: Sequence[str], policy: str) -> list[int]:
+    """Return the positions of the features that no narrower policy may use; none for ``static``, which needs no value."""
+    return [i for i, name in enumerate(names) if CATALOG[name].policy == policy and policy != "static"]
+
+
+def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return which rows have a value in one of the columns; all rows if there are no columns. Shape (n,).
+
+    Examples
+    --------
+    >>> is_any_known(np.array([[1.0, np.nan], [1.0, 2.0]]), [1]).tolist(), is_any_known(np.zeros((1, 2)), []).tolist()
+    ([False, True], [True])
+    """
+    known: np.ndarray = ~np.isnan(features[:, np.asarray(columns, dtype="int64")]).all(axis=1)
+    return known if len(columns) else np.full(len(features), True)
+
+
 def _encode_category(values: pd.Series, vocabulary: Sequence[str]) -> pd.Series:
     code = {value.casefold(): float(i) for i, value in enumerate(vocabulary, start=1)}  # "javascript" is JavaScript
     codes = [code.get(value.casefold(), OTHER) if isinstance(value, str) else np.nan for value in values.tolist()]

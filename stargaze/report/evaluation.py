@@ -17,7 +17,7 @@ MAX_DESCRIPTION = 100
 MIN_LANGUAGE_ROWS = 30
 """Languages with fewer test repositories share one row: their intervals would be too wide to plot."""
 SERVED = "as served"
-"""The row of what is served: the widest policy whose required fields a repository has."""
+"""The row of what is served: the widest policy of which a repository has an own feature."""
 
 
 def predict_test_set(inputs: ReportInputs) -> pd.DataFrame:

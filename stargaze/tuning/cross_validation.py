@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,30 @@ class Arrays:
     categories: tuple[int, ...]
     learned: np.ndarray = field(default_factory=_no_columns)
     learned_columns: tuple[int, ...] = ()
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """The weight of each row, empty if all are 1."""
+
+    def take(self, rows: np.ndarray) -> Arrays:
+        """Return some rows."""
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            target=self.target[rows],
+            folds=self.folds[rows],
+            learned=self.learned[:, rows] if self.learned_columns else self.learned,
+            weights=self.weights[rows] if len(self.weights) else self.weights,
+        )
+
+    def stack(self, other: Arrays, weight: float) -> Arrays:
+        """Return both, the rows of this one with weight 1 and the others with ``weight``."""
+        return replace(
+            self,
+            inputs=np.vstack([self.inputs, other.inputs]),
+            target=np.concatenate([self.target, other.target]),
+            folds=np.concatenate([self.folds, other.folds]),
+            learned=np.concatenate([self.learned, other.learned], axis=1) if self.learned_columns else self.learned,
+            weights=np.repeat([1.0, weight], [len(self.target), len(other.target)]),
+        )
 
     def without(self, fold: int) -> np.ndarray:
         """Return the inputs with encoders that were fitted without one fold."""
@@ -114,8 +139,16 @@ def fit(
     inputs = (arrays.inputs if inputs is None else inputs)[rows]
     inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # missing in all rows: some families cannot bin such a column
     model = family.build({**family.defaults, **parameters}, arrays.categories, seed)
+    weights = _weight_arguments(model, arrays.weights[rows]) if len(arrays.weights) else {}
     with single_threaded():
-        return model.fit(inputs, arrays.target[rows])
+        return model.fit(inputs, arrays.target[rows], **weights)
+
+
+def _weight_arguments(model: Any, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the weights as arguments of ``fit``; nearest neighbors take none."""
+    name, estimator = model.steps[-1] if hasattr(model, "steps") else ("", model)
+    takes_weights = "sample_weight" in inspect.signature(estimator.fit).parameters
+    return {f"{name}__sample_weight" if name else "sample_weight": weights} if takes_weights else {}
 
 
 @contextlib.contextmanager

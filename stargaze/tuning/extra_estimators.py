@@ -22,14 +22,17 @@ class CategoricalXGBoost:
     seed: int
     fitted: Any = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, target: np.ndarray) -> Self:
+    def fit(self, inputs: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Fit on a float matrix of shape (n, n_features)."""
         import xgboost
 
         parameters = {"objective": "reg:squarederror", "tree_method": "hist", "nthread": 1, "verbosity": 0}
         parameters |= {"seed": self.seed, **self.parameters}
         rounds = parameters.pop("n_estimators")
-        self.fitted = xgboost.train(parameters, xgboost_model.to_matrix(inputs, self.categories, target), rounds)
+        matrix = xgboost_model.to_matrix(inputs, self.categories, target)
+        if sample_weight is not None:
+            matrix.set_weight(sample_weight)
+        self.fitted = xgboost.train(parameters, matrix, rounds)
         return self
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
@@ -54,7 +57,7 @@ class CategoricalCatBoost:
     seed: int
     fitted: catboost_model.CatboostModel | None = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, target: np.ndarray) -> Self:
+    def fit(self, inputs: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Fit on a float matrix of shape (n, n_features)."""
         import catboost
 
@@ -62,7 +65,7 @@ class CategoricalCatBoost:
         model = catboost.CatBoostRegressor(
             random_seed=self.seed, thread_count=1, allow_writing_files=False, verbose=False, **self.parameters
         )
-        model.fit(_expand_categories(inputs, columns), target)
+        model.fit(_expand_categories(inputs, columns), target, sample_weight=sample_weight)
         with tempfile.TemporaryDirectory(prefix="stargaze-catboost-") as folder:  # CatBoost writes JSON to files only
             path = Path(folder) / "model.json"
             model.save_model(str(path), format="json")

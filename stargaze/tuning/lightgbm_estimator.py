@@ -27,10 +27,15 @@ class CategoricalLightGBM:
     seed: int
     booster: lightgbm.Booster | None = field(default=None, repr=False)
 
-    def fit(self, inputs: np.ndarray, target: np.ndarray) -> Self:
+    def fit(self, inputs: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Fit on a float matrix of shape (n, n_features)."""
         model = lightgbm.LGBMRegressor(random_state=self.seed, **FIXED, **self.parameters)
-        model.fit(np.asarray(inputs), target, categorical_feature=list(self.categories) or "auto")
+        model.fit(
+            np.asarray(inputs),
+            target,
+            sample_weight=sample_weight,
+            categorical_feature=list(self.categories) or "auto",
+        )
         self.booster = model.booster_
         return self
 

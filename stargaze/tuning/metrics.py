@@ -20,9 +20,9 @@ def rmsle(stars: ArrayLike, predicted: ArrayLike) -> float:
     return clipped_rmse(*map(np.log1p, _as_counts(stars, predicted)))
 
 
-def clipped_rmse(target: np.ndarray, predicted: np.ndarray) -> float:
+def clipped_rmse(target: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the root mean squared error of log1p(stars) [nat], with predictions clipped at 0 as in serving."""
-    return float(np.sqrt(np.mean((np.maximum(predicted, 0.0) - target) ** 2)))
+    return float(np.sqrt(np.average((np.maximum(predicted, 0.0) - target) ** 2, weights=weights)))
 
 
 def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:

@@ -88,15 +88,11 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
         lambda meta: meta.update(answer_policies=[answer(meta, "all"), answer(meta, "activity")]),
         "spreads lacks activity",
     ),
-    "required features that the model lacks": (
-        lambda meta: meta.update(answer_policies=[answer(meta, "all") | {"required": ["license"]}]),
-        "names other features",
-    ),
 }
 
 
 def answer(meta: Meta, policy: str) -> Meta:
-    return {"policy": policy, "required": [], "typical": {}, "intervals": meta["intervals"]}
+    return {"policy": policy, "intervals": meta["intervals"]}
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.prediction_intervals import MIN_SPREAD, Intervals, append_prediction, spread_scale
+from stargaze.bundle.prediction_intervals import MIN_SPREAD, ROUNDING, Intervals, append_prediction, spread_scale
 
 MINIMUM_SPREAD = np.array([MIN_SPREAD])
 radiuses = st.floats(-1, 40)
@@ -84,10 +84,30 @@ def test_the_lower_bound_can_be_zero() -> None:
     assert low.tolist() == [0.0]
 
 
-def test_without_a_whole_count_inside_the_nearest_is_used() -> None:
+@given(
+    st.floats(0, 20),
+    st.floats(-1, 8),
+    st.lists(st.lists(radiuses, min_size=2, max_size=2), min_size=3, max_size=3),
+)
+def test_the_prediction_is_inside_its_interval(predicted: float, spread: float, radius: list[list[float]]) -> None:
+    """The estimate itself, before it is rounded: 0.3 stars are between 0 and 1."""
+    intervals = Intervals(0.9, (0.0, 1.0, 10.0), (0.0, 20.0), tuple(map(tuple, radius)))
+
+    low, high = intervals.bounds(np.array([predicted]), np.array([spread]))
+
+    assert low[0] <= np.expm1(predicted) <= high[0] + ROUNDING
+
+
+def test_without_a_whole_count_inside_it_is_the_two_nearest() -> None:
     low, high = constant_intervals(0.001).bounds(np.log1p(np.array([10.4])), MINIMUM_SPREAD)
 
-    assert (low.tolist(), high.tolist()) == ([10.0], [10.0])
+    assert (low.tolist(), high.tolist()) == ([10.0], [11.0])
+
+
+def test_an_estimate_of_zero_is_not_certain() -> None:
+    low, high = constant_intervals(0.001).bounds(np.zeros(1), MINIMUM_SPREAD)
+
+    assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
 
 
 def test_a_count_on_the_bound_is_inside() -> None:

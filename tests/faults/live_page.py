@@ -212,8 +212,9 @@ class Visitors:
             if job and job["state"] == "done":
                 return True
             if job and job["state"] == "failed":
-                self.failed.append(job["error"]["message"])
-                return bool(job["error"]["code"] != "internal_error")
+                message = job["error"]["message"]
+                self.failed.append(message)
+                return "unexpected" not in message
             time.sleep(0.2)
         return False
 

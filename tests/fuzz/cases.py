@@ -172,9 +172,7 @@ def _star_meta(
         "seed": 0,
         "coverage": 0.9,
         "intervals": intervals,
-        "answer_policies": [
-            {"policy": "all", "required": ["forks"], "typical": {"releases": 1.0}, "intervals": intervals}
-        ],
+        "answer_policies": [{"policy": "all", "intervals": intervals}],
         "features": features,
         "vocabularies": vocabularies,
         "scores": {policy: {**scores, "coverage_by_decade": decades} for policy in features},

@@ -125,9 +125,6 @@ def _use_models(bundle: Bundle) -> None:
             "float32"
         )
         rows[len(EXTREMES) :, 0] = np.arange(10)  # a category
-        typical = {item.policy: item.typical for item in bundle.answer_policies}.get(policy, {})
-        missing = [typical.get(name, np.nan) for name in bundle.meta["features"][policy]]  # as serving replaces them
-        rows = np.where(np.isnan(rows), np.array(missing, dtype="float32"), rows)
         for model in ensemble.models:
             assert np.isfinite(model.predict(rows)).all()
             exact = model.contributions(rows)

@@ -38,7 +38,13 @@ class OutOfFoldEncodings:
 
 
 def fit_out_of_fold(
-    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray, *, seed: int, owners: bool
+    repositories: pd.DataFrame,
+    target: np.ndarray,
+    folds: np.ndarray,
+    *,
+    seed: int,
+    owners: bool,
+    copies: pd.DataFrame | None = None,
 ) -> OutOfFoldEncodings:
     """Compute the learned columns of all rows, with the whole training data and without each of its folds.
 
@@ -52,6 +58,8 @@ def fit_out_of_fold(
         0 … n_folds - 1 for the training folds, negative for other rows.
     seed, owners : int, bool
         As in :meth:`Encoder.fit`.
+    copies : DataFrame, shape (n, n_fields), optional
+        The same repositories with missing values: they are encoded instead, by encoders that were fitted on ``repositories``.
 
     Notes
     -----
@@ -63,22 +71,28 @@ def fit_out_of_fold(
     Wolpert, Stacked generalization, 1992.
     """
     text, fold_numbers = tokenize(repositories), np.unique(folds[folds >= 0]).tolist()
+    encoded = text if copies is None else tokenize(copies)
     training = folds >= 0
     encoder = Encoder.fit(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
     columns = list(encoded_columns(owners=owners))
     values = np.zeros((2 + max(fold_numbers), len(target), len(columns)), dtype="float32")
-    values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(text.words)
+    values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(encoded.words)
     for fold in fold_numbers:
         training_rows = np.flatnonzero(training & (folds != fold))
         components = TextComponents.fit(text.words[training_rows], seed)
-        values[1 + fold, :, : len(TEXT_COMPONENTS)] = components.transform(text.words)
+        values[1 + fold, :, : len(TEXT_COMPONENTS)] = components.transform(encoded.words)
     for excluded in ((), *combinations(fold_numbers, 1), *combinations(fold_numbers, 2)):
-        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], text, target, folds, excluded)
+        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], text, encoded, target, folds, excluded)
     return OutOfFoldEncodings(encoder, pd.DataFrame(values[0], index=repositories.index, columns=columns), values[1:])
 
 
 def _encode_excluding(
-    values: np.ndarray, text: TokenizedText, target: np.ndarray, folds: np.ndarray, excluded: tuple[int, ...]
+    values: np.ndarray,
+    text: TokenizedText,
+    copies: TokenizedText,
+    target: np.ndarray,
+    folds: np.ndarray,
+    excluded: tuple[int, ...],
 ) -> None:
     """Fit without some folds; write the rows that need exactly this encoder into ``values`` (1 + n_folds, n, q)."""
     training_rows = np.flatnonzero((folds >= 0) & ~np.isin(folds, excluded))
@@ -89,7 +103,7 @@ def _encode_excluding(
         return
     owners = values.shape[2] > len(TARGET_ENCODED)
     encoded = TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners).transform(
-        text.take(rows)
+        copies.take(rows)
     )
     for model_fold in (None, *excluded):  # the fold that the model does not see
         row_folds = [fold for fold in excluded if fold != model_fold]

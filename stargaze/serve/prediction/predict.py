@@ -13,7 +13,8 @@ from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.bundle.serialization import Model
 from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.matrix import CATALOG
-from stargaze.serve.prediction.labels import UNKNOWN, UNNAMED, feature_label, format_value
+from stargaze.features.schema import FIELD_BY_NAME
+from stargaze.serve.prediction.labels import UNKNOWN, UNNAMED, feature_label, field_label, format_value
 from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
 
 CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
@@ -135,7 +136,7 @@ def to_predictions(
     stars = np.expm1(estimate.predicted)
     ranks = np.searchsorted(quantiles, stars, side="right")
     percentile = np.interp(ranks, [0, len(quantiles)], [0.0, 100.0])
-    absent = bundle.missing_features(features, bundle.answer_policies[0])
+    absent = bundle.missing_fields(features)
     return [
         Prediction(
             full_name=str(record["full_name"] or UNNAMED),
@@ -148,7 +149,7 @@ def to_predictions(
             actual_stars=record["stars"],
             percentile=float(percentile[row]),
             policy=str(estimate.policy[row]),
-            missing_fields=tuple({"field": name, "label": feature_label(name)} for name in absent[row]),
+            missing_fields=tuple({"field": name, "label": field_label(FIELD_BY_NAME[name])} for name in absent[row]),
             explanation=explanation,
         )
         for row, (record, explanation) in enumerate(zip(records, explanations, strict=True))

@@ -65,11 +65,13 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
     return predicted
 
 
-def fit_weights(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) -> EnsembleWeights:
+def fit_weights(
+    predictions: np.ndarray, target: np.ndarray, folds: np.ndarray, row_weights: np.ndarray | None = None
+) -> EnsembleWeights:
     """Fit the weights with the smallest error; the first candidate gets weight 1 if the gain does not exceed its standard error.
 
     ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
-    on each fold is measured with weights that were fitted on the other folds.
+    on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default.
 
     References
     ----------
@@ -82,25 +84,27 @@ def fit_weights(predictions: np.ndarray, target: np.ndarray, folds: np.ndarray) 
     >>> fit_weights(target[:, None] + noise, target, np.arange(900) % 3).weights.round(1).tolist()
     [0.5, 0.5]
     """
+    row_weights = np.ones(len(target)) if row_weights is None else row_weights
     gains = []
     for fold in np.unique(folds):
         out = folds == fold
-        weights = _fit_weights(predictions[~out], target[~out])
+        weights = _fit_weights(predictions[~out], target[~out], row_weights[~out])
         alone, together = (
-            clipped_rmse(target[out], values) for values in (predictions[out, 0], predictions[out] @ weights)
+            clipped_rmse(target[out], values, row_weights[out])
+            for values in (predictions[out, 0], predictions[out] @ weights)
         )
         gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     return EnsembleWeights(
-        _fit_weights(predictions, target) if gain > error else np.eye(predictions.shape[1])[0], gain, error
+        _fit_weights(predictions, target, row_weights) if gain > error else np.eye(predictions.shape[1])[0], gain, error
     )
 
 
-def _fit_weights(predictions: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _fit_weights(predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray) -> np.ndarray:
     """Return non-negative weights that sum to one and minimize the squared error; small weights become 0."""
     members = np.ones(predictions.shape[1], dtype=bool)
     while True:
-        residuals = (predictions[:, members] - target[:, None]) / np.sqrt(len(target))
+        residuals = (predictions[:, members] - target[:, None]) * np.sqrt(row_weights / row_weights.sum())[:, None]
         weights = nnls(
             np.vstack([residuals, np.full(members.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
         )[0]

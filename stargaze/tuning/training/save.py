@@ -22,10 +22,6 @@ from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import PolicyPredictor, refit
 
-MAX_MISSING = 0.01
-"""A column with a smaller fraction of missing values in training counts as never missing."""
-MIN_RELATIVE_IMPORTANCE = 0.1
-"""A column with at least this fraction of the largest permutation importance is required."""
 CATEGORIES = frozenset(name for name, item in CATALOG.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
@@ -44,9 +40,7 @@ def save_best(
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}
     narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
     used = {policy: refitted[policy] for policy in sorted(narrower)}
-    answer_policies = [
-        _answer_policy(table, feature_set, policy, refitted[policy], section.seed) for policy in reversed(narrower)
-    ]
+    answer_policies = [AnswerPolicy(policy, refitted[policy].calibrated.intervals) for policy in reversed(narrower)]
     meta = {
         **describe_origin(now, PACKAGES),
         "estimate_policy": section.estimate_policy,
@@ -64,7 +58,7 @@ def save_best(
         "scores": scores,
         "split": dataclasses.asdict(feature_set.split),
         "background": _background(table, feature_set, list(used)),
-        "prototype": _prototype(table, feature_set, used, answer_policies),
+        "prototype": _prototype(table, feature_set, used),
         **_data(table, feature_set),
     }
     models = {policy: predictor.model for policy, predictor in used.items()}
@@ -108,37 +102,6 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     }
 
 
-def _answer_policy(
-    table: Dataset, feature_set: FeatureSet, policy: str, refitted: PolicyPredictor, seed: int
-) -> AnswerPolicy:
-    """Return the required columns of a policy: never missing in training and important by permutation importance."""
-    inputs = table.model_inputs(feature_set, policy)
-    training, validation = inputs.iloc[table.training], inputs.iloc[table.validation]
-    entered = [str(name) for name in inputs if not CATALOG[str(name)].learned]  # encoded columns are computed
-    complete = [name for name in entered if training[name].isna().mean() < MAX_MISSING]
-    values, target = validation.to_numpy(), table.target[table.validation]
-    random = np.random.default_rng(seed)
-    model = refitted.model
-    base, cost = _mean_squared_error(model, values, target), {}
-    for name in complete:
-        shuffled = values.copy()
-        column = inputs.columns.get_loc(name)
-        shuffled[:, column] = random.permutation(values[:, column])
-        cost[name] = _mean_squared_error(model, shuffled, target) - base
-    largest = max(cost.values(), default=0.0)
-    required = tuple(name for name in complete if largest > 0 and cost[name] >= MIN_RELATIVE_IMPORTANCE * largest)
-    return AnswerPolicy(
-        policy,
-        required,
-        {name: _typical_value(training[name]) for name in complete if name not in required},
-        refitted.calibrated.intervals,
-    )
-
-
-def _mean_squared_error(model: Any, values: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean((np.maximum(model.predict(values), 0.0) - target) ** 2))
-
-
 def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
     """Return the typical row of each policy, None where a value is missing."""
     inputs = {policy: table.model_inputs(feature_set, policy).iloc[table.training] for policy in policies}
@@ -153,21 +116,17 @@ def _typical_value(column: pd.Series) -> float:
     return float(next(iter(column.mode()), np.nan))
 
 
-def _prototype(
-    table: Dataset, feature_set: FeatureSet, used: dict[str, PolicyPredictor], answer_policies: list[AnswerPolicy]
-) -> dict[str, Any]:
+def _prototype(table: Dataset, feature_set: FeatureSet, used: dict[str, PolicyPredictor]) -> dict[str, Any]:
     """Return one training repository and the prediction of each model; the receiver repeats them before it serves."""
     stars = table.repositories["stars"].iloc[table.training]
     row = int(table.training[int(np.argsort(stars.to_numpy(), kind="stable")[int(0.95 * (len(stars) - 1))])])
-    typical = {item.policy: dict(item.typical) for item in answer_policies}
-    predicted = {}
+    record, predicted = table.repositories.iloc[[row]], {}
     for policy, predictor in used.items():
-        inputs = table.serving_inputs(feature_set, policy, [row]).fillna(typical.get(policy, {})).to_numpy()
+        inputs = table.serving_inputs(feature_set, policy, record).to_numpy()
+        error_inputs = append_prediction(inputs, np.maximum(predictor.model.predict(inputs), 0.0))
         predicted[policy] = [float(model.predict(inputs)[0]) for model in predictor.model.models]
-        if policy in typical:
-            error_inputs = append_prediction(inputs, np.maximum(predictor.model.predict(inputs), 0.0))
-            predicted[policy].append(float(predictor.calibrated.spread.predict(error_inputs)[0]))
-    return {"record": _plain(table.repositories.iloc[[row]]), "predicted": predicted}
+        predicted[policy].append(float(predictor.calibrated.spread.predict(error_inputs)[0]))
+    return {"record": _plain(record), "predicted": predicted}
 
 
 def _plain(record: pd.DataFrame) -> dict[str, Any]:

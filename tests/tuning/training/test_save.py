@@ -16,6 +16,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.dataset import read_dataset_and_features
+from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.families import FAMILIES
@@ -159,17 +160,21 @@ def test_the_description_contains_no_path_of_this_machine(saved_bundle: Saved) -
     assert json.loads((folder / "bundle.json").read_text())["prototype"]["record"]["full_name"]
 
 
-def test_a_repository_without_required_features_gets_a_narrower_policy(saved_bundle: Saved) -> None:
-    """A model treats a missing count like 0, which would give a low prediction with a narrow interval."""
+def test_the_widest_policy_with_a_known_feature_answers(saved_bundle: Saved) -> None:
+    """A single known figure is enough; other missing values do not change the policy."""
     bundle = Bundle.load(saved_bundle[1])
-    widest = bundle.answer_policies[0]
     whole = bundle.known.head(3)
-    partial = whole.assign(**dict.fromkeys(set(widest.required) & set(whole.columns), float("nan")))
+    kept = {name: whole[name] for name in ("full_name", "fetched_at", "created_at", "license")}
+    activity, popular = [name for name in SELECTED["activity"] if CATALOG[name].policy == "activity"], ["forks"]
 
-    assert widest.required
-    assert bundle.estimate(whole).policy.tolist() == ["all"] * 3
-    assert set(bundle.estimate(partial).policy) <= {"activity", "static"}
-    assert all(bundle.missing_features(bundle.features(partial), widest))
+    def answered_by(*names: str) -> set[str]:
+        fields = {field for name in names for field in CATALOG[name].source}
+        return set(bundle.estimate(schema.conform(whole[[*kept, *(fields - {*kept})]])).policy)
+
+    assert answered_by() == {"static"}
+    assert answered_by(activity[0]) == {"activity"}
+    assert answered_by(*popular) == {"all"}
+    assert answered_by(*activity, *popular) == {"all"}
 
 
 def test_a_repository_without_any_value_gets_the_narrowest_policy(saved_bundle: Saved) -> None:
@@ -202,11 +207,13 @@ def test_the_bundle_contains_and_describes_the_ensembles(mixed_bundle: Bundle) -
 
 
 def test_the_factors_of_an_ensemble_multiply_to_its_prediction(mixed_bundle: Bundle) -> None:
-    """(expected + 1) = (base + 1) × all factors × rest, up to the rounding of the shown digits."""
+    """(expected + 1) = (baseline + 1) × all factors × rest."""
     for answer in predict(mixed_bundle, mixed_bundle.known.iloc[::40], max_factors=3):
-        product = (answer.base + 1) * math.prod(factor.factor for factor in answer.factors) * answer.other_factors
-        assert product == pytest.approx(answer.expected + 1, rel=2e-3, abs=0.01)
-        assert answer.low <= answer.high
+        explanation = answer.explanation
+        assert explanation is not None
+        factors = math.prod(factor.factor for factor in explanation.factors) * explanation.other_factors
+        assert (explanation.baseline_stars + 1) * factors == pytest.approx(answer.expected_stars + 1, rel=1e-6)
+        assert answer.interval_low <= answer.expected_stars <= answer.interval_high
 
 
 def test_an_ensemble_that_is_too_large_loses_its_largest_members(

@@ -1,0 +1,116 @@
+"""Missing values as live look-ups, entered figures and tables have them: copies of repositories without some record fields.
+
+Fields of the record are removed, not features: several features are computed from the same field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stargaze.features import schema
+from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
+from stargaze.features.ingest.user_input import FORM_FIELDS
+
+ALWAYS_KNOWN = frozenset({"id", "node_id", "fetched_at", "stars", "watchers"})
+"""Fields that every request has, or that no feature reads."""
+CONTRIBUTORS = frozenset({"contributors"})
+"""What a live look-up requests beside the repository."""
+FEW = 5
+"""Metrics that a visitor types who does not fill in the whole form."""
+Draw = Callable[[np.random.Generator, int, Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A kind of missing values: its share of the masked copies, and which fields n rows keep, shape (n, n_fields)."""
+
+    name: str
+    share: float
+    draw: Draw
+
+
+def _keep(find_fields: Callable[[], Collection[str]]) -> Draw:
+    """Keep the fields of a source."""
+
+    def draw(_random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+        known = find_fields()
+        return np.tile([name in known for name in names], (n, 1))
+
+    return draw
+
+
+def _keep_share(low: float, high: float) -> Draw:
+    """Keep each field with a probability that is drawn for each row."""
+
+    def draw(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+        return random.random((n, len(names))) < random.uniform(low, high, (n, 1))
+
+    return draw
+
+
+def _keep_few(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+    form = {field.name for field in FORM_FIELDS}
+    order = random.random((n, len(names))) + np.array([name not in form for name in names], dtype="float64")
+    kept: np.ndarray = np.argsort(np.argsort(order, axis=1), axis=1) < FEW
+    return kept
+
+
+def _remove_one(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+    kept: np.ndarray = random.integers(0, len(names), n)[:, None] != np.arange(len(names))
+    return kept
+
+
+PATTERNS: dict[str, Pattern] = {
+    pattern.name: pattern
+    for pattern in (
+        Pattern("live with token", 0.15, _keep(lambda: graphql_fields() | CONTRIBUTORS)),
+        Pattern("live without token", 0.2, _keep(lambda: rest_fields() | CONTRIBUTORS)),
+        Pattern("live without contributors", 0.1, _keep(rest_fields)),
+        Pattern("typed metrics", 0.2, _keep_share(0.0, 1.0)),
+        Pattern("five typed metrics", 0.1, _keep_few),
+        Pattern("table", 0.1, _keep_share(0.6, 1.0)),
+        Pattern("one field missing", 0.15, _remove_one),
+    )
+}
+
+
+def maskable_fields(repositories: pd.DataFrame) -> list[str]:
+    """Return the fields that some repository has and a request may lack."""
+    return [str(name) for name in repositories if name not in ALWAYS_KNOWN and repositories[name].notna().any()]
+
+
+def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.ndarray) -> pd.DataFrame:
+    """Return the repositories with a field only where ``kept`` is true, shape (n, n_names).
+
+    Examples
+    --------
+    >>> records = schema.conform(pd.DataFrame({"full_name": ["a/b", "c/d"], "forks": [3.0, 4.0]}))
+    >>> remove_fields(records, ["forks"], np.array([[True], [False]]))["forks"].tolist()
+    [3.0, nan]
+    """
+    columns = {name: repositories[name].where(column) for name, column in zip(names, kept.T, strict=True)}
+    return schema.conform(repositories.assign(**columns))
+
+
+def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
+    """Return the repositories with the missing values of one pattern."""
+    names = maskable_fields(repositories)
+    return remove_fields(
+        repositories, names, PATTERNS[name].draw(np.random.default_rng(seed), len(repositories), names)
+    )
+
+
+def mask_repositories(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return one copy of each repository, with the missing values of a pattern that is drawn for it."""
+    random, names, patterns = np.random.default_rng(seed), maskable_fields(repositories), list(PATTERNS.values())
+    shares = np.array([pattern.share for pattern in patterns])
+    chosen = random.choice(len(patterns), len(repositories), p=shares / shares.sum())
+    kept = np.zeros((len(repositories), len(names)), dtype=bool)
+    for number, pattern in enumerate(patterns):
+        rows = np.flatnonzero(chosen == number)
+        kept[rows] = pattern.draw(random, len(rows), names)
+    return remove_fields(repositories, names, kept)
