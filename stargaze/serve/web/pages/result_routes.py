@@ -39,8 +39,10 @@ class ResultPages:
     clock: Callable[[], datetime]
     poller: LongPoller
 
-    def show(self, job: PredictionJob, canonical: str = "", values: Values | None = None, **errors: Any) -> str:
-        """Return the page of a job; ``values`` are those of the what-if's form, with ``errors`` by field."""
+    def show(
+        self, job: PredictionJob, canonical: str = "", values: Values | None = None, errors: Values | None = None
+    ) -> str:
+        """Return the page of a job; ``values`` are those of the what-if's form, and ``errors`` are by field."""
         job = readable_job(job)
         asked = job.request or PredictionRequest()
         what_if = asked.what_if if values is None else values
@@ -49,7 +51,7 @@ class ResultPages:
             "prediction.html",
             view=self.view.get(),
             job=job,
-            predictions=prediction_views(answer["predictions"], what_if, errors.get("fields")) if answer else [],
+            predictions=prediction_views(answer["predictions"], what_if, errors) if answer else [],
             errors=answer.get("errors", []),
             digest=answer.get("digest"),
             entered="\n".join(asked.repositories),
@@ -58,8 +60,7 @@ class ResultPages:
             address=request.path,
             edit_url=edit_url(job.request),
             api_request=lambda name: _api_request(asked, name),
-            what_if_errors=errors,
-            general_error=errors.get("general", ""),
+            what_if_errors=errors or {},
         )
 
     def show_what_if(
@@ -72,10 +73,8 @@ class ResultPages:
             if job.state != "failed":
                 return self.show(job, canonical), HTTPStatus.OK
             errors = _place_error(job, values)
-        known = {name: text for name, text in errors.items() if name in values}
         job = self._finish(names, figures, {})
-        page = self.show(job, canonical, values, fields=known, general="; ".join(set(errors.values())))
-        return page, HTTPStatus.BAD_REQUEST
+        return self.show(job, canonical, values, errors), HTTPStatus.BAD_REQUEST
 
     def _finish(self, names: Sequence[str], figures: Figures, values: Values) -> PredictionJob:
         parsed = parse_request(names, figures, max_repositories=1, now=self.clock(), what_if=values)

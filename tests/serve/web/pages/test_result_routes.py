@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,21 @@ def field(text: str, name: str) -> tuple[str, str]:
     found = re.search(rf'name="{name}"[^>]* value="([^"]*)".*?data-error>(.*?)</p>', text, re.DOTALL)
     assert found
     return html.unescape(found[1]), html.unescape(found[2])
+
+
+def test_the_explanation_ends_at_the_number_shown(page: FlaskClient, sample: pd.DataFrame, name: str) -> None:
+    names = [name, *sample["full_name"].iloc[[40, 300, 900, 1500]]]
+    text = page.get(page.post(PATH, json={"repositories": names}).json["page"]).text
+
+    shown = re.findall(r'class="strong[^"]*">([\d,]+) expected<', text)
+    tables = re.findall(r"<tbody role.*?</tbody>", text, re.DOTALL)
+
+    assert len(shown) == len(tables) == len(names)
+    for expected, table in zip(shown, tables, strict=True):
+        values = [float(value.replace(",", "")) for value in re.findall(r">([\d.,]+) stars<", table)]
+        factors = [float(value.replace(",", "")) for value in re.findall(r">× ([\d.,]+)<", table)]
+        assert round(values[-1]) == int(expected.replace(",", ""))
+        assert (values[0] + 1) * math.prod(factors) == pytest.approx(values[-1] + 1, rel=0.006)
 
 
 def test_the_address_holds_the_values_of_a_what_if(page: FlaskClient, name: str, control: str) -> None:
@@ -92,10 +108,10 @@ def test_entered_figures_have_a_what_if(page: FlaskClient, name: str, control: s
     before = page.get(job["page"]).text
     changed = page.get(f"{job['page']}?{control}=900")
 
-    assert f'action="{job["page"]}"' in before
+    assert f'action="{job["page"]}#what-if-1"' in before
     assert changed.status_code == 200
     assert re.match(r"[\d,]+ → [\d,]+ stars", difference(changed.text))
-    assert f'action="{job["page"]}"' in changed.text
+    assert f'action="{job["page"]}#what-if-1"' in changed.text
 
 
 def test_one_of_several_entered_repositories_is_changed(page: FlaskClient, name: str, control: str) -> None:
