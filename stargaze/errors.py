@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class StargazeError(Exception):
@@ -54,6 +55,17 @@ class InvalidInputError(BadDataError):
 
     code = "invalid_request"
     for_visitors = True
+
+
+@contextlib.contextmanager
+def convert_input_errors() -> Iterator[None]:
+    """Raise BadDataError of the block, which parses only what a visitor sent, as InvalidInputError."""
+    try:
+        yield
+    except BadDataError as error:
+        if error.for_visitors:
+            raise
+        raise InvalidInputError(error.message, hint=error.hint) from error
 
 
 class MissingInputError(StargazeError):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import stargaze
 from stargaze.errors import StargazeError
+from stargaze.serve.prediction_request import VISITOR_CODES
+from stargaze.serve.web.problems import PROBLEMS
 
 ROOT = Path(stargaze.__file__).parent
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -43,9 +45,25 @@ def test_each_class_of_errors_has_its_own_code() -> None:
     assert len(set(codes.values())) == len(codes)
 
 
-def test_the_documentation_lists_all_codes() -> None:
+def documented_codes() -> set[str]:
     text = (ROOT.parent / "docs" / "page-and-api.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", text, flags=re.MULTILINE)
-    documented = {code for row in rows for code in re.findall(r"[a-z_]+", row)}
+    return {code for row in rows for code in re.findall(r"[a-z_]+", row)}
 
-    assert set(codes_by_class().values()) - documented == set()
+
+def test_the_documentation_lists_all_codes() -> None:
+    assert set(codes_by_class().values()) - documented_codes() == set()
+
+
+def test_all_errors_for_visitors_are_problems_that_visitors_may_read() -> None:
+    kinds = [StargazeError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+
+    codes = {kind.code for kind in kinds if kind.for_visitors}
+
+    assert codes - VISITOR_CODES == codes - set(PROBLEMS) == set()
+
+
+def test_the_documentation_lists_all_problems_of_the_api() -> None:
+    assert set(PROBLEMS) - documented_codes() == set()

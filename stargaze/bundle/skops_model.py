@@ -36,6 +36,8 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",
 )
 """Types that our model families contain, beyond skops' own safe list; a bundle cannot extend it."""
+ADDITIVE = frozenset({"DummyRegressor", "ElasticNet", "LinearRegression", "Ridge"})
+"""Estimators that are linear in transformed columns."""
 LOAD_ERRORS = (
     *MALFORMED,
     *(AssertionError, EOFError, ImportError, MemoryError, OSError, RuntimeError, SyntaxError),
@@ -76,6 +78,12 @@ class SkopsModel:
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
 
+    @property
+    def is_additive(self) -> bool:
+        """Whether the output is a sum of functions of single features: every transformer works column by column."""
+        last = self._estimator[-1] if type(self._estimator).__name__ == "Pipeline" else self._estimator
+        return type(last).__name__ in ADDITIVE
+
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat]; shape (n,)."""
         try:
@@ -85,7 +93,7 @@ class SkopsModel:
             raise BadBundleError(f"the model cannot predict: {error}") from error
 
     def contributions(self, inputs: np.ndarray) -> np.ndarray | None:
-        """Return None: contributions are sampled."""
+        """Return None: they need a typical repository to compare with."""
         return None
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stargaze.features.matrix import CATALOG
 from stargaze.report.inputs import ReportInputs
-from stargaze.serve.prediction.predict import contributions
+from stargaze.serve.prediction.contributions import contributions
 
 MAX_ROWS = 400
 """Maximum number of test repositories: a model without exact contributions needs hundreds of predictions for each."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from stargaze.errors import BadDataError, StargazeError
+from stargaze.errors import BadDataError, ExternalError, InvalidInputError, StargazeError
+from stargaze.features.ingest.user_input import InvalidFieldError, UnknownRepositoryError
 
 JobState = Literal["queued", "running", "done", "failed"]
 RESERVED, QUEUED, RUNNING, DONE = "RESERVED", "QUEUED", "RUNNING", "SUCCESS"
@@ -87,10 +88,10 @@ class PredictionJob:
 
 
 class PredictionQueue(Protocol):
-    """Accepts requests and returns jobs. Every method ends within seconds or raises ExternalError."""
+    """Accepts requests and returns jobs. Every method ends within seconds or raises QueueUnavailableError."""
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
-        """Accept the request, or raise ExternalError: then nothing was accepted.
+        """Accept the request, or raise QueueUnavailableError: then nothing was accepted.
 
         A recent identical request, or one with the same idempotency ``key``, returns the existing job; a key that was used for a
         different request raises IdempotencyKeyReusedError. ``request_id`` appears in the worker's log.
@@ -106,7 +107,13 @@ class PredictionQueue(Protocol):
         """Return those of the jobs that are finished, and None for each that is unknown, with one query for all."""
 
     def check(self) -> None:
-        """Raise ExternalError if the queue or the result store cannot be written."""
+        """Raise QueueUnavailableError if the queue or the result store cannot be written."""
+
+
+class QueueUnavailableError(ExternalError):
+    """The queue or the result store cannot be reached, or accepts nothing."""
+
+    code = "queue_unavailable"
 
 
 class IdempotencyKeyReusedError(BadDataError):
@@ -199,3 +206,26 @@ def time_limit_error(time_limit: float) -> ErrorDetails:
 def error_details(error: StargazeError) -> ErrorDetails:
     """Return an error in the form that jobs and responses carry."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+VISITOR_CODES = frozenset(
+    (
+        *(
+            kind.code
+            for kind in (InvalidInputError, InvalidFieldError, UnknownRepositoryError, IdempotencyKeyReusedError)
+        ),
+        *("blocked_repository", "invalid_github_data"),
+        *("waited_too_long", "time_limit_exceeded", "no_answer", "worker_died", "unreadable_result"),
+    )
+)
+"""Codes of the errors whose message and hint a visitor may read; they contain no paths, SQL, commands or host names."""
+
+
+def visitor_error(error: ErrorDetails, request_id: str) -> ErrorDetails:
+    """Return what a visitor may read of an error: one of the server becomes a fixed text with the id that the log has."""
+    if error["code"] in VISITOR_CODES:
+        return error
+    if error["code"] == QueueUnavailableError.code:
+        return {**error, "message": "no request can be accepted at present", "hint": "try again in a few seconds"}
+    message = f"something went wrong on our side (request ID {request_id})"
+    return {"code": StargazeError.code, "message": message, "hint": "try again later"}

@@ -212,9 +212,8 @@ class Visitors:
             if job and job["state"] == "done":
                 return True
             if job and job["state"] == "failed":
-                message = job["error"]["message"]
-                self.failed.append(message)
-                return "unexpected" not in message
+                self.failed.append(job["error"]["message"])
+                return bool(job["error"]["code"] != "internal_error")
             time.sleep(0.2)
         return False
 

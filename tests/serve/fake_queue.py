@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import ExternalError
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
@@ -19,6 +18,7 @@ from stargaze.serve.prediction_request import (
     IdempotencyKeyReusedError,
     PredictionJob,
     PredictionRequest,
+    QueueUnavailableError,
     new_job,
 )
 
@@ -66,7 +66,7 @@ class FakePredictionQueue:
 
     def check(self) -> None:
         if self.closed:
-            raise ExternalError("the queue cannot be written: no space left", hint="df -h")
+            raise QueueUnavailableError("the queue cannot be written: no space left", hint="df -h")
 
     def work(self) -> None:
         """Answer all waiting jobs, as the worker does."""

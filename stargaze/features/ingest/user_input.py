@@ -60,6 +60,8 @@ _DATES_OF_EVENTS = (
 class InvalidFieldError(InvalidInputError):
     """Entered values contradict each other; ``fields`` names them."""
 
+    code = "invalid_field"
+
     def __init__(self, message: str, *, hint: str, fields: Sequence[str]) -> None:
         super().__init__(message, hint=hint)
         self.fields = tuple(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,11 +13,18 @@ import pandas as pd
 
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.config import POLICIES
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
 from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.prediction.explanation import Explanation, explain
 from stargaze.serve.prediction.neighbors import LeafIndex
 from stargaze.serve.prediction.out_of_range import TrainingRanges
-from stargaze.serve.prediction.predict import Explanation, Prediction, explain, records_of, to_predictions
+from stargaze.serve.prediction.predict import (
+    Prediction,
+    estimate_without_popularity,
+    records_of,
+    to_predictions,
+)
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction.what_if import list_changes
 
@@ -113,10 +121,18 @@ def predict_batch(
     chosen = [i for i, row in enumerate(rows) if row in explained]
     explanations: list[Explanation | None] = [None] * len(rows)
     for i, explanation in zip(
-        chosen, explain(bundle, features[chosen], [records[i] for i in chosen], estimate.policy[chosen]), strict=True
+        chosen,
+        explain(
+            bundle, features[chosen], [records[i] for i in chosen], estimate.policy[chosen], estimate.predicted[chosen]
+        ),
+        strict=True,
     ):
         explanations[i] = explanation
     predictions = to_predictions(bundle, features, records, estimate, explanations)
+    popular = [i for i in chosen if estimate.policy[i] == POLICIES[-1]]
+    others = estimate_without_popularity(bundle, features[popular], [records[i] for i in popular])
+    for i, other in zip(popular, others, strict=True):
+        predictions[i] = dataclasses.replace(predictions[i], without_popularity=other)
 
     def out_of_range(part: list[int], policy: str) -> list[Any]:
         return context.training_ranges.find_outside(features[part], policy, [records[i] for i in part])

@@ -11,7 +11,7 @@ import numpy as np
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features.dataset import assign_folds
 from stargaze.features.matrix import CATALOG
-from stargaze.serve.prediction.labels import feature_label, format_value
+from stargaze.serve.prediction.labels import feature_label, format_distinct
 
 MAX_LISTED = 8
 """Values listed for one repository, the farthest outside first."""
@@ -90,13 +90,9 @@ def _list_outside(
         if record.get(name) is not None and str(record[name]).casefold() not in seen
     ]
     farthest = [i for i in np.argsort(-distance, kind="stable").tolist() if distance[i] > 0]
-    numbers = [
-        {
-            "label": feature_label(ranges.names[i]),
-            "value": format_value(ranges.names[i], float(values[i])),
-            "low": format_value(ranges.names[i], float(ranges.low[i])),
-            "high": format_value(ranges.names[i], float(ranges.high[i])),
-        }
-        for i in farthest[:MAX_LISTED]
-    ]
+    numbers = []
+    for i in farthest[:MAX_LISTED]:
+        name, texts = ranges.names[i], (float(array[i]) for array in (values, ranges.low, ranges.high))
+        value, low, high = format_distinct(name, *texts)
+        numbers.append({"label": feature_label(name), "value": value, "low": low, "high": high})
     return (numbers + unseen)[:MAX_LISTED]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from stargaze.errors import BadDataError, did_you_mean
+from stargaze.errors import InvalidInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
 from stargaze.features.licenses import license_key
@@ -38,7 +38,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
         if name not in EDITABLE_FIELDS:
             fields = ", ".join(EDITABLE_FIELDS)
             hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", cutoff=0.7)
-            raise BadDataError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
+            raise InvalidInputError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
     parsed, entered = Values(), Values()
     for name, value in what_if.items():
         text = value.strip() if isinstance(value, str) else value
@@ -55,7 +55,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
 def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
     """Return the rows with these values; "today" is the day of a row's figures, which is ``now`` for new ones.
 
-    A release later than the figures raises BadDataError: the model was not trained on later data.
+    A release later than the figures raises InvalidInputError: the model was not trained on later data.
     """
     columns = {}
     for name, value in values.items():
@@ -103,16 +103,16 @@ def _parse_entered(entered: Values, now: datetime) -> Values:
     """Validate the values with the checks of ``fetch``."""
     valid, invalid = validate_columns(pd.DataFrame([entered], dtype="object"), now, required=())
     if invalid:
-        raise BadDataError(invalid[0][1], hint="correct the value and try again")
+        raise InvalidInputError(invalid[0][1], hint="correct the value and try again")
     parsed: Values = {name: valid[name].iloc[0] for name in entered}
     missing = next((name for name, value in parsed.items() if pd.isna(value)), None)
     if missing is not None:
-        raise BadDataError(f"{missing} is {shorten(entered[missing])}: not a valid value", hint="leave it empty")
+        raise InvalidInputError(f"{missing} is {shorten(entered[missing])}: not a valid value", hint="leave it empty")
     released = parsed.get("latest_release_at")
     if released is not None and released < pd.Timestamp(GITHUB_START):
         began = f"before GitHub began ({GITHUB_START:%Y-%m-%d})"
         message = f"latest_release_at is {shorten(entered['latest_release_at'])}: {began}"
-        raise BadDataError(message, hint="enter the day of a release")
+        raise InvalidInputError(message, hint="enter the day of a release")
     types: dict[str, Callable[[Any], Any]] = {"license": license_key, "latest_release_at": pd.Timestamp}
     return {name: types.get(name, float)(value) for name, value in parsed.items()}
 
@@ -128,7 +128,7 @@ def _release_column(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series
         if too_late.any():
             last = _day(fetched[too_late].iloc[0])
             message = f"latest_release_at {_day(value)} is later than the figures ({last})"
-            raise BadDataError(message, hint=f"enter a day up to {last}, or {TODAY}")
+            raise InvalidInputError(message, hint=f"enter a day up to {last}, or {TODAY}")
         before = frame["latest_release_at"]
         times = before.where(before.dt.normalize() == value.normalize(), value)  # an unchanged day keeps its hour
     return times.astype(schema.DTYPES["date"])  # type: ignore[call-overload, no-any-return]

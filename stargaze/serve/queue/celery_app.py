@@ -27,6 +27,7 @@ from stargaze.serve.prediction_request import (
     PredictionRequest,
     job_from_result,
     time_limit_error,
+    visitor_error,
     waiting_error,
 )
 from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, queue_options, result_options
@@ -209,8 +210,9 @@ def _finish_job(job: PredictionJob, result: Answer | ErrorDetails) -> Prediction
         log.info("answered", extra={"request_id": job.request_id, "job_id": job.id})
         return dataclasses.replace(job, answer=result)
     observe_job("failed")
-    log.warning("failed: %s", result["message"], extra={"request_id": job.request_id, "job_id": job.id})
-    return dataclasses.replace(job, error=result)
+    text = f"failed: {result['code']}: {result['message']} ({result['hint']})"
+    log.warning(text, extra={"request_id": job.request_id, "job_id": job.id})
+    return dataclasses.replace(job, error=visitor_error(result, job.request_id))
 
 
 def _save_finished(

@@ -17,7 +17,6 @@ from typing import Any
 from celery import Celery
 
 from stargaze.config import ServeSection
-from stargaze.errors import ExternalError
 from stargaze.serve.prediction_request import (
     DONE,
     FINISHED_STATES,
@@ -25,6 +24,7 @@ from stargaze.serve.prediction_request import (
     IdempotencyKeyReusedError,
     PredictionJob,
     PredictionRequest,
+    QueueUnavailableError,
     job_from_result,
     new_job,
     waiting_error,
@@ -112,7 +112,7 @@ class CeleryPredictionQueue:
                     attempt, job_id = attempt + 1, self._hash_id(identity, attempt + 1)
                 elif was_reserved:
                     message = "the queue is unavailable: an identical request was refused a moment ago"
-                    raise ExternalError(message, hint="stargaze doctor")
+                    raise QueueUnavailableError(message, hint="stargaze doctor")
                 job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
                 if self._results.add(job, RESERVED):
                     return job, True
@@ -171,7 +171,7 @@ class CeleryPredictionQueue:
             self._results.check()
         if not self._section.broker_url and not is_heartbeat_recent(self._store.queue, MAX_SILENCE):
             message = "no prediction process takes messages from the queue"
-            raise ExternalError(message, hint="it is started again; see logs/worker.log below the store")
+            raise QueueUnavailableError(message, hint="it is started again; see logs/worker.log below the store")
 
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
@@ -202,6 +202,8 @@ def _convert_errors() -> Iterator[None]:
     try:
         yield
     except RESULT_STORE_ERRORS as error:
-        raise ExternalError(f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor") from error
+        raise QueueUnavailableError(
+            f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor"
+        ) from error
     except QUEUE_ERRORS as error:
-        raise ExternalError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error
+        raise QueueUnavailableError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from stargaze.errors import BadDataError
+from stargaze.errors import InvalidInputError, convert_input_errors
 from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest
@@ -38,14 +38,15 @@ def parse_request(
     """Validate a request before it is queued; only the worker finds out whether a repository exists."""
     count = len(names) + len(figures)
     if not count:
-        raise BadDataError("enter at least one repository", hint="as owner/name, or as its GitHub URL")
+        raise InvalidInputError("enter at least one repository", hint="as owner/name, or as its GitHub URL")
     if count > max_repositories:
-        raise BadDataError(f"{count} repositories are too many", hint=f"at most {max_repositories} per request")
-    unique = {name.casefold(): name for name in map(parse_name, names)}
-    if figures:
-        repositories_from_figures(figures, now)
-    if what_if:
-        parse_what_if(what_if, now)
+        raise InvalidInputError(f"{count} repositories are too many", hint=f"at most {max_repositories} per request")
+    with convert_input_errors():
+        unique = {name.casefold(): name for name in map(parse_name, names)}
+        if figures:
+            repositories_from_figures(figures, now)
+        if what_if:
+            parse_what_if(what_if, now)
     return PredictionRequest(tuple(unique.values()), tuple(figures), dict(what_if or {}), explain)
 
 
@@ -54,18 +55,20 @@ def parse_json_request(data: bytes, *, max_repositories: int, now: datetime) -> 
     try:
         body = json.loads(data, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise BadDataError("the request body is not JSON", hint=BODY_HINT) from error
+        raise InvalidInputError("the request body is not JSON", hint=BODY_HINT) from error
     if not isinstance(body, dict):
-        raise BadDataError("the request body must be a JSON object with `repositories` or `figures`", hint=BODY_HINT)
+        raise InvalidInputError(
+            "the request body must be a JSON object with `repositories` or `figures`", hint=BODY_HINT
+        )
     for name, value in body.items():
         if name not in BODY_TYPES:
-            raise BadDataError(f"unknown field {name[:60]!r} in the request body", hint=BODY_HINT)
+            raise InvalidInputError(f"unknown field {name[:60]!r} in the request body", hint=BODY_HINT)
         expected, is_valid = BODY_TYPES[name]
         if not is_valid(value):
-            raise BadDataError(f"{name} must be {expected}", hint=BODY_HINT)
+            raise InvalidInputError(f"{name} must be {expected}", hint=BODY_HINT)
     for number, row in enumerate(body.get("figures", ()), start=1):
         if not row.get("full_name"):
-            raise BadDataError(f"repository {number}: full_name is missing", hint=BODY_HINT)
+            raise InvalidInputError(f"repository {number}: full_name is missing", hint=BODY_HINT)
     body = {"repositories": [], **body}
     return parse_request(body.pop("repositories"), max_repositories=max_repositories, now=now, **body)
 

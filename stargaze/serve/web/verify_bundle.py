@@ -24,7 +24,7 @@ from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import FAULTS, answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
-from stargaze.serve.prediction.predict import contributions
+from stargaze.serve.prediction.contributions import contributions
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.web.pages.bundle_view import load_bundle_view, model_card
 from stargaze.serve.web.pages.prediction_view import prediction_views

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
+from stargaze.serve.prediction.labels import format_distinct
 from stargaze.serve.prediction.out_of_range import MAX_LISTED, TrainingRanges
 from stargaze.serve.prediction.predict import records_of
 
@@ -43,8 +44,8 @@ def find_outside(bundle: Bundle, ranges: TrainingRanges, **fields: Any) -> list[
 def test_extreme_values_are_out_of_range(bundle: Bundle, ranges: TrainingRanges) -> None:
     result = find_outside(bundle, ranges, forks=4e6, contributors=1e8, size_kb=1e9, language="Klingon")
 
-    assert {item["label"] for item in result} >= {"forks", "contributors", "size of the git repository"}
-    assert {"label": "primary language", "value": "Klingon", "low": "", "high": ""} in result
+    assert {item["label"] for item in result} >= {"forks", "contributors", "repository size"}
+    assert {"label": "main language", "value": "Klingon", "low": "", "high": ""} in result
 
 
 def test_training_repositories_are_in_range(bundle: Bundle, ranges: TrainingRanges, training: np.ndarray) -> None:
@@ -71,7 +72,8 @@ def test_the_range_ends_at_the_extremes_of_the_training_data(
 
     assert inside == []
     assert len(outside) == 1
-    assert outside[0]["high"].startswith(f"{most:,.4g}" if name != "size_kb" else f"{most:,.0f}")
+    assert outside[0]["high"] == format_distinct(name, most * factor + 1, 0.0, most)[2]
+    assert outside[0]["value"] != outside[0]["high"]
 
 
 def test_categories_are_not_case_sensitive(bundle: Bundle, ranges: TrainingRanges) -> None:

@@ -164,7 +164,8 @@ def test_an_unexpected_error_is_returned_without_details(queue: CeleryPrediction
     job = submit_and_wait(queue, "be/broken")
 
     assert job.error is not None
-    assert "unexpected error" in job.error["message"]
+    assert job.error["code"] == "internal_error"
+    assert job.request_id in job.error["message"]
     assert "Zero" not in str(job.error)
 
 

@@ -97,7 +97,7 @@ def test_an_unexpected_error_is_500_with_headers_and_without_traceback(page: Fla
     assert not page.application.debug
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if "/api/" not in path])
 def test_other_sites_can_neither_embed_the_page_nor_share_its_process(page: FlaskClient, path: str) -> None:
     headers = page.get(path, buffered=True).headers
 
@@ -134,7 +134,8 @@ def test_readyz_fails_without_a_release(page: FlaskClient, released_store: Store
     answer = page.get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json["error"]["hint"] == "stargaze deploy"
+    assert answer.json["code"] == "service_unavailable"
+    assert "stargaze" not in answer.text
 
 
 def test_readyz_fails_with_a_damaged_bundle(page: FlaskClient, released_store: Store) -> None:

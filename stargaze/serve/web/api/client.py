@@ -42,4 +42,4 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     if response.ok:
         return body
     kind = BadDataError if response.status_code < requests.codes.server_error else ExternalError
-    raise kind(body["error"]["message"], hint=body["error"]["hint"])
+    raise kind(body["detail"], hint=body["hint"])

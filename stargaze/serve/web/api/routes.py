@@ -1,7 +1,8 @@
-"""The JSON API: POST submits a prediction request, GET returns the job."""
+"""The JSON API: one repository; a prediction request (POST) and its job (GET)."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
@@ -10,16 +11,24 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request, url_for
+from werkzeug.datastructures import MultiDict
 
 from stargaze.config import ServeSection
-from stargaze.errors import BadDataError
-from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id
+from stargaze.errors import InvalidInputError
+from stargaze.features.ingest.validate import shorten
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id, visitor_error
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.openapi import openapi_document
-from stargaze.serve.web.request_parsing import parse_json_request
+from stargaze.serve.web.error_responses import problem_response
+from stargaze.serve.web.problems import status_of_code
+from stargaze.serve.web.request_parsing import parse_json_request, parse_request
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+DEFAULT_WAIT = 5.0
+"""How long the request of one repository waits if the client does not say how long [s]."""
+POLL_AFTER = 1
+"""Value of the Retry-After header if the result is not ready yet [s]."""
 MAX_WAIT = 10.0
 """A waiting client occupies a thread of the process [s]."""
 
@@ -47,13 +56,26 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         job = poller.wait(get_or_404(queue, job_id), wait)
         if job is None:
             abort(HTTPStatus.NOT_FOUND)
-        response = jsonify(job_to_json(job))
-        if wait:
-            response.headers["Preference-Applied"] = f"wait={wait:g}"
-        if job.state in FINISHED_STATES:
-            response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
-            response.headers["Cache-Control"] = "private, no-cache"
-            response.make_conditional(request)
+        return _job_response(job, wait)
+
+    @blueprint.get("/repositories/<owner>/<name>")
+    def repository(owner: str, name: str) -> Response:
+        what_if = _single_values(request.args)
+        parsed = parse_request([f"{owner}/{name}"], max_repositories=1, now=clock(), what_if=what_if)
+        filled = {field: value for field, value in what_if.items() if value.strip()}
+        parsed = dataclasses.replace(parsed, what_if=filled)
+        job = queue.find(parsed)
+        if job is None or (job.error and status_of_code(job.error["code"]) != HTTPStatus.NOT_FOUND):
+            job = queue.submit(parsed, request_id=request_id())  # what failed for another reason is tried again
+        wait = preferred_wait(request.headers.get("Prefer", ""), DEFAULT_WAIT)
+        job = poller.wait(job, wait) or job
+        if job.error:
+            error = visitor_error(job.error, job.request_id)
+            return problem_response(status_of_code(error["code"]), error)
+        response = _job_response(job, wait)
+        if job.state not in FINISHED_STATES:
+            response.status_code = HTTPStatus.ACCEPTED
+            response.headers.update({"Location": url_for("api.get", job_id=job.id), "Retry-After": str(POLL_AFTER)})
         return response
 
     @blueprint.get("/openapi.json")
@@ -61,6 +83,25 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         return jsonify(openapi_document(section))
 
     return blueprint
+
+
+def _job_response(job: PredictionJob, wait: float) -> Response:
+    """Return the representation of a job, with an ETag if it is finished."""
+    response = jsonify(job_to_json(job))
+    if wait and "Prefer" in request.headers:
+        response.headers["Preference-Applied"] = f"wait={wait:g}"
+    if job.state in FINISHED_STATES:
+        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32], weak=True)
+        response.headers["Cache-Control"] = "private, no-cache"
+        response.make_conditional(request)
+    return response
+
+
+def _single_values(query: MultiDict[str, str]) -> dict[str, str]:
+    """Return the fields of a query; InvalidInputError if it has one twice."""
+    if repeated := [name for name in query if len(query.getlist(name)) > 1]:
+        raise InvalidInputError(f"the query contains {shorten(repeated[0])} twice", hint="send each field once")
+    return dict(query.items())
 
 
 def get_or_404(queue: PredictionQueue, job_id: str) -> PredictionJob:
@@ -83,23 +124,23 @@ def job_to_json(job: PredictionJob) -> dict[str, Any]:
         "growth_digest": answer.get("growth_digest"),
         "answered_at": answer.get("answered_at"),
         "predictions": answer.get("predictions"),
-        "errors": answer.get("errors", []),
-        "error": job.error,
+        "errors": [{**error, **visitor_error(error, job.request_id)} for error in answer.get("errors", [])],
+        "error": job.error and visitor_error(job.error, job.request_id),
     }
 
 
-def preferred_wait(prefer: str) -> float:
-    """Return how long a client wants to wait for the result [s], from its header Prefer (RFC 7240); 0 by default.
+def preferred_wait(prefer: str, default: float = 0.0) -> float:
+    """Return how long a client wants to wait for the result [s], from its header Prefer (RFC 7240).
 
     >>> preferred_wait("respond-async, wait=5"), preferred_wait("wait=600"), preferred_wait("wait=x")
     (5.0, 10.0, 0.0)
     """
     match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?=$|[,;\s])", prefer)
-    return min(float(match[1]), MAX_WAIT) if match else 0.0
+    return min(float(match[1]), MAX_WAIT) if match else default
 
 
 def _idempotency_key() -> str:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
-        raise BadDataError("Idempotency-Key must consist of 1 to 255 visible ASCII characters", hint="use a UUID")
+        raise InvalidInputError("Idempotency-Key must consist of 1 to 255 visible ASCII characters", hint="use a UUID")
     return key or ""

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import InvalidInputError, StargazeError
 from stargaze.features.ingest.user_input import find_invalid_fields, parse_name
-from stargaze.serve.prediction_request import PredictionRequest
+from stargaze.serve.prediction_request import ErrorDetails, PredictionRequest
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_fields import form_fields, form_figures, split_names
@@ -44,7 +44,7 @@ def add_form_routes(
             to_job = submit(names, [])  # here, so that the form is kept if nothing is accepted
             return to_job if len(names) > 1 else redirect(repository_url(names[0]), HTTPStatus.SEE_OTHER)
         except StargazeError as error:
-            return page_with_error(_names_page(view.get(), entered=entered, error=error), error)
+            return page_with_error(lambda error: _names_page(view.get(), entered=entered, error=error), error)
 
     @blueprint.get("/figures")
     def figures() -> Response:
@@ -67,7 +67,9 @@ def add_form_routes(
                 raise InvalidInputError(f"{count} not valid", hint="correct the value and retry")
             return submit(others, [row])
         except StargazeError as error:
-            return page_with_error(_figures_page(view.get(), entered=entered, error=error, invalid=invalid), error)
+            return page_with_error(
+                lambda error: _figures_page(view.get(), entered=entered, error=error, invalid=invalid), error
+            )
 
 
 def parse_names(text: str, most: int) -> list[str]:
@@ -109,7 +111,7 @@ def _kept_form(page: str) -> Response:
     return response
 
 
-def _names_page(view: BundleView, *, entered: str, error: StargazeError | None = None) -> str:
+def _names_page(view: BundleView, *, entered: str, error: ErrorDetails | None = None) -> str:
     words = split_names(entered)
     query = " ".join(words) if error and words and not any("/" in word for word in words) else ""
     return render_template("index.html", view=view, entered=entered, error=error, query=query)
@@ -119,7 +121,7 @@ def _figures_page(
     view: BundleView,
     *,
     entered: dict[str, str],
-    error: StargazeError | None = None,
+    error: ErrorDetails | None = None,
     invalid: dict[str, str] | None = None,
 ) -> str:
     visible, folded = form_fields(view.fields, view.importance, view.meta["vocabularies"])

@@ -10,7 +10,7 @@ from typing import Any
 from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.sentence import prediction_sentence
-from stargaze.serve.prediction_request import PredictionJob
+from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.pages.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
@@ -78,7 +78,10 @@ class PredictionView:
 
 
 def readable_job(job: PredictionJob) -> PredictionJob:
-    """Return a job; if its answer cannot be shown, because another version or somebody else wrote it, a failed one."""
+    """Return a job as a visitor may read it.
+
+    If its answer cannot be shown, because another version or somebody else wrote it, it is a failed one.
+    """
     try:
         if job.answer is not None:
             prediction_views(job.answer["predictions"])
@@ -87,7 +90,7 @@ def readable_job(job: PredictionJob) -> PredictionJob:
         message = "the stored result cannot be read"
         error = {"code": "unreadable_result", "message": message, "hint": "submit the request again"}
         return dataclasses.replace(job, state="failed", answer=None, error=error)
-    return job
+    return dataclasses.replace(job, error=visitor_error(job.error, job.request_id)) if job.error else job
 
 
 def prediction_views(

@@ -126,7 +126,7 @@ def _first_name(asked: PredictionRequest) -> str:
 
 def _place_error(job: PredictionJob, values: Values) -> dict[str, str]:
     """Return the error of a failed job by the field that its message names, or by the last one."""
-    error = job.error or {"message": "", "hint": ""}
+    error = readable_job(job).error or {"message": "", "hint": ""}
     field = next((name for name in values if name in error["message"]), list(values)[-1])
     return {field: "; ".join(filter(None, (error["message"], error["hint"])))}
 

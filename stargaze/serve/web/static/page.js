@@ -48,7 +48,8 @@ async function showResult(pending) {
 async function submitToApi(url, body) {
   const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   let job = await response.json();
-  while (response.ok && (job.state === "queued" || job.state === "running")) {
+  if (!response.ok) throw new Error([job.detail, job.hint].filter(Boolean).join("; "));
+  while (job.state === "queued" || job.state === "running") {
     job = await (await fetch(job.url, { headers: { Prefer: "wait=5" } })).json();
   }
   if (job.error) throw new Error([job.error.message, job.error.hint].filter(Boolean).join("; "));

@@ -60,7 +60,22 @@ def test_all_errors_have_the_same_form(page: FlaskClient, document: dict[str, An
     ]
 
     assert [answer.status_code for answer in answers] == [404, 404, 405, 415, 400, 413]
-    assert all(set(answer.json["error"]) == {"code", "message", "hint"} for answer in answers)
+    codes = [
+        *(
+            "not_found",
+            "not_found",
+            "method_not_allowed",
+            "unsupported_media_type",
+            "invalid_request",
+            "body_too_large",
+        ),
+    ]
+    assert [answer.json["code"] for answer in answers] == codes
+    for answer in answers:
+        assert answer.mimetype == "application/problem+json"
+        assert set(answer.json) == {"type", "title", "status", "detail", "code", "hint", "request_id"}
+        assert answer.json["status"] == answer.status_code
+        assert answer.json["request_id"] == answer.headers["X-Request-ID"]
 
 
 @pytest.mark.parametrize(

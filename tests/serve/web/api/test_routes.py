@@ -107,8 +107,8 @@ def test_an_invalid_request_is_400_with_message_and_hint(
     answer = page.post(PATH, data=json.dumps(body), content_type="application/json")
 
     assert answer.status_code == 400
-    assert answer.json["error"]["message"]
-    assert answer.json["error"]["hint"]
+    assert answer.json["detail"]
+    assert answer.json["hint"]
     assert len(answer.text) < 2_000
     assert queue.jobs == {}
 
@@ -124,7 +124,7 @@ def test_another_content_type_is_415(page: FlaskClient, kind: str) -> None:
     answer = page.post(PATH, data='{"repositories": ["a/b"]}', content_type=kind)
 
     assert answer.status_code == 415
-    assert "application/json" in answer.json["error"]["hint"]
+    assert "application/json" in answer.json["hint"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_unknown_job_is_404(page: FlaskClient, wrong: str) -> None:
     answer = page.get(f"{PATH}/{wrong}")
 
     assert answer.status_code == 404
-    assert answer.json["error"]["message"]
+    assert answer.json["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
@@ -143,7 +143,7 @@ def test_another_method_is_405(page: FlaskClient, method: str) -> None:
 
     assert answer.status_code == 405
     assert "POST" in answer.headers["Allow"]
-    assert answer.json["error"]["message"]
+    assert answer.json["detail"]
 
 
 def test_an_unavailable_queue_is_503_with_retry_after(page: FlaskClient, queue: FakePredictionQueue) -> None:
@@ -153,7 +153,7 @@ def test_an_unavailable_queue_is_503_with_retry_after(page: FlaskClient, queue: 
 
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
-    assert "queue" in answer.json["error"]["message"]
+    assert answer.json["code"] == "queue_unavailable"
 
 
 def test_a_repeated_idempotency_key_returns_the_same_job(page: FlaskClient, names: list[str]) -> None:
@@ -176,7 +176,7 @@ def test_an_invalid_idempotency_key_is_400(page: FlaskClient, names: list[str], 
     answer = page.post(PATH, json={"repositories": names}, headers={"Idempotency-Key": key})
 
     assert answer.status_code == 400
-    assert "Idempotency-Key" in answer.json["error"]["message"]
+    assert "Idempotency-Key" in answer.json["detail"]
 
 
 def test_a_what_if_is_a_separate_job(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:

@@ -253,7 +253,7 @@ def test_a_chunked_body_is_read(page: tuple[str, int, ChildProcess]) -> None:
     )
 
     assert response.status_code == 400
-    assert response.json()["error"]
+    assert response.json()["code"] == "invalid_request"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model, serialize_model
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.serve.prediction.predict import contributions
+from stargaze.serve.prediction.contributions import contributions
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
@@ -77,21 +77,40 @@ def test_lightgbm_contributions_are_exact(bundle_folder: Path, sample: pd.DataFr
     method, added = contributions(bundle, inputs, "activity")
 
     assert method == "exact"
-
     assert added.shape == (50, inputs.shape[1] + 1)
     assert added.sum(axis=1) == pytest.approx(bundle.models["activity"].predict(inputs), abs=1e-6)
     assert len(np.unique(added[:, -1])) == 1
 
 
+EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "ridge", "xgboost"}
+"""Families of trees with exact Shapley values, and of sums of functions of single features."""
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"lightgbm"}))
-def test_contributions_of_every_other_family_add_up(family: str, rows: np.ndarray) -> None:
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_contributions_of_every_family_add_up(family: str, rows: np.ndarray) -> None:
     model = fit_model(family, rows)
+    bundle: Any = FakeBundle({"activity": Ensemble((1.0,), (model,))}, {"background": {"activity": BACKGROUND}})
 
-    added = explained(model, inputs=rows[:8])
+    method, added = contributions(bundle, rows[:8], "activity")
 
+    assert method == ("exact" if family in EXACT else "sampled")
     assert added.shape == (8, 4)
     assert added.sum(axis=1) == pytest.approx(model.predict(rows[:8]), abs=1e-5)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("family", ["elastic-net", "ridge"])
+def test_contributions_of_a_linear_model_are_its_shapley_values(family: str, rows: np.ndarray) -> None:
+    """Over all orders, with missing values and categories that the model has not seen."""
+    model, typical = fit_model(family, rows), np.array([1.0, 0.0, np.nan], dtype="float32")
+    inputs = np.vstack([rows[:6], [[9.0, 50.0, np.nan]], [[np.nan, np.nan, -50.0]]]).astype("float32")
+
+    added = explained(model, inputs=inputs)
+
+    true = np.vstack([_over_all_orders(model, row, typical) for row in inputs])
+    assert added[:, :-1] == pytest.approx(true, abs=1e-9)
+    assert added[:, -1] == pytest.approx(np.full(len(inputs), model.predict(typical[None])[0]))
 
 
 @pytest.fixture(scope="module")
