@@ -66,9 +66,6 @@ def parse_json_request(data: bytes, *, max_repositories: int, now: datetime) -> 
         expected, is_valid = BODY_TYPES[name]
         if not is_valid(value):
             raise InvalidInputError(f"{name} must be {expected}", hint=BODY_HINT)
-    for number, row in enumerate(body.get("figures", ()), start=1):
-        if not row.get("full_name"):
-            raise InvalidInputError(f"repository {number}: full_name is missing", hint=BODY_HINT)
     body = {"repositories": [], **body}
     return parse_request(body.pop("repositories"), max_repositories=max_repositories, now=now, **body)
 
@@ -86,9 +83,3 @@ def _is_flat(values: dict[str, Any]) -> bool:
         isinstance(value, str | None if name in TEXT_FIELDS else str | int | float | None)
         for name, value in values.items()
     )
-
-
-def part_of(request: PredictionRequest, name: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the names and figures of one repository of a request; the name may be its new one."""
-    figures = [dict(row) for row in request.figures if row.get("full_name") == name]
-    return ([], figures) if figures else ([name], [])

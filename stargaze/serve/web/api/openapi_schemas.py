@@ -59,7 +59,6 @@ def _request(most: int) -> Schema:
                 "description": "Repositories by their figures; missing fields are unknown.",
                 "items": {
                     "type": "object",
-                    "required": ["full_name"],
                     "additionalProperties": False,
                     "properties": {field.name: _field(field) for field in FORM_FIELDS},
                 },

@@ -11,7 +11,8 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 
 from stargaze.features.schema import FIELD_BY_NAME
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest
+from stargaze.serve.prediction.labels import UNNAMED
+from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
@@ -20,7 +21,8 @@ from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_routes import edit_url
 from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
 from stargaze.serve.web.pages.what_if_view import what_if_errors
-from stargaze.serve.web.request_parsing import parse_request, part_of
+from stargaze.serve.web.problems import status_of_code
+from stargaze.serve.web.request_parsing import parse_request
 
 MAX_WAIT = 5.0
 """Time that a page with a what-if waits for its result [s]."""
@@ -28,6 +30,8 @@ MAX_WAITING = 8
 """Pages of a process that wait at the same time; others show the state of the job."""
 Values = Mapping[str, Any]
 Figures = Sequence[dict[str, Any]]
+Shown = tuple[str, HTTPStatus]
+"""A page and its status."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,13 @@ class ResultPages:
 
     def show(
         self, job: PredictionJob, canonical: str = "", values: Values | None = None, errors: Values | None = None
-    ) -> str:
-        """Return the page of a job; ``values`` are those of the what-if's form, and ``errors`` are by field."""
+    ) -> Shown:
+        """Return the page of a job and its status; ``values`` are those of the what-if's form, and ``errors`` are by field."""
         job = readable_job(job)
+        status = status_of_code(job.error["code"]) if job.error else HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK
+        return self._render(job, canonical, values, errors), status
+
+    def _render(self, job: PredictionJob, canonical: str, values: Values | None, errors: Values | None) -> str:
         asked = job.request or PredictionRequest()
         what_if = asked.what_if if values is None else values
         answer = job.answer or {}
@@ -63,18 +71,15 @@ class ResultPages:
             what_if_errors=errors or {},
         )
 
-    def show_what_if(
-        self, names: Sequence[str], figures: Figures, values: Values, canonical: str = ""
-    ) -> tuple[str, HTTPStatus]:
+    def show_what_if(self, names: Sequence[str], figures: Figures, values: Values, canonical: str = "") -> Shown:
         """Return the page with these values changed; with an invalid one, the page without the change and the reason."""
         errors = what_if_errors(values, self.clock())
         if not errors:
-            job = self._finish(names, figures, values)
-            if job.state != "failed":
-                return self.show(job, canonical), HTTPStatus.OK
-            errors = _place_error(job, values)
-        job = self._finish(names, figures, {})
-        return self.show(job, canonical, values, errors), HTTPStatus.BAD_REQUEST
+            job = readable_job(self._finish(names, figures, values))
+            if not job.error or status_of_code(job.error["code"]) != HTTPStatus.BAD_REQUEST:
+                return self.show(job, canonical)
+            errors = _place_error(job.error, values)
+        return self.show(self._finish(names, figures, {}), canonical, values, errors)
 
     def _finish(self, names: Sequence[str], figures: Figures, values: Values) -> PredictionJob:
         parsed = parse_request(names, figures, max_repositories=1, now=self.clock(), what_if=values)
@@ -89,16 +94,15 @@ def add_result_routes(
     pages = ResultPages(queue, view, clock, LongPoller(queue, MAX_WAITING))
 
     @blueprint.get("/predictions/<job_id>")
-    def prediction(job_id: str) -> str | tuple[str, HTTPStatus]:
+    def prediction(job_id: str) -> str | Shown:
         job = get_or_404(queue, job_id)
         values = what_if_values(request.args)
         if not values or job.request is None:
-            return pages.show(job)
-        name = request.args.get("repository") or _first_name(job.request)
-        return pages.show_what_if(*part_of(job.request, name), values)
+            return pages.show(job)[0]  # the job exists, even if it failed
+        return pages.show_what_if(*_part_of(job.request, request.args.get("repository", "")), values)
 
     @blueprint.get("/repositories/<owner>/<name>")
-    def repository(owner: str, name: str) -> str | tuple[str, HTTPStatus]:
+    def repository(owner: str, name: str) -> Shown:
         canonical = url_for("pages.repository", owner=owner, name=name, _external=True)
         values = what_if_values(request.args)
         if values:
@@ -120,18 +124,19 @@ def _find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> Predic
     return queue.find(parsed) or queue.submit(parsed, request_id=request_id())
 
 
-def _first_name(asked: PredictionRequest) -> str:
-    return str(asked.figures[0].get("full_name", "")) if asked.figures else asked.repositories[0]
+def _part_of(asked: PredictionRequest, name: str) -> tuple[Sequence[str], Figures]:
+    """Return the names and figures of one repository of a request, the first one if the name is empty."""
+    figures = [dict(row) for row in asked.figures if name in ("", row.get("full_name") or UNNAMED)]
+    return ((), figures[:1]) if figures else ((name or asked.repositories[0],), ())
 
 
-def _place_error(job: PredictionJob, values: Values) -> dict[str, str]:
-    """Return the error of a failed job by the field that its message names, or by the last one."""
-    error = readable_job(job).error or {"message": "", "hint": ""}
+def _place_error(error: ErrorDetails, values: Values) -> dict[str, str]:
+    """Return the error of a job by the field that its message names, or by the last one."""
     field = next((name for name in values if name in error["message"]), list(values)[-1])
     return {field: "; ".join(filter(None, (error["message"], error["hint"])))}
 
 
 def _api_request(asked: PredictionRequest, name: str) -> dict[str, Any]:
     """Return the body of an API request for one repository of a request."""
-    names, figures = part_of(asked, name)
+    names, figures = _part_of(asked, name)
     return {"figures": figures} if figures else {"repositories": names}

@@ -124,6 +124,23 @@ def test_one_of_several_entered_repositories_is_changed(page: FlaskClient, name:
     assert "me/second: " in changed
 
 
+def test_figures_without_a_name_have_a_what_if(page: FlaskClient, name: str, control: str) -> None:
+    job = page.post(PATH, json={"figures": [{"forks": 12}]}).json
+
+    changed = page.get(f"{job['page']}?{control}=900")
+
+    assert changed.status_code == 200
+    assert "→ 900" in difference(changed.text)
+
+
+@pytest.mark.parametrize("query", ["", "?license=mit"])
+def test_the_page_of_an_unknown_repository_is_404(page: FlaskClient, name: str, query: str) -> None:
+    answer = page.get(f"/repositories/no/such-one{query}")
+
+    assert answer.status_code == 404
+    assert "no/such-one</textarea>" in answer.text
+
+
 def test_edit_keeps_the_input(page: FlaskClient, name: str) -> None:
     job = page.post(PATH, json={"repositories": [name], "figures": [{"full_name": "me/mine", "forks": 12}]}).json
 
