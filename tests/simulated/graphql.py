@@ -54,6 +54,11 @@ class Execution:
     seconds: float = BASE
     connections: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    reads_private: bool = False
+
+    def can_read(self, row: int) -> bool:
+        """Return whether a repository exists for this token."""
+        return bool(self.population.exists[row] and (self.reads_private or not self.population.private[row]))
 
     @property
     def points(self) -> int:
@@ -61,12 +66,14 @@ class Execution:
         return max(1, round(self.connections / 100))
 
 
-def execute(population: Population, query: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], Execution]:
+def execute(
+    population: Population, query: str, variables: Mapping[str, Any], *, reads_private: bool = False
+) -> tuple[dict[str, Any], Execution]:
     """Return the data of a query, and its state; raise GraphQLError for an invalid query."""
     document: DocumentNode = parse(query)
     fragments = {item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)}
     operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
-    run = Execution(population, variables, fragments)
+    run = Execution(population, variables, fragments, reads_private=reads_private)
     data: dict[str, Any] = {}
     for node in _fields(run, operation.selection_set, "Query"):
         key, arguments = _key(node), _arguments(run, node)
@@ -82,7 +89,7 @@ def execute(population: Population, query: str, variables: Mapping[str, Any]) ->
 
 
 def _repository(run: Execution, row: int | None, node: FieldNode, path: list[str | int]) -> dict[str, Any] | None:
-    if row is None or not run.population.exists[row]:
+    if row is None or not run.can_read(row):
         run.errors.append({"type": "NOT_FOUND", "path": path, "message": "Could not resolve to a node"})
         return None
     run.seconds += ROW
@@ -172,6 +179,14 @@ class _Repository:
         if name in ("issues", "pullRequests"):
             share = {"OPEN": 1, "CLOSED": 3, "MERGED": 2, None: 4}[arguments.get("states")]
             return open_issues * share // (2 if name == "issues" else 3)
+        counts = {
+            "watchers": "subscribers",
+            "stargazers": "stars",
+            "forks": "forks",
+            "mentionableUsers": "contributors",
+        }
+        if name in counts:
+            return int(getattr(self._population, counts[name])[self._row])
         return (self._number * 31 + len(name)) % 50
 
     def _record_values(self) -> dict[str, Any]:
@@ -179,10 +194,11 @@ class _Repository:
         flags = {
             f"has{name}Enabled": record[f"has_{name.lower()}"] for name in ("Issues", "Projects", "Wiki", "Discussions")
         }
-        off = ("isArchived", "isDisabled", "isFork", "isTemplate", "isMirror", "isEmpty", "isPrivate")
+        off = ("isArchived", "isDisabled", "isFork", "isTemplate", "isMirror", "isEmpty")
         return {
             **flags,
             **dict.fromkeys((*off, "webCommitSignoffRequired"), False),
+            "isPrivate": record["private"],
             "id": record["node_id"],
             "databaseId": self._number,
             "nameWithOwner": record["full_name"],

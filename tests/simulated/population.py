@@ -44,6 +44,9 @@ class Population:
         self.forks = (self.stars * random.lognormal(-1.8, 0.7, count)).astype(np.int64)
         self.issues = (self.stars**0.6 * random.lognormal(0, 0.8, count)).astype(np.int64)
         self.commits = np.minimum(random.lognormal(5.7, 1.7, count), 1_300_000).astype(np.int64)
+        more = np.random.default_rng([seed, 10])
+        self.contributors = np.ceil(self.stars**0.45 * more.lognormal(-0.5, 0.5, count)).astype(np.int64)
+        self.subscribers = np.ceil(self.stars**0.8 * more.lognormal(-1.5, 0.4, count)).astype(np.int64)
         self.owner = np.floor(count * random.random(count) ** 2 / 2).astype(np.int64)
         self.language = random.integers(0, len(LANGUAGES), count)
         self.exists = np.ones(count, dtype=bool)
@@ -110,7 +113,7 @@ class Population:
             "node_id": node_id(number),
             "name": name.partition("/")[2],
             "full_name": name,
-            "private": False,
+            "private": bool(self.private[row]),
             "owner": {
                 "login": self.login(row),
                 "id": owner,
@@ -154,7 +157,7 @@ class Population:
                 "url": f"https://api.github.com/licenses/{license_[0]}",
             },
             "topics": [TOPICS[number % 6]],
-            "visibility": "public",
+            "visibility": "private" if self.private[row] else "public",
             "forks": int(self.forks[row]),
             "open_issues": int(self.issues[row]),
             "watchers": int(self.stars[row]),

@@ -18,12 +18,13 @@ from graphql import GraphQLError
 from tests.simulated import accounts, graphql
 from tests.simulated.limits import ComputeLimit, RunningClock, SecondaryLimit, SimulatedClock, Window
 from tests.simulated.population import NOW, Population
+from tests.simulated.responses import DOCS, Response, json_response, not_found, with_etag
 from tests.simulated.search import MAX_RESULTS, Index, RefusedError
+from tests.simulated.subresources import subresource_response
 
 SEARCH_SECONDS, REST_SECONDS = 0.8, 0.25
 """Seconds that a REST request takes."""
 SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
-DOCS = "https://docs.github.com/rest"
 HTML = b"<!DOCTYPE html><html><head><title>Unicorn!</title></head><body>This page is taking too long</body></html>"
 
 
@@ -50,16 +51,6 @@ COMMON_FAULTS = Faults(0.0006, 0.0004, 0.001, 0.001, 0.0004, 0.001, 50)
 """The faults of an ordinary day."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """A response; if ``truncated``, half of the body is sent and the connection closed."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    truncated: bool = False
-
-
 @dataclass
 class Counts:
     """Requests by kind and status, those without a useful response, and those repeated after a good response."""
@@ -78,7 +69,7 @@ class Counts:
 
 
 class World:
-    """A simulated GitHub; ``tokens`` maps each token to its state: good, expired or scopeless."""
+    """A simulated GitHub; ``tokens`` maps each token to its state: good, owner (of private ones too), expired, scopeless."""
 
     def __init__(
         self,
@@ -103,19 +94,34 @@ class World:
         self._windows: dict[tuple[bool, str], Window] = {}
         self._compute_limit = ComputeLimit()
         self._lock = threading.Lock()
+        self._delay = 0.0
 
     def respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
         """Return the response to a request, one at a time."""
+        response, seconds = self._respond(method, url, headers, body)
+        if seconds:  # a real server computes several responses at the same time
+            self.clock.sleep(seconds)
+        return response
+
+    def _respond(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[Response, float]:
+        """Return the response, and the seconds that remain until it is sent."""
         with self._lock:
+            self._delay = 0.0
             path = urlsplit(url).path
             if path.startswith("/_sim/"):
-                return self._control(path, dict(parse_qsl(urlsplit(url).query)))
+                return self._control(path, dict(parse_qsl(urlsplit(url).query))), 0.0
             path = path.removeprefix("/api/v3").replace("/api/graphql", "/graphql")
             kind = "search" if path.startswith("/search/") else "graphql" if path == "/graphql" else "core"
             self.counts.log.append((url, body))
             response = self._with_date(self._authorize(method, path, url, kind, headers, body))
             self._count(kind, f"{method} {url} {hashlib.sha1(body).hexdigest()}", response)  # an identifier
-            return response
+            return response, self._delay
+
+    def _spend(self, seconds: float) -> None:
+        if isinstance(self.clock, RunningClock):
+            self._delay += seconds
+        else:
+            self.clock.sleep(seconds)
 
     def window(self, name: str, *, known: bool) -> Window:
         """Return a limit, with or without a token."""
@@ -128,7 +134,7 @@ class World:
         token = headers.get("authorization", "").removeprefix("Bearer ")
         token_state = self.tokens.get(token, "expired") if token else ""
         if token_state == "expired" or (kind == "graphql" and not token):
-            return _json(401, {"message": "Bad credentials", "documentation_url": DOCS})
+            return json_response(401, {"message": "Bad credentials", "documentation_url": DOCS})
         if path == "/rate_limit":
             return self._rate_limits(known=bool(token))
         window = self.window(kind, known=bool(token))
@@ -147,12 +153,12 @@ class World:
         if not window.take(self.clock.now):
             message = {"message": "API rate limit exceeded for user ID 1.", "documentation_url": DOCS}
             if kind == "graphql":
-                return _json(200, {"errors": [{"type": "RATE_LIMITED", **message}]}, window.headers())
-            return _json(403, message, window.headers())
+                return json_response(200, {"errors": [{"type": "RATE_LIMITED", **message}]}, window.headers())
+            return json_response(403, message, window.headers())
         return self._secondary(kind, window) if self._chance(self.faults.secondary) else None
 
     def _handle_rest(self, path: str, url: str, kind: str, window: Window, headers: Mapping[str, str]) -> Response:
-        self.clock.sleep(SEARCH_SECONDS if kind == "search" else REST_SECONDS)
+        self._spend(SEARCH_SECONDS if kind == "search" else REST_SECONDS)
         if self._chance(self.faults.unavailable):
             return Response(502, HTML, {**window.headers(), "content-type": "text/html"})
         response = self._route_rest(path, dict(parse_qsl(urlsplit(url).query)), headers)
@@ -169,29 +175,42 @@ class World:
             return self._repository("/".join(parts[1:3]), "/".join(parts[3:]), query, headers)
         if parts[0] == "repositories" and len(parts) == 2 and parts[1].isdigit():
             row = self.population.row_by_id.get(int(parts[1]))
+            if row is not None and self.population.private[row] and not self._reads_private(headers):
+                return not_found()
             return self._record(row if row is not None and self.population.exists[row] else None, headers)
         if parts[0] in ("users", "orgs") and len(parts) == 2:
-            return _json(200, (accounts.user if parts[0] == "users" else accounts.organization)(parts[1]))
-        return _not_found()
+            return json_response(200, (accounts.user if parts[0] == "users" else accounts.organization)(parts[1]))
+        return not_found()
 
     def _repository(self, name: str, subresource: str, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         row = self.population.find(name)
-        if row is None:
-            return _not_found()
+        if row is None or (self.population.private[row] and not self._reads_private(headers)):
+            return not_found()
         if subresource:
-            return self._subresource(row, subresource, query)
+            return subresource_response(
+                self.population,
+                row,
+                subresource,
+                query,
+                headers,
+                now=self.clock.now,
+                has_history=not self.faults.history_refused,
+            )
         return self._redirect(row) if name.lower() in self.population.renamed else self._record(row, headers)
+
+    def _reads_private(self, headers: Mapping[str, str]) -> bool:
+        return self.tokens.get(headers.get("authorization", "").removeprefix("Bearer ")) == "owner"
 
     def _search(self, query: dict[str, str], headers: Mapping[str, str]) -> Response:
         page, size = int(query.get("page", 1)), min(int(query.get("per_page", 30)), 100)
         if page * size > MAX_RESULTS:
             only = "Only the first 1000 search results are available"
-            return _json(422, {"message": only, "documentation_url": DOCS})
+            return json_response(422, {"message": only, "documentation_url": DOCS})
         try:
             rows = self.index.find(query.get("q", ""))
         except RefusedError as error:
             errors = [{"resource": "Search", "field": "q", "code": "invalid", "message": str(error)}]
-            return _json(422, {"message": "Validation Failed", "errors": errors, "documentation_url": DOCS})
+            return json_response(422, {"message": "Validation Failed", "errors": errors, "documentation_url": DOCS})
         shown = [int(row) for row in rows[(page - 1) * size : page * size]]
         incomplete, total = self._chance(self.faults.incomplete), len(rows)
         if incomplete:  # the search timed out and returns a part
@@ -200,59 +219,50 @@ class World:
         elif shown and self._chance(self.faults.dropped_row):
             shown.pop(int(self._random.integers(len(shown))))
         items = [self.population.record(row) for row in shown]
-        return _with_etag({"total_count": total, "incomplete_results": incomplete, "items": items}, headers)
+        return with_etag({"total_count": total, "incomplete_results": incomplete, "items": items}, headers)
 
     def _record(self, row: int | None, headers: Mapping[str, str]) -> Response:
         if row is None:
-            return _not_found()
+            return not_found()
         record = self.population.record(row)
-        whole = {**record, "subscribers_count": record["forks_count"] // 3 + 1, "network_count": record["forks_count"]}
-        return _with_etag(whole, headers)
+        whole = {
+            **record,
+            "subscribers_count": int(self.population.subscribers[row]),
+            "network_count": record["forks_count"],
+        }
+        return with_etag(whole, headers)
 
     def _redirect(self, row: int) -> Response:
         url = f"https://api.github.com/repositories/{self.population.id[row]}"
         body = {"message": "Moved Permanently", "url": url, "documentation_url": DOCS}
-        return _json(301, body, {"location": url})
-
-    def _subresource(self, row: int, subresource: str, query: dict[str, str]) -> Response:
-        number = int(self.population.id[row])
-        if subresource == "contributors":
-            last = number % 400 + 1
-            link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={last}>; rel="last"'
-            person = {**accounts.account("somebody"), "contributions": 3}
-            return _json(200, [person], {"link": link} if last > 1 else {})
-        if subresource in ("commits", "issues", "pulls", "releases"):
-            link = f'<https://api.github.com/x?page=2>; rel="next", <https://api.github.com/x?page={number % 90 + 2}>; rel="last"'
-            return _json(200, [{"id": 1}], {"link": link})
-        if subresource == "readme":
-            return _json(200, accounts.readme(self.population.name(row), number % 20_000))
-        if subresource == "stargazers/history" and not self.faults.history_refused:
-            weeks, page = number % 200 + 1, int(query.get("page", 1))
-            shown = range((page - 1) * 30, min(page * 30, weeks))
-            begin = NOW - NOW % 604_800
-            return _json(200, [{"week": begin - 604_800 * week, "total": 7, "days": [1] * 7} for week in shown])
-        return (
-            _json(403, {"message": "Resource not accessible"}) if subresource == "stargazers/history" else _not_found()
-        )
+        return json_response(301, body, {"location": url})
 
     def _graphql(self, body: dict[str, Any], window: Window, token_state: str) -> Response:
         if token_state == "scopeless":
             message = "Resource not accessible by personal access token"
-            return _json(200, {"data": None, "errors": [{"type": "FORBIDDEN", "message": message}]}, window.headers())
+            return json_response(
+                200, {"data": None, "errors": [{"type": "FORBIDDEN", "message": message}]}, window.headers()
+            )
         if self._compute_limit.is_exceeded(self.clock.now):
             return self._secondary("graphql", window)
         try:
-            data, run = graphql.execute(self.population, body["query"], body.get("variables") or {})
+            data, run = graphql.execute(
+                self.population, body["query"], body.get("variables") or {}, reads_private=token_state == "owner"
+            )
         except (GraphQLError, KeyError) as error:
-            return _json(200, {"errors": [{"message": str(error)}]}, window.headers())
+            return json_response(200, {"errors": [{"message": str(error)}]}, window.headers())
         window.take(self.clock.now, run.points)
         seconds = min(run.seconds, graphql.TIMEOUT)
         self._compute_limit.add(self.clock.now, seconds)
-        self.clock.sleep(seconds)
+        self._spend(seconds)
         if run.seconds > graphql.TIMEOUT:
             message = "Something went wrong while executing your query. This may be the result of a timeout."
             failed = {"data": None, "errors": [{"message": message}]}
-            return _json(502, failed, window.headers()) if self._chance(0.8) else Response(504, HTML, window.headers())
+            return (
+                json_response(502, failed, window.headers())
+                if self._chance(0.8)
+                else Response(504, HTML, window.headers())
+            )
         errors = run.errors
         if isinstance(data.get("nodes"), list) and len(data["nodes"]) > 1 and self._chance(self.faults.partial):
             half = len(data["nodes"]) // 2
@@ -261,7 +271,7 @@ class World:
                 *errors,
                 {"type": "RESOURCE_LIMITS_EXCEEDED", "message": "Resource limits for this query exceeded."},
             ]
-        return _json(200, {"data": data, **({"errors": errors} if errors else {})}, window.headers())
+        return json_response(200, {"data": data, **({"errors": errors} if errors else {})}, window.headers())
 
     def _secondary(self, kind: str, window: Window) -> Response:
         """Refuse in one of GitHub's variants."""
@@ -271,7 +281,7 @@ class World:
         seconds = str(max(int(self.secondary_limit.until - self.clock.now) + 1, 1))
         retry = {} if variant == 2 else {"retry-after": seconds}
         message = {"message": SECONDARY, "documentation_url": DOCS}
-        return _json((403, 429, 403, 200)[variant], message, {**window.headers(), **retry})
+        return json_response((403, 429, 403, 200)[variant], message, {**window.headers(), **retry})
 
     def _rate_limits(self, *, known: bool) -> Response:
         resources = {}
@@ -285,7 +295,7 @@ class World:
                 "remaining": remaining,
                 "reset": int(window.until),
             }
-        return _json(200, {"resources": resources, "rate": resources["core"]})
+        return json_response(200, {"resources": resources, "rate": resources["core"]})
 
     def _change(self) -> None:
         """Sometimes delete a repository, rename another, and add a star to a third."""
@@ -324,20 +334,4 @@ class World:
         """Let a client in another process read and advance the time."""
         if path == "/_sim/sleep":
             self.clock.sleep(float(query["s"]))
-        return _json(200, {"time": self.clock.time(), "repeats": len(self.counts.repeats)})
-
-
-def _with_etag(data: Any, headers: Mapping[str, str]) -> Response:
-    """Return data with an ETag, or 304 if the request has the same ETag."""
-    etag = f'"{hashlib.sha1(json.dumps(data).encode()).hexdigest()}"'  # an ETag
-    return (
-        Response(304, b"", {"etag": etag}) if headers.get("if-none-match") == etag else _json(200, data, {"etag": etag})
-    )
-
-
-def _json(status: int, data: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(status, json.dumps(data).encode(), dict(headers or {}))
-
-
-def _not_found() -> Response:
-    return _json(404, {"message": "Not Found", "documentation_url": DOCS, "status": "404"})
+        return json_response(200, {"time": self.clock.time(), "repeats": len(self.counts.repeats)})

@@ -58,27 +58,41 @@ class GithubRepositories:
     """Fetches repositories by name: with a token by GraphQL, without one by REST; the contributors always by REST."""
 
     def __init__(self, requests: GithubRequests, exclusions: Exclusions = NO_EXCLUSIONS) -> None:
-        self._requests = requests
+        self.requests = requests
         self._exclusions = exclusions
 
     @property
     def has_token(self) -> bool:
         """Whether the rate limit is high."""
-        return self._requests.has_token
+        return self.requests.has_token
 
     def fetch(self, names: Sequence[str]) -> dict[str, RepositoryReply]:
         """Return a reply for each name, by the name in lower case; never raises."""
         deadline = time.monotonic() + LOOKUP_SECONDS
         resources = [self._repository(name) for name in dict.fromkeys(names)]
-        if self._requests.has_token:
+        if self.requests.has_token:
             replies = self._fetch_by_graphql(resources, deadline)
         else:
-            replies = self._requests.fetch(resources, deadline)
+            replies = self.requests.fetch(resources, deadline)
         results = {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
         return self._add_contributors(results, deadline)
 
-    def _repository(self, name: str) -> Resource:
-        return Resource(REPOSITORY, name, f"/repos/{name}", self._read_repository)
+    def fetch_records(self, names: Sequence[str], deadline: float, reserve: int) -> dict[str, RepositoryReply]:
+        """Return the records of names that may be cached, without their contributors, as :meth:`fetch` does.
+
+        Those that are not are requested without a token only, if more than ``reserve`` requests remain: one request each.
+        """
+        allowed = [name for name in dict.fromkeys(names) if not self._exclusions.match(name)]
+        resources = [self._repository(name, reserve) for name in allowed]
+        if self.has_token:
+            replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
+            replies = self._unavailable([item for item in resources if item.key not in replies], LATE) | replies
+        else:
+            replies = self.requests.fetch(resources, deadline)
+        return {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
+
+    def _repository(self, name: str, reserve: int = 0) -> Resource:
+        return Resource(REPOSITORY, name, f"/repos/{name}", self._read_repository, reserve=reserve)
 
     def _read_repository(self, reply: Reply) -> tuple[Any, str]:
         if not is_repository(reply.data) or reply.data.get("private"):
@@ -100,7 +114,7 @@ class GithubRepositories:
             )
             for key, name in names.items()
         }
-        replies = self._requests.fetch(list(resources.values()), deadline)
+        replies = self.requests.fetch(list(resources.values()), deadline)
         for key, resource in resources.items():
             reply, result = replies[resource.key], results[key]
             record = dict(result.record or {})
@@ -110,12 +124,12 @@ class GithubRepositories:
         return results
 
     def _fetch_by_graphql(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
-        replies = self._requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
+        replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
         missing = [resource for resource in resources if resource.key not in replies]
         if missing:
-            (fetched,) = self._requests.run([partial(self._query, missing, deadline)], deadline)
+            (fetched,) = self.requests.run([partial(self._query, missing, deadline)], deadline)
             replies |= fetched or self._unavailable(missing, LATE)
-            self._requests.keep(fetched or {})
+            self.requests.keep(fetched or {})
         return replies
 
     def _query(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
@@ -123,7 +137,7 @@ class GithubRepositories:
         names = [resource.name for resource in resources]
         text = graphql.names_query(len(names), extra="isPrivate isEmpty")
         try:
-            reply = self._requests.query(QUERY, text, graphql.names_variables(names), deadline)
+            reply = self.requests.query(QUERY, text, graphql.names_variables(names), deadline)
         except (UnavailableError, TooHeavyError) as error:
             return self._unavailable(resources, str(error) if isinstance(error, UnavailableError) else LATE)
         nodes = parse_names_reply(names, reply)
@@ -135,7 +149,7 @@ class GithubRepositories:
             if resource.name in public:
                 node, fields = public[resource.name], details.get(resource.name, {})
                 value, gone = self._to_value(node, fields, reply, is_complete=resource.name in complete)
-            replies[resource.key] = GithubReply(value, gone, received_at=self._requests.now())
+            replies[resource.key] = GithubReply(value, gone, received_at=self.requests.now())
         return replies
 
     def _query_details(self, ids: Mapping[str, str], deadline: float) -> tuple[dict[str, dict[str, Any]], set[str]]:
@@ -143,7 +157,7 @@ class GithubRepositories:
 
         def query(kind: graphql.Kind) -> Iterable[Any]:
             try:
-                reply = self._requests.query(kind.name, kind.text, {"ids": list(ids)}, deadline)
+                reply = self.requests.query(kind.name, kind.text, {"ids": list(ids)}, deadline)
             except (UnavailableError, TooHeavyError) as error:
                 log.warning("no %s from GitHub: %s", kind.name, error)
                 return ()
@@ -152,7 +166,7 @@ class GithubRepositories:
 
         details: dict[str, dict[str, Any]] = {}
         received: Counter[str] = Counter()
-        for nodes in self._requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline):
+        for nodes in self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline):
             for node_id, node in zip(ids, nodes or (), strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
                     details.setdefault(ids[node_id], {}).update(graphql.parse_fields(node))
@@ -161,7 +175,7 @@ class GithubRepositories:
 
     def _unavailable(self, resources: Iterable[Resource], reason: str) -> dict[str, GithubReply]:
         return {
-            resource.key: replace(self._requests.earlier(resource.key), unavailable=reason) for resource in resources
+            resource.key: replace(self.requests.earlier(resource.key), unavailable=reason) for resource in resources
         }
 
     def _to_result(self, reply: GithubReply) -> RepositoryReply:

@@ -165,8 +165,9 @@ class GithubRequests:
         by_key = {resource.key: resource for resource in resources}
         replies = self.cached({key: resource.max_age for key, resource in by_key.items()})
         missing = [resource for key, resource in by_key.items() if key not in replies]
+        is_fair = deadline - time.monotonic() >= FAIR_TIME
         results = self.run([partial(self._request, resource, deadline) for resource in missing], deadline)
-        if missing and not any(results):
+        if missing and not any(results) and is_fair:
             self._pauses[missing[0].kind] = self.now() + BACKOFF, UNREACHABLE
         fetched = {
             resource.key: result or self._unavailable(resource.key, LATE)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stargaze.bundle.forecast import forecast_growth
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.errors import BadDataError, StargazeError
 from stargaze.features.history.read import read_history
+from stargaze.serve.lookup.github_history import GithubStarHistories, LiveHistory
 from stargaze.store import Store
 
 MAX_POINTS = 120
@@ -27,6 +28,7 @@ MAX_CACHED = 1_000
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
 NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None, "milestone": None, "history_note": ""}
+NO_LIVE_HISTORY = LiveHistory()
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
 
@@ -72,24 +74,51 @@ class HistoryTable:
 
 
 class StarHistories:
-    """Loads the table that the config names (or ``fetch``'s), again when it is replaced."""
+    """The histories of GitHub; where it returns none, those of the table that the config names (or ``fetch``'s)."""
 
-    def __init__(self, store: Store, history: str = "") -> None:
+    def __init__(self, store: Store, history: str = "", live: GithubStarHistories | None = None) -> None:
         self._path = store.history(history)
+        self._live = live
         self._version: FileVersion = None
         self._table: HistoryTable | None = None
-        self._cache: OrderedDict[tuple[str, str], Mapping[str, Any]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, float], Mapping[str, Any]] = OrderedDict()
 
     def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
         """Return the history of one repository with its forecast by a growth bundle, as in a prediction of an answer."""
+        return self.find_all([full_name], now, growth)[full_name.lower()]
+
+    def find_all(
+        self, full_names: Iterable[str], now: datetime, growth: GrowthBundle | None
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return the histories of several repositories by their names in lower case; GitHub's are requested together."""
+        names = {name.lower(): name for name in full_names}
+        live = self._live.fetch(list(names.values())) if self._live and names else {}
         self._reload(now)
-        key = full_name.lower(), growth.digest if growth else ""
-        history = None if self._table is None or key in self._cache else self._table.history(full_name)
-        if history is not None:
-            self._cache[key] = {"history": to_curve(history), **to_forecast(history, growth)}
+        results = {}
+        for key, name in names.items():
+            try:
+                results[key] = self._find_one(name, live.get(key, NO_LIVE_HISTORY), growth)
+            except StargazeError as error:
+                log.warning("%s: no history: %s", name, error.message)
+                results[key] = NO_HISTORY
+        return results
+
+    def _find_one(self, name: str, live: LiveHistory, growth: GrowthBundle | None) -> Mapping[str, Any]:
+        received_at = live.received_at if live.frame is not None else 0.0
+        key = name.lower(), growth.digest if growth else "", received_at
+        if key not in self._cache:
+            frame = live.frame
+            if frame is None and self._table is not None:
+                frame = self._table.history(name)
+            if frame is None:
+                reason = live.reason or (self._table and "none is stored for this repository")
+                return {**NO_HISTORY, "history_note": f"No star history: {reason}" if reason else ""}
+            self._cache[key] = {"history": to_curve(frame, received_at), **to_forecast(frame, growth)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
-        return self._cache.get(key, NO_HISTORY)
+        result = self._cache[key]
+        notes = [describe_history(result["history"], live), result["history_note"]]
+        return {**result, "history_note": "; ".join(filter(None, notes))}
 
     def _reload(self, now: datetime) -> None:
         """Load a new table; one that cannot be read is logged once and treated as missing."""
@@ -101,15 +130,30 @@ class StarHistories:
         self._cache.clear()
 
 
-def to_curve(history: pd.DataFrame) -> dict[str, Any]:
-    """Return source, last day, days and star counts of one repository, few enough for a chart."""
+def to_curve(history: pd.DataFrame, received_at: float = 0.0) -> dict[str, Any]:
+    """Return source, day, dates and star counts of one repository, few enough for a chart.
+
+    ``received_at`` is the time at which GitHub returned it [s since 1970]; 0 is a history of the store, whose day is its last.
+    """
     points = history.iloc[spread_indices(len(history))]
+    day = datetime.fromtimestamp(received_at, UTC) if received_at else points["date"].iloc[-1]
     return {
-        "source": "store",
-        "as_of": points["date"].iloc[-1].date().isoformat(),
+        "source": "github" if received_at else "store",
+        "as_of": day.date().isoformat(),
         "dates": [day.date().isoformat() for day in points["date"]],
         "stars": [round(count) for count in points["stars"].tolist()],
     }
+
+
+def describe_history(curve: Mapping[str, Any], live: LiveHistory) -> str:
+    """Return in one line what a curve lacks: recent weeks if GitHub did not return it, or earlier ones."""
+    if curve["source"] == "store":
+        return f"Star history until {curve['as_of']}: {live.reason}" if live.reason else ""
+    if live.reason:
+        return f"Star history of {curve['as_of']}: {live.reason}"
+    return (
+        "" if live.is_whole else f"Star history since {curve['dates'][0]}: earlier weeks were not requested from GitHub"
+    )
 
 
 def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str, Any]:

@@ -85,10 +85,20 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     rows = sorted({row.index for _, part in answered for row in part})
     explained = {row.index for request, part in answered if request.explain for row in part}
     result = predict_batch(context, batch, rows, explained)
+    named = {row.index for _, part in answered for row in part if row.source != "entered"}
+    histories = _find_histories(context, [result.predictions[row].full_name for row in explained & named], now)
     return [
         part
         if isinstance(part, StargazeError)
-        else _answer(context, batch, result, part, now, list_errors(request, lookup_result), explain=request.explain)
+        else _answer(
+            context,
+            batch,
+            result,
+            histories if request.explain else None,
+            part,
+            list_errors(request, lookup_result),
+            now,
+        )
         for request, part in zip(requests, parts, strict=True)
     ]
 
@@ -130,19 +140,18 @@ def _answer(
     context: PredictionContext,
     batch: PredictionBatch,
     result: BatchResult,
+    histories: Mapping[str, Mapping[str, Any]] | None,
     rows: Sequence[Row],
-    now: datetime,
     errors: list[dict[str, str]],
-    *,
-    explain: bool,
+    now: datetime,
 ) -> Answer:
-    """Return the answer to one request, most stars first."""
+    """Return the answer to one request, most stars first; without histories it has no explanation either."""
     predictions = []
     for row in rows:
         prediction = result.predictions[row.index]
         explanation = (
             {"similar": result.similar[row.index], "controls": list_controls(batch.records[row.index])}
-            if explain
+            if histories is not None
             else NO_EXPLANATION
         )
         predictions.append(
@@ -153,7 +162,8 @@ def _answer(
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],
-                **(_history(context, prediction.full_name, now) if explain else NO_HISTORY),
+                **NO_HISTORY,
+                **((histories or {}).get(prediction.full_name.lower(), {}) if row.source != "entered" else {}),
             }
         )
     predictions.sort(key=lambda item: (-item["expected_stars"], item["full_name"]))
@@ -167,11 +177,10 @@ def _answer(
     }
 
 
-def _history(context: PredictionContext, full_name: str, now: datetime) -> Mapping[str, Any]:
+def _find_histories(
+    context: PredictionContext, full_names: Sequence[str], now: datetime
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the star histories of all explained repositories of the batch, by name in lower case."""
     if context.star_histories is None:
-        return NO_HISTORY
-    try:
-        return {**NO_HISTORY, **context.star_histories.find(full_name, now, context.growth)}
-    except StargazeError as error:
-        log.warning("%s: no history: %s", full_name, error.message)
-        return NO_HISTORY
+        return {}
+    return context.star_histories.find_all(full_names, now, context.growth)

@@ -20,6 +20,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.lookup.exclusion import Exclusions
+from stargaze.serve.lookup.github_history import GithubStarHistories
 from stargaze.serve.lookup.github_repositories import GithubRepositories
 from stargaze.serve.lookup.github_requests import open_github
 from stargaze.serve.lookup.growth import load_release_growth
@@ -174,8 +175,10 @@ def create_context_loader(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
 ) -> Callable[[Path], PredictionContext]:
     """Return the function that loads the prediction context of a release: its star bundle and its growth bundle, or neither."""
-    create_lookup = create_lookup_factory(section, sources, store, environ)
-    histories, track_record = StarHistories(store, sources.history), open_track_record(section, store)
+    repositories = open_repositories(section, sources, store, environ)
+    create_lookup = create_lookup_factory(section, repositories)
+    live_histories = GithubStarHistories(repositories) if repositories else None
+    histories, track_record = StarHistories(store, sources.history, live_histories), open_track_record(section, store)
 
     def load_context(folder: Path) -> PredictionContext:
         bundle = Bundle.load(folder)
@@ -189,15 +192,25 @@ def create_context_loader(
     return load_context
 
 
-def create_lookup_factory(
+def open_repositories(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
-) -> Callable[[Bundle], RepositoryLookup]:
-    """Return the function that creates a bundle's lookup; all releases of a process share one GitHub client and its cache."""
-    exclusions = Exclusions.parse(section.exclude)
+) -> GithubRepositories | None:
+    """Return the repositories of GitHub, for all releases of a process; None if the config disables lookups."""
     if not section.github_lookup:
-        return partial(BundledRepositories, exclusions=exclusions)
+        return None
+    exclusions = Exclusions.parse(section.exclude)
     requests = open_github(sources.github_url, environ.get(TOKEN_VARIABLE, ""), store, exclusions=exclusions)
-    return partial(GithubLookup, github=GithubRepositories(requests, exclusions), exclusions=exclusions)
+    return GithubRepositories(requests, exclusions)
+
+
+def create_lookup_factory(
+    section: ServeSection, repositories: GithubRepositories | None
+) -> Callable[[Bundle], RepositoryLookup]:
+    """Return the function that creates a bundle's lookup."""
+    exclusions = Exclusions.parse(section.exclude)
+    if repositories is None:
+        return partial(BundledRepositories, exclusions=exclusions)
+    return partial(GithubLookup, github=repositories, exclusions=exclusions)
 
 
 def open_track_record(section: ServeSection, store: Store) -> TrackRecord | None:

@@ -71,7 +71,10 @@ def test_missing_files_and_unknown_names_have_no_history(tmp_path: Path) -> None
     path = _write(tmp_path, one_history("a/b", [1, 2]))
 
     assert StarHistories(Store(tmp_path)).find("a/b", NOW, None) == NO_HISTORY
-    assert StarHistories(Store(tmp_path), str(path)).find("a/c", NOW, None) == NO_HISTORY
+    assert StarHistories(Store(tmp_path), str(path)).find("a/c", NOW, None) == {
+        **NO_HISTORY,
+        "history_note": "No star history: none is stored for this repository",
+    }
 
 
 def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.errors import ExternalError
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
@@ -66,14 +65,16 @@ class FailingLookup:
 
 @dataclass(frozen=True)
 class FakeStarHistories:
-    """The same history for all repositories but one, for which it raises."""
+    """The same history for all repositories; ``requests`` has the names of each call."""
 
-    failing: str = ""
+    requests: list[list[str]] = field(default_factory=list)
 
-    def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
-        if full_name == self.failing:
-            raise ExternalError("the disk is gone")
-        return {"history": {"dates": ["2026-01-01"], "stars": [1]}, "history_note": growth.digest if growth else ""}
+    def find_all(
+        self, full_names: Sequence[str], now: datetime, growth: GrowthBundle | None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        self.requests.append(sorted(full_names))
+        history = {"history": {"dates": ["2026-01-01"], "stars": [1]}, "history_note": growth.digest if growth else ""}
+        return {name.lower(): history for name in full_names}
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,8 @@ def test_the_numbers_are_the_same_without_an_explanation(bundle: Bundle) -> None
     assert [{k: v for k, v in row.items() if k not in explanation} for row in unexplained] == [
         {k: v for k, v in row.items() if k not in explanation} for row in full
     ]
-    assert all(row["explanation"]["factors"] and row["similar"] and row["history"] for row in full)
+    assert all(row["explanation"]["factors"] and row["similar"] for row in full)
+    assert [bool(row["history"]) for row in full] == [row["source"] != "entered" for row in full]
     assert not any(row[name] for row in unexplained for name in explanation)
 
 
@@ -269,17 +271,21 @@ def test_the_growth_bundle_of_the_release_forecasts_and_is_named(bundle: Bundle)
     assert [answer["predictions"][0]["history_note"] for answer in answers] == [growth.digest, ""]
 
 
-def test_a_history_that_cannot_be_read_is_left_out(bundle: Bundle) -> None:
-    first, second = names_of(bundle, 0, 1)
-    context = PredictionContext(bundle, BundledRepositories(bundle), FakeStarHistories(failing=first))
+def test_the_histories_of_a_batch_are_requested_together_and_only_for_explained_names(bundle: Bundle) -> None:
+    first, second, third = names_of(bundle, 0, 1, 2)
+    histories = FakeStarHistories()
+    requests = [
+        PredictionRequest((first, second), (ENTERED,)),
+        PredictionRequest((second,)),
+        PredictionRequest((third,)),
+    ]
+    requests[2] = dataclasses.replace(requests[2], explain=False)
 
-    rows = {
-        row["full_name"]: row
-        for row in answer_requests(context, [PredictionRequest((first, second))], NOW)[0]["predictions"]
-    }
+    answers = answer_requests(PredictionContext(bundle, BundledRepositories(bundle), histories), requests, NOW)
 
-    assert rows[first]["history"] is None
-    assert rows[second]["history"] == {"dates": ["2026-01-01"], "stars": [1]}
+    rows = [row for answer in answers for row in answer["predictions"]]
+    assert histories.requests == [sorted([first, second])]
+    assert {row["full_name"] for row in rows if row["history"]} == {first, second}
 
 
 # ---- sources and notes -----------------------------------------------------------------------------------------

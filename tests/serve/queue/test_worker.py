@@ -10,7 +10,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import ServeSection
 from stargaze.errors import CredentialsError
 from stargaze.serve.lookup.live import BundledRepositories, GithubLookup
-from stargaze.serve.queue.worker import create_lookup_factory, open_track_record
+from stargaze.serve.queue.worker import create_lookup_factory, open_repositories, open_track_record
 from stargaze.serve.runtime.settings import Sources
 from stargaze.store import Store
 
@@ -21,24 +21,27 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 def test_without_github_only_the_bundle_is_searched(bundle: Bundle, store: Store) -> None:
-    assert create_lookup_factory(ServeSection(github_lookup=False), Sources(), store, {})(
-        bundle
-    ) == BundledRepositories(bundle)
+    section = ServeSection(github_lookup=False)
+    repositories = open_repositories(section, Sources(), store, {})
+
+    assert repositories is None
+    assert create_lookup_factory(section, repositories)(bundle) == BundledRepositories(bundle)
 
 
 @pytest.mark.parametrize(("token", "with_token"), [(" secret\n", True), ("", False), (" ", False)])
 def test_the_token_of_the_environment_is_used(
     bundle: Bundle, store: Store, token: str, with_token: bool
 ) -> None:  # a case
-    lookup = create_lookup_factory(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})(bundle)
+    repositories = open_repositories(ServeSection(), Sources(), store, {"GITHUB_TOKEN": token})
 
-    assert isinstance(lookup, GithubLookup)
-    assert lookup.github.has_token is with_token
+    assert repositories is not None
+    assert repositories.has_token is with_token
+    assert isinstance(create_lookup_factory(ServeSection(), repositories)(bundle), GithubLookup)
 
 
 def test_a_token_is_never_sent_unencrypted(store: Store) -> None:
     with pytest.raises(CredentialsError, match="unencrypted"):
-        create_lookup_factory(ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
+        open_repositories(ServeSection(), Sources("http://github.example.com"), store, {"GITHUB_TOKEN": "secret"})
 
 
 def test_the_track_record_is_optional(store: Store) -> None:
@@ -47,7 +50,7 @@ def test_the_track_record_is_optional(store: Store) -> None:
 
 
 def test_all_releases_share_one_github_client(bundle: Bundle, store: Store) -> None:
-    create_lookup = create_lookup_factory(ServeSection(), Sources(), store, {})
+    create_lookup = create_lookup_factory(ServeSection(), open_repositories(ServeSection(), Sources(), store, {}))
 
     first, second = create_lookup(bundle), create_lookup(bundle)
 

@@ -121,14 +121,15 @@ def _read_weeks(name: str, session: CrawlSession) -> list[dict[str, Any]]:
     for number in range(1, MAX_PAGES + 1):
         page = session.get_page(history_key(name, number))
         data = page.data if page else []
-        for week in filter(_is_week, data):
+        for week in filter(is_week, data):
             weeks_by_time.setdefault(week["week"], week)
         if len(data) < WEEKS_PER_PAGE:
             break
     return list(weeks_by_time.values())
 
 
-def _is_week(week: Any) -> bool:
+def is_week(week: Any) -> bool:
+    """Return whether an item of a history has its week [s since 1970], the stars gained in it, and those of each of its days."""
     if not isinstance(week, dict) or not isinstance(week.get("days"), list):
         return False
     return all(isinstance(count, int) for count in (week.get("week"), week.get("total"), *week["days"]))
