@@ -30,7 +30,13 @@ command = command_with_example(app, EXAMPLES)
 @command("deploy")
 def deploy(
     digest: Annotated[
-        str | None, typer.Argument(help="Digest of a bundle or its first characters; default the newest.")
+        str | None, typer.Argument(help="Digest of a star bundle or its first characters; default the newest.")
+    ] = None,
+    growth: Annotated[
+        str | None,
+        typer.Option(
+            "--growth", help="Digest of a growth bundle or its first characters, or none; default the newest."
+        ),
     ] = None,
     force: Annotated[
         str | None,
@@ -45,9 +51,10 @@ def deploy(
     *,
     common: CommonOptions,
 ) -> None:
-    """Push the bundle as a signed release, which hooks verify and install, unless it predicts worse than production."""
+    """Push star and growth bundle as one signed release, which hooks verify and install, unless it predicts worse."""
     from stargaze.serve.release.publish import check_force_reason, publish_release
     from stargaze.serve.release.quality_gate import check_quality
+    from stargaze.serve.release.release_folder import short_name
 
     session = common.open_session()
     out, config, store = session
@@ -59,7 +66,7 @@ def deploy(
     if config.deploy.to == "swarm":
         from stargaze.commands import swarm
 
-        if rotate_secrets and (digest or force_reason or dry_run):
+        if rotate_secrets and (digest or growth or force_reason or dry_run):
             other = "--dry-run" if dry_run else "a bundle"
             raise UsageError(
                 f"--rotate-secrets cannot be combined with {other}", hint="stargaze deploy --rotate-secrets"
@@ -67,28 +74,41 @@ def deploy(
         if rotate_secrets:
             swarm.rotate_secrets(session)
         elif dry_run:
-            swarm.show_deploy_plan(session, digest=digest, gate=gate, force_reason=force_reason)
+            swarm.show_deploy_plan(session, digest=digest, growth=growth, gate=gate, force_reason=force_reason)
         else:
-            swarm.deploy(session, digest=digest, gate=gate, force_reason=force_reason)
+            swarm.deploy(session, digest=digest, growth=growth, gate=gate, force_reason=force_reason)
         return
     if rotate_secrets or dry_run:
         option = "--rotate-secrets" if rotate_secrets else "--dry-run"
         raise UsageError(f'{option} needs deploy.to = "swarm"', hint='deploy.to = "swarm"')
-    release = publish_release(config.deploy, store, now=utc_now(), digest=digest, gate=gate, force_reason=force_reason)
+    release = publish_release(
+        config.deploy,
+        store,
+        now=utc_now(),
+        digest=digest,
+        growth=growth,
+        gate=gate,
+        force_reason=force_reason,
+        notify=out.note,
+    )
     result = "is deployed" if release.changed else "is already deployed: nothing to do"
-    out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} {result}")
+    out.answer(dataclasses.asdict(release), f"release {short_name(release.name)} {result}")
     out.note("next: stargaze serve")
 
 
 @command("rollback")
 def rollback(
     to: Annotated[
-        str | None, typer.Argument(help="Digest of a release or its first characters; default the previous one.")
+        str | None,
+        typer.Argument(
+            help="Digest of its star bundle, or DIGEST-GROWTH, or first characters; default the previous one."
+        ),
     ] = None,
     *,
     common: CommonOptions,
 ) -> None:
-    """Return to the previous release; this is recorded as a new release."""
+    """Return to both bundles of the previous release; this is recorded as a new release."""
+    from stargaze.serve.release.release_folder import short_name
     from stargaze.serve.release.rollback import rollback_release
 
     session = common.open_session()
@@ -100,20 +120,28 @@ def rollback(
         return
 
     def announce(release: Release) -> None:
-        out.answer(dataclasses.asdict(release), f"release {release.digest[:12]} serves again")
+        out.answer(dataclasses.asdict(release), f"release {short_name(release.name)} serves again")
 
     rollback_release(config.deploy, store, now=utc_now(), to=to, notify=out.note, announce=announce)
 
 
 @command("releases")
 def releases(common: CommonOptions) -> None:
-    """List the releases, newest first: date, kind, bundle, author, and the reason of a forced one."""
+    """List the releases, newest first: date, kind, star and growth bundle, author, and the reason of a forced one."""
     from stargaze.serve.release.publish import list_releases
 
     out, _, store = common.open_session()
     rows = [dataclasses.asdict(release) for release in list_releases(store)]
-    short = [{**row, "digest": row["digest"][:12], "reason": row["force_reason"]} for row in rows]
-    out.table(rows if common.as_json else short, ["created_at", "kind", "digest", "author", "reason"])
+    short = [
+        {
+            **row,
+            "digest": row["digest"][:12],
+            "growth": (row["growth_digest"] or "")[:12],
+            "reason": row["force_reason"],
+        }
+        for row in rows
+    ]
+    out.table(rows if common.as_json else short, ["created_at", "kind", "digest", "growth", "author", "reason"])
 
 
 @command("logs")

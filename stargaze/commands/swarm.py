@@ -10,6 +10,7 @@ from stargaze.commands.options import Session, utc_now
 from stargaze.errors import DifferenceFoundError, UsageError
 from stargaze.pipeline.production import lock_production, production_target
 from stargaze.pipeline.status import ARTIFACT_COLUMNS
+from stargaze.serve.release.release_folder import short_name
 from stargaze.serve.release.rollback import finish_rollback
 from stargaze.serve.swarm import deploy as swarm_deploy
 from stargaze.serve.swarm import drill as swarm_drill
@@ -29,8 +30,8 @@ SERVICE_COLUMNS = ["service", "running", "desired", "state", "machines", "image"
 PLAN_COLUMNS = ["action", "resource", "reason"]
 
 
-def deploy(session: Session, *, digest: str | None, gate: QualityGate, force_reason: str) -> None:
-    """Deploy a bundle."""
+def deploy(session: Session, *, digest: str | None, growth: str | None, gate: QualityGate, force_reason: str) -> None:
+    """Deploy a star bundle and a growth bundle."""
     out, config, store = session
     target = production_target(config, store)
     with lock_production(store):
@@ -41,17 +42,22 @@ def deploy(session: Session, *, digest: str | None, gate: QualityGate, force_rea
             now=utc_now(),
             notify=out.note,
             digest=digest,
+            growth=growth,
             gate=gate,
             force_reason=force_reason,
         )
     _show_release(session, result, "serves" if result.changed else "already serves: nothing to do")
 
 
-def show_deploy_plan(session: Session, *, digest: str | None, gate: QualityGate, force_reason: str) -> None:
+def show_deploy_plan(
+    session: Session, *, digest: str | None, growth: str | None, gate: QualityGate, force_reason: str
+) -> None:
     """Print what a deploy would change and why."""
     out, config, store = session
     target = production_target(config, store)
-    changes = plan_deploy_changes(config.deploy, store, target, digest=digest, gate=gate, force_reason=force_reason)
+    changes = plan_deploy_changes(
+        config.deploy, store, target, digest=digest, growth=growth, gate=gate, force_reason=force_reason
+    )
     out.table([dataclasses.asdict(change) for change in changes], PLAN_COLUMNS)
     if all(change.action == "keep" for change in changes):
         out.note("nothing to do")
@@ -145,6 +151,6 @@ def _swarm_target(session: Session) -> ProductionTarget:
 
 
 def _show_release(session: Session, result: swarm_deploy.DeployResult, outcome: str) -> None:
-    digest, machines = result.release.digest[:12], ", ".join(result.machines)
-    text = f"release {digest} {outcome} on {machines} ({result.seconds:.1f} s): {' '.join(result.urls)}"
+    name, machines = short_name(result.release.name), ", ".join(result.machines)
+    text = f"release {name} {outcome} on {machines} ({result.seconds:.1f} s): {' '.join(result.urls)}"
     session.out.answer(dataclasses.asdict(result), text)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle.manifest import STAR_FORMAT, read_verified, verify_files
+from stargaze.bundle.manifest import STAR_FORMAT, read_verified
 from stargaze.config import Config
 from stargaze.errors import ExternalError, MissingInputError, StargazeError
 from stargaze.pipeline.stage_records import (
@@ -22,6 +22,7 @@ from stargaze.pipeline.stage_records import (
     record_start,
     why_outdated,
 )
+from stargaze.serve.release.release_folder import release_name, short_name, verify_release
 from stargaze.store import Store
 from stargaze.system.process import github_token
 from stargaze.system.progress import Report
@@ -64,7 +65,7 @@ def build_stages(config: Config, store: Store, clock: Callable[[], datetime]) ->
             "deploy",
             lambda: _why_not_deployed(config, store),
             lambda report: _deploy(config, store, clock(), report),
-            lambda: f"release {store.latest.read_text(encoding='utf-8').strip()[:12]} is installed",
+            lambda: f"release {short_name(_newest_name(store))} is installed",
         ),
     ]
 
@@ -153,10 +154,11 @@ def _deploy(config: Config, store: Store, now: datetime, report: Report) -> str:
         result = deploy_to_swarm(
             config.deploy, store, target, now=now, notify=lambda line: report(line, 0.0), gate=gate
         )
-        return f"release {result.release.digest[:12]} serves on {', '.join(result.machines)}"
-    release = publish_release(config.deploy, store, now=now, gate=gate)
+        return f"release {short_name(result.release.name)} serves on {', '.join(result.machines)}"
+    notes: list[str] = []
+    release = publish_release(config.deploy, store, now=now, gate=gate, notify=notes.append)
     report("serving it", 1.0)
-    return f"release {release.digest[:12]} serves"
+    return "; ".join([f"release {short_name(release.name)} serves", *notes])
 
 
 def _why_outdated(name: str, config: Config, store: Store) -> str:
@@ -186,18 +188,24 @@ def _check_readable(name: str, store: Store) -> None:
             raise ExternalError("the bundle is of another version or feature set", hint="stargaze tune")
 
 
+def _newest_name(store: Store) -> str:
+    """Return the name of a release of the newest bundles."""
+    growth = store.latest_growth.read_text(encoding="utf-8").strip() if store.latest_growth.is_file() else None
+    return release_name(store.latest.read_text(encoding="utf-8").strip(), growth)
+
+
 def _why_not_deployed(config: Config, store: Store) -> str:
     """Return why ``deploy`` must run; the Swarm is always compared with the config."""
-    from stargaze.serve.release.publish import installed_digest, list_releases
+    from stargaze.serve.release.publish import installed_release, list_releases
 
     if config.deploy.to != "local":
         return "the Swarm is compared with the config"
-    newest = store.latest.read_text(encoding="utf-8").strip()
-    if installed_digest(store) != newest:
-        return "another bundle is installed" if installed_digest(store) else MISSING
+    newest, installed = _newest_name(store), installed_release(store)
+    if installed != newest:
+        return "other bundles are installed" if installed else MISSING
     try:
-        if verify_files(store.current.resolve()) != newest or list_releases(store)[0].digest != newest:
-            return "the installed bundle is not the newest release"
+        if verify_release(store.current.resolve()) != newest or list_releases(store)[0].name != newest:
+            return "the installed bundles are not the newest release"
     except (StargazeError, LookupError) as error:
         return error.message if isinstance(error, StargazeError) else "there is no release"
     return ""

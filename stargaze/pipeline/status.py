@@ -80,11 +80,12 @@ def _describe_bundle(store: Store, latest: Path) -> str:
 
 
 def _describe_releases(store: Store) -> str:
-    from stargaze.serve.release.publish import installed_digest, list_releases
+    from stargaze.serve.release.publish import installed_release, list_releases
     from stargaze.serve.release.record import rolled_back
+    from stargaze.serve.release.release_folder import short_name
 
-    installed, releases = installed_digest(store), list_releases(store)
-    text = f"{len(releases)} releases, {installed[:12] if installed else 'none'} serves"
+    installed, releases = installed_release(store), list_releases(store)
+    text = f"{len(releases)} releases, {short_name(installed or 'none')} serves"
     if releases and releases[0].force_reason:
         text += f" (forced: {releases[0].force_reason})"
     held = [

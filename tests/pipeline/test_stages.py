@@ -112,7 +112,8 @@ def test_again_runs_all_stages(store: Store) -> None:
 
 
 def test_deploy_is_done_if_the_bundle_is_installed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = Mock(digest=store.latest.read_text())
+    release = Mock(name="release")
+    release.name = store.latest.read_text()
     monkeypatch.setattr("stargaze.serve.release.publish.list_releases", lambda _store: [release])
     store.serving.mkdir()
     store.current.symlink_to((store.bundles / store.latest.read_text()).resolve())

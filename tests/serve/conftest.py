@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stargaze.bundle.manifest import write_manifest
+from stargaze.bundle.manifest import GROWTH_FORMAT, write_manifest
 from stargaze.config import DeploySection
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import installed_digest, publish_release
+from stargaze.serve.release.publish import installed_release, publish_release
 from stargaze.serve.release.record import Release, encode_release
 from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, allow_signer, prepare_repository, signing_key
 from stargaze.store import Store
@@ -30,6 +31,9 @@ if model == "swell": bytes(10**10)
 if model == "shout": sys.stderr.write("x" * 10**8)
 if model == "escape": sys.exit("\\x1b[2J\\x07 gone")
 if not model.startswith("good"): sys.exit("the model predicts 3.0 for the prototype row, not 4.0")
+growth = pathlib.Path(sys.argv[1], "growth")
+if growth.is_dir() and not (growth / "model.txt").read_text().startswith("good"):
+    sys.exit("growth bundle: the 30-day forecast of the prototype differs from the stored one")
 """
 
 
@@ -65,16 +69,35 @@ class ReleaseStore:
         self.store.latest.write_text(digest + "\n")
         return digest
 
-    def deploy(self, model: str) -> Release:
-        """Create a bundle and deploy it."""
-        return publish_release(self.section, self.store, now=self.now, digest=self.add_bundle(model), author="a tester")
+    def add_growth(self, model: str, *, version: int = GROWTH_FORMAT) -> str:
+        """Create a growth bundle whose only model is this text, the newest of the store; return its digest."""
+        folder = self.store.bundles / "making"
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text(model)
+        (folder / "bundle.json").write_text(json.dumps({"kind": "growth", "format": version}))
+        digest = write_manifest(folder)
+        folder.rename(self.store.bundles / digest)
+        self.store.latest_growth.write_text(digest + "\n")
+        return digest
 
-    def release_files(self, digest: str) -> dict[str, bytes]:
-        """Return the files of a valid release commit of this bundle: path → content."""
-        folder = self.store.bundles / digest
+    def deploy(self, model: str, **options: Any) -> Release:
+        """Create a star bundle and deploy it with the newest growth bundle, or as the options say."""
+        return self.publish(digest=self.add_bundle(model), **options)
+
+    def publish(self, **options: Any) -> Release:
+        """Deploy the newest bundles, or as the options say."""
+        return publish_release(self.section, self.store, now=self.now, author="a tester", **options)
+
+    def release_files(self, digest: str, growth: str | None = None) -> dict[str, bytes]:
+        """Return the files of a valid release commit of these bundles: path → content."""
         tip = git.branch_tip(self.repository)
-        draft = Release("", digest, "deploy", "a tester", "2026-03-01T12:00:00+00:00", tip, {})
-        files = {f"bundle/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        draft = Release("", digest, "deploy", "a tester", "2026-03-01T12:00:00+00:00", tip, {}, growth_digest=growth)
+        folders = {"bundle": digest} | ({"growth": growth} if growth else {})
+        files = {
+            f"{name}/{path.name}": path.read_bytes()
+            for name, own in folders.items()
+            for path in (self.store.bundles / own).iterdir()
+        }
         return files | {"release.json": encode_release(draft)}
 
     def commit(self, files: Mapping[str, bytes], *, key: Path | None = None, parent: str | None = "tip") -> str:
@@ -111,7 +134,7 @@ class ReleaseStore:
 
     def state(self) -> tuple[str | None, str | None]:
         """Return the branch's tip and the installed bundle, which a refused push must not change."""
-        return git.branch_tip(self.repository), installed_digest(self.store)
+        return git.branch_tip(self.repository), installed_release(self.store)
 
 
 @pytest.fixture

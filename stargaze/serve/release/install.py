@@ -1,4 +1,4 @@
-"""Install the bundle of the newest release where ``serve`` reads it; safe to repeat after a crash at any moment."""
+"""Install the bundles of the newest release where ``serve`` reads them; safe to repeat after a crash at any moment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stargaze.bundle import manifest
+from stargaze.bundle.manifest import BadBundleError
 from stargaze.errors import ExternalError
 from stargaze.serve.release import git
+from stargaze.serve.release.commit_tree import extract_release, list_commit
 from stargaze.serve.release.record import Release, read_history
-from stargaze.serve.release.repository import HookPolicy, extract_bundle, list_commit
+from stargaze.serve.release.release_folder import verify_release
+from stargaze.serve.release.repository import HookPolicy
 from stargaze.system.files import convert_disk_errors, read_json, scratch_folder, write_json
 from stargaze.system.locks import file_lock
 
@@ -21,7 +23,7 @@ MAX_HISTORY = 200  # newest releases among which the bundles to keep are searche
 
 
 def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datetime) -> Release | None:
-    """Make ``serving/current`` the bundle of the newest release and return it; None if there is no release yet.
+    """Make ``serving/current`` the newest release, with both its bundles, and return it; None if there is no release yet.
 
     Not the one that started the hook: two hooks that run in the wrong order have the same result as in the right one.
     ``changed`` is False if it was installed already.
@@ -32,10 +34,10 @@ def install_newest(repository: git.Repository, policy: HookPolicy, *, now: datet
             return None
         newest = history[0]
         bundles = policy.serving / "bundles"
-        changed = _extract_once(repository, newest, policy, bundles / newest.digest)
-        changed |= _switch_link(policy.serving / "current", newest.digest)
+        changed = _extract_once(repository, newest, policy, bundles / newest.name)
+        changed |= _switch_link(policy.serving / "current", newest.name)
         changed |= _record_installation(policy.serving / INSTALLED_FILE, newest, now, changed=changed)
-        _prune_bundles(bundles, list(dict.fromkeys(release.digest for release in history)), policy.max_installed)
+        _prune_releases(bundles, list(dict.fromkeys(release.name for release in history)), policy.max_installed)
     return dataclasses.replace(newest, changed=changed)
 
 
@@ -46,8 +48,8 @@ def _extract_once(repository: git.Repository, release: Release, policy: HookPoli
         # Renamed first: a process that opens it now finds nothing rather than half of it.
         folder.rename(folder.with_name(f".broken.{release.commit}.{os.getpid()}"))
     with scratch_folder(folder.parent) as temporary:
-        extract_bundle(repository, list_commit(repository, release.commit, policy), temporary)
-        for path in temporary.iterdir():
+        extract_release(repository, list_commit(repository, release.commit, policy), temporary)
+        for path in temporary.rglob("*"):
             _fsync(path)
         temporary.rename(folder)
     return True
@@ -55,14 +57,14 @@ def _extract_once(repository: git.Repository, release: Release, policy: HookPoli
 
 def _is_intact(folder: Path) -> bool:
     try:
-        return folder.is_dir() and manifest.verify_files(folder) == folder.name
-    except manifest.BadBundleError:
+        return folder.is_dir() and verify_release(folder) == folder.name
+    except BadBundleError:
         return False
 
 
-def _switch_link(link: Path, digest: str) -> bool:
-    """Point the link to the bundle in one rename; the target is relative, so the store can be moved."""
-    target = f"bundles/{digest}"
+def _switch_link(link: Path, name: str) -> bool:
+    """Point the link to the release in one rename; the target is relative, so the store can be moved."""
+    target = f"bundles/{name}"
     if link.is_symlink() and str(link.readlink()) == target:
         return False
     temporary = link.with_name(f".{link.name}.new")
@@ -80,14 +82,15 @@ def _switch_link(link: Path, digest: str) -> bool:
 def _record_installation(path: Path, release: Release, now: datetime, *, changed: bool) -> bool:
     if not changed and path.is_file() and read_json(path, "deploy").get("commit") == release.commit:
         return False
-    value = {name: getattr(release, name) for name in ("commit", "digest", "kind", "author", "created_at")}
+    names = ("commit", "digest", "growth_digest", "kind", "author", "created_at")
+    value = {name: getattr(release, name) for name in names}
     write_json(path, value | {"installed_at": now.astimezone(UTC).isoformat(timespec="seconds")})
     return True
 
 
-def _prune_bundles(bundles: Path, digests: list[str], limit: int) -> None:
-    """Remove all but the newest bundles, and what a crash left; the lock excludes other writers."""
-    newest = set(digests[: max(1, limit)])
+def _prune_releases(bundles: Path, names: list[str], limit: int) -> None:
+    """Remove all but the newest releases, and what a crash left; the lock excludes other writers."""
+    newest = set(names[: max(1, limit)])
     for path in bundles.iterdir():
         if path.name not in newest:
             shutil.rmtree(path, ignore_errors=True)

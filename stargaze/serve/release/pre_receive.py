@@ -11,14 +11,10 @@ from pathlib import Path
 from stargaze.bundle import manifest
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
+from stargaze.serve.release.commit_tree import CommitTree, extract_release, list_commit
 from stargaze.serve.release.record import RELEASE_FILE, parse_release, printable
-from stargaze.serve.release.repository import (
-    CommitTree,
-    HookPolicy,
-    RefusedError,
-    extract_bundle,
-    list_commit,
-)
+from stargaze.serve.release.release_folder import release_name, short_name
+from stargaze.serve.release.repository import HookPolicy, RefusedError
 from stargaze.serve.release.sandbox import SandboxError, run_in_sandbox
 from stargaze.serve.release.signers import is_accepted
 from stargaze.system.files import scratch_folder
@@ -51,12 +47,12 @@ def _existing(commit: str) -> str | None:
 
 
 def load_in_sandbox(folder: Path, policy: HookPolicy) -> None:
-    """Run the policy's ``verify_command`` on the bundle; refuse the release if it fails or exceeds a limit."""
+    """Run the policy's ``verify_command`` on a release or a star bundle; refuse it if that fails or exceeds a limit."""
     command = [*policy.verify_command, str(folder)]
     try:
         run_in_sandbox(command, seconds=policy.load_timeout, megabytes=policy.load_megabytes)
     except SandboxError as error:
-        reason = error.message.replace(str(folder), folder.name[:12])  # not a temporary path
+        reason = error.message.replace(str(folder), short_name(folder.name))  # not a temporary path
         raise RefusedError(f"the bundle does not load: {reason}") from error
 
 
@@ -70,16 +66,16 @@ def check_push(
     """Return if the push is accepted, else raise :class:`RefusedError` with the reason.
 
     Signature, layout, number and size of files of every new commit are checked before any file is read, and the
-    checksums of the newest bundle before ``verify`` loads its model, once, in a process of its own.
+    checksums of the newest bundles before ``verify`` loads their models, once, in a process of its own.
     """
     update = _check_branch(updates)
     for commit, parent in _list_new_commits(repository, update, policy):
         _check_signature(repository, commit, policy)
-        digest, tree = _check_commit(repository, commit, parent, policy)
+        name, tree = _check_commit(repository, commit, parent, policy)
     with scratch_folder(policy.serving) as temporary:
-        folder = temporary / digest
+        folder = temporary / name
         folder.mkdir()
-        extract_bundle(repository, tree, folder)
+        extract_release(repository, tree, folder)
         verify(folder, policy)
 
 
@@ -126,17 +122,24 @@ def _check_signature(repository: git.Repository, commit: str, policy: HookPolicy
 def _check_commit(
     repository: git.Repository, commit: str, parent: str | None, policy: HookPolicy
 ) -> tuple[str, CommitTree]:
-    """Compare release.json with the parent commit and the manifest; return the bundle's digest and files."""
+    """Compare release.json with the parent commit and the manifests; return the release's name and files."""
     tree = list_commit(repository, commit, policy)
-    release_json, manifest_json = git.read_objects(repository, [tree.release, tree.files[manifest.MANIFEST]])
+    bundles = [tree.stars] if tree.growth is None else [tree.stars, tree.growth]
+    release_json, *manifests = git.read_objects(
+        repository, [tree.release, *(files[manifest.MANIFEST] for files in bundles)]
+    )
     try:
         release = parse_release(commit, release_json)
     except BadDataError as error:
         raise RefusedError(error.message) from error
     if release.previous != parent:
         raise RefusedError(f"the previous release in {RELEASE_FILE} is not the parent commit")
-    digest = hashlib.sha256(manifest_json).hexdigest()
+    digest, *growth = [hashlib.sha256(text).hexdigest() for text in manifests]
+    name = release_name(digest, growth[0] if growth else None)
     if release.digest != digest:
         names = f"names bundle {release.digest[:12]}, but the manifest belongs to {digest[:12]}"
         raise RefusedError(f"{RELEASE_FILE} {names}")
-    return digest, tree
+    if release.name != name:
+        names, actual = [(item or "none")[:12] for item in (release.growth_digest, growth[0] if growth else None)]
+        raise RefusedError(f"{RELEASE_FILE} names growth bundle {names}, but the release has {actual}")
+    return name, tree

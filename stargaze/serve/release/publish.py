@@ -1,4 +1,4 @@
-"""Publish a bundle: a signed commit that the hooks of the release repository check and install.
+"""Publish a star bundle and a growth bundle: a signed commit that the hooks of the release repository check and install.
 
 Git's log is the whole record. A release is planned, applied and verified while one lock is held.
 """
@@ -8,38 +8,41 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
-import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle import manifest
 from stargaze.config import DeploySection
-from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError, UsageError
+from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.release import git
+from stargaze.serve.release.choose_bundles import (
+    NO_GROWTH,
+    ChosenBundles,
+    check_not_rolled_back,
+    choose_bundles,
+    plan_growth,
+    read_scores,
+)
+from stargaze.serve.release.commit_tree import extract_release, list_commit
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.record import (
-    DIGEST,
     RELEASE_FILE,
     Release,
     encode_release,
-    is_score,
     printable,
     read_history,
-    rolled_back,
 )
+from stargaze.serve.release.release_folder import release_name, short_name
 from stargaze.serve.release.repository import (
     BUNDLE_FOLDER,
     HookPolicy,
     RefusedError,
     allow_signer,
-    extract_bundle,
-    list_commit,
     prepare_repository,
     read_policy,
     signing_key,
@@ -47,13 +50,15 @@ from stargaze.serve.release.repository import (
 from stargaze.store import Store
 from stargaze.system.files import scratch_folder
 from stargaze.system.locks import file_lock
+from stargaze.system.progress import Notify
 
-TUNE_HINT = "stargaze tune creates a bundle"
 QualityGate = Callable[[Path, Path], None]
 """A function of the new bundle and the one in production; raises if the new one must not be published."""
 UNCHANGED = "the previous release stays in production"
 REFUSED_HINTS = {
+    "growth bundle": f'{UNCHANGED}; stargaze tune with tuning.target = "growth", or stargaze deploy --growth {NO_GROWTH}',
     "does not load": f"{UNCHANGED}; --force skips the quality gate only: stargaze tune, or stargaze deploy DIGEST",
+    "a release contains": f"{UNCHANGED}; another version of stargaze is installed there: stargaze infra configure",
     " MB are allowed": f"{UNCHANGED}; the limit is deploy.max_release_size",
 }
 """What to do, by a part of the hook's reason."""
@@ -72,9 +77,9 @@ class ReleaseRepository:
 
 @dataclass(frozen=True)
 class ReleasePlan:
-    """The next release, its commit still empty, and its files by name: a path, or a blob of the repository.
+    """The next release, its commit still empty, and its files by their path in it: a path here, or a blob of the repository.
 
-    If ``release.changed`` is False, the bundle is in production already, and only its installation is repaired.
+    If ``release.changed`` is False, it is in production already, and only its installation is repaired.
     """
 
     release: Release
@@ -87,14 +92,18 @@ def publish_release(
     *,
     now: datetime,
     digest: str | None = None,
+    growth: str | None = None,
     author: str | None = None,
     gate: QualityGate | None = None,
     force_reason: str = "",
+    notify: Notify = lambda _line: None,
 ) -> Release:
-    """Publish the newest bundle, or the one whose digest starts with ``digest``; see :func:`plan_deploy`."""
-    bundle = verified_bundle_folder(store, digest)
+    """Publish the newest bundles, or those of these digests; see :func:`choose_bundles` and :func:`plan_deploy`."""
+    chosen = choose_bundles(store, digest, growth)
     with open_release_repository(section, store) as repository:
-        plan = plan_deploy(repository, bundle, now=now, author=author, gate=gate, force_reason=force_reason)
+        plan = plan_deploy(
+            repository, chosen, now=now, author=author, gate=gate, force_reason=force_reason, notify=notify
+        )
         release = apply_release(repository, plan, now=now)
         store.rollback.unlink(missing_ok=True)  # of this bundle: it is complete now
         return release
@@ -113,45 +122,35 @@ def open_release_repository(section: DeploySection, store: Store) -> Iterator[Re
 
 def plan_deploy(
     repository: ReleaseRepository,
-    bundle: Path,
+    chosen: ChosenBundles,
     *,
     now: datetime,
     author: str | None = None,
     gate: QualityGate | None = None,
     force_reason: str = "",
+    notify: Notify = lambda _line: None,
 ) -> ReleasePlan:
-    """Plan the release of a verified bundle.
+    """Plan the release of verified bundles.
 
-    ``force_reason`` skips the quality gate, delivers a bundle that was rolled back, and is recorded.
+    ``force_reason`` skips the quality gate, delivers bundles that were rolled back, and is recorded.
     """
     history, force_reason = read_history(repository.bare), printable(force_reason)
-    if history and history[0].digest == bundle.name:
+    growth = plan_growth(repository.bare, history, chosen, force=bool(force_reason), notify=notify)
+    digest = chosen.stars.name
+    if history and history[0].name == release_name(digest, growth.digest):
         return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
     if not force_reason:
-        check_not_rolled_back(repository.bare, history, bundle)
-    if history and gate and not force_reason:
-        with bundle_of_release(repository, history[0]) as champion:
-            gate(bundle, champion)
-    draft = draft_release(history, "deploy", bundle.name, _read_scores(bundle), author, now)
-    files = {path.name: path for path in bundle.iterdir()}
-    return ReleasePlan(dataclasses.replace(draft, force_reason=force_reason), files)
-
-
-def check_not_rolled_back(bare: git.Repository, history: Sequence[Release], bundle: Path) -> None:
-    """Raise DifferenceFoundError for a bundle that was rolled back, or one that differs from it only in its creation time."""
-    for digest, rollback in rolled_back(history).items():
-        commit = next(release.commit for release in history if release.digest == digest)
-        if digest == bundle.name or _is_same_model(bare, commit, bundle):
-            same = "" if digest == bundle.name else f" is the same as {digest[:12]}, which"
-            raise DifferenceFoundError(
-                f"bundle {bundle.name[:12]}{same} was rolled back at {rollback.created_at} by {rollback.author}; "
-                f"release {history[0].digest[:12]} stays in production",
-                hint='to deliver it again: stargaze deploy --force "the reason"; stargaze serve serves the present release',
-            )
+        check_not_rolled_back(repository.bare, history, chosen.stars)
+    if history and gate and not force_reason and history[0].digest != digest:
+        with folder_of_release(repository, history[0]) as champion:
+            gate(chosen.stars, champion)
+    draft = draft_release(history, "deploy", digest, growth.digest, read_scores(chosen.stars), author, now)
+    files = {f"{BUNDLE_FOLDER}/{path.name}": path for path in chosen.stars.iterdir() if path.is_file()}
+    return ReleasePlan(dataclasses.replace(draft, force_reason=force_reason), {**files, **growth.files})
 
 
 def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: datetime) -> Release:
-    """Commit, sign and push the planned release; raise ExternalError unless its bundle is installed then."""
+    """Commit, sign and push the planned release; raise ExternalError unless it is installed then."""
     if not plan.release.changed:
         installed = install_newest(repository.bare, repository.policy, now=now)
         if installed is None:
@@ -163,7 +162,7 @@ def apply_release(repository: ReleaseRepository, plan: ReleasePlan, *, now: date
         result = git.push(scratch, commit, str(repository.bare.path))
     if not result.accepted:
         raise explain_push_failure(result.output, repository.section)
-    _verify_installation(repository.store, plan.release.digest, result.output)
+    _verify_installation(repository.store, plan.release.name, result.output)
     return dataclasses.replace(plan.release, commit=commit)
 
 
@@ -181,62 +180,39 @@ def list_releases(store: Store) -> list[Release]:
     return read_history(git.Repository(store.releases)) if store.releases.is_dir() else []
 
 
-def installed_digest(store: Store) -> str | None:
-    """Return the digest of the installed bundle; None before the first release."""
+def installed_release(store: Store) -> str | None:
+    """Return the name of the installed release, which has the digests of its bundles; None before the first."""
     return store.current.readlink().name if store.current.is_symlink() and store.current.is_dir() else None
 
 
-def verified_bundle_folder(store: Store, digest: str | None) -> Path:
-    """Return the folder of the newest bundle, or of the one whose digest starts with ``digest``; its checksums are verified."""
-    folder = _find_bundle(store, digest)
-    actual = manifest.verify_files(folder)
-    if actual != folder.name:
-        raise manifest.BadBundleError(f"{folder}: the manifest belongs to bundle {actual[:12]}", hint=TUNE_HINT)
-    return folder
-
-
-def _find_bundle(store: Store, digest: str | None) -> Path:
-    if digest is None:
-        digest = store.latest.read_text(encoding="utf-8").strip() if store.latest.is_file() else ""
-        if not digest:
-            raise MissingInputError(f"{store.bundles}: there is no bundle yet", hint="stargaze tune")
-    digests = sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
-    match = match_digest(digest, digests)
-    if match is None:
-        hint = TUNE_HINT + "".join(f"; available: {name[:12]}" for name in digests[:5])
-        raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
-    return store.bundles / match
-
-
-def match_digest(prefix: str, digests: Iterable[str]) -> str | None:
-    """Return the only digest that starts with a prefix, None if there is none; UsageError if there are several."""
-    matching = {digest for digest in digests if prefix and digest.startswith(prefix)}
-    if len(matching) > 1:
-        raise UsageError(f"{printable(prefix, 64)!r} matches {len(matching)} bundles", hint="give more of the digest")
-    return next(iter(matching), None)
-
-
 @contextlib.contextmanager
-def bundle_of_release(repository: ReleaseRepository, release: Release) -> Iterator[Path]:
-    """Give the folder of a release's bundle: the installed one, else a temporary one extracted from git."""
-    installed = repository.store.serving / "bundles" / release.digest
+def folder_of_release(repository: ReleaseRepository, release: Release) -> Iterator[Path]:
+    """Give the folder of a release: the installed one, else a temporary one extracted from git."""
+    installed = repository.store.serving / "bundles" / release.name
     if installed.is_dir():
         yield installed
         return
     with scratch_folder(repository.store.root.resolve()) as scratch:
-        folder = scratch / release.digest
+        folder = scratch / release.name
         folder.mkdir()
-        extract_bundle(repository.bare, list_commit(repository.bare, release.commit, repository.policy), folder)
+        extract_release(repository.bare, list_commit(repository.bare, release.commit, repository.policy), folder)
         yield folder
 
 
 def draft_release(
-    history: list[Release], kind: str, digest: str, scores: Mapping[str, Any], author: str | None, now: datetime
+    history: Sequence[Release],
+    kind: str,
+    digest: str,
+    growth_digest: str | None,
+    scores: Mapping[str, Any],
+    author: str | None,
+    now: datetime,
 ) -> Release:
     """Return the next release, before it is committed."""
     created_at = now.astimezone(UTC).isoformat(timespec="seconds")
     previous = history[0].commit if history else None
-    return Release("", digest, kind, printable(author or _default_author()), created_at, previous, scores)
+    author = printable(author or _default_author())
+    return Release("", digest, kind, author, created_at, previous, scores, growth_digest=growth_digest)
 
 
 def _default_author() -> str:
@@ -247,59 +223,28 @@ def _default_author() -> str:
     return " / ".join(filter(None, [git.user_name(), f"{user}@{socket.gethostname()}"]))
 
 
-def _is_same_model(bare: git.Repository, commit: str, bundle: Path) -> bool:
-    names = [f"{commit}:{BUNDLE_FOLDER}/{name}" for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    own = [(bundle / name).read_bytes() for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    try:
-        return bool(_without_time(*git.read_objects(bare, names)) == _without_time(*own))
-    except (ExternalError, *manifest.MALFORMED):  # a release that was never installed, below the newest of its push
-        return False
-
-
-def _without_time(files: bytes, description: bytes) -> Any:
-    """Return what two bundles have in common that differ only in the time of their creation."""
-    entries, meta = json.loads(files)["files"], json.loads(description)
-    return {**entries, manifest.DESCRIPTION: {**meta, "created_at": ""}}
-
-
-def _read_scores(bundle: Path) -> Mapping[str, Any]:
-    """Return the scores in the description of a verified bundle."""
-    path = bundle / "bundle.json"
-    try:
-        meta = manifest.parse_json(path.read_bytes())
-        manifest.check_kind(meta, "stars", bundle)  # otherwise the hook reports it, after a commit and a push
-        return {
-            policy: {name: score for name, score in scores.items() if is_score(score)}
-            for policy, scores in meta.get("scores", {}).items()
-        }
-    except (OSError, *manifest.MALFORMED) as error:
-        raise manifest.BadBundleError(f"{path}: cannot be read: {error}", hint=TUNE_HINT) from error
-
-
 def _commit_release(scratch: git.Repository, plan: ReleasePlan, key: Path) -> str:
     release = plan.release
-    blobs = {
-        f"{BUNDLE_FOLDER}/{name}": git.add_file(scratch, file) if isinstance(file, Path) else file
-        for name, file in plan.files.items()
-    }
+    blobs = {path: git.add_file(scratch, file) if isinstance(file, Path) else file for path, file in plan.files.items()}
     blobs[RELEASE_FILE] = git.add_file(scratch, encode_release(release))
+    growth = f"growth bundle {release.growth_digest}\n" if release.growth_digest else ""
     forced = f"\nforced: {release.force_reason}\n" if release.force_reason else ""
     return git.add_commit(
         scratch,
         git.add_tree(scratch, blobs),
         release.previous,
-        f"{release.kind} {release.digest[:12]}\n\nby {release.author}\n{forced}",
+        f"{release.kind} {short_name(release.name)}\n\nby {release.author}\n{growth}{forced}",
         author=release.author,
         now=datetime.fromisoformat(release.created_at),
         key=key,
     )
 
 
-def _verify_installation(store: Store, digest: str, output: str) -> None:
-    installed = installed_digest(store)
-    if installed != digest:
-        reason = find_remote_line(output, "not installed: ") or f"installed is {(installed or 'nothing')[:12]}"
-        message = f"release {digest[:12]} is recorded but not installed: {reason}"
+def _verify_installation(store: Store, name: str, output: str) -> None:
+    installed = installed_release(store)
+    if installed != name:
+        reason = find_remote_line(output, "not installed: ") or f"installed is {short_name(installed or 'nothing')}"
+        message = f"release {short_name(name)} is recorded but not installed: {reason}"
         raise ExternalError(message, hint="fix the cause; `stargaze deploy` of the same bundle then installs it")
 
 

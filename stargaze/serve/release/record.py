@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from stargaze.errors import BadDataError
 from stargaze.serve.release import git
+from stargaze.serve.release.release_folder import release_name
 from stargaze.system.text import replace_unprintable
 
 RELEASE_FILE = "release.json"
@@ -18,13 +19,15 @@ FORMAT = 2
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FIELDS = ("digest", "kind", "author", "created_at", "previous", "scores")
+_OPTIONAL_FIELDS = ("force_reason", "growth_digest")
 
 
 @dataclass(frozen=True)
 class Release:
-    """Which bundle went to production, by whom, when, and after which release.
+    """Which bundles went to production, by whom, when, and after which release.
 
-    ``kind`` is deploy or rollback, ``previous`` a commit; ``changed`` is False if the bundle was already in production.
+    ``kind`` is deploy or rollback, ``previous`` a commit; ``changed`` is False if it was already in production. Without a
+    growth bundle, ``growth_digest`` is None: the page has no forecasts.
     ``force_reason`` is the reason for skipping the quality gate; of a rollback, the failure after which ``deploy`` restored
     this release by itself.
     """
@@ -38,12 +41,23 @@ class Release:
     scores: Mapping[str, Mapping[str, float | None]]
     changed: bool = True
     force_reason: str = ""
+    growth_digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its folder; releases of the same two bundles have the same."""
+        return release_name(self.digest, self.growth_digest)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The digests of its bundles."""
+        return (self.digest, self.growth_digest) if self.growth_digest else (self.digest,)
 
 
 def encode_release(release: Release) -> bytes:
     """Return ``release.json``: every field but the commit, which is not known yet."""
     value = {"format": FORMAT} | {name: getattr(release, name) for name in _FIELDS}
-    value |= {"force_reason": release.force_reason} if release.force_reason else {}
+    value |= {name: getattr(release, name) for name in _OPTIONAL_FIELDS if getattr(release, name)}
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
@@ -58,7 +72,7 @@ def parse_release(commit: str, data: bytes) -> Release:
     if value.pop("format", None) != FORMAT:
         message = f"{RELEASE_FILE} of release {commit[:12]} was written by another version of stargaze"
         raise BadDataError(message, hint="remove releases.git and serving/; stargaze deploy creates both again")
-    force_reason = value.pop("force_reason", "")
+    force_reason, growth_digest = value.pop("force_reason", ""), value.pop("growth_digest", None)
     if set(value) != set(_FIELDS):
         names = ", ".join(sorted(str(name)[:40] for name in set(value) ^ set(_FIELDS))[:5])
         raise BadDataError(f"{RELEASE_FILE} is malformed: missing or unknown keys: {printable(names)}")
@@ -69,12 +83,13 @@ def parse_release(commit: str, data: bytes) -> Release:
         "created_at": _is_utc(value["created_at"]),
         "previous": value["previous"] is None or _matches(COMMIT, value["previous"]),
         "scores": _are_scores(value["scores"]),
+        "growth_digest": growth_digest is None or _matches(DIGEST, growth_digest),
         "force_reason": isinstance(force_reason, str) and force_reason == printable(force_reason),
     }
     invalid = [name for name, valid in is_valid.items() if not valid]
     if invalid:
         raise BadDataError(f"{RELEASE_FILE} is malformed: {', '.join(invalid)}")
-    return Release(commit=commit, force_reason=force_reason, **value)
+    return Release(commit=commit, force_reason=force_reason, growth_digest=growth_digest, **value)
 
 
 def read_history(repository: git.Repository, limit: int = git.UNLIMITED) -> list[Release]:
@@ -90,13 +105,13 @@ def read_history(repository: git.Repository, limit: int = git.UNLIMITED) -> list
 def active_releases(history: Sequence[Release]) -> list[Release]:
     """Return the releases that are not rolled back, the current one last; ``history`` is sorted newest first.
 
-    A rollback removes all releases after its bundle, so two rollbacks go back two releases, and none returns to a bundle that
-    was rolled back. A rollback to a bundle that was removed adds it like a deploy.
+    A rollback removes all releases after its bundles, so two rollbacks go back two releases, and none returns to bundles that
+    were rolled back. A rollback to bundles that were removed adds them like a deploy.
     """
     stack: list[Release] = []
     for release in reversed(history):
-        if release.kind == "rollback" and any(active.digest == release.digest for active in stack):
-            while stack[-1].digest != release.digest:
+        if release.kind == "rollback" and any(active.name == release.name for active in stack):
+            while stack[-1].name != release.name:
                 stack.pop()
         else:
             stack.append(release)
@@ -106,7 +121,8 @@ def active_releases(history: Sequence[Release]) -> list[Release]:
 def rolled_back(history: Sequence[Release]) -> dict[str, Release]:
     """Return the bundles that were rolled back since the last deploy, with the rollback; ``history`` is sorted newest first.
 
-    A release that ``deploy`` could not verify, and that it replaced by itself, was not rolled back by anybody.
+    They are both bundles of each release that was left, without those of the present release. A release that ``deploy`` could
+    not verify, and that it replaced by itself, was not rolled back by anybody.
     """
     found: dict[str, Release] = {}
     position = 0
@@ -115,12 +131,12 @@ def rolled_back(history: Sequence[Release]) -> dict[str, Release]:
         if rollback.force_reason:
             position += 2  # with the release that failed
             continue
-        kept = {release.digest for release in active_releases(history[position:])}
-        skipped = [release for release in active_releases(history[position + 1 :]) if release.digest not in kept]
+        kept = {release.name for release in active_releases(history[position:])}
+        skipped = [release for release in active_releases(history[position + 1 :]) if release.name not in kept]
         left = [*skipped, *history[position + 1 : position + 2]]
-        found = {release.digest: rollback for release in left} | found
+        found = {digest: rollback for release in left for digest in release.digests} | found
         position += 1
-    return {digest: rollback for digest, rollback in found.items() if digest != history[0].digest}
+    return {digest: rollback for digest, rollback in found.items() if digest not in history[0].digests}
 
 
 def is_score(value: object) -> bool:

@@ -1,6 +1,6 @@
 """Return to an earlier release, once, also if a kill interrupts it.
 
-Before the first change the intent is written: from which commit to which bundle. It is deleted after the result was announced,
+Before the first change the intent is written: from which commit to which release. It is deleted after the result was announced,
 so a repeated rollback completes the interrupted one instead of going back a second release.
 """
 
@@ -13,18 +13,20 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import MissingInputError, StargazeError
+from stargaze.serve.release.choose_bundles import match_digest
+from stargaze.serve.release.commit_tree import list_commit
 from stargaze.serve.release.pre_receive import load_in_sandbox
 from stargaze.serve.release.publish import (
     ReleasePlan,
     ReleaseRepository,
     apply_release,
-    bundle_of_release,
     draft_release,
-    match_digest,
+    folder_of_release,
     open_release_repository,
 )
 from stargaze.serve.release.record import Release, active_releases, printable, read_history
-from stargaze.serve.release.repository import RefusedError, list_commit
+from stargaze.serve.release.release_folder import short_name
+from stargaze.serve.release.repository import RefusedError
 from stargaze.store import Store
 from stargaze.system.files import convert_disk_errors, read_json, write_json
 from stargaze.system.progress import Notify
@@ -40,7 +42,7 @@ def rollback_release(
     notify: Notify = lambda _line: None,
     announce: Callable[[Release], None] = lambda _release: None,
 ) -> Release:
-    """Return to the bundle of the previous release, or of any release; see :func:`begin_rollback`.
+    """Return to both bundles of the previous release, or of any release; see :func:`begin_rollback`.
 
     ``announce`` tells the user the result: only then is the rollback complete.
     """
@@ -60,13 +62,16 @@ def begin_rollback(
     A record that does not belong to the newest release is out of date: nothing was changed, or something else since.
     """
     history, intent = read_history(repository.bare), _read_intent(repository.store)
-    if history and intent and _is_release_of(history[0], intent) and history[0].digest.startswith(to or ""):
-        source = next((release.digest for release in history if release.commit == intent["from"]), "")
-        notify(f"completing the interrupted rollback from release {source[:12]} to {history[0].digest[:12]}")
+    is_recorded = bool(history and intent) and _is_release_of(history[0], intent)
+    if is_recorded and (not to or _find_named(history, to).name == history[0].name):
+        source = next((release.name for release in history if release.commit == intent["from"]), "")
+        notify(
+            f"completing the interrupted rollback from release {short_name(source)} to {short_name(history[0].name)}"
+        )
         return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
     plan = plan_rollback(repository, now=now, to=to, author=author, notify=notify)
     if plan.release.changed:
-        write_json(repository.store.rollback, {"from": plan.release.previous, "to": plan.release.digest})
+        write_json(repository.store.rollback, {"from": plan.release.previous, "to": plan.release.name})
     return plan
 
 
@@ -85,7 +90,10 @@ def plan_rollback(
     reason: str = "",
     notify: Notify = lambda _line: None,
 ) -> ReleasePlan:
-    """Plan a release with the bundle of the previous release that loads, or of the one whose digest starts with ``to``.
+    """Plan a release with the bundles of the previous release that loads, or of the one that ``to`` names.
+
+    ``to`` is a digest or its first characters, of a star bundle, of a star and a growth bundle (``DIGEST-GROWTH``) or of a growth
+    bundle alone, or a commit; of several releases the newest is taken.
 
     ``reason`` is the failure after which ``deploy`` restores a release by itself.
     """
@@ -93,42 +101,52 @@ def plan_rollback(
     if not history:
         raise MissingInputError("there is no release to roll back to", hint="stargaze deploy")
     target = _find_named(history, to) if to else _find_previous(repository, history, notify)
-    if target.digest == history[0].digest:
+    if target.name == history[0].name:
         return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
-    draft = draft_release(history, "rollback", target.digest, target.scores, author, now)
+    draft = draft_release(history, "rollback", target.digest, target.growth_digest, target.scores, author, now)
     draft = dataclasses.replace(draft, force_reason=printable(reason))
     return ReleasePlan(draft, list_commit(repository.bare, target.commit, repository.policy).files)
 
 
-def _find_named(history: list[Release], prefix: str) -> Release:
-    digest = match_digest(prefix, (release.digest for release in history))
-    if digest is None:
-        raise MissingInputError(f"no release has bundle {printable(prefix, 64)!r}", hint="stargaze releases")
-    return next(release for release in history if release.digest == digest)
+def _find_named(history: list[Release], to: str) -> Release:
+    """Return the newest release that ``to`` names; UsageError if it fits several bundles."""
+    stars, _, growth = to.partition("-")
+    if digest := match_digest(stars, (release.digest for release in history)):
+        found = [release for release in history if release.digest == digest]
+        if growth:
+            digest = match_digest(growth, (release.growth_digest or "" for release in found))
+            found = [release for release in found if digest and release.growth_digest == digest]
+    elif digest := match_digest(to, (release.growth_digest or "" for release in history)):
+        found = [release for release in history if release.growth_digest == digest]
+    else:
+        found = [release for release in history if release.commit == to]
+    if not found:
+        raise MissingInputError(f"no release has bundle {printable(to, 150)!r}", hint="stargaze releases")
+    return found[0]
 
 
 def _find_previous(repository: ReleaseRepository, history: list[Release], notify: Notify) -> Release:
-    """Return the newest earlier release whose bundle loads: of several releases in one push, only the newest was loaded."""
-    current = history[0].digest
+    """Return the newest earlier release whose bundles load: of several releases in one push, only the newest was loaded."""
+    current = history[0].name
     skipped = ""
     for release in reversed(active_releases(history)):
-        if release.digest == current:
+        if release.name == current:
             continue
         try:
             _check_loads(repository, release)
         except RefusedError as error:
-            skipped = f" that loads; {release.digest[:12]}: {error.message}"
-            notify(f"release {release.digest[:12]} is skipped: {error.message}")
+            skipped = f" that loads; {short_name(release.name)}: {error.message}"
+            notify(f"release {short_name(release.name)} is skipped: {error.message}")
         else:
             return release
-    message = f"there is no earlier release than {current[:12]} to roll back to{skipped}"
+    message = f"there is no earlier release than {short_name(current)} to roll back to{skipped}"
     raise MissingInputError(message, hint="stargaze releases lists all; stargaze rollback DIGEST names any of them")
 
 
 def _check_loads(repository: ReleaseRepository, release: Release) -> None:
-    """Raise RefusedError if the release's bundle does not load; an installed bundle was loaded by the hook."""
-    if not (repository.store.serving / "bundles" / release.digest).is_dir():
-        with bundle_of_release(repository, release) as folder:
+    """Raise RefusedError if the release's bundles do not load; those of an installed one were loaded by the hook."""
+    if not (repository.store.serving / "bundles" / release.name).is_dir():
+        with folder_of_release(repository, release) as folder:
             load_in_sandbox(folder, repository.policy)
 
 
@@ -142,5 +160,5 @@ def _read_intent(store: Store) -> dict[str, Any]:
 
 
 def _is_release_of(release: Release, intent: dict[str, Any]) -> bool:
-    is_target = (release.previous, release.digest) == (intent.get("from"), intent.get("to"))
+    is_target = (release.previous, release.name) == (intent.get("from"), intent.get("to"))
     return is_target and release.kind == "rollback"

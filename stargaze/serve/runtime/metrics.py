@@ -59,15 +59,18 @@ def observe_error(kind: str) -> None:
 
 
 def serve_metrics(
-    port: int, folder: str, queue_length: Callable[[], int], digest: Callable[[], str]
+    port: int, folder: str, queue_length: Callable[[], int], release: Callable[[], tuple[str, str | None]]
 ) -> Callable[[], None]:
-    """Serve the metrics of all processes on a loopback port; return the function that stops it."""
+    """Serve the metrics of all processes on a loopback port; return the function that stops it.
+
+    ``release`` returns the digests of the installed star bundle and growth bundle.
+    """
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]  # only partly typed
-    registry.register(_CurrentState(queue_length, digest))
+    registry.register(_CurrentState(queue_length, release))
     try:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
@@ -87,7 +90,7 @@ class _CurrentState:
     """Gauges that are computed at each scrape; one that fails is left out."""
 
     queue_length: Callable[[], int]
-    digest: Callable[[], str]
+    release: Callable[[], tuple[str, str | None]]
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering computes nothing."""
@@ -99,8 +102,9 @@ class _CurrentState:
         with contextlib.suppress(StargazeError, OSError):
             yield GaugeMetricFamily("stargaze_queue_length", "Waiting prediction jobs.", value=self.queue_length())
         with contextlib.suppress(StargazeError, OSError):
-            release = GaugeMetricFamily("stargaze_release_info", "The current release.", labels=["digest"])
-            release.add_metric([self.digest()], 1)
+            labels = ["digest", "growth_digest"]
+            release = GaugeMetricFamily("stargaze_release_info", "The current release.", labels=labels)
+            release.add_metric([digest or "" for digest in self.release()], 1)
             yield release
 
 

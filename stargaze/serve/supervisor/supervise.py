@@ -20,7 +20,7 @@ from stargaze.bundle.manifest import GROWTH_FORMAT, GROWTH_HINT, STAR_FORMAT, ST
 from stargaze.config import ServeSection
 from stargaze.errors import ExternalError, UsageError
 from stargaze.serve.queue.backends import queue_length
-from stargaze.serve.release.release_folder import growth_folder
+from stargaze.serve.release.release_folder import growth_folder, split_release_name
 from stargaze.serve.runtime.hot_reload import current_bundle_folder
 from stargaze.serve.runtime.metrics import METRICS_FOLDER_VARIABLE, serve_metrics
 from stargaze.serve.runtime.settings import (
@@ -173,8 +173,15 @@ def _start_metrics(section: ServeSection, store: Store, temporary: Path, stack: 
         return {}
     folder = temporary / "metrics"
     folder.mkdir()
-    length, digest = partial(queue_length, section, store), lambda: current_bundle_folder(store.current).name
-    stack.callback(serve_metrics(section.metrics_port, str(folder), length, digest))
+    length = partial(queue_length, section, store)
+    stack.callback(
+        serve_metrics(
+            section.metrics_port,
+            str(folder),
+            length,
+            lambda: split_release_name(current_bundle_folder(store.current).name),
+        )
+    )
     return {METRICS_FOLDER_VARIABLE: str(folder)}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, StargazeError
+from stargaze.serve.release.choose_bundles import choose_bundles, deploy_command
 from stargaze.serve.release.publish import (
     QualityGate,
     ReleaseRepository,
@@ -18,9 +19,9 @@ from stargaze.serve.release.publish import (
     list_releases,
     open_release_repository,
     plan_deploy,
-    verified_bundle_folder,
 )
 from stargaze.serve.release.record import Release
+from stargaze.serve.release.release_folder import short_name
 from stargaze.serve.release.rollback import begin_rollback, finish_rollback, plan_rollback
 from stargaze.serve.swarm.delivery_state import (
     clear_unverified,
@@ -72,21 +73,22 @@ def deploy(
     now: datetime,
     notify: Notify,
     digest: str | None = None,
+    growth: str | None = None,
     gate: QualityGate | None = None,
     force_reason: str = "",
 ) -> DeployResult:
-    """Have every production machine serve a bundle, with the services of the config; ``force_reason`` skips the gate.
+    """Have every production machine serve two bundles, with the services of the config; ``force_reason`` skips the gate.
 
     If it does not serve, the error says so after the previous state was restored, or says why that failed too.
     """
     started = time.monotonic()
-    bundle = verified_bundle_folder(store, digest)
+    chosen = choose_bundles(store, digest, growth)
     survey = survey_production(target.hosts)
     with open_release_repository(section, store) as repository:
         context = DeployContext(repository, target, survey, now, notify)
         import_missing_releases(repository, survey.nodes, notify)
-        release_plan = plan_deploy(repository, bundle, now=now, gate=gate, force_reason=force_reason)
-        stack_plan = plan_stack(section, target, survey, bundle)
+        release_plan = plan_deploy(repository, chosen, now=now, gate=gate, force_reason=force_reason, notify=notify)
+        stack_plan = plan_stack(section, target, survey, chosen.stars)
         previous = read_previous_state(store, survey.state.services)
         trust_signing_key(section, store, survey.nodes, notify)
         stack = prepare_stack(stack_plan, section, target, survey, notify)
@@ -113,7 +115,7 @@ def rollback(
     notify: Notify,
     to: str | None = None,
 ) -> DeployResult:
-    """Return to the previous release, or to the one whose digest starts with ``to``, on every machine that answers.
+    """Return to the previous release, or to the one that ``to`` names, on every machine that answers.
 
     The services do not change, unless that release needs another image. A machine that did not answer is an error at the end.
     The caller announces the result and then calls :func:`finish_rollback`.
@@ -143,8 +145,8 @@ def rollback(
     names = tuple(host.name for host in survey.hosts)
     if survey.errors:
         raise ExternalError(
-            f"release {release.digest[:12]} serves again on {', '.join(names)}; {survey.error_text}",
-            hint=f"when it is back: stargaze deploy {release.digest[:12]}",
+            f"release {short_name(release.name)} serves again on {', '.join(names)}; {survey.error_text}",
+            hint=f"when it is back: {deploy_command(release)}",
         )
     clear_unverified(store)
     changed = release.changed or changed
@@ -193,7 +195,10 @@ def restore_previous(
 ) -> ExternalError:
     """Restore release and services on every machine that answers; return the error that says what failed and what serves."""
     section, store, notify = context.repository.section, context.repository.store, context.notify
-    failed, hint = f"release {release.digest[:12]} does not serve: {error.message}", error.hint or "stargaze status"
+    failed, hint = (
+        f"release {short_name(release.name)} does not serve: {error.message}",
+        error.hint or "stargaze status",
+    )
     if previous.release is None:
         return ExternalError(f"{failed}; nothing was deployed before", hint=hint)
     notify(f"{error.message}; restoring the previous release")
@@ -203,22 +208,22 @@ def restore_previous(
         if any(node.release_commit not in known_commits for node in survey.nodes):
             return ExternalError(f"{failed}; another release has been deployed since", hint="stargaze status")
         if release.commit != previous.release.commit:
-            target = previous.release.digest
+            target = previous.release.commit
             plan = plan_rollback(context.repository, now=context.now, to=target, reason=failed)
             release = apply_release(context.repository, plan, now=context.now)
-        push_release(section, store, survey.nodes, release.digest)
+        push_release(section, store, survey.nodes, release.name)
         services, stack = survey.state.services, previous.stack
         if stack and not stack_is_deployed(services, stack):
             survey.swarm.deploy_stack(stack)
         await_services(section, survey.swarm, stack, notify)
         image = stack["services"]["web"]["image"] if stack else image_in_use(services)
-        await_serving(section, survey.hosts, image, context.target.port, release.digest)
+        await_serving(section, survey.hosts, image, context.target.port, release.name)
     except StargazeError as second:
         return ExternalError(f"{failed}; restoring failed too: {second.message}", hint="stargaze status")
-    serves = f"{failed}; release {release.digest[:12]} serves as before"
+    serves = f"{failed}; release {short_name(release.name)} serves as before"
     if survey.errors:
         names = ", ".join(host.name for host in survey.hosts)
-        hint = f"when it is back: stargaze deploy {release.digest[:12]}"
+        hint = f"when it is back: {deploy_command(release)}"
         return ExternalError(f"{serves} on {names}; {survey.error_text}", hint=hint)
     clear_unverified(store)
     return ExternalError(serves, hint=hint)
@@ -231,15 +236,15 @@ def _urls(target: ProductionTarget) -> tuple[str, ...]:
 def _apply(context: DeployContext, release: Release, image: str, stack: dict[str, Any] | None) -> bool:
     """Push the release, send the stack if it differs, and verify both; return whether anything was sent."""
     section, store, survey = context.repository.section, context.repository.store, context.survey
-    changed = push_release(section, store, survey.nodes, release.digest)
+    changed = push_release(section, store, survey.nodes, release.name)
     if stack:
         if changed:
-            context.notify(f"release {release.digest[:12]} is on every machine")
+            context.notify(f"release {short_name(release.name)} is on every machine")
         if not stack_is_deployed(survey.state.services, stack):
             context.notify("deploying the services")
             send_stack(store, survey.swarm, stack)
             changed = True
         await_services(section, survey.swarm, stack, context.notify)
-    await_serving(section, survey.hosts, image, context.target.port, release.digest)
-    await_pages(context.target.pages, release.digest, min(RELOAD_TIMEOUT, section.timeout), context.notify)
+    await_serving(section, survey.hosts, image, context.target.port, release.name)
+    await_pages(context.target.pages, release.name, min(RELOAD_TIMEOUT, section.timeout), context.notify)
     return changed

@@ -83,8 +83,8 @@ class NodeInfo:
     images: frozenset[str]
     release_commit: str
     """The newest release in its repository; empty before the first."""
-    installed_digest: str
-    """The digest of the installed bundle; empty before the first release."""
+    installed_release: str
+    """The name of the installed release, which has the digests of its bundles; empty before the first."""
     allowed_signers: tuple[str, ...]
     """Lines of the file that lists whose releases it accepts."""
     image_contents: Mapping[str, str] = field(default_factory=dict)
@@ -100,12 +100,12 @@ class NodeInfo:
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the stack, and the bundles that its processes serve; None if they do not report any."""
+    """A container of the stack, and the releases that its processes serve; None if they do not report any."""
 
     service: str
     has_expected_image: bool
     """Whether its image has the content that the builder labeled, or without a label that of the node's image of that name."""
-    bundles: Sequence[str] | None
+    releases: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class NodeStatus:
     """The containers and the page of a node at the moment."""
 
     name: str
-    installed_digest: str
+    installed_release: str
     containers: tuple[Container, ...]
     page_response: str
     """Status code and body of ``/readyz`` on the node's port; empty without an answer."""
@@ -137,7 +137,7 @@ def survey_node(host: SshHost) -> NodeInfo:
         is_manager=bool(swarm.get("ControlAvailable")),
         images=frozenset(lines[1].split()),
         release_commit=lines[4].strip(),
-        installed_digest=lines[5].strip().rpartition("/")[2],
+        installed_release=lines[5].strip().rpartition("/")[2],
         allowed_signers=tuple(filter(None, lines[6:])),
         lacks_esp=lines[3].strip() == "no-esp",
         image_contents=dict(pair.split("=", 1) for pair in lines[2].split()),
@@ -150,8 +150,8 @@ def inspect_node(host: SshHost, image: str, port: int) -> NodeStatus:
     first, *lines, last = host.run(*arguments, root=True).decode().splitlines()
     containers = []
     for line in lines:
-        service, matches, bundles = line.split(" ", 2)
-        containers.append(Container(service.removeprefix(f"{STACK_NAME}_"), matches == "yes", json.loads(bundles)))
+        service, matches, releases = line.split(" ", 2)
+        containers.append(Container(service.removeprefix(f"{STACK_NAME}_"), matches == "yes", json.loads(releases)))
     return NodeStatus(host.name, first.rpartition("/")[2], tuple(containers), last.removeprefix("page").strip())
 
 

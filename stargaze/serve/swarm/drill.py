@@ -19,7 +19,9 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, StargazeError, UsageError, did_you_mean
-from stargaze.serve.release.publish import list_releases, verified_bundle_folder
+from stargaze.serve.release.choose_bundles import NO_GROWTH, verified_bundle_folder
+from stargaze.serve.release.publish import list_releases
+from stargaze.serve.release.record import Release
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.production import ProductionTarget, Survey, await_services, await_serving, image_in_use
 from stargaze.store import Store
@@ -171,23 +173,22 @@ def _await_recovery(context: DrillContext, notify: Notify) -> None:
     swarm = context.survey.swarm
     await_services(context.section, swarm, None, notify)
     image = image_in_use(swarm.read_state().services)
-    digest = _released_digest(context.store)
-    await_serving(context.section, context.target.hosts, image, context.target.port, digest)
+    release = _newest_release(context.store)
+    await_serving(context.section, context.target.hosts, image, context.target.port, release.name)
 
 
 def _repository_names(store: Store) -> list[str]:
     """Return the repositories that the released bundle contains."""
     from stargaze.bundle.star_bundle import Bundle
 
-    return list(map(str, Bundle.load(verified_bundle_folder(store, _released_digest(store))).known["full_name"]))
+    return list(map(str, Bundle.load(verified_bundle_folder(store, _newest_release(store).digest)).known["full_name"]))
 
 
-def _released_digest(store: Store) -> str:
-    """Return the bundle of the newest release."""
+def _newest_release(store: Store) -> Release:
     releases = list_releases(store)
     if not releases:
         raise MissingInputError("this store has no release", hint="stargaze deploy")
-    return releases[0].digest
+    return releases[0]
 
 
 def _kill_container(service: str) -> Callable[[DrillContext], None]:
@@ -222,7 +223,8 @@ def _kill_deploy(context: DrillContext) -> None:
     """Kill a deploy that is changing web and workers, then deploy with the settings of the config."""
     memory = {"WEB_MEMORY": context.section.web_memory, "WORKER_MEMORY": context.section.worker_memory}
     changed = {f"STARGAZE_DEPLOY_{name}": f"{size * MEMORY_FACTOR:g}" for name, size in memory.items()}
-    argv = [*context.deploy_argv, _released_digest(context.store)[:12]]
+    release = _newest_release(context.store)
+    argv = [*context.deploy_argv, release.digest[:12], "--growth", (release.growth_digest or NO_GROWTH)[:12]]
     with subprocess.Popen(
         argv,
         env={**os.environ, **changed},

@@ -7,6 +7,7 @@ from typing import Any
 
 from stargaze.config import DeploySection
 from stargaze.errors import StargazeError, UsageError, did_you_mean
+from stargaze.serve.release.release_folder import short_name
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.delivery_state import load_verified_stack
 from stargaze.serve.swarm.docker import NodeInfo, inspect_node
@@ -115,7 +116,13 @@ def _machine_row(
         state = str(node["Spec"]["Availability"])
     role = "manager" if result.is_manager else "worker"
     page = "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
-    return {"machine": host.name, "role": role, "state": state, "release": result.installed_digest[:12], "page": page}
+    return {
+        "machine": host.name,
+        "role": role,
+        "state": state,
+        "release": short_name(result.installed_release),
+        "page": page,
+    }
 
 
 def _error_row(host: SshHost, error: StargazeError) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from stargaze.config import DeploySection
 from stargaze.config.image_reference import local_name
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import QualityGate, check_not_rolled_back, list_releases, verified_bundle_folder
+from stargaze.serve.release.choose_bundles import ChosenBundles, check_not_rolled_back, choose_bundles, plan_growth
+from stargaze.serve.release.publish import QualityGate, list_releases
+from stargaze.serve.release.release_folder import release_name
 from stargaze.serve.stack.backing_services import BROKER_QUORUM
 from stargaze.serve.stack.compose import SERVICE_LABEL, render_stack
 from stargaze.serve.stack.secret_versions import (
@@ -113,13 +115,14 @@ def plan_deploy_changes(
     target: ProductionTarget,
     *,
     digest: str | None = None,
+    growth: str | None = None,
     gate: QualityGate | None = None,
     force_reason: str = "",
 ) -> list[PlannedChange]:
     """Return what a deploy would change and why; nothing is changed, here or on any machine."""
-    bundle = verified_bundle_folder(store, digest)
+    chosen = choose_bundles(store, digest, growth)
     survey = survey_production(target.hosts)
-    plan = plan_stack(section, target, survey, bundle)
+    plan = plan_stack(section, target, survey, chosen.stars)
     image = plan.image.name, plan.image.content
     stack = desired_stack(section, target, survey, image, plan.secrets.versions)
     services = service_changes(survey.state.services, stack)
@@ -127,7 +130,7 @@ def plan_deploy_changes(
     return [
         *_image_changes(plan),
         *_secret_changes(plan.secrets),
-        *_release_changes(store, survey.nodes, bundle, None if force_reason else gate),
+        *_release_changes(store, survey.nodes, chosen, gate, force=bool(force_reason)),
         *(_describe_service(service, stack, deployed) for service in services),
     ]
 
@@ -173,30 +176,34 @@ def _secret_changes(secrets: SecretPlan) -> Iterator[PlannedChange]:
 
 
 def _release_changes(
-    store: Store, nodes: Sequence[NodeInfo], bundle: Path, gate: QualityGate | None
+    store: Store, nodes: Sequence[NodeInfo], chosen: ChosenBundles, gate: QualityGate | None, *, force: bool
 ) -> Iterator[PlannedChange]:
     releases = list_releases(store)
     commits = {"", *(release.commit for release in releases)}
     foreign = [node for node in nodes if node.release_commit not in commits]
     if foreign:
         yield PlannedChange("import", f"releases of {_names(foreign)}", "they were deployed from another store")
-    resource = f"release of bundle {bundle.name[:12]}"
-    if releases and releases[0].digest == bundle.name and not foreign:
-        current = (releases[0].commit, bundle.name)
-        missing = [node for node in nodes if (node.release_commit, node.installed_digest) != current]
-        reason = f"missing on {_names(missing)}" if missing else "installed on every node"
-        yield PlannedChange("send" if missing else "keep", resource, reason)
-        return
-    champion = store.serving / "bundles" / releases[0].digest if releases and not foreign else None
-    if gate and champion:
-        try:
-            check_not_rolled_back(git.Repository(store.releases), releases, bundle)
-            if champion.is_dir():
-                gate(bundle, champion)
-        except StargazeError as error:
-            yield PlannedChange("refuse", resource, error.message)
+    resource, known, notes = f"release of bundle {chosen.stars.name[:12]}", [] if foreign else releases, list[str]()
+    bare = git.Repository(store.releases)
+    try:
+        growth = plan_growth(bare, known, chosen, force=force, notify=notes.append).digest
+        resource += f" and growth bundle {growth[:12]}" if growth else ""
+        name = release_name(chosen.stars.name, growth)
+        if known and known[0].name == name:
+            current = (known[0].commit, name)
+            missing = [node for node in nodes if (node.release_commit, node.installed_release) != current]
+            reason = f"missing on {_names(missing)}" if missing else "installed on every node"
+            yield PlannedChange("send" if missing else "keep", resource, "; ".join([reason, *notes]))
             return
-    yield PlannedChange("create", resource, f"missing on {_names(nodes)}")
+        if known and not force:
+            check_not_rolled_back(bare, known, chosen.stars)
+            champion = store.serving / "bundles" / known[0].name
+            if gate and known[0].digest != chosen.stars.name and champion.is_dir():
+                gate(chosen.stars, champion)
+    except StargazeError as error:
+        yield PlannedChange("refuse", resource, error.message)
+        return
+    yield PlannedChange("create", resource, "; ".join([f"missing on {_names(nodes)}", *notes]))
 
 
 def _describe_service(

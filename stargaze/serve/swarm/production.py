@@ -132,12 +132,12 @@ def await_services(
         time.sleep(POLL_INTERVAL)
 
 
-def await_serving(section: DeploySection, hosts: Sequence[SshHost], image: str, port: int, digest: str) -> None:
+def await_serving(section: DeploySection, hosts: Sequence[SshHost], image: str, port: int, release: str) -> None:
     """Wait until every process of every machine serves a release; after a minute, ExternalError names those that do not."""
     deadline = time.monotonic() + min(RELOAD_TIMEOUT, section.timeout)
     while True:
         statuses = map_in_threads(lambda host: inspect_node(host, image, port), hosts)
-        mismatches = [mismatch for status in statuses for mismatch in node_mismatches(status, digest)]
+        mismatches = [mismatch for status in statuses for mismatch in node_mismatches(status, release)]
         if not mismatches:
             return
         if time.monotonic() > deadline:

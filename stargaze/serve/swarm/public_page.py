@@ -74,7 +74,7 @@ class PublicPage:
         return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
 
 
-def await_pages(pages: Sequence[PublicPage], digest: str, timeout: float, notify: Notify) -> None:
+def await_pages(pages: Sequence[PublicPage], release: str, timeout: float, notify: Notify) -> None:
     """Wait until every address serves a release; ExternalError names the one that does not.
 
     An address that only this machine cannot reach is reported, and is no error: a firewall may be in between.
@@ -83,7 +83,7 @@ def await_pages(pages: Sequence[PublicPage], digest: str, timeout: float, notify
     for page in pages:
         while True:
             response, reason = page.ask()
-            mismatch = page_mismatch(response, digest)
+            mismatch = page_mismatch(response, release)
             if not mismatch:
                 break
             if time.monotonic() > deadline:

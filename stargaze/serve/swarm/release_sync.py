@@ -43,10 +43,10 @@ def import_missing_releases(repository: ReleaseRepository, nodes: Sequence[NodeI
             _import(repository, node, nodes, notify)
 
 
-def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo], digest: str) -> bool:
+def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo], name: str) -> bool:
     """Push the newest release to every machine that lacks it; return whether there was one.
 
-    A machine that has the release but not its bundle, after a crash, installs it again. ExternalError if a machine refused the
+    A machine that has the release but not its bundles, after a crash, installs it again. ExternalError if a machine refused the
     release or did not answer; others may have it already.
     """
     repository = git.Repository(store.releases.resolve())
@@ -57,7 +57,7 @@ def push_release(section: DeploySection, store: Store, nodes: Sequence[NodeInfo]
     errors = map_in_threads(lambda node: _push(section, repository, commit, node.host), missing)
     if any(errors):
         raise ExternalError("; ".join(filter(None, errors)), hint="the previous release still serves")
-    incomplete = [node.host for node in nodes if node not in missing and node.installed_digest != digest]
+    incomplete = [node.host for node in nodes if node not in missing and node.installed_release != name]
     map_in_threads(_reinstall, incomplete)
     return bool(missing or incomplete)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.serve.release.release_folder import short_name, split_release_name
 from stargaze.serve.stack.compose import SERVICE_LABEL, STACK_LABEL, stack_digest
 from stargaze.serve.stack.service_options import STACK_NAME
 from stargaze.serve.swarm.docker import NodeStatus, SwarmState
@@ -77,30 +78,33 @@ def replica_counts(services: Sequence[Json]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count is not None}
 
 
-def node_mismatches(status: NodeStatus, digest: str) -> list[str]:
-    """Return the differences between a node and a release: installed bundle, containers, page."""
+def node_mismatches(status: NodeStatus, release: str) -> list[str]:
+    """Return the differences between a node and a release of this name: what is installed, containers, page."""
     mismatches = []
-    if status.installed_digest != digest:
-        mismatches.append(f"{status.installed_digest[:12] or 'no release'} is installed")
+    if status.installed_release != release:
+        mismatches.append(f"{short_name(status.installed_release) or 'no release'} is installed")
     for container in status.containers:
         if container.service in ("web", "worker"):
             if not container.has_expected_image:
                 mismatches.append(f"a {container.service} container has another image")
-            if not container.bundles or set(container.bundles) != {digest}:
-                others = ", ".join(sorted({bundle[:12] for bundle in container.bundles or ()})) or "no bundle yet"
+            if not container.releases or set(container.releases) != {release}:
+                others = ", ".join(sorted(map(short_name, set(container.releases or ())))) or "no release yet"
                 mismatches.append(f"a {container.service} container serves {others}")
-    if mismatch := page_mismatch(status.page_response, digest):
+    if mismatch := page_mismatch(status.page_response, release):
         mismatches.append(f"its page {mismatch}")
     return [f"{status.name}: {mismatch}" for mismatch in mismatches]
 
 
-def page_mismatch(response: str, digest: str) -> str:
-    """Return why a response (status and body of ``/readyz``) is not that of a page with this release; empty if it is."""
+def page_mismatch(response: str, release: str) -> str:
+    """Return why a response (status and body of ``/readyz``) is not that of a page with this release; empty if it is.
+
+    The page names its star bundle; the growth bundle is known from what its processes report.
+    """
     code, _, body = response.partition(" ")
     if code != "200":
         message = f": {page_value(body, 'error', 'message', default=body[:100])}" if body else ""
         return f"returns {code or 'no response'}{message}"
-    return "" if page_value(body, "bundle", default="") == digest else "shows another release"
+    return "" if page_value(body, "bundle", default="") == split_release_name(release)[0] else "shows another release"
 
 
 def page_value(body: str, *keys: str, default: str) -> str:

@@ -1,4 +1,6 @@
-"""Use a bundle as worker and page will, before it is installed: ``python -m stargaze.serve.web.verify_bundle FOLDER``.
+"""Use a release, or a star bundle, as worker and page will, before it is installed.
+
+``python -m stargaze.serve.web.verify_bundle FOLDER``: the folder has a star bundle and perhaps, in ``growth/``, a growth bundle.
 
 The hooks run it in the sandbox: a fault here refuses the release, where in production it would fail every request.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.bundle.serialization import LeafModel, Model
@@ -21,11 +24,14 @@ from stargaze.bundle.skops_model import SkopsModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import StargazeError
 from stargaze.features.ingest.validate import validate_columns
+from stargaze.serve.lookup.growth import load_release_growth
 from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.lookup.star_history import to_forecast
 from stargaze.serve.prediction.answer import FAULTS, answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.contributions import contributions
 from stargaze.serve.prediction_request import PredictionRequest
+from stargaze.serve.release.release_folder import check_release_name
 from stargaze.serve.web.pages.bundle_view import load_bundle_view, model_card
 from stargaze.serve.web.pages.prediction_view import prediction_views
 
@@ -54,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verify_bundle(folder: Path) -> None:
-    """Raise BadBundleError if the bundle cannot predict, explain, answer a request or fill the model card."""
+    """Raise BadBundleError if the bundles cannot predict, explain, forecast, answer a request or fill the model card."""
     bundle = Bundle.load(folder)
     bundle.check_prototype()
     checks: dict[str, Callable[[], None]] = {
@@ -62,6 +68,7 @@ def verify_bundle(folder: Path) -> None:
         "models": lambda: _check_models(bundle),
         "answers": lambda: _check_answers(bundle),
         "model card": lambda: _check_model_card(folder),
+        "growth bundle": lambda: _check_growth(bundle, folder),
     }
     for part, check in checks.items():
         try:
@@ -146,6 +153,31 @@ def _check_model_card(folder: Path) -> None:
     view = load_bundle_view(folder)
     shown = [model_card(view), view.typical_error, sorted(view.fields), view.data_date, view.examples]
     json.dumps(shown, allow_nan=False).encode()
+
+
+def _check_growth(bundle: Bundle, folder: Path) -> None:
+    """Forecast histories of every kind, as the answer shows them."""
+    try:
+        growth = load_release_growth(folder)
+    except BadBundleError as error:
+        raise BadBundleError(f"growth bundle: {error.message}", hint=error.hint) from error
+    check_release_name(folder, bundle.digest, growth.digest if growth else None)
+    for history in _histories(growth.weeks + 1) if growth else ():
+        begin = time.process_time()
+        answer = to_forecast(history, growth)
+        if time.process_time() - begin > MAX_SECONDS:
+            raise BadBundleError(f"growth bundle: one forecast takes longer than {MAX_SECONDS:g} s", hint=HINT)
+        if answer["forecast"] is None:
+            raise BadBundleError(f"growth bundle: {answer['history_note']}", hint=HINT)
+        json.dumps(answer, allow_nan=False).encode()
+
+
+def _histories(weeks: int) -> list[pd.DataFrame]:
+    """Return histories without growth, with constant and with exponential growth, as long as a forecast needs them."""
+    days = pd.date_range("2024-01-01", periods=weeks, freq="7D", tz="UTC")
+    step = np.arange(weeks)
+    counts = (np.zeros(weeks), np.full(weeks, 1e6), 1000.0 + 7 * step, np.floor(10 * np.exp(3 * step / weeks)))
+    return [pd.DataFrame({"full_name": "owner/name", "date": days, "stars": stars}) for stars in counts]
 
 
 def _spaced(n: int, most: int) -> list[int]:

@@ -20,7 +20,7 @@ from stargaze.bundle.manifest import write_manifest
 from stargaze.serve.release import git
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.pre_receive import RefUpdate, check_push, load_in_sandbox
-from stargaze.serve.release.publish import installed_digest, publish_release
+from stargaze.serve.release.publish import installed_release, publish_release
 from stargaze.serve.release.record import Release, active_releases
 from stargaze.serve.release.repository import POLICY_FILE, HookPolicy, RefusedError, read_policy
 from stargaze.serve.release.sandbox import clean_environment
@@ -457,7 +457,7 @@ def crash_after_pre_receive(release_store: ReleaseStore) -> str:
     program.write_text("#!/bin/sh\nkill -9 $$\n")
     digest = release_store.add_bundle("good")
     release_store.push(release_store.commit(release_store.release_files(digest)))
-    assert installed_digest(release_store.store) is None
+    assert installed_release(release_store.store) is None
     return digest
 
 
@@ -465,14 +465,14 @@ def test_the_hook_program_installs_after_a_crash(release_store: ReleaseStore) ->
     digest = crash_after_pre_receive(release_store)
 
     assert run_hook("install", release_store).returncode == 0
-    assert installed_digest(release_store.store) == digest
+    assert installed_release(release_store.store) == digest
 
 
 def test_deploying_again_installs_after_a_crash(release_store: ReleaseStore) -> None:
     digest = crash_after_pre_receive(release_store)
 
     assert publish_release(release_store.section, release_store.store, now=release_store.now).changed
-    assert installed_digest(release_store.store) == digest
+    assert installed_release(release_store.store) == digest
 
 
 def test_a_half_written_bundle_is_removed(release_store: ReleaseStore) -> None:
@@ -506,7 +506,7 @@ def test_a_late_hook_installs_the_newest_release(release_store: ReleaseStore) ->
 
     run_hook("post-receive", release_store, f"{'0' * 40} {first.commit} {git.BRANCH}\n")
 
-    assert installed_digest(release_store.store) == second.digest
+    assert installed_release(release_store.store) == second.digest
 
 
 def test_the_link_is_switched_in_one_rename(release_store: ReleaseStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -591,5 +591,5 @@ def test_a_push_with_any_umask_leaves_nothing_that_others_can_write(release_stor
         os.umask(umask)
 
     paths = [path for path in release_store.store.releases.rglob("*") if not path.is_symlink()]
-    assert installed_digest(release_store.store) == digest
+    assert installed_release(release_store.store) == digest
     assert {path for path in paths if path.stat().st_mode & 0o022} == set()

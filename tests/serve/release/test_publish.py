@@ -24,7 +24,7 @@ from stargaze.errors import (
     UsageError,
 )
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import installed_digest, list_releases, publish_release
+from stargaze.serve.release.publish import installed_release, list_releases, publish_release
 from stargaze.serve.release.repository import RefusedError, allowed_signers_file, signing_key
 from stargaze.serve.release.rollback import rollback_release
 from stargaze.store import Store
@@ -42,7 +42,7 @@ def test_a_deployed_bundle_is_installed(release_store: ReleaseStore) -> None:
     completed = release_store.deploy("good")
 
     assert completed.changed
-    assert installed_digest(release_store.store) == completed.digest
+    assert installed_release(release_store.store) == completed.digest
     assert (release_store.store.current / "model.txt").read_text() == "good"
 
 
@@ -113,7 +113,7 @@ def test_the_record_is_empty_before_the_first_release(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     assert list_releases(store) == []
-    assert installed_digest(store) is None
+    assert installed_release(store) is None
 
 
 def test_a_repository_of_another_version_is_an_error_that_says_what_to_remove(release_store: ReleaseStore) -> None:
@@ -227,7 +227,7 @@ def test_deploying_again_repairs_the_installation_after_a_crash(release_store: R
     again = publish_release(release_store.section, release_store.store, now=release_store.now, digest=completed.digest)
 
     assert again.changed
-    assert installed_digest(release_store.store) == completed.digest
+    assert installed_release(release_store.store) == completed.digest
     assert (release_store.store.current / "model.txt").read_text() == "good"
     assert (release_store.store.serving / "installed.json").exists()
 
@@ -246,7 +246,7 @@ def test_a_moved_store_can_deploy(release_store: ReleaseStore) -> None:
     key = signing_key(release_store.section, moved)
     second = dataclasses.replace(release_store, store=moved, key=key).deploy("good 2")
 
-    assert installed_digest(moved) == second.digest
+    assert installed_release(moved) == second.digest
     assert second.previous == first.commit
 
 
@@ -312,7 +312,7 @@ def test_a_configured_key_signs(release_store: ReleaseStore, tmp_path: Path) -> 
 
     publish_release(DeploySection(signing_key=str(key)), release_store.store, now=release_store.now, digest=digest)
 
-    assert installed_digest(release_store.store) == digest
+    assert installed_release(release_store.store) == digest
 
 
 def test_a_missing_configured_key_is_named(release_store: ReleaseStore, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_the_users_git_config_changes_nothing(
     completed = release_store.deploy("good\r\n")
 
     assert (release_store.store.current / "model.txt").read_bytes() == b"good\r\n"
-    assert installed_digest(release_store.store) == completed.digest
+    assert installed_release(release_store.store) == completed.digest
 
 
 def test_the_key_is_never_in_a_command_line(release_store: ReleaseStore) -> None:

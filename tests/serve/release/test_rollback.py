@@ -18,7 +18,7 @@ from stargaze.errors import DifferenceFoundError, MissingInputError
 from stargaze.pipeline.status import list_artifacts
 from stargaze.serve.release.publish import (
     apply_release,
-    installed_digest,
+    installed_release,
     list_releases,
     open_release_repository,
     publish_release,
@@ -48,7 +48,7 @@ def test_a_rollback_is_a_new_release_of_the_previous_bundle(release_store: Relea
     rollback = roll_back(release_store, author="a tester")
 
     assert (rollback.digest, rollback.kind, rollback.previous) == (first.digest, "rollback", second.commit)
-    assert installed_digest(release_store.store) == first.digest
+    assert installed_release(release_store.store) == first.digest
     assert [line.kind for line in list_releases(release_store.store)] == ["rollback", "deploy", "deploy"]
 
 
@@ -60,7 +60,7 @@ def test_two_rollbacks_go_back_two_releases(release_store: ReleaseStore) -> None
     for _ in range(2):
         roll_back(release_store)
 
-    assert installed_digest(release_store.store) == first.digest
+    assert installed_release(release_store.store) == first.digest
 
 
 def test_a_rollback_needs_no_copy_of_the_bundle_in_the_store(release_store: ReleaseStore) -> None:
@@ -82,7 +82,7 @@ def test_a_rollback_can_name_any_release(release_store: ReleaseStore) -> None:
 
     rollback = roll_back(release_store, to=first.digest[:10])
 
-    assert installed_digest(release_store.store) == rollback.digest == first.digest
+    assert installed_release(release_store.store) == rollback.digest == first.digest
 
 
 def test_a_rollback_to_the_current_bundle_changes_nothing(release_store: ReleaseStore) -> None:
@@ -135,7 +135,7 @@ def test_a_rollback_that_was_killed_at_any_moment_is_completed_when_it_is_repeat
     digests = [release_store.deploy(f"good {number}").digest for number in range(4)]
     shutil.copytree(release_store.store.root, release_store.store.root.with_name("before"), symlinks=True)
     last = count_operations(command(release_store, "rollback"))
-    assert installed_digest(release_store.store) == digests[2]
+    assert installed_release(release_store.store) == digests[2]
     for moment in moments(last):
         restore(release_store)
         killed = command(release_store, "rollback", kill_at=moment)
@@ -144,11 +144,11 @@ def test_a_rollback_that_was_killed_at_any_moment_is_completed_when_it_is_repeat
         repeated = command(release_store, "rollback")
 
         assert repeated.returncode == 0, (moment, repeated.stderr)
-        assert installed_digest(release_store.store) == digests[2], (moment, killed, repeated)
+        assert installed_release(release_store.store) == digests[2], (moment, killed, repeated)
         assert [release.kind for release in list_releases(release_store.store)].count("rollback") == 1
         assert not release_store.store.rollback.exists()
     assert command(release_store, "rollback").returncode == 0
-    assert installed_digest(release_store.store) == digests[1]  # a second one goes back a second release
+    assert installed_release(release_store.store) == digests[1]  # a second one goes back a second release
 
 
 def test_a_deploy_that_was_killed_at_any_moment_is_completed_when_it_is_repeated(release_store: ReleaseStore) -> None:
@@ -164,7 +164,7 @@ def test_a_deploy_that_was_killed_at_any_moment_is_completed_when_it_is_repeated
         repeated = command(release_store, "deploy", "--force", "why")
 
         assert repeated.returncode == 0, (moment, repeated.stderr)
-        assert installed_digest(release_store.store) == new
+        assert installed_release(release_store.store) == new
         assert [release.force_reason for release in list_releases(release_store.store)] == ["why", ""]
 
 
@@ -202,7 +202,7 @@ def test_completing_a_rollback_is_announced(release_store: ReleaseStore) -> None
 def test_another_target_than_that_of_the_interrupted_rollback_is_taken(release_store: ReleaseStore) -> None:
     first, second, _ = (release_store.deploy(f"good {number}") for number in range(3))
     interrupted(release_store)
-    assert installed_digest(release_store.store) == second.digest
+    assert installed_release(release_store.store) == second.digest
 
     assert roll_back(release_store, to=first.digest).digest == first.digest
 
@@ -222,7 +222,7 @@ def test_a_deploy_after_an_interrupted_rollback_ends_it(release_store: ReleaseSt
     release_store.deploy("good 3")
     interrupted(release_store)
     release_store.deploy("good 2")  # repeats the delivery of the rollback's release
-    assert installed_digest(release_store.store) == second.digest
+    assert installed_release(release_store.store) == second.digest
 
     assert roll_back(release_store).digest == first.digest
 
@@ -322,7 +322,7 @@ def test_a_release_that_does_not_load_is_skipped(release_store: ReleaseStore) ->
 
     rollback = roll_back(release_store, notify=lines.append)
 
-    assert rollback.digest == first.digest == installed_digest(release_store.store)
+    assert rollback.digest == first.digest == installed_release(release_store.store)
     assert len(lines) == 1
     assert "is skipped: the bundle does not load: the model predicts 3.0" in lines[0]
     with pytest.raises(MissingInputError, match="there is no earlier release"):

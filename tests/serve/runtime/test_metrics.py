@@ -46,11 +46,13 @@ def free_port() -> int:
 
 
 def serve_and_scrape(
-    folder: Path, queue_length: Callable[[], int] = lambda: 3, digest: Callable[[], str] = lambda: "ab12"
+    folder: Path,
+    queue_length: Callable[[], int] = lambda: 3,
+    release: Callable[[], tuple[str, str]] = lambda: ("ab12", "cd34"),
 ) -> str:
     """Serve, scrape once and close."""
     port = free_port()
-    close = serve_metrics(port, str(folder), queue_length, digest)
+    close = serve_metrics(port, str(folder), queue_length, release)
     try:
         return scrape(port)
     finally:
@@ -78,7 +80,7 @@ def test_the_metrics_of_all_processes_are_summed(tmp_path: Path) -> None:
         "stargaze_batch_size_sum 128.0",
         'stargaze_errors_total{kind="ExternalError"} 2.0',
         "stargaze_queue_length 3.0",
-        'stargaze_release_info{digest="ab12"} 1.0',
+        'stargaze_release_info{digest="ab12",growth_digest="cd34"} 1.0',
     ):
         assert line in text.splitlines()
 

@@ -402,7 +402,7 @@ def test_a_machine_that_becomes_unreachable_does_not_keep_others_from_being_rest
     assert f"release {first[:12]} serves as before on production1; ssh login to production2 failed" in (
         excinfo.value.message
     )
-    assert excinfo.value.hint == f"when it is back: stargaze deploy {first[:12]}"
+    assert excinfo.value.hint == f"when it is back: stargaze deploy {first[:12]} --growth none"
     assert serving_deployer.swarm.installed["production1"] == first
     serving_deployer.rejections.clear()
     serving_deployer.swarm.unreachable.clear()

@@ -106,7 +106,7 @@ def node(*images: str, holds: str = "layers") -> NodeInfo:
         True,
         frozenset(images),
         release_commit="",
-        installed_digest="",
+        installed_release="",
         allowed_signers=(),
         image_contents=contents,
     )
@@ -132,7 +132,7 @@ def test_the_survey_of_a_node(fake: Path) -> None:
     assert (result.hostname, result.node_id, result.is_manager) == ("host1", "n1", True)
     assert result.images == {"redis:7", "stargaze-serve:1"}
     assert result.image_contents == {"stargaze-serve:1": content()}
-    assert (result.release_commit, result.installed_digest, result.allowed_signers) == ("", "", ())
+    assert (result.release_commit, result.installed_release, result.allowed_signers) == ("", "", ())
     assert result.as_node().addresses == ("production1", "10.20.0.13")
 
 
@@ -207,7 +207,7 @@ def test_the_inspection_of_a_node_returns_containers_and_page(fake: Path, page: 
         Container("worker", False, None),
         Container("broker", False, []),
     )
-    assert (result.name, result.installed_digest, result.page_response) == (
+    assert (result.name, result.installed_release, result.page_response) == (
         "production1",
         "",
         '200 {"status": "ready"}',

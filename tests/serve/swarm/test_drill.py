@@ -13,6 +13,7 @@ import pytest
 
 from stargaze.config import DeploySection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
+from stargaze.serve.release.record import Release
 from stargaze.serve.swarm import drill
 from stargaze.serve.swarm.docker import NodeInfo, Swarm, SwarmState
 from stargaze.serve.swarm.drill import FAULTS, DrillContext, evaluate_fault, select_faults
@@ -23,6 +24,8 @@ from tests.waiting import wait_for
 
 OK_COUNTS = {"sent": 500, "accepted": 500, "answered": 500, "job_failed": 0, "refused": 0, "failed": 0, "lost": 0}
 OK_COUNTS |= {"slowest": 1.0, "reasons": {}}
+
+RELEASE = Release("", "a" * 64, "deploy", "a tester", "2026-03-01T12:00:00+00:00", None, {}, growth_digest="b" * 64)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_a_failed_deploy_after_the_killed_one_reports_the_reason(
     store: Store, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     monkeypatch.setattr(drill, "KILL_DELAY", 0.0)
-    monkeypatch.setattr(drill, "_released_digest", lambda _store: "a" * 64)
+    monkeypatch.setattr(drill, "_newest_release", lambda _store: RELEASE)
     command = ["sh", "-c", f"exec >&2; {script}"]
 
     with pytest.raises(ExternalError) as excinfo:
@@ -155,14 +158,15 @@ def test_a_deploy_that_repairs_the_killed_one_passes(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The killed one would run for a minute; the second one has the settings of the config."""
-    monkeypatch.setattr(drill, "_released_digest", lambda _store: "a" * 64)
-    record = f'echo "$0" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
+    monkeypatch.setattr(drill, "_newest_release", lambda _store: RELEASE)
+    record = f'echo "$0" "$@" "$STARGAZE_DEPLOY_WEB_MEMORY" >>{tmp_path}/typed'
     command = ["sh", "-c", f'{record}; test "$(wc -l <{tmp_path}/typed)" = 2 || exec sleep 60']
     monkeypatch.setattr(drill, "time", SimpleNamespace(sleep=lambda _: wait_for((tmp_path / "typed").exists)))
 
     FAULTS["deploy"].inject(dataclasses.replace(context(store, True), deploy_argv=command))
 
-    assert (tmp_path / "typed").read_text().splitlines() == ["aaaaaaaaaaaa 0.98", "aaaaaaaaaaaa "]
+    same = "aaaaaaaaaaaa --growth bbbbbbbbbbbb"
+    assert (tmp_path / "typed").read_text().splitlines() == [f"{same} 0.98", f"{same} "]
 
 
 def test_a_stopped_engine_is_started_also_after_ctrl_c(

@@ -11,7 +11,7 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.serve.release import git
-from stargaze.serve.release.publish import installed_digest
+from stargaze.serve.release.publish import installed_release
 from stargaze.serve.release.repository import (
     POLICY_FILE,
     HookPolicy,
@@ -62,11 +62,11 @@ def surveyed_node(name: str, folder: Path) -> NodeInfo:
     remote = SshHost(name, "production", name, name, "root", ())
     tip = git.branch_tip(git.Repository(store.releases)) or ""
     signers = tuple(allowed_signers_file(store).read_text().splitlines())
-    return NodeInfo(remote, name, name, True, frozenset(), tip, installed_digest(store) or "", signers)
+    return NodeInfo(remote, name, name, True, frozenset(), tip, installed_release(store) or "", signers)
 
 
 def installed(folder: Path) -> list[str | None]:
-    return [installed_digest(Store(folder / name)) for name in ("one", "two")]
+    return [installed_release(Store(folder / name)) for name in ("one", "two")]
 
 
 def test_a_release_is_installed_on_every_machine_and_pushed_once(

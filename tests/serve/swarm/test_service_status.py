@@ -236,12 +236,12 @@ def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"installed_digest": ""}, "production1: no release is installed"),
+        ({"installed_release": ""}, "production1: no release is installed"),
         (
             {"containers": (Container("worker", True, ["b" * 64]),)},
             f"production1: a worker container serves {'b' * 12}",
         ),
-        ({"containers": (Container("worker", True, None),)}, "production1: a worker container serves no bundle yet"),
+        ({"containers": (Container("worker", True, None),)}, "production1: a worker container serves no release yet"),
         ({"containers": (Container("web", False, ["a" * 64]),)}, "production1: a web container has another image"),
         ({"page_response": ""}, "production1: its page returns no response"),
         (
