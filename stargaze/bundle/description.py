@@ -24,6 +24,7 @@ from stargaze.bundle.schema_checks import (
 from stargaze.config import POLICIES
 from stargaze.config.loading import parse_section
 from stargaze.errors import ConfigError
+from stargaze.features.schema import FIELD_BY_NAME
 
 LOG = number(0, 700)
 """A logarithm of counts, or an error of one [nat]: its exponential is a finite number."""
@@ -55,13 +56,32 @@ INTERVALS = record(
         "radius": array(array(number(-1e3, 1e3), 1), 1),
     }
 )
+DECADES = array(record({"decade": text, "n": integer()}, {"coverage": nullable(SHARE), "width": nullable(LOG)}))
+COUNT = number(0, 1e12)
+OUTLIERS = array(
+    record(
+        {
+            "full_name": text,
+            **dict.fromkeys(("expected_stars", "interval_low", "interval_high", "actual_stars"), COUNT),
+        }
+    ),
+    0,
+    10,
+)
 SCORES = record(
     {"rmsle": nullable(LOG)},
     {
         **{name: nullable(number()) for name in ("r2", "rho", "mdape")},
         "coverage": nullable(SHARE),
-        "coverage_by_decade": array(
-            record({"decade": text, "n": integer()}, {"coverage": nullable(SHARE), "width": nullable(LOG)})
+        "coverage_by_decade": DECADES,
+        "coverage_by_predicted_decade": DECADES,
+        "patterns": array(
+            record(
+                {"pattern": text, "n": integer()},
+                {name: nullable(number()) for name in ("rmsle", "r2", "coverage", "width")},
+            ),
+            0,
+            20,
         ),
     },
 )
@@ -94,6 +114,8 @@ STARS = record(
         "trials": nullable(integer()),
         "requested_trials": nullable(integer()),
         "seed": integer(),
+        "importance": by_policy(mapping(SHARE, choice(*FIELD_BY_NAME)), 0),
+        "outliers": record({"more": OUTLIERS, "fewer": OUTLIERS}),
         "answer_policies": array(record({"policy": POLICY, "intervals": INTERVALS}), 1, len(POLICIES)),
     },
 )

@@ -82,7 +82,7 @@ def record_newest(pointer: Path, folder: Path) -> None:
 def _write_folder(
     parent: Path, meta: Mapping[str, Any], files: Mapping[str, bytes], check: Callable[[Path], object]
 ) -> Path:
-    text = json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    text = json.dumps(meta, indent=1, allow_nan=False) + "\n"
     with scratch_folder(parent) as folder:
         for name, content in {**files, DESCRIPTION: text.encode()}.items():
             (folder / name).write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +110,12 @@ class Dataset:
 
     def serving_inputs(self, feature_set: FeatureSet, policy: str, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the design matrix of any repositories as serving computes it: encoded by all training rows."""
-        names = feature_set.selected[policy]
+        return self.compute_features(feature_set, feature_set.selected[policy], repositories)
+
+    def compute_features(
+        self, feature_set: FeatureSet, names: Sequence[str], repositories: pd.DataFrame
+    ) -> pd.DataFrame:
+        """Return some features of any repositories as serving computes them."""
         learned = self.encodings(feature_set.split).encoder.transform(repositories) if needs_encoder(names) else None
         return build_matrix(repositories, names, feature_set.vocabularies, learned)
 

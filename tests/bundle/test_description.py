@@ -45,6 +45,13 @@ def test_a_field_that_is_missing_or_of_another_type_is_named(meta: Meta, name: s
                 check_star_description(meta | {name: value})
 
 
+OUTLIER = {
+    "full_name": "a/b",
+    "expected_stars": 1.5,
+    "interval_low": 0.0,
+    "interval_high": 4.0,
+    "actual_stars": 20.0,
+}
 CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "no fingerprint": (lambda meta: meta["data"].pop("fingerprint"), "data.fingerprint is missing"),
     "a date of the data": (lambda meta: meta["data"].update(latest="soon"), "data.latest is not a date"),
@@ -67,6 +74,28 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "a score beyond a float": (lambda meta: meta["scores"]["all"].update(rmsle=HUGE), "scores.all.rmsle"),
     "a score whose factor is infinite": (lambda meta: meta["scores"]["all"].update(rmsle=1e6), "scores.all.rmsle"),
     "decades that are none": (lambda meta: meta["scores"]["all"].update(coverage_by_decade=[1]), r"decade\[0\]"),
+    "predicted decades that are none": (
+        lambda meta: meta["scores"]["all"].update(coverage_by_predicted_decade=[{"decade": "0"}]),
+        r"coverage_by_predicted_decade\[0\].n is missing",
+    ),
+    "a pattern without a number": (
+        lambda meta: meta["scores"]["all"].update(patterns=[{"pattern": "table", "n": 3, "r2": "high"}]),
+        r"patterns\[0\].r2",
+    ),
+    "the importance of a feature": (
+        lambda meta: meta.update(importance={"all": {"fork_rate": 1.0}}),
+        "a key of importance.all",
+    ),
+    "a negative share": (lambda meta: meta.update(importance={"all": {"forks": -0.1}}), "importance.all.forks"),
+    "outliers of one direction": (lambda meta: meta.update(outliers={"more": []}), "outliers.fewer is missing"),
+    "too many outliers": (
+        lambda meta: meta.update(outliers={"more": [OUTLIER] * 11, "fewer": []}),
+        "outliers.more is not a list",
+    ),
+    "an outlier without a bound": (
+        lambda meta: meta.update(outliers={"more": [OUTLIER | {"interval_low": None}], "fewer": []}),
+        r"outliers.more\[0\].interval_low",
+    ),
     "a policy that does not exist": (lambda meta: meta["scores"].update(none={}), "a key of scores"),
     "a policy without models": (
         lambda meta: meta.update(answer_policies=[answer(meta, "all"), answer(meta, "static")]),

@@ -128,8 +128,12 @@ def calibrate(
     return _adjust(intervals, predicted, spread, stars, patterns)
 
 
-def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> list[dict[str, Any]]:
-    """Return the coverage of the intervals for each decade of true counts, from bounds and counts [stars] of shape (n,).
+def coverage_by_decade(
+    low: np.ndarray, high: np.ndarray, stars: np.ndarray, counts: np.ndarray | None = None
+) -> list[dict[str, Any]]:
+    """Return the coverage of the intervals for each decade of ``counts`` [stars], by default of the true counts.
+
+    ``low``, ``high`` and ``stars``, the true counts, have shape (n,), as ``counts``, for instance the predictions.
 
     Returns
     -------
@@ -142,10 +146,10 @@ def coverage_by_decade(low: np.ndarray, high: np.ndarray, stars: np.ndarray) -> 
     '10-99'
     """
     inside, width = (low <= stars) & (stars <= high), np.log1p(high) - np.log1p(low)
-    decades = np.where(stars < 1, -1, np.floor(np.log10(np.maximum(stars, 1.0)) + 1e-12)).astype(int)
+    decades = _number_of_decade(stars if counts is None else counts)
     return [
         {
-            "decade": "0" if decade < 0 else f"{10**decade}-{10 ** (decade + 1) - 1}",
+            "decade": "0" if decade == 0 else f"{10 ** (decade - 1)}-{10**decade - 1}",
             "n": int((decades == decade).sum()),
             "coverage": round(float(inside[decades == decade].mean()), 5),
             "width": round(float(width[decades == decade].mean()), 5),

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.masking import apply_pattern
-from stargaze.features.matrix import is_any_known, own_features
+from stargaze.features.masking import apply_pattern, maskable_fields, remove_fields
+from stargaze.features.matrix import CATALOG, is_any_known, own_features
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MASKED_WEIGHT = 0.5
 """The weight of a copy with missing values in the fit; a complete row has 1."""
+MAX_CHECKED = 1_000
+"""Validation rows of which single fields are removed."""
 MEASURED = ("live with token", "live without token", "five typed metrics")
 """The patterns that are scored on the test rows."""
 
@@ -32,6 +34,9 @@ class PolicyRows:
     validation: np.ndarray
     test: np.ndarray
     measured: dict[str, tuple[np.ndarray, np.ndarray]]
+    checked: np.ndarray
+    """Validation rows of which one field at a time is removed; ``without_field`` are their inputs."""
+    without_field: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, table: Dataset, masked: Dataset, feature_set: FeatureSet, policy: str) -> PolicyRows:
@@ -43,10 +48,34 @@ class PolicyRows:
             partial = apply_pattern(repositories, name, feature_set.split.seed)
             inputs = table.serving_inputs(feature_set, policy, partial).to_numpy()
             measured[name] = (inputs, is_any_known(inputs, own))
+        spaced = np.linspace(0, len(table.validation) - 1, min(len(table.validation), MAX_CHECKED)).astype("int64")
+        checked = table.validation[spaced]
         return cls(
-            complete, copies, is_any_known(copies.inputs, own), table.training, table.validation, table.test, measured
+            complete,
+            copies,
+            is_any_known(copies.inputs, own),
+            table.training,
+            table.validation,
+            table.test,
+            measured,
+            checked,
+            _remove_each_field(table, feature_set, policy, checked),
         )
 
     def with_copies(self, rows: np.ndarray) -> Arrays:
         """Return complete rows and, after them, their masked copies that this policy answers."""
         return self.complete.take(rows).stack(self.masked.take(rows[self.answered[rows]]), MASKED_WEIGHT)
+
+
+def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the inputs of some rows without each record field that a selected feature reads."""
+    repositories, selected = table.repositories.iloc[rows], feature_set.selected[policy]
+    complete = table.serving_inputs(feature_set, policy, repositories)
+    result = {}
+    for field in maskable_fields(repositories):
+        names = [name for name in selected if field in CATALOG[name].source]
+        if names:
+            partial = remove_fields(repositories, [field], np.zeros((len(rows), 1), dtype=bool))
+            changed = table.compute_features(feature_set, names, partial)
+            result[field] = complete.assign(**{name: changed[name] for name in names}).to_numpy()
+    return result

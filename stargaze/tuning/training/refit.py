@@ -11,11 +11,11 @@ import numpy as np
 from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.metrics import scores
 from stargaze.tuning.search.parallel import parallel_map
-from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on, coverage_by_decade
+from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 from stargaze.tuning.training.policy_rows import PolicyRows
+from stargaze.tuning.training.scoring import field_importance, hold_out_predictions, score_folds, score_test_rows
 
 MAX_BYTES = 20_000_000
 """Largest ensemble of one policy [byte]: a forest on 14,000 repositories has 40 MB and gains 0.001 nat."""
@@ -31,6 +31,10 @@ class PolicyPredictor:
     members: tuple[Candidate, ...]
     calibrated: CalibratedIntervals
     scores: dict[str, Any]
+    importance: dict[str, float]
+    """The share of each record field."""
+    held_out: np.ndarray
+    """Estimate and bounds [stars] of every row by a model that was not fitted on it; shape (3, n)."""
 
 
 def refit(
@@ -66,13 +70,20 @@ def _refit_policy(
     model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen))
     predicted = np.maximum(ordered @ fitted.weights, 0.0)
     calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed)
-    scores = _test_scores(model, calibrated, rows) | _fold_scores(predicted, rows)
+    scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
     scores |= {
         "members": len(chosen),
         "ensemble_gain": round(fitted.gain, 5),
         "ensemble_error": round(fitted.error, 5),
     }
-    return PolicyPredictor(model, tuple(candidates[index] for index in chosen), calibrated, scores)
+    return PolicyPredictor(
+        model,
+        tuple(candidates[index] for index in chosen),
+        calibrated,
+        scores,
+        field_importance(model, rows),
+        hold_out_predictions(model, calibrated, predicted, rows),
+    )
 
 
 def _best_first(
@@ -120,27 +131,3 @@ def _calibrate(
         coverage,
         seed,
     )
-
-
-def _test_scores(model: Ensemble, calibrated: CalibratedIntervals, rows: PolicyRows) -> dict[str, Any]:
-    test = rows.complete.take(rows.test)
-    predicted = np.maximum(model.predict(test.inputs), 0.0)
-    stars = np.round(np.expm1(test.target))
-    low, high = calibrated.bounds(test.inputs, predicted)
-    width = np.log1p(high) - np.log1p(low)
-    test_scores = scores(np.expm1(test.target), np.expm1(predicted)) | {
-        "coverage": float(np.mean((low <= stars) & (stars <= high))),
-        "width": float(width.mean()),
-        "median_width": float(np.median(width)),
-    }
-    return {name: round(value, 5) for name, value in test_scores.items()} | {
-        "coverage_by_decade": coverage_by_decade(low, high, stars)
-    }
-
-
-def _fold_scores(predicted: np.ndarray, rows: PolicyRows) -> dict[str, float]:
-    """Return the cross-validated score of the complete rows, which come first."""
-    folds, target = rows.complete.folds[rows.training], rows.complete.target[rows.training]
-    squared = (predicted[: len(target)] - target) ** 2
-    errors = [float(np.sqrt(squared[folds == fold].mean())) for fold in np.unique(folds)]
-    return {"cv_rmsle": round(float(np.mean(errors)), 5), "cv_spread": round(float(np.std(errors, ddof=1)), 5)}

@@ -21,7 +21,10 @@ from stargaze.features.matrix import CATALOG
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import PolicyPredictor, refit
+from stargaze.tuning.training.scoring import find_outliers
 
+N_QUANTILES = 1_001
+"""Quantiles of the stars in training, so that a percentile has one decimal."""
 CATEGORIES = frozenset(name for name, item in CATALOG.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
@@ -56,6 +59,8 @@ def save_best(
         "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
         "scores": scores,
+        "importance": {policy: predictor.importance for policy, predictor in used.items()},
+        "outliers": find_outliers(table.repositories, refitted[section.estimate_policy].held_out),
         "split": dataclasses.asdict(feature_set.split),
         "background": _background(table, feature_set, list(used)),
         "prototype": _prototype(table, feature_set, used),
@@ -91,7 +96,7 @@ def _ensemble_members(predictor: PolicyPredictor) -> list[dict[str, Any]]:
 def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
     training = table.repositories.iloc[table.training]
     return {
-        "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, 101)).round(3).tolist(),
+        "star_quantiles": np.quantile(training["stars"], np.linspace(0, 1, N_QUANTILES)).round(3).tolist(),
         "data": {
             "rows": len(table.repositories),
             "training_rows": len(training),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -251,6 +252,53 @@ def test_coverage_is_stored_for_each_decade_of_true_stars(saved_bundle: Saved) -
     assert rows[0]["decade"] == "0"
     assert sum(row["n"] for row in rows) == len(table.test)
     assert all(set(row) == {"decade", "n", "coverage", "width"} for row in rows)
+
+
+def test_the_coverage_of_each_decade_of_estimates_is_that_of_serving(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
+    table, _ = read_dataset_and_features(store)
+    bundle, rows = Bundle.load(folder), table.repositories.iloc[table.test]
+
+    stored = bundle.meta["scores"]["all"]["coverage_by_predicted_decade"]
+
+    answer = bundle.estimate(rows)
+    inside, expected = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high), np.expm1(answer.predicted)
+    assert sum(row["n"] for row in stored) == len(rows)
+    for row in stored:
+        low, _, high = row["decade"].partition("-")
+        chosen = (expected >= float(low)) & (expected < float(high or low) + 1)
+        assert chosen.sum() == row["n"]
+        assert inside[chosen].mean() == pytest.approx(row["coverage"], abs=1e-4)
+
+
+def test_each_policy_is_scored_with_the_missing_values_of_live_and_of_typed_requests(saved_bundle: Saved) -> None:
+    rows = Bundle.load(saved_bundle[1]).meta["scores"]["all"]["patterns"]
+
+    assert [row["pattern"] for row in rows] == ["live with token", "live without token", "five typed metrics"]
+    assert all(row["n"] > 0 and 0.5 < row["coverage"] <= 1.0 for row in rows)
+
+
+def test_the_importance_of_record_fields_is_a_share_and_the_largest_comes_first(saved_bundle: Saved) -> None:
+    importance = Bundle.load(saved_bundle[1]).meta["importance"]
+
+    assert set(importance) == {"static", "activity", "all"}
+    assert sum(importance["all"].values()) == pytest.approx(1.0, abs=1e-3)
+    assert list(importance["all"].values()) == sorted(importance["all"].values(), reverse=True)
+    assert {"forks", "subscribers"} & set(list(importance["all"])[:2])
+    assert "forks" not in importance["activity"]
+
+
+def test_outliers_are_in_the_data_and_outside_their_interval(saved_bundle: Saved) -> None:
+    store, folder, _ = saved_bundle
+    stars = read_dataset_and_features(store)[0].repositories.set_index("full_name")["stars"]
+
+    outliers = Bundle.load(folder).meta["outliers"]
+
+    for item in (*outliers["more"], *outliers["fewer"]):
+        assert item["actual_stars"] == stars[item["full_name"]]
+        assert item["interval_low"] <= item["expected_stars"] <= item["interval_high"]
+    assert all(item["actual_stars"] > item["interval_high"] for item in outliers["more"])
+    assert all(item["actual_stars"] < item["interval_low"] for item in outliers["fewer"])
 
 
 def test_serving_has_the_stored_coverage_on_the_test_set(saved_bundle: Saved) -> None:
