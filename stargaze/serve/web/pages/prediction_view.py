@@ -16,7 +16,7 @@ from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
 from stargaze.serve.web.pages.what_if_view import Control, WhatIf, what_if_controls, what_if_view
 
-EDGES = (0.22, 0.78)
+EDGES = {"interval": 0.14, "count": 0.22}
 """A label nearer to an edge of the chart than this share is aligned with its mark instead of centered."""
 
 
@@ -142,15 +142,15 @@ def _scale(prediction: Mapping[str, Any], end: float) -> Scale:
         f"{prediction['full_name']} on a logarithmic scale: {', '.join(texts)}",
         _mark(f"{format_count(expected)} expected", log_position(expected, end)),
         None if actual is None else _mark(f"{format_count(actual)} actual", log_position(actual, end)),
-        _mark(format_interval(prediction), (low + high) / 2),
+        _mark(format_interval(prediction), (low + high) / 2, EDGES["interval"]),
         format_percent(low, 2),
         format_percent(high - low, 2),
         log_ticks(end),
     )
 
 
-def _mark(label: str, position: float) -> Mark:
-    anchor = "begin" if position < EDGES[0] else "end" if position > EDGES[1] else ""
+def _mark(label: str, position: float, edge: float = EDGES["count"]) -> Mark:
+    anchor = "begin" if position < edge else "end" if position > 1 - edge else ""
     return Mark(label, format_percent(position, 2), anchor)
 
 
@@ -178,12 +178,9 @@ def percentile_text(percentile: float) -> str:
     if above <= 0:
         return "More than all training repositories."
     if above < 50:
-        return f"Top {above:.0f}%" + " of training repositories." if above >= 10 else _small_top(above)
+        digits = 1 if above < 9.95 else 0
+        return f"Top {max(above, 0.1):.{digits}f}%".replace(".0%", "%") + " of training repositories."
     return f"More than {percentile:.0f}% of training repositories." if percentile >= 0.5 else ""
-
-
-def _small_top(above: float) -> str:
-    return f"Top {above:.1f}% of training repositories." if above >= 0.1 else "Top 0.1% of training repositories."
 
 
 def _similar(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -58,7 +58,7 @@ def what_if_errors(what_if: Mapping[str, Any], now: datetime) -> dict[str, str]:
         try:
             parse_what_if({name: value}, now)
         except StargazeError as error:
-            errors[name] = "; ".join(filter(None, (error.message, error.hint)))
+            errors[name] = "; ".join(filter(None, (error.message.removeprefix(f"{name} is "), error.hint)))
     return errors
 
 
