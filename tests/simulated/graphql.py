@@ -178,7 +178,8 @@ class _Repository:
         open_issues = int(self._population.issues[self._row])
         if name in ("issues", "pullRequests"):
             share = {"OPEN": 1, "CLOSED": 3, "MERGED": 2, None: 4}[arguments.get("states")]
-            return open_issues * share // (2 if name == "issues" else 3)
+            pull_requests = open_issues // 3  # REST counts both together
+            return share * (open_issues - pull_requests if name == "issues" else pull_requests)
         counts = {
             "watchers": "subscribers",
             "stargazers": "stars",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,27 +14,11 @@ from stargaze.serve.lookup.github_repositories import CONTRIBUTORS_RESERVE, Gith
 from stargaze.serve.lookup.github_requests import open_github
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.store import Store
-from tests.simulated.limits import RunningClock
+from tests.simulated.fast_clock import FastClock
 from tests.simulated.server import running
 from tests.simulated.world import World
 
 NOW = datetime.now(UTC)
-
-
-class FastClock(RunningClock):
-    """The system clock, on which a request takes no time; a test sets it ahead."""
-
-    ahead = 0.0
-
-    @property
-    def now(self) -> float:
-        return time.time() + self.ahead
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -22,28 +22,12 @@ from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.store import Store
 from tests.growth_bundles import constant_bundle
 from tests.histories import one_history
-from tests.simulated.limits import RunningClock
+from tests.simulated.fast_clock import FastClock
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
 
 NOW = datetime.now(UTC)
 SUNDAY = 1_600_560_000 - (1_600_560_000 - 259_200) % WEEK
-
-
-class FastClock(RunningClock):
-    """The system clock, on which a request takes no time; a test sets it ahead."""
-
-    ahead = 0.0
-
-    @property
-    def now(self) -> float:
-        return time.time() + self.ahead
-
-    def time(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        pass
 
 
 @pytest.fixture
