@@ -130,7 +130,7 @@ def state(project: Project) -> dict[str, Any]:
     found["releases"] = [(release.kind, release.force_reason) for release in releases]
     if store.current.exists():
         found["installed"] = bundle_without_time(store.current.resolve())
-        found["installed"]["is newest"] = store.current.resolve().name == releases[0].digest
+        found["installed"]["is newest"] = store.current.resolve().name == releases[0].name
     found["journals"] = [path.name for path in (store.journal, store.rollback) if path.exists()]
     found["records"] = sorted(path.name for path in store.settings.glob("*.json")) if store.settings.exists() else []
     return found

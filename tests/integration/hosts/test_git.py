@@ -32,11 +32,15 @@ def url(cluster: Cluster) -> str:
 
 
 @pytest.fixture
-def released_store(configured_cluster: Configured, bundle_folder: Path, tmp_path: Path) -> Store:
-    """A store with one release, signed by the allowed signer."""
+def released_store(
+    configured_cluster: Configured, bundle_folder: Path, growth_bundle_folder: Path, tmp_path: Path
+) -> Store:
+    """A store with one release of two bundles, signed by the allowed signer."""
     store = Store(tmp_path / "store")
     store.bundles.mkdir(parents=True)
-    (store.bundles / bundle_folder.name).symlink_to(bundle_folder)
+    for folder in (bundle_folder, growth_bundle_folder):
+        (store.bundles / folder.name).symlink_to(folder)
+    store.latest_growth.write_text(growth_bundle_folder.name)
     environment = {**os.environ, "STARGAZE_DEPLOY_SIGNING_KEY": str(configured_cluster.cluster.signer)}
     command = [sys.executable, "-m", "stargaze", "deploy", bundle_folder.name]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

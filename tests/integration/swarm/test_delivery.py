@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -136,6 +137,25 @@ def test_a_rollback_fails_no_request(deployed_release: Workspace, load: Load) ->
     assert all_answered(counts), counts
     kinds = [row["kind"] for row in deployed_release.run("releases", "--json").json]
     assert kinds[:2] == ["rollback", "deploy"]
+
+
+def test_a_growth_bundle_is_served_and_rolled_back_with_its_release_without_failed_requests(
+    deployed_release: Workspace, load: Load, growth_bundle_folder: Path
+) -> None:
+    """Deploy compares the release of every process with what it sent, so no process keeps the star bundle alone."""
+    star, growth = deployed_release.a[:12], growth_bundle_folder.name[:12]
+    shutil.copytree(growth_bundle_folder, deployed_release.store.bundles / growth_bundle_folder.name)
+    before = deployed_release.tasks()
+
+    deployed_release.run("deploy", star, "--growth", growth)
+    deployed = {row["release"] for row in deployed_release.run("status", "--json").json["machines"]}
+    deployed_release.run("rollback")
+    restored = {row["release"] for row in deployed_release.run("status", "--json").json["machines"]}
+
+    assert (deployed, restored) == ({f"{star}-{growth}"}, {star})
+    assert deployed_release.tasks() == before
+    counts = load.end()
+    assert all_answered(counts), counts
 
 
 def test_a_bundle_with_wrong_predictions_is_rejected_and_production_does_not_change(

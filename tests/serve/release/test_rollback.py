@@ -24,6 +24,7 @@ from stargaze.serve.release.publish import (
     publish_release,
 )
 from stargaze.serve.release.record import encode_release, parse_release, rolled_back
+from stargaze.serve.release.release_folder import release_name, verify_release
 from stargaze.serve.release.rollback import begin_rollback, plan_rollback, rollback_release
 
 if TYPE_CHECKING:
@@ -131,35 +132,42 @@ def moments(last: int) -> list[int]:
 
 
 def test_a_rollback_that_was_killed_at_any_moment_is_completed_when_it_is_repeated(release_store: ReleaseStore) -> None:
-    """And does not go back two releases."""
-    digests = [release_store.deploy(f"good {number}").digest for number in range(4)]
+    """And does not go back two releases; star and growth bundle are always those of one release."""
+    names = []
+    for number in range(4):
+        release_store.add_growth(f"good {number}")
+        names.append(release_store.deploy(f"good {number}").name)
     shutil.copytree(release_store.store.root, release_store.store.root.with_name("before"), symlinks=True)
     last = count_operations(command(release_store, "rollback"))
-    assert installed_release(release_store.store) == digests[2]
+    assert installed_release(release_store.store) == names[2]
     for moment in moments(last):
         restore(release_store)
         killed = command(release_store, "rollback", kill_at=moment)
         assert killed.returncode == -signal.SIGKILL, (moment, killed.stderr)
+        assert verify_release(release_store.store.current.resolve()) in names[2:], moment
 
         repeated = command(release_store, "rollback")
 
         assert repeated.returncode == 0, (moment, repeated.stderr)
-        assert installed_release(release_store.store) == digests[2], (moment, killed, repeated)
+        assert installed_release(release_store.store) == names[2], (moment, killed, repeated)
         assert [release.kind for release in list_releases(release_store.store)].count("rollback") == 1
         assert not release_store.store.rollback.exists()
     assert command(release_store, "rollback").returncode == 0
-    assert installed_release(release_store.store) == digests[1]  # a second one goes back a second release
+    assert installed_release(release_store.store) == names[1]  # a second one goes back a second release
 
 
 def test_a_deploy_that_was_killed_at_any_moment_is_completed_when_it_is_repeated(release_store: ReleaseStore) -> None:
-    release_store.deploy("good 1")
-    new = release_store.add_bundle("good 2")
+    release_store.add_growth("good 1")
+    old = release_store.deploy("good 1").name
+    growth = release_store.add_growth("good 2")
+    new = release_name(release_store.add_bundle("good 2"), growth)
     shutil.copytree(release_store.store.root, release_store.store.root.with_name("before"), symlinks=True)
     last = count_operations(command(release_store, "deploy", "--force", "why"))
     for moment in moments(last):
         restore(release_store)
         killed = command(release_store, "deploy", "--force", "why", kill_at=moment)
         assert killed.returncode == -signal.SIGKILL, (moment, killed.stderr)
+        assert verify_release(release_store.store.current.resolve()) in (old, new), moment
 
         repeated = command(release_store, "deploy", "--force", "why")
 
