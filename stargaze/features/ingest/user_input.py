@@ -150,6 +150,11 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
     if invalid:
         message = "; ".join(f"{_title(filled[row], row)}: {reason}" for row, reason in invalid)
         raise InvalidInputError(message, hint="correct it and try again")
+    for row, item in enumerate(filled):  # ``fetch`` drops impossible values of some fields
+        for name, value in item.items():
+            if str(value).strip() not in MISSING and np.all(valid[name].iloc[row : row + 1].isna()):
+                message = f"{_title(item, row)}: {name} is {shorten(value)}: not a valid value"
+                raise InvalidInputError(message, hint="correct it and try again")
     valid = schema.conform(valid)
     _check_date_order(valid)
     return valid.reset_index(drop=True)

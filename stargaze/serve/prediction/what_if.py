@@ -120,7 +120,7 @@ def _parse_entered(entered: Values, now: datetime) -> Values:
 def _release_column(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:
     fetched = frame["fetched_at"].fillna(pd.Timestamp(now))
     if value is None:
-        times = pd.Series(pd.NaT, index=frame.index)
+        times = pd.Series(pd.NaT, index=frame.index, dtype=schema.DTYPES["date"])
     elif value == TODAY:
         times = fetched
     else:

@@ -184,6 +184,7 @@ def test_several_repositories_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
+        ({"full_name": "a/b", "first_commit_at": "soon"}, "first_commit_at is 'soon': not a valid value"),
         ({"full_name": "a/b", "forks": "-1"}, "'a/b': forks is '-1': a count cannot be negative"),
         ({"full_name": "a/b", "forks": -1}, "forks is -1: a count cannot be negative"),
         ({"full_name": "a/b", "forks": 10**12}, "larger than any on GitHub"),

@@ -27,7 +27,7 @@ IF_NONE_MATCH = {
     "in": "header",
     "required": False,
     "description": "The ETag of a previous response: 304 if the result is still the same.",
-    "schema": {"type": "string", "pattern": '^W/"[0-9a-f]{32}"$'},
+    "schema": TEXT,
 }
 ERRORS = {
     "400": "The request is invalid; `detail` says why.",

@@ -118,7 +118,8 @@ def _field(field: Field, *words: str) -> Schema:
         return {"enum": [True, False, 1, 0, "true", "false", "yes", "no", "1", "0", "", None], **description}
     if field.kind == "date":
         return {"anyOf": [{"type": "string", "format": "date"}, {"enum": ["", *words, None]}], **description}
-    return {"type": ["string", "null"], "maxLength": MAX_CATEGORY_LENGTH, **description}
+    limit = {"maxLength": MAX_CATEGORY_LENGTH} if field.kind == "category" else {}
+    return {"type": ["string", "null"], **limit, **description}
 
 
 def _job() -> Schema:
