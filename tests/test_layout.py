@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "stargaze"
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.parts)
 FOLDERS = sorted({path.parent for path in MODULES})
-LINES = 45_000
+LINES = 47_000
 """The largest number of lines of the package."""
 TABLES = {"features/extract.py", "tuning/families.py"}
 """Tables of data: one function per feature, one row per model family."""
