@@ -14,7 +14,7 @@ from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.pages.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
-from stargaze.serve.web.pages.what_if_view import Control, WhatIf, what_if_controls, what_if_view
+from stargaze.serve.web.pages.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
 
 EDGES = {"interval": 0.14, "count": 0.22}
 """A label nearer to an edge of the chart than this share is aligned with its mark instead of centered."""
@@ -65,7 +65,7 @@ class PredictionView:
     explanations: tuple[ExplanationView, ...]
     similar: tuple[tuple[str, str, str], ...]
     """Name, stars, similarity."""
-    controls: tuple[Control, ...]
+    controls: tuple[ControlView, ...]
     what_if: WhatIf | None
     chart: HistoryChart | None
     history_note: str

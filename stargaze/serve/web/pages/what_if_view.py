@@ -17,7 +17,7 @@ INPUT_TYPES = {"number": "number", "date": "text", "choice": "text"}
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlView:
     """One control: ``value`` is shown, ``original`` is the present value of the repository."""
 
     field: str
@@ -43,7 +43,7 @@ class WhatIf:
 
 def what_if_controls(
     prediction: Mapping[str, Any], entered: Mapping[str, Any], errors: Mapping[str, str]
-) -> tuple[Control, ...]:
+) -> tuple[ControlView, ...]:
     """Return the controls; ``entered`` has the values of the request, and ``errors`` why some of them are invalid."""
     return tuple(
         _control(item, entered.get(item["field"]), errors.get(item["field"], ""))
@@ -76,10 +76,10 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
     )
 
 
-def _control(item: Mapping[str, Any], entered: Any, error: str) -> Control:
+def _control(item: Mapping[str, Any], entered: Any, error: str) -> ControlView:
     original = _text(item["value"], item["kind"])
     value = original if entered is None or entered == "" else _text(entered, item["kind"])
-    return Control(
+    return ControlView(
         field=str(item["field"]),
         label=str(item["label"]),
         kind=str(item["kind"]),
