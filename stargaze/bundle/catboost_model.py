@@ -20,8 +20,8 @@ import numpy as np
 from stargaze.bundle.manifest import MALFORMED, MAX_OUTPUT, BadBundleError
 
 KIND = "catboost"
-BATCH_TREES = 32
-"""Trees per batch of contributions: enough for NumPy, few enough for the memory (17 MB at 8 levels)."""
+BATCH_CELLS = 2_000_000
+"""Expected values that are computed at once, one for each tree, leaf and set of known levels (16 MB)."""
 BATCH_ROWS = 256
 """Rows per batch of contributions: 22 MB with 1,200 trees of 8 levels."""
 TABLES = {"features": "int64", "borders": "float32", "codes": "bool", "leaves": "float64", "weights": "float64"}
@@ -111,13 +111,15 @@ class CatboostModel:
         n_trees, n_levels = split_columns.shape
         columns = np.full((n_trees, n_levels + 1), self.n_features, dtype="int64")
         contributions = np.zeros((n_trees, self.leaves.shape[1], n_levels + 1))
-        for start in range(0, n_trees, BATCH_TREES):
-            batch = slice(start, start + BATCH_TREES)
+        size = max(1, BATCH_CELLS // 4**n_levels)
+        for start in range(0, n_trees, size):
+            batch = slice(start, start + size)
             expected = np.stack([self._expected(batch, known) for known in range(self.leaves.shape[1])], axis=1)
             for tree, (levels, values) in enumerate(zip(split_columns[batch].tolist(), expected, strict=True), start):
-                own, weights = _shapley_weights(tuple(levels))
-                columns[tree, : len(own)] = [self.n_features if column < 0 else column for column in own]
-                contributions[tree, :, : len(own)] = (weights @ values).T
+                own = list(dict.fromkeys(column for column in levels if column >= 0))
+                pattern = tuple(own.index(column) if column >= 0 else -1 for column in levels)
+                columns[tree, : len(own)] = own
+                contributions[tree, :, : len(own) + 1] = (_shapley_weights(pattern) @ values).T
         return columns, contributions
 
     def _expected(self, trees: slice, known: int) -> np.ndarray:
@@ -152,18 +154,16 @@ class CatboostModel:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shapley_weights(split_columns: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
-    """Return the weights of Shapley's formula for a tree, given the column of each level's split (-1 for none).
+def _shapley_weights(pattern: tuple[int, ...]) -> np.ndarray:
+    """Return the weights of Shapley's formula for a tree, given the number of each level's column, from 0 on, -1 for no split.
 
     Rows are the columns and, last, the base value; columns are the sets of known levels, as bits.
     """
-    columns = sorted(set(split_columns) - {-1})
+    columns = range(max(pattern) + 1)
     n = len(columns)
-    weights = np.zeros((n + 1, 2 ** len(split_columns)))
+    weights = np.zeros((n + 1, 2 ** len(pattern)))
     weights[-1, 0] = 1.0
-    levels = {
-        column: sum(1 << level for level, split in enumerate(split_columns) if split == column) for column in columns
-    }
+    levels = {column: sum(1 << level for level, split in enumerate(pattern) if split == column) for column in columns}
     for row, column in enumerate(columns):
         others = [levels[other] for other in columns if other != column]
         for size in range(n):
@@ -171,7 +171,7 @@ def _shapley_weights(split_columns: tuple[int, ...]) -> tuple[list[int], np.ndar
             for known in map(sum, itertools.combinations(others, size)):
                 weights[row, known | levels[column]] += weight
                 weights[row, known] -= weight
-    return [*columns, -1], weights
+    return weights
 
 
 def from_catboost(model: Any, columns: list[tuple[int, float | None]], n_features: int) -> CatboostModel:

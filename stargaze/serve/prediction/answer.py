@@ -14,7 +14,7 @@ from stargaze.features.ingest.user_input import UnknownRepositoryError, reposito
 from stargaze.serve.lookup.live import LookupResult
 from stargaze.serve.lookup.star_history import NO_HISTORY
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
-from stargaze.serve.prediction.what_if import apply_what_if, list_controls, parse_what_if
+from stargaze.serve.prediction.what_if import apply_what_if, parse_what_if
 from stargaze.serve.prediction_request import UNEXPECTED_ERROR, Answer, ErrorDetails, PredictionRequest, error_details
 
 FAULTS = (
@@ -146,11 +146,15 @@ def _answer(
     now: datetime,
 ) -> Answer:
     """Return the answer to one request, most stars first; without histories it has no explanation either."""
+
+    def controls(index: int, policy: str) -> list[dict[str, Any]]:
+        return [control.to_json(batch.records[index]) for control in context.controls.for_policy(policy)]
+
     predictions = []
     for row in rows:
         prediction = result.predictions[row.index]
         explanation = (
-            {"similar": result.similar[row.index], "controls": list_controls(batch.records[row.index])}
+            {"similar": result.similar[row.index], "controls": controls(row.index, prediction.policy)}
             if histories is not None
             else NO_EXPLANATION
         )

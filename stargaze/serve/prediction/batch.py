@@ -16,6 +16,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
 from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.prediction.controls import ControlIndex
 from stargaze.serve.prediction.explanation import Explanation, explain
 from stargaze.serve.prediction.neighbors import LeafIndex
 from stargaze.serve.prediction.out_of_range import TrainingRanges
@@ -26,7 +27,7 @@ from stargaze.serve.prediction.predict import (
     to_predictions,
 )
 from stargaze.serve.prediction.track_record import TrackRecord
-from stargaze.serve.prediction.what_if import list_changes
+from stargaze.serve.prediction.what_if import adds_information, list_changes
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,15 @@ def _by_policy(
 def _predict_what_ifs(
     bundle: Bundle, batch: PredictionBatch, before: Mapping[int, tuple[float, str]]
 ) -> dict[int, dict[str, Any]]:
-    """Predict each what-if under the policy of its original row."""
+    """Predict each what-if under the policy of its original row, or under a wider one that its new values allow."""
     steps = {step.policy: step for step in bundle.answer_policies}
     policies = {row: before[original][1] for row, original in batch.originals.items()}
+    informed = [row for row, old in batch.originals.items() if adds_information(batch.records[old], batch.records[row])]
+    if informed:
+        reached = bundle.estimate_from_features(batch.features[informed]).policy.tolist()
+        policies |= {
+            row: max(policies[row], new, key=POLICIES.index) for row, new in zip(informed, reached, strict=True)
+        }
 
     def estimates(rows: list[int], policy: str) -> list[Any]:
         return list(zip(*bundle.predict_with_interval(batch.features[rows], steps[policy]), strict=True))
@@ -204,6 +211,11 @@ class PredictionContext:
         return LeafIndex(self.bundle)
 
     @cached_property
+    def controls(self) -> ControlIndex:
+        """The fields that a what-if may change."""
+        return ControlIndex(self.bundle)
+
+    @cached_property
     def training_ranges(self) -> TrainingRanges:
         """The ranges of the training data."""
         return TrainingRanges(self.bundle)
@@ -218,5 +230,5 @@ class PredictionContext:
         """Return a context without GitHub, histories and track record that shares the indexes."""
         other = PredictionContext(self.bundle, BundledRepositories(self.bundle))
         # cached_property stores its value there
-        other.__dict__.update(leaf_index=self.leaf_index, training_ranges=self.training_ranges)
+        other.__dict__.update(leaf_index=self.leaf_index, training_ranges=self.training_ranges, controls=self.controls)
         return other

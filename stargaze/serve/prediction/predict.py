@@ -10,15 +10,13 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
-from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.explanation import MAX_FACTORS, Explanation, explain
 from stargaze.serve.prediction.labels import UNNAMED, field_label
-from stargaze.serve.prediction.what_if import EDITABLE_FIELDS
+from stargaze.serve.prediction.what_if import WHAT_IF_FIELDS
 
-CATEGORIES = tuple(name for name, item in CATALOG.items() if item.kind == "category")
-RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", "releases", *EDITABLE_FIELDS, *CATEGORIES)))
-"""The fields of a repository that an answer repeats."""
+RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *WHAT_IF_FIELDS)))
+"""The fields of a repository that an answer may repeat."""
 Record = Mapping[str, Any]
 NO_POPULARITY = "activity"
 """The policy of a second estimate, which does not use what follows from popularity."""
@@ -108,11 +106,17 @@ def estimate_without_popularity(
 
 def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the fields of each repository that an answer repeats, None if unknown."""
-    columns = [
-        [None if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)]
-        for column in (repositories[name] for name in RECORD_FIELDS)
-    ]
+    columns = [_to_values(repositories[name]) for name in RECORD_FIELDS]
     return [dict(zip(RECORD_FIELDS, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _to_values(column: pd.Series) -> list[Any]:
+    missing = column.isna().tolist()
+    if all(missing):  # most columns of live lookups
+        return [None] * len(missing)
+    is_list = FIELD_BY_NAME[str(column.name)].kind == "list"
+    values = [None if value is None else list(value) for value in column] if is_list else column.tolist()
+    return [None if is_missing else value for value, is_missing in zip(values, missing, strict=True)]
 
 
 def to_predictions(

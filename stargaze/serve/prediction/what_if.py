@@ -2,101 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stargaze.errors import InvalidInputError, did_you_mean
 from stargaze.features import schema
+from stargaze.features.ingest.derive import OWNER_TYPES
+from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
 from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
+from stargaze.serve.prediction.linked_fields import recompute_linked_fields
 
-EDITABLE_FIELDS = ("readme_length", "topic_count", "license", "latest_release_at")
-"""The fields that a maintainer can change at once."""
+WHAT_IF_FIELDS = tuple(field.name for field in FORM_FIELDS)
+"""The fields that a what-if may change: those that can be entered."""
 NONE_WORDS = frozenset({"none", "no"})
-"""No license, or no release yet."""
-TODAY = "today"
-KEYWORDS = {"license": NONE_WORDS, "latest_release_at": NONE_WORDS | {TODAY}}
-CONTROL_KINDS = {"count": "number", "date": "date", "flag": "flag", "category": "choice", "text": "choice"}
-"""The kind of a control for each kind of a field."""
+NONE, TODAY = "none", "today"
+OPTIONAL_FIELDS = frozenset({"license", "language", "first_release_at", "latest_release_at"})
+"""Fields that a repository may lack: "none" stands for no license, no language and no release yet."""
+OLDER_THAN_GITHUB = frozenset({"first_commit_at"})
 Values = dict[str, Any]
 
 
-def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
-    """Validate entered values and return them as numbers, texts and times; empty fields are left out.
+def what_if_words(name: str) -> frozenset[str]:
+    """Return the words that a field accepts beside its values.
 
-    "none" stands for no license and for no release. "today" is resolved when the day of the figures is known.
+    >>> sorted(what_if_words("latest_release_at")), sorted(what_if_words("forks"))
+    (['no', 'none', 'today'], [])
+    """
+    words = NONE_WORDS if name in OPTIONAL_FIELDS else frozenset()
+    return words | {TODAY} if schema.FIELD_BY_NAME[name].kind == "date" else words
+
+
+def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
+    """Validate entered values and return them in the types of their fields; empty ones are left out.
+
+    "none" stands for no license, language or release. "today" is resolved when the day of the values is known.
 
     >>> from datetime import UTC
     >>> parse_what_if({"license": "MIT License", "topic_count": " 4"}, datetime(2026, 3, 1, tzinfo=UTC))
-    {'topic_count': 4.0, 'license': 'mit'}
+    {'license': 'mit', 'topic_count': 4.0}
     """
     for name in what_if:
-        if name not in EDITABLE_FIELDS:
-            fields = ", ".join(EDITABLE_FIELDS)
-            hint = did_you_mean(str(name), EDITABLE_FIELDS, f"editable fields: {fields}", cutoff=0.7)
-            raise InvalidInputError(f"{shorten(name)} cannot be changed here, only {fields}", hint=hint)
+        if name not in WHAT_IF_FIELDS:
+            hint = did_you_mean(str(name), WHAT_IF_FIELDS, f"fields: {', '.join(WHAT_IF_FIELDS)}", cutoff=0.7)
+            raise InvalidInputError(f"{shorten(name)} is not a field that a what-if can change", hint=hint)
     parsed, entered = Values(), Values()
     for name, value in what_if.items():
         text = value.strip() if isinstance(value, str) else value
         if text in ("", None):
             continue
-        if str(text).lower() in KEYWORDS.get(name, ()):
+        if str(text).lower() in what_if_words(name):
             parsed[name] = TODAY if str(text).lower() == TODAY else None
         else:
             entered[name] = text
     parsed |= _parse_entered(entered, now) if entered else {}
-    return {name: parsed[name] for name in EDITABLE_FIELDS if name in parsed}
+    return {name: parsed[name] for name in WHAT_IF_FIELDS if name in parsed}
 
 
 def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.DataFrame:
-    """Return the rows with these values; "today" is the day of a row's figures, which is ``now`` for new ones.
+    """Return the rows with these values, and with the fields that follow from them.
 
-    A release later than the figures raises InvalidInputError: the model was not trained on later data.
+    "today" is the day of a row's values, which is ``now`` for new ones. An event later than that day raises InvalidInputError:
+    the model was not trained on later data.
     """
-    columns = {}
-    for name, value in values.items():
-        if name == "latest_release_at":
-            columns[name] = _release_column(frame, value, now)
-        else:
-            dtype = schema.DTYPES[schema.FIELD_BY_NAME[name].kind]
-            columns[name] = pd.Series([value] * len(frame), index=frame.index, dtype=dtype)
-    return frame.assign(**columns)
-
-
-def editable_values(record: Mapping[str, Any]) -> Values:
-    """Return the present values of the editable fields, None if unknown."""
-    released = record["latest_release_at"]
-    values = {name: record[name] for name in EDITABLE_FIELDS}
-    return values | {"latest_release_at": None if released is None else _day(released)}
-
-
-def list_controls(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the fields that a what-if may change: ``field``, ``label``, ``kind``, ``unit``, ``value`` and ``options``."""
-    values = editable_values(record)
-    return [
-        {
-            "field": name,
-            "label": field_label(schema.FIELD_BY_NAME[name]),
-            "kind": CONTROL_KINDS[schema.FIELD_BY_NAME[name].kind],
-            "unit": schema.FIELD_BY_NAME[name].unit,
-            "value": values[name],
-            "options": None,
-        }
-        for name in EDITABLE_FIELDS
-    ]
+    fetched = _fetched_column(frame, values, now)
+    columns = {
+        name: _date_column(frame, name, value, fetched)
+        if schema.FIELD_BY_NAME[name].kind == "date"
+        else _column(frame, name, value)
+        for name, value in values.items()
+    }
+    changed = frame.assign(**columns)
+    _check_dates(changed, values, fetched)
+    return recompute_linked_fields(frame, changed, values)
 
 
 def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the fields that differ, with both values as texts."""
-    old, new = editable_values(before), editable_values(after)
-    changed = [name for name in EDITABLE_FIELDS if old[name] != new[name]]
-    labels = {name: field_label(schema.FIELD_BY_NAME[name]) for name in changed}
-    values = {name: {"before": _format(old[name]), "after": _format(new[name])} for name in changed}
-    return [{"field": name, "label": labels[name], **values[name]} for name in changed]
+    changed = [name for name in WHAT_IF_FIELDS if before[name] != after[name]]
+    return [
+        {
+            "field": name,
+            "label": field_label(schema.FIELD_BY_NAME[name]),
+            "before": _format(name, before[name], UNKNOWN),
+            "after": _format(name, after[name], NONE),
+        }
+        for name in changed
+    ]
+
+
+def adds_information(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether a field that was unknown has a value."""
+    return any(before[name] is None and after[name] is not None for name in WHAT_IF_FIELDS)
+
+
+def format_day(time: pd.Timestamp) -> str:
+    """Format the day; records hold years that Python's own dates do not support."""
+    return f"{time.year:04d}-{time.month:02d}-{time.day:02d}"
 
 
 def _parse_entered(entered: Values, now: datetime) -> Values:
@@ -105,41 +112,73 @@ def _parse_entered(entered: Values, now: datetime) -> Values:
     if invalid:
         raise InvalidInputError(invalid[0][1], hint="correct the value and try again")
     parsed: Values = {name: valid[name].iloc[0] for name in entered}
-    missing = next((name for name, value in parsed.items() if pd.isna(value)), None)
+    missing = next((name for name, value in parsed.items() if not np.any(pd.notna(value))), None)
     if missing is not None:
         raise InvalidInputError(f"{missing} is {shorten(entered[missing])}: not a valid value", hint="leave it empty")
-    released = parsed.get("latest_release_at")
-    if released is not None and released < pd.Timestamp(GITHUB_START):
-        began = f"before GitHub began ({GITHUB_START:%Y-%m-%d})"
-        message = f"latest_release_at is {shorten(entered['latest_release_at'])}: {began}"
-        raise InvalidInputError(message, hint="enter the day of a release")
-    types: dict[str, Callable[[Any], Any]] = {"license": license_key, "latest_release_at": pd.Timestamp}
-    return {name: types.get(name, float)(value) for name, value in parsed.items()}
+    for name, value in parsed.items():
+        is_date = schema.FIELD_BY_NAME[name].kind == "date" and name not in OLDER_THAN_GITHUB
+        if is_date and value < pd.Timestamp(GITHUB_START):
+            began = f"before GitHub began ({GITHUB_START:%Y-%m-%d})"
+            raise InvalidInputError(f"{name} is {shorten(entered[name])}: {began}", hint="enter a later day")
+    return {name: _convert(name, value) for name, value in parsed.items()}
 
 
-def _release_column(frame: pd.DataFrame, value: Any, now: datetime) -> pd.Series:
-    fetched = frame["fetched_at"].fillna(pd.Timestamp(now))
+def _convert(name: str, value: Any) -> Any:
+    """Return a valid value in the type of its field."""
+    if name == "license":
+        return license_key(value)
+    if name == "owner_type":
+        return OWNER_TYPES.get(str(value).lower(), str(value))
+    types: dict[str, Callable[[Any], Any]] = {"count": float, "flag": float, "date": pd.Timestamp, "list": list}
+    return types.get(schema.FIELD_BY_NAME[name].kind, str)(value)
+
+
+def _column(frame: pd.DataFrame, name: str, value: Any) -> pd.Series:
+    return pd.Series([value] * len(frame), index=frame.index, dtype=schema.DTYPES[schema.FIELD_BY_NAME[name].kind])
+
+
+def _fetched_column(frame: pd.DataFrame, values: Values, now: datetime) -> pd.Series:
+    """Return the time of each row's values."""
+    fetched, value = frame["fetched_at"].fillna(pd.Timestamp(now).floor("s")), values.get("fetched_at")
+    if value is None or value == TODAY:
+        return fetched
+    return fetched.where(fetched.dt.normalize() == value.normalize(), value)
+
+
+def _date_column(frame: pd.DataFrame, name: str, value: Any, fetched: pd.Series) -> pd.Series:
+    if name == "fetched_at" or value == TODAY:
+        return fetched
     if value is None:
-        times = pd.Series(pd.NaT, index=frame.index, dtype=schema.DTYPES["date"])
-    elif value == TODAY:
-        times = fetched
-    else:
-        too_late = fetched.dt.normalize() < value.normalize()
-        if too_late.any():
-            last = _day(fetched[too_late].iloc[0])
-            message = f"latest_release_at {_day(value)} is later than the figures ({last})"
+        return _column(frame, name, pd.NaT)
+    before = frame[name]
+    same_day = before.dt.normalize() == value.normalize()
+    return before.where(same_day, value).astype(before.dtype)  # an unchanged day keeps its hour
+
+
+def _check_dates(frame: pd.DataFrame, changed: Collection[str], fetched: pd.Series) -> None:
+    """Raise InvalidInputError if a changed date does not fit to the day of the values or to the creation."""
+    dates = [name for name in WHAT_IF_FIELDS if schema.FIELD_BY_NAME[name].kind == "date" and name != "fetched_at"]
+    for name in dates:
+        late = frame[name].dt.normalize() > fetched.dt.normalize()
+        if late.any() and {name, "fetched_at"} & set(changed):
+            last = format_day(fetched[late].iloc[0])
+            message = f"{name} {format_day(frame[name][late].iloc[0])} is later than the values ({last})"
             raise InvalidInputError(message, hint=f"enter a day up to {last}, or {TODAY}")
-        before = frame["latest_release_at"]
-        times = before.where(before.dt.normalize() == value.normalize(), value)  # an unchanged day keeps its hour
-    return times.astype(schema.DTYPES["date"])  # type: ignore[call-overload, no-any-return]
+    early = frame["pushed_at"].dt.normalize() < frame["created_at"].dt.normalize()
+    if early.any() and {"pushed_at", "created_at"} & set(changed):
+        created = format_day(frame["created_at"][early].iloc[0])
+        message = f"pushed_at {format_day(frame['pushed_at'][early].iloc[0])} is before the creation ({created})"
+        raise InvalidInputError(message, hint="change both dates")
 
 
-def _day(time: pd.Timestamp) -> str:
-    """Format the day; records hold years that Python's own dates do not support."""
-    return f"{time.year:04d}-{time.month:02d}-{time.day:02d}"
-
-
-def _format(value: Any) -> str:
+def _format(name: str, value: Any, missing: str) -> str:
+    kind = schema.FIELD_BY_NAME[name].kind
     if value is None:
-        return UNKNOWN
+        return missing
+    if kind == "date":
+        return format_day(value)
+    if kind == "flag":
+        return "yes" if value else "no"
+    if kind == "list":
+        return ", ".join(map(str, value)) or NONE
     return f"{value:,.0f}" if isinstance(value, float) else str(value)

@@ -149,7 +149,7 @@ KINDS: dict[str, PredictionRequest] = {
     "plain": PredictionRequest((), (ENTERED,), explain=False),
     "unknown": PredictionRequest(("no/such-one",)),
     "impossible": PredictionRequest((), ({"full_name": "me/mine", "forks": "-3"},)),
-    "not editable": PredictionRequest((), (ENTERED,), {"forks": "3000"}),
+    "not editable": PredictionRequest((), (ENTERED,), {"stars": "3000"}),
     "empty": PredictionRequest(),
 }
 
@@ -184,9 +184,7 @@ def test_each_request_gets_its_own_error(context: PredictionContext) -> None:
     assert unknown["message"] == "no/such-one: not among the 2,000 known repositories"
     assert entered["predictions"][0]["full_name"] == "me/mine"
     assert "forks is '-3'" in impossible["message"]
-    assert not_editable["message"] == (
-        "'forks' cannot be changed here, only readme_length, topic_count, license, latest_release_at"
-    )
+    assert not_editable["message"] == ("'stars' is not a field that a what-if can change")
 
 
 def test_the_hint_suggests_a_similar_name(context: PredictionContext) -> None:
@@ -331,17 +329,16 @@ def control_values(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> None:
-    request = PredictionRequest((), ({**ENTERED, "readme_length": 100},), {"readme_length": "9000"})
+    request = PredictionRequest((), ({**ENTERED, "forks": 100},), {"forks": "900"})
 
     row = answer_requests(context, [request], NOW)[0]["predictions"][0]
 
-    assert control_values(row)["readme_length"] == 100
+    assert control_values(row)["forks"] == 100
+    assert row["what_if"]["factor"] > 1.1
     assert row["what_if"]["factor"] == pytest.approx(
         (row["what_if"]["expected_stars"] + 1) / (row["expected_stars"] + 1)
     )
-    assert row["what_if"]["changes"] == [
-        {"field": "readme_length", "label": "README length", "before": "100", "after": "9,000"}
-    ]
+    assert row["what_if"]["changes"] == [{"field": "forks", "label": "Forks", "before": "100", "after": "900"}]
 
 
 @pytest.mark.parametrize("row", [0, 800])

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.errors import BadDataError
+from stargaze.errors import InvalidInputError
 from stargaze.features import schema
 from stargaze.serve.prediction.predict import records_of
 from stargaze.serve.prediction.what_if import (
-    EDITABLE_FIELDS,
+    WHAT_IF_FIELDS,
+    adds_information,
     apply_what_if,
-    editable_values,
     list_changes,
     parse_what_if,
+    what_if_words,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -42,6 +43,15 @@ def repository(**fields: Any) -> pd.DataFrame:
         ({"latest_release_at": "none"}, None),
         ({"latest_release_at": "Today"}, "today"),
         ({"latest_release_at": "2020-05-01"}, pd.Timestamp("2020-05-01", tz="UTC")),
+        ({"first_commit_at": "1999-05-01"}, pd.Timestamp("1999-05-01", tz="UTC")),
+        ({"pushed_at": "TODAY"}, "today"),
+        ({"has_wiki": "no"}, 0.0),
+        ({"has_wiki": True}, 1.0),
+        ({"forks": 1e5}, 100_000.0),
+        ({"language": "None"}, None),
+        ({"owner_type": "organization"}, "Organization"),
+        ({"topics": "web, http"}, ["web", "http"]),
+        ({"description": "none"}, "none"),
     ],
 )
 def test_entered_values_are_parsed(entered: dict[str, Any], value: Any) -> None:
@@ -50,14 +60,18 @@ def test_entered_values_are_parsed(entered: dict[str, Any], value: Any) -> None:
 
 @pytest.mark.parametrize("empty", ["", "  ", None])
 def test_an_empty_field_is_not_changed(empty: Any) -> None:
-    assert parse_what_if(dict.fromkeys(EDITABLE_FIELDS, empty), NOW) == {}
+    assert parse_what_if(dict.fromkeys(WHAT_IF_FIELDS, empty), NOW) == {}
 
 
 @pytest.mark.parametrize(
     ("entered", "reason"),
     [
-        ({"forks": "3"}, "only readme_length, topic_count, license, latest_release_at"),
-        ({"stars": "3"}, "only readme_length"),
+        ({"stars": "3"}, "'stars' is not a field that a what-if can change"),
+        ({"owner_id": "3"}, "'owner_id' is not a field"),
+        ({"has_wiki": "perhaps"}, "should be true or false"),
+        ({"forks": "none"}, "not a whole number"),
+        ({"pushed_at": "none"}, "not a date"),
+        ({"created_at": "2007-01-01"}, "before GitHub began"),
         ({"readme_length": "-1"}, "readme_length is '-1': a count cannot be negative"),
         ({"readme_length": "long"}, "not a whole number"),
         ({"readme_length": "today"}, "not a whole number"),
@@ -72,12 +86,12 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
     ],
 )
 def test_impossible_values_are_rejected(entered: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadDataError, match=reason):
+    with pytest.raises(InvalidInputError, match=reason):
         parse_what_if(entered, NOW)
 
 
 def test_the_hint_suggests_a_similar_field() -> None:
-    with pytest.raises(BadDataError) as excinfo:
+    with pytest.raises(InvalidInputError) as excinfo:
         parse_what_if({"readme_lenght": "3"}, NOW)
 
     assert excinfo.value.hint == "Did you mean readme_length?"
@@ -86,11 +100,11 @@ def test_the_hint_suggests_a_similar_field() -> None:
 @pytest.mark.thorough
 @given(
     st.dictionaries(
-        st.sampled_from(EDITABLE_FIELDS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())
+        st.sampled_from(WHAT_IF_FIELDS), st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.none())
     )
 )
 def test_any_input_is_parsed_or_rejected_with_a_message(entered: dict[str, Any]) -> None:
-    with contextlib.suppress(BadDataError):
+    with contextlib.suppress(InvalidInputError):
         values = parse_what_if(entered, NOW)
         after = apply_what_if(repository(), values, NOW)
 
@@ -117,7 +131,7 @@ def test_today_is_the_day_of_the_figures() -> None:
 
 
 def test_a_release_later_than_the_figures_is_rejected() -> None:
-    with pytest.raises(BadDataError, match=r"2021-01-01 is later than the figures \(2020-05-17\)"):
+    with pytest.raises(InvalidInputError, match=r"2021-01-01 is later than the values \(2020-05-17\)"):
         apply_what_if(repository(), {"latest_release_at": pd.Timestamp("2021-01-01", tz="UTC")}, NOW)
 
 
@@ -129,6 +143,84 @@ def test_an_unchanged_release_day_keeps_its_hour() -> None:
     assert after["latest_release_at"].iloc[0] == before["latest_release_at"].iloc[0]
 
 
+@pytest.mark.parametrize("name", WHAT_IF_FIELDS)
+def test_every_word_of_every_field_can_be_applied(name: str) -> None:
+    """The word "none" for the latest release raised a TypeError."""
+    before = repository(created_at="2019-01-01", latest_release_at="2020-05-01", releases=3.0, license="mit")
+
+    for word in what_if_words(name):
+        after = apply_what_if(before, parse_what_if({name: word.upper()}, NOW), NOW)
+
+        assert after.dtypes.equals(before.dtypes)
+        assert after[name].isna().all() == (word != "today")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"pushed_at": "2020-05-18"}, r"pushed_at 2020-05-18 is later than the values \(2020-05-17\)"),
+        ({"pushed_at": "2018-05-18"}, r"pushed_at 2018-05-18 is before the creation \(2019-01-01\)"),
+        ({"created_at": "2020-03-02"}, r"pushed_at 2020-03-01 is before the creation"),
+        ({"fetched_at": "2020-02-01"}, r"pushed_at 2020-03-01 is later than the values \(2020-02-01\)"),
+    ],
+)
+def test_impossible_dates_are_rejected(values: dict[str, str], reason: str) -> None:
+    before = repository(created_at="2019-01-01", pushed_at="2020-03-01")
+
+    with pytest.raises(InvalidInputError, match=reason):
+        apply_what_if(before, parse_what_if(values, NOW), NOW)
+
+
+@pytest.mark.parametrize(
+    ("values", "linked"),
+    [
+        ({"open_issues": 15}, {"issues": 25.0}),
+        ({"closed_issues": 4}, {"issues": 14.0}),
+        ({"issues": 7}, {"open_issues": 7.0, "closed_issues": 7.0}),
+        ({"open_pull_requests": 9}, {"pull_requests": 9.0}),
+        ({"recent_commits": 500}, {"commits": 500.0}),
+        ({"commits": 5}, {"recent_commits": 5.0}),
+        ({"description": "four words are here"}, {"description_length": 19.0}),
+        ({"topics": "a, b"}, {"topic_count": 2.0}),
+        ({"topics": "a, b", "topic_count": 7}, {}),
+        ({"latest_release_at": "none"}, {"releases": 0.0, "first_release_at": None}),
+        ({"releases": 0}, {"first_release_at": None, "latest_release_at": None}),
+        ({"latest_release_at": "2019-03-01"}, {"first_release_at": pd.Timestamp("2019-03-01", tz="UTC")}),
+        ({"readme_length": 5}, {}),
+    ],
+)
+def test_fields_that_follow_from_others_are_recomputed(values: dict[str, Any], linked: dict[str, Any]) -> None:
+    before = repository(
+        created_at="2019-01-01", open_issues=10.0, closed_issues=10.0, issues=20.0, commits=90.0, recent_commits=40.0,
+        releases=3.0, first_release_at="2020-01-01", latest_release_at="2020-05-01", description="one", topic_count=9.0,
+        pull_requests=5.0, open_pull_requests=5.0, merged_pull_requests=0.0, description_length=3.0,
+    )  # fmt: skip
+
+    after = apply_what_if(before, parse_what_if(values, NOW), NOW)
+
+    changes = {change["field"] for change in list_changes(records_of(before)[0], records_of(after)[0])}
+    assert changes == set(values) | set(linked)
+    record = records_of(after)[0]
+    assert {name: record[name] for name in linked} == linked
+    assert after.dtypes.equals(before.dtypes)
+
+
+def test_a_first_release_has_number_and_date() -> None:
+    after = apply_what_if(repository(releases=0.0), {"latest_release_at": "today"}, NOW)
+
+    assert after["releases"].tolist() == [1.0]
+    assert after["first_release_at"].equals(after["fetched_at"].rename("first_release_at"))
+
+
+@pytest.mark.parametrize(
+    ("values", "added"), [({"forks": 3.0}, True), ({"license": "gpl-3.0"}, False), ({"license": None}, False)]
+)
+def test_only_unknown_fields_can_add_information(values: dict[str, Any], added: bool) -> None:
+    before = repository(license="mit")
+
+    assert adds_information(records_of(before)[0], records_of(apply_what_if(before, values, NOW))[0]) is added
+
+
 def test_changes_are_listed_as_texts() -> None:
     before = repository(readme_length=1000.0, topic_count=3.0)
     after = apply_what_if(before, {"readme_length": 20_000.0, "topic_count": 3.0, "license": "mit"}, NOW)
@@ -136,8 +228,8 @@ def test_changes_are_listed_as_texts() -> None:
     changes = list_changes(records_of(before)[0], records_of(after)[0])
 
     assert changes == [
-        {"field": "readme_length", "label": "README length", "before": "1,000", "after": "20,000"},
         {"field": "license", "label": "License", "before": "unknown", "after": "mit"},
+        {"field": "readme_length", "label": "README length", "before": "1,000", "after": "20,000"},
     ]
 
 
@@ -145,15 +237,6 @@ def test_a_year_that_python_dates_do_not_support_is_formatted() -> None:
     frame = repository(latest_release_at="2020-05-01T09:30:00Z")
     frame["latest_release_at"] = pd.Series(np.array(["-0001-01-01"], dtype="datetime64[s]")).dt.tz_localize("UTC")
 
-    assert editable_values(records_of(frame)[0])["latest_release_at"] == "-001-01-01"
+    changes = list_changes(records_of(frame)[0], records_of(repository())[0])
 
-
-def test_editable_values_fit_into_a_form() -> None:
-    record = records_of(repository(latest_release_at="2020-05-01T09:30:00Z", license="mit"))[0]
-
-    assert editable_values(record) == {
-        "readme_length": None,
-        "topic_count": None,
-        "license": "mit",
-        "latest_release_at": "2020-05-01",
-    }
+    assert [(change["before"], change["after"]) for change in changes] == [("-001-01-01", "none")]

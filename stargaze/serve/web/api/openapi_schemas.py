@@ -7,7 +7,8 @@ from typing import Any
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.ingest.validate import MAX_CATEGORY_LENGTH
 from stargaze.features.schema import FIELD_BY_NAME, Field
-from stargaze.serve.prediction.what_if import CONTROL_KINDS, EDITABLE_FIELDS
+from stargaze.serve.prediction.controls import KINDS
+from stargaze.serve.prediction.what_if import WHAT_IF_FIELDS, what_if_words
 from stargaze.serve.web.problems import PROBLEMS
 
 Schema = dict[str, Any]
@@ -80,7 +81,7 @@ def _request(most: int) -> Schema:
 
 def what_if_fields(*, in_query: bool = False) -> dict[str, Schema]:
     """Return the schemas of the fields that a what-if may change, in a body or as texts in a query."""
-    fields = {name: _field(FIELD_BY_NAME[name], "today", "none", "no") for name in EDITABLE_FIELDS}
+    fields = {name: _field(FIELD_BY_NAME[name], *sorted(what_if_words(name))) for name in WHAT_IF_FIELDS}
     return {name: _as_text(schema) for name, schema in fields.items()} if in_query else fields
 
 
@@ -159,7 +160,7 @@ def _prediction() -> Schema:
     control = {
         "field": TEXT,
         "label": TEXT,
-        "kind": {"enum": sorted(set(CONTROL_KINDS.values()))},
+        "kind": {"enum": sorted(set(KINDS.values()))},
         "unit": TEXT,
         "value": {"type": ["string", "number", "boolean", "null"]},
         "options": {"type": ["array", "null"], "items": TEXT},

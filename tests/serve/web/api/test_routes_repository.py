@@ -105,7 +105,7 @@ def test_the_query_is_a_what_if(page: FlaskClient, worker: FakePredictionQueue, 
         ("readme_length=many", "readme_length"),
         ("readme_length=-1", "readme_length"),
         ("license=mit&license=gpl", "license"),
-        ("%00=1", "cannot be changed"),
+        ("%00=1", "is not a field"),
     ],
 )
 def test_an_invalid_query_is_400(
