@@ -194,3 +194,14 @@ def test_the_printed_page_has_both_explanations_and_no_controls(visit: Visit, qu
     assert page.get_by_text("pallets/click").is_visible()
     assert not page.get_by_role("button", name="Recalculate").is_visible()
     assert not page.get_by_role("tablist").is_visible()
+
+
+def test_the_rate_limit_is_shown_beside_the_control(visit: Visit, queue: FakePredictionQueue) -> None:
+    page = visit(f"/predictions/{finish_job(queue).id}")
+    page.route("**/api/v1/predictions", lambda route: route.fulfill(status=429, headers={"Retry-After": "7"}, json={}))
+    page.get_by_text("What if…?").click()
+
+    page.get_by_label("README length").fill("12")
+
+    expect(page.locator(".field-error:not(:empty)")).to_have_text("Too many requests: try again in 7 s")
+    expect(page.get_by_label("README length")).to_have_value("12")

@@ -16,6 +16,8 @@ from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
 from stargaze.serve.web.pages.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
 
+MAX_MISSING = 8
+"""Missing fields that are named; the most important ones are first."""
 EDGES = {"interval": 0.14, "count": 0.22}
 """A label nearer to an edge of the chart than this share is aligned with its mark instead of centered."""
 
@@ -123,7 +125,7 @@ def _view(
         warnings=tuple(map(_out_of_range, prediction["out_of_range"])),
         in_training_data=bool(prediction["in_training_data"]),
         enough_data=bool(prediction["enough_data"]),
-        missing=tuple(str(field["label"]) for field in prediction["missing_fields"]),
+        missing=_missing([str(field["label"]) for field in prediction["missing_fields"]]),
         explanations=explanation_views(prediction),
         similar=tuple(map(_similar, prediction["similar"])),
         controls=what_if_controls(prediction, entered, errors),
@@ -181,6 +183,12 @@ def percentile_text(percentile: float) -> str:
         digits = 1 if above < 9.95 else 0
         return f"Top {max(above, 0.1):.{digits}f}%".replace(".0%", "%") + " of training repositories."
     return f"More than {percentile:.0f}% of training repositories." if percentile >= 0.5 else ""
+
+
+def _missing(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the most important missing fields, and how many more there are."""
+    others = len(labels) - MAX_MISSING
+    return (*labels[:MAX_MISSING], *([f"and {others} more"] if others > 0 else []))
 
 
 def _similar(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -102,6 +102,13 @@ def test_the_source_of_the_figures_is_shown(source: str, text: str) -> None:
     assert view(source=source).facts[-1] == text
 
 
+def test_the_most_important_missing_fields_are_named() -> None:
+    fields = [{"field": f"f{number}", "label": f"field {number}"} for number in range(20)]
+
+    assert view(missing_fields=fields).missing[-2:] == ("field 7", "and 12 more")
+    assert view(missing_fields=fields[:2]).missing == ("field 0", "field 1")
+
+
 def test_notes_are_sentences() -> None:
     notes = ["is a fork", "GitHub could not be reached; figures of 2026-01-01"]
 
