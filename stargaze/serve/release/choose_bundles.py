@@ -29,12 +29,14 @@ NO_GROWTH = "none"
 class ChosenBundles:
     """The folders of a star bundle and of a growth bundle, if the release is to have one.
 
-    ``growth_is_named`` says whether the user named the growth bundle, or named none.
+    ``growth_is_named`` says whether the user named the growth bundle, or named none. ``released_growth`` are the first characters
+    of the digest of one that the store lacks and a release may have.
     """
 
     stars: Path
     growth: Path | None = None
     growth_is_named: bool = False
+    released_growth: str = ""
 
 
 def choose_bundles(store: Store, digest: str | None = None, growth: str | None = None) -> ChosenBundles:
@@ -46,6 +48,8 @@ def choose_bundles(store: Store, digest: str | None = None, growth: str | None =
     stars = verified_bundle_folder(store, digest)
     if growth == NO_GROWTH or (growth is None and not store.latest_growth.is_file()):
         return ChosenBundles(stars, None, growth is not None)
+    if growth is not None and match_digest(growth, _digests(store)) is None:
+        return ChosenBundles(stars, None, growth_is_named=True, released_growth=growth)
     folder = find_bundle(store, growth, store.latest_growth, manifest.GROWTH_HINT.partition(" for ")[0])
     hint = f"{manifest.GROWTH_HINT}; stargaze deploy --growth {NO_GROWTH} releases the star bundle alone"
     actual, _, _ = manifest.read_description(folder, "growth", manifest.GROWTH_FORMAT, hint)
@@ -66,12 +70,16 @@ def find_bundle(store: Store, digest: str | None, newest: Path, hint: str) -> Pa
         digest = newest.read_text(encoding="utf-8").strip() if newest.is_file() else ""
         if not digest:
             raise MissingInputError(f"{store.bundles}: there is no bundle yet", hint="stargaze tune")
-    digests = sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
+    digests = _digests(store)
     match = match_digest(digest, digests)
     if match is None:
         hint += "".join(f"; available: {name[:12]}" for name in digests[:5])
         raise MissingInputError(f"{store.bundles}: there is no bundle {printable(digest, 64)!r}", hint=hint)
     return store.bundles / match
+
+
+def _digests(store: Store) -> list[str]:
+    return sorted(path.name for path in store.bundles.glob("*") if DIGEST.fullmatch(path.name))
 
 
 def match_digest(prefix: str, digests: Iterable[str]) -> str | None:
@@ -120,27 +128,40 @@ def plan_growth(
     """Return the chosen growth bundle, or that of the present release if the newest was rolled back.
 
     So the next star bundle is delivered although the newest growth bundle must not be. Raise DifferenceFoundError if the user
-    named one that was rolled back. ``notify`` says which bundle is kept, or that the release drops the present one.
+    named one that was rolled back, MissingInputError if neither the store nor a release has it. ``notify`` says which bundle is
+    kept, or that the release drops the present one.
     """
     present = history[0].growth_digest if history else None
-    digest = chosen.growth.name if chosen.growth else None
-    rollback = None if chosen.growth is None or force else _find_rollback(bare, history, chosen.growth, GROWTH_FOLDER)
+    if chosen.released_growth:
+        digest = match_digest(chosen.released_growth, (release.growth_digest or "" for release in history))
+        if digest is None:
+            message = f"neither the store nor a release has growth bundle {printable(chosen.released_growth, 64)!r}"
+            raise MissingInputError(message, hint="stargaze releases; stargaze status")
+    else:
+        digest = chosen.growth.name if chosen.growth else None
+    rollback = "" if digest is None or force else _find_rollback(bare, history, digest, chosen.growth, GROWTH_FOLDER)
     if rollback and chosen.growth_is_named:
         raise DifferenceFoundError(f"growth {rollback}; {_stays(history)}", hint=AGAIN_HINT)
     if rollback:
-        kept = f"the release keeps {present[:12]}" if present else "the release has none"
-        notify(f"growth {rollback}; {kept}")
-        files = list_growth_files(bare, history[0].commit) if present else {}
-        return GrowthPlan(present, files)
+        notify(f"growth {rollback}; " + (f"the release keeps {present[:12]}" if present else "the release has none"))
+        return _released_growth(bare, history, present)
     if present and digest is None:
-        notify(f"the release has no growth bundle: the page no longer forecasts, as it does now with {present[:12]}")
-    paths = chosen.growth.iterdir() if chosen.growth else ()
-    return GrowthPlan(digest, {f"{GROWTH_FOLDER}/{path.name}": path for path in paths})
+        keep = f"stargaze deploy --growth {present[:12]} keeps it"
+        notify(f"the release has no growth bundle, so the page no longer forecasts; {keep}")
+    if digest and chosen.growth:
+        return GrowthPlan(digest, {f"{GROWTH_FOLDER}/{path.name}": path for path in chosen.growth.iterdir()})
+    return _released_growth(bare, history, digest)
+
+
+def _released_growth(bare: git.Repository, history: Sequence[Release], digest: str | None) -> GrowthPlan:
+    """Return the growth bundle of a release, or none."""
+    commit = next((release.commit for release in history if digest and release.growth_digest == digest), None)
+    return GrowthPlan(digest, list_growth_files(bare, commit) if commit else {})
 
 
 def check_not_rolled_back(bare: git.Repository, history: Sequence[Release], bundle: Path) -> None:
     """Raise DifferenceFoundError for a star bundle that was rolled back, or that differs from one only in its creation time."""
-    if rollback := _find_rollback(bare, history, bundle, BUNDLE_FOLDER):
+    if rollback := _find_rollback(bare, history, bundle.name, bundle, BUNDLE_FOLDER):
         raise DifferenceFoundError(f"{rollback}; {_stays(history)}", hint=AGAIN_HINT)
 
 
@@ -152,13 +173,15 @@ def _digest_in(release: Release, folder: str) -> str | None:
     return release.growth_digest if folder == GROWTH_FOLDER else release.digest
 
 
-def _find_rollback(bare: git.Repository, history: Sequence[Release], bundle: Path, folder: str) -> str:
+def _find_rollback(
+    bare: git.Repository, history: Sequence[Release], digest: str, bundle: Path | None, folder: str
+) -> str:
     """Return when and by whom a bundle, or the same model, was rolled back; empty if it was not."""
-    for digest, rollback in rolled_back(history).items():
-        commit = next((release.commit for release in history if digest == _digest_in(release, folder)), "")
-        if commit and (digest == bundle.name or _is_same_model(bare, commit, bundle, folder)):
-            same = "" if digest == bundle.name else f" is the same as {digest[:12]}, which"
-            return f"bundle {bundle.name[:12]}{same} was rolled back at {rollback.created_at} by {rollback.author}"
+    for other, rollback in rolled_back(history).items():
+        commit = next((release.commit for release in history if other == _digest_in(release, folder)), "")
+        if commit and (other == digest or (bundle and _is_same_model(bare, commit, bundle, folder))):
+            same = "" if other == digest else f" is the same as {other[:12]}, which"
+            return f"bundle {digest[:12]}{same} was rolled back at {rollback.created_at} by {rollback.author}"
     return ""
 
 

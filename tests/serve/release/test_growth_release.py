@@ -108,9 +108,43 @@ def test_a_release_that_drops_the_growth_bundle_says_so(release_store: ReleaseSt
     release_store.deploy("good 3", growth="none", notify=notes.append)
 
     assert notes == [
-        f"the release has no growth bundle: the page no longer forecasts, as it does now with {growth[:12]}"
+        (
+            "the release has no growth bundle, so the page no longer forecasts; "
+            f"stargaze deploy --growth {growth[:12]} keeps it"
+        )
     ]
     assert _models(release_store) == ("good 3", None)
+
+
+def test_a_store_without_growth_bundle_can_release_that_of_an_earlier_release(release_store: ReleaseStore) -> None:
+    """As on another machine, or after the store was restored from a backup."""
+    growth = release_store.add_growth("good growth")
+    release_store.deploy("good 1")
+    shutil.rmtree(release_store.store.bundles / growth)
+    release_store.store.latest_growth.unlink()
+    release_store.deploy("good 2")
+
+    release = release_store.deploy("good 3", growth=growth[:12])
+
+    assert release.growth_digest == growth
+    assert _models(release_store) == ("good 3", "good growth")
+    with pytest.raises(MissingInputError, match="neither the store nor a release has growth bundle '0000'"):
+        release_store.deploy("good 4", growth="0000")
+
+
+def test_a_released_growth_bundle_that_was_rolled_back_needs_a_reason(release_store: ReleaseStore) -> None:
+    release_store.deploy("good 1")
+    growth = release_store.add_growth("good growth")
+    release_store.publish()
+    _rollback(release_store)
+    shutil.rmtree(release_store.store.bundles / growth)
+    release_store.store.latest_growth.unlink()
+
+    with pytest.raises(DifferenceFoundError, match=r"growth bundle .* was rolled back"):
+        release_store.deploy("good 2", growth=growth)
+    release_store.publish(growth=growth, force_reason="it was the network")
+
+    assert _models(release_store) == ("good 2", "good growth")
 
 
 def test_a_rollback_returns_to_both_bundles(release_store: ReleaseStore) -> None:
