@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stargaze.serve.prediction_request import ErrorDetails
+from stargaze.errors import InvalidInputError
+from stargaze.serve.prediction_request import ErrorDetails, error_details
 
-EXCLUDED_CODE = "excluded_repository"
+
+class ExcludedRepositoryError(InvalidInputError):
+    """A requested repository is excluded; the error is the same whether it exists or not."""
+
+    code = "excluded_repository"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: this server does not answer for this repository")
 
 
 @dataclass(frozen=True)
@@ -39,5 +47,5 @@ NO_EXCLUSIONS = Exclusions()
 
 
 def excluded_error(name: str) -> ErrorDetails:
-    """Return the error of an excluded repository; it is the same whether the repository exists or not."""
-    return {"code": EXCLUDED_CODE, "message": f"{name}: this server does not answer for it", "hint": ""}
+    """Return the error of an excluded repository, as answers carry it."""
+    return error_details(ExcludedRepositoryError(name))

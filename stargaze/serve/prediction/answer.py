@@ -11,6 +11,7 @@ from typing import Any
 
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
+from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.live import LookupResult
 from stargaze.serve.lookup.star_history import NO_HISTORY
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
@@ -76,7 +77,7 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     for request in requests:
         numbers = list(itertools.islice(entered, len(request.figures)))
         try:
-            parts.append(_add_to_batch(batch, request, numbers, now))
+            parts.append(_add_to_batch(batch, request, numbers, now, context.exclusions))
         except StargazeError as error:
             parts.append(error)
     answered = [
@@ -104,9 +105,12 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
 
 
 def _add_to_batch(
-    batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime
+    batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime, exclusions: Exclusions
 ) -> list[Row]:
     """Return the rows of a request, with its what-ifs added to the batch."""
+    for name in (str(row.get("full_name")) for row in request.figures):
+        if exclusions.match(name):
+            raise ExcludedRepositoryError(name)
     errors = list_errors(request, batch.lookup_result)
     unknown = {error["name"].lower() for error in errors}
     rows = batch.rows([name for name in request.repositories if name.lower() not in unknown], entered)

@@ -14,6 +14,7 @@ import pandas as pd
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
 from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.controls import ControlIndex
@@ -204,11 +205,12 @@ class PredictionContext:
     track_record: TrackRecord | None = None
     growth: GrowthBundle | None = None
     """The growth bundle of the same release."""
+    exclusions: Exclusions = NO_EXCLUSIONS
 
     @cached_property
     def leaf_index(self) -> LeafIndex:
         """The leaves that the known repositories reach."""
-        return LeafIndex(self.bundle)
+        return LeafIndex(self.bundle, self.exclusions)
 
     @cached_property
     def controls(self) -> ControlIndex:
@@ -228,7 +230,9 @@ class PredictionContext:
 
     def offline(self) -> PredictionContext:
         """Return a context without GitHub, histories and track record that shares the indexes."""
-        other = PredictionContext(self.bundle, BundledRepositories(self.bundle))
+        other = PredictionContext(
+            self.bundle, BundledRepositories(self.bundle, self.exclusions), exclusions=self.exclusions
+        )
         # cached_property stores its value there
         other.__dict__.update(leaf_index=self.leaf_index, training_ranges=self.training_ranges, controls=self.controls)
         return other

@@ -9,6 +9,7 @@ import numpy as np
 from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 
 MAX_NEIGHBORS = 5
 N_TREES = 128
@@ -20,10 +21,11 @@ BATCH_SIZE = 250
 class LeafIndex:
     """The leaves that the known repositories reach, computed once for each policy."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, exclusions: Exclusions = NO_EXCLUSIONS) -> None:
         self._bundle = bundle
         self._names = [str(name).lower() for name in bundle.known["full_name"]]
         self._stars = bundle.known["stars"].to_numpy()
+        self._is_shown = np.array([not exclusions.match(name) for name in self._names], dtype=bool)
         self._known: dict[str, np.ndarray | None] = {}
 
     def prepare(self, policy: str) -> None:
@@ -31,7 +33,7 @@ class LeafIndex:
         self._known_leaves(policy)
 
     def nearest(self, features: np.ndarray, policy: str, names: list[str]) -> list[list[dict[str, Any]]]:
-        """Return the known repositories that share most leaves with each row, without itself.
+        """Return the known repositories that share most leaves with each row, without itself and excluded ones.
 
         There are none without a model of trees or without known repositories.
         ``features`` are all columns of the bundle, ``policy`` is that of the predictions.
@@ -41,7 +43,10 @@ class LeafIndex:
             return [[] for _ in names]
         rows = self._leaves(features, policy)
         assert rows is not None  # noqa: S101 - the same models computed the known leaves
-        return [self._rank(same_leaf_share(known, row), name.lower()) for row, name in zip(rows, names, strict=True)]
+        return [
+            self._rank(same_leaf_share(known, row) * self._is_shown, name.lower())
+            for row, name in zip(rows, names, strict=True)
+        ]
 
     def _rank(self, similarity: np.ndarray, own_name: str) -> list[dict[str, Any]]:
         most = min(MAX_NEIGHBORS + 1, len(similarity))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.errors import StargazeError
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.prediction_request import Answer
 from stargaze.system.sqlite import open_transaction
 
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 class TrackRecord:
     """Records and scores predictions; a connection lives for one call, so processes may fork in between."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, exclusions: Exclusions = NO_EXCLUSIONS) -> None:
+        self._path, self._exclusions = path, exclusions
         self._cleaned_on = ""
 
     def record(self, answers: Sequence[Answer], now: datetime) -> None:
@@ -50,7 +51,9 @@ class TrackRecord:
                 (str(answer["digest"]), item)
                 for answer in answers
                 for item in answer["predictions"]
-                if item.get("source") in REAL_SOURCES and not item.get("what_if")
+                if item.get("source") in REAL_SOURCES
+                and not item.get("what_if")
+                and not self._exclusions.match(str(item["full_name"]))
             ]
             if predictions:
                 with open_transaction(self._path, TIMEOUT, TABLES) as db:
@@ -58,6 +61,7 @@ class TrackRecord:
                     _insert(db, predictions, today)
                     if self._cleaned_on != today:
                         _delete_old(db, now)
+                        _delete_excluded(db, self._exclusions)
                 self._cleaned_on = today
         except FAULTS as error:
             log.warning("%s: %d answers are not in the track record: %s", self._path, len(answers), error)
@@ -127,3 +131,10 @@ def _delete_old(db: sqlite3.Connection, now: datetime) -> None:
             "SELECT recorded_on FROM track_record ORDER BY recorded_on LIMIT 1 OFFSET ?", (count - MAX_ROWS,)
         ).fetchone()
         db.execute("DELETE FROM track_record WHERE recorded_on < ?", (day,))
+
+
+def _delete_excluded(db: sqlite3.Connection, exclusions: Exclusions) -> None:
+    """Delete what was recorded before a repository was excluded."""
+    if exclusions != NO_EXCLUSIONS:
+        names = [name for (name,) in db.execute("SELECT DISTINCT name FROM track_record").fetchall()]
+        db.executemany("DELETE FROM track_record WHERE name = ?", [(name,) for name in names if exclusions.match(name)])

@@ -175,6 +175,7 @@ def create_context_loader(
     section: ServeSection, sources: Sources, store: Store, environ: Mapping[str, str]
 ) -> Callable[[Path], PredictionContext]:
     """Return the function that loads the prediction context of a release: its star bundle and its growth bundle, or neither."""
+    exclusions = Exclusions.parse(section.exclude)
     repositories = open_repositories(section, sources, store, environ)
     create_lookup = create_lookup_factory(section, repositories)
     live_histories = GithubStarHistories(repositories) if repositories else None
@@ -185,7 +186,7 @@ def create_context_loader(
         bundle.check_prototype()  # a model that predicts other values on this machine must not be used
         growth = load_release_growth(folder)
         check_release_name(folder, bundle.digest, growth.digest if growth else None)
-        context = PredictionContext(bundle, create_lookup(bundle), histories, track_record, growth)
+        context = PredictionContext(bundle, create_lookup(bundle), histories, track_record, growth, exclusions)
         context.prepare()
         return context
 
@@ -215,7 +216,7 @@ def create_lookup_factory(
 
 def open_track_record(section: ServeSection, store: Store) -> TrackRecord | None:
     """Return the track record; None if the config disables it."""
-    return TrackRecord(store.predictions) if section.track_record else None
+    return TrackRecord(store.predictions, Exclusions.parse(section.exclude)) if section.track_record else None
 
 
 if __name__ == "__main__":

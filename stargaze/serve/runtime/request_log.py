@@ -8,6 +8,7 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,8 +58,11 @@ def request_id() -> str:
     return str(g.get("request_id", "")) if has_request_context() else ""
 
 
-def log_requests(web: Flask) -> None:
-    """Give each request an id, return it in a header, and log one line per request without the visitor's data."""
+def log_requests(web: Flask, is_hidden: Callable[[str], bool] = lambda _path: False) -> None:
+    """Give each request an id, return it in a header, and log one line per request without the visitor's data.
+
+    Instead of a path that ``is_hidden``, the log has the route.
+    """
 
     @web.before_request
     def start() -> None:
@@ -79,7 +83,7 @@ def log_requests(web: Flask) -> None:
             extra={
                 "request_id": request_id(),
                 "method": request.method,
-                "path": request.path,
+                "path": route if is_hidden(request.path) else request.path,
                 "status": response.status_code,
                 "duration_ms": round(1000 * seconds, 1),
                 "bytes": response.calculate_content_length(),

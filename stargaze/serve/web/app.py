@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, request
 from flask.sessions import SecureCookieSessionInterface
 
 from stargaze.config import ServeSection
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import PredictionQueue, QueueUnavailableError
 from stargaze.serve.queue.celery_app import create_celery_app
@@ -24,6 +25,7 @@ from stargaze.serve.web.api.rate_limit import add_rate_limit
 from stargaze.serve.web.api.routes import api_blueprint
 from stargaze.serve.web.compression import compress_response
 from stargaze.serve.web.error_responses import add_error_handlers
+from stargaze.serve.web.excluded_results import hide_excluded, names_excluded
 from stargaze.serve.web.pages.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.pages.exports import exports_blueprint
 from stargaze.serve.web.pages.result_routes import find_or_submit
@@ -73,15 +75,17 @@ def make_web(
     )
     web.session_interface = SchemeAwareSessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    view = HotReloaded(store.current, load_bundle_view)
+    exclusions = Exclusions.parse(section.exclude)
+    view = HotReloaded(store.current, partial(load_bundle_view, exclusions=exclusions))
     if interval := read_reload_interval(os.environ):
         view.reload_in_background(interval, partial(record_served_bundle, store.queue))
     track_record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
+    queue = hide_excluded(queue, exclusions)
     queue = add_rate_limit(web, section, store, queue)
     web.register_blueprint(api_blueprint(section, queue, clock))
     web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record))
     web.register_blueprint(exports_blueprint(queue, view, partial(find_or_submit, queue, clock)))
-    log_requests(web)
+    log_requests(web, partial(names_excluded, exclusions))
     web.after_request(compress_response)  # the last one that was added runs first
     web.after_request(add_headers)
     add_error_handlers(web)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
@@ -284,6 +285,19 @@ def test_the_histories_of_a_batch_are_requested_together_and_only_for_explained_
     rows = [row for answer in answers for row in answer["predictions"]]
     assert histories.requests == [sorted([first, second])]
     assert {row["full_name"] for row in rows if row["history"]} == {first, second}
+
+
+def test_an_excluded_name_is_an_error_also_with_entered_figures(bundle: Bundle) -> None:
+    excluded, shown = names_of(bundle, 3, 700)
+    exclusions = Exclusions.parse([excluded])
+    context = PredictionContext(bundle, BundledRepositories(bundle, exclusions), exclusions=exclusions)
+    requests = [PredictionRequest((excluded, shown)), PredictionRequest((), ({**ENTERED, "full_name": excluded},))]
+
+    named, entered = answer_requests(context, requests, NOW)
+
+    assert [row["full_name"] for row in named["predictions"]] == [shown]
+    assert [(error["name"], error["code"]) for error in named["errors"]] == [(excluded, "excluded_repository")]
+    assert entered["code"] == "excluded_repository"
 
 
 # ---- sources and notes -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.serialization import LeafModel
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction.neighbors import LeafIndex, same_leaf_share
 
 
@@ -88,3 +89,13 @@ def test_a_copy_has_similarity_one(bundle: Bundle, index: LeafIndex) -> None:
     result = index.nearest(bundle.features(pd.DataFrame(copy)), "all", ["another/name"])[0]
 
     assert result[0]["similarity"] == 1.0
+
+
+def test_excluded_repositories_are_not_similar_to_any(bundle: Bundle, index: LeafIndex) -> None:
+    before = [str(item["full_name"]) for item in neighbors_of(bundle, index, 7)]
+
+    after = neighbors_of(bundle, LeafIndex(bundle, Exclusions.parse(before[:3])), 7)
+
+    assert [item["full_name"] for item in after[:2]] == before[3:]
+    assert len(after) == 5
+    assert not {item["full_name"] for item in after} & set(before[:3])

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction.track_record import EMPTY, MAX_AGE, TrackRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -184,3 +185,13 @@ def test_a_malformed_answer_is_logged_and_not_raised(track_record: TrackRecord) 
     track_record.record([{"predictions": []}, {"digest": "d", "predictions": [{"source": "github"}]}], NOW)
 
     assert track_record.summary() == EMPTY
+
+
+def test_an_excluded_repository_is_not_recorded_and_its_earlier_records_are_deleted(tmp_path: Path) -> None:
+    before = TrackRecord(tmp_path / "predictions.sqlite")
+    before.record([answer(), answer(full_name="own/other")], NOW)
+    track_record = TrackRecord(tmp_path / "predictions.sqlite", Exclusions.parse(["OWN/name"]))
+
+    track_record.record([answer(fetched_at="2026-03-05"), answer(full_name="own/third")], NOW)
+
+    assert [len(stored(track_record, name)) for name in ("own/name", "own/other", "own/third")] == [0, 1, 1]

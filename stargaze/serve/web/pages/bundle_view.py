@@ -15,6 +15,7 @@ import pandas as pd
 
 from stargaze.bundle.manifest import read_verified
 from stargaze.features.matrix import CATALOG
+from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.prediction.labels import feature_label
 from stargaze.serve.web.pages.explanation_view import POLICY_TEXTS
 from stargaze.serve.web.pages.form_fields import source_fields
@@ -70,13 +71,19 @@ class BundleView:
         return str(self.meta["data"]["latest"])[:10]
 
 
-def load_bundle_view(folder: Path) -> BundleView:
-    """Verify a bundle and read what the page shows; the models are not loaded."""
+def load_bundle_view(folder: Path, exclusions: Exclusions = NO_EXCLUSIONS) -> BundleView:
+    """Verify a bundle and read what the page shows, without excluded repositories; the models are not loaded."""
     digest, content = read_verified(folder)
     known = pd.read_parquet(io.BytesIO(content["known.parquet"]), columns=["full_name", "stars"])
-    names = tuple(known.sort_values("stars", ascending=False, kind="stable")["full_name"])
+    ordered = known.sort_values("stars", ascending=False, kind="stable")["full_name"]
+    names = tuple(name for name in ordered if not exclusions.match(name))
     examples = tuple(names[rank] for rank in (0, 3, 15, 80, 400) if rank < len(names))  # from famous to little known
-    return BundleView(digest, json.loads(content["bundle.json"]), names, examples)
+    meta = json.loads(content["bundle.json"])
+    meta["outliers"] = {
+        kind: [row for row in rows if not exclusions.match(row["full_name"])]
+        for kind, rows in meta.get("outliers", {}).items()
+    }
+    return BundleView(digest, meta, names, examples)
 
 
 def search_names(names: Sequence[str], query: str) -> list[str]:
