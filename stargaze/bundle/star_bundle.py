@@ -150,6 +150,12 @@ class Bundle:
         return frozenset(names[(assign_folds(names, self.split) >= 0) & self.known["stars"].notna()])
 
     @cached_property
+    def training_stars(self) -> np.ndarray:
+        """The stars of the known repositories that the models were fitted on, in ascending order; shape (n,)."""
+        names, stars = self.known["full_name"], self.known["stars"].to_numpy(dtype="float64")
+        return np.sort(stars[(assign_folds(names, self.split) >= 0) & ~np.isnan(stars)])
+
+    @cached_property
     def split(self) -> FeaturesSection:
         """The split of the repositories at the time of fitting."""
         return FeaturesSection(**self.meta["split"])

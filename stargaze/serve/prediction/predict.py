@@ -13,6 +13,7 @@ from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.explanation import MAX_FACTORS, Explanation, explain
 from stargaze.serve.prediction.labels import UNNAMED, field_label
+from stargaze.serve.prediction.linked_fields import RELEASE_DATES
 from stargaze.serve.prediction.what_if import WHAT_IF_FIELDS
 
 RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *WHAT_IF_FIELDS)))
@@ -127,10 +128,8 @@ def to_predictions(
     explanations: Sequence[Explanation | None],
 ) -> list[Prediction]:
     """Combine estimates, explanations and what is known of each repository."""
-    quantiles = np.asarray(bundle.meta["star_quantiles"])
     stars = np.expm1(estimate.predicted)
-    ranks = np.searchsorted(quantiles, stars, side="right")
-    percentile = np.interp(ranks, [0, len(quantiles)], [0.0, 100.0])
+    percentile = rank_stars(bundle, stars)
     absent = bundle.missing_fields(features)
     return [
         Prediction(
@@ -144,8 +143,44 @@ def to_predictions(
             actual_stars=record["stars"],
             percentile=float(percentile[row]),
             policy=str(estimate.policy[row]),
-            missing_fields=tuple({"field": name, "label": field_label(FIELD_BY_NAME[name])} for name in absent[row]),
+            missing_fields=_missing_fields(bundle, absent[row], record),
+            decade_coverage=_decade_coverage(bundle, str(estimate.policy[row]), float(stars[row])),
             explanation=explanation,
         )
         for row, (record, explanation) in enumerate(zip(records, explanations, strict=True))
     ]
+
+
+def rank_stars(bundle: Bundle, stars: np.ndarray) -> np.ndarray:
+    """Return the share of training repositories that have at most so many stars [%]; shape (n,).
+
+    It is exact from the fewest stars of a training repository in the bundle on; below, the stored quantiles are interpolated.
+    """
+    quantiles = np.asarray(bundle.meta["star_quantiles"], dtype="float64")
+    quantiles, last = np.unique(quantiles[::-1], return_index=True)  # of equal quantiles the highest rank
+    n_quantiles = len(bundle.meta["star_quantiles"])
+    ranks = 100.0 * (n_quantiles - 1 - last) / (n_quantiles - 1)
+    percentile: np.ndarray = np.interp(np.log1p(stars), np.log1p(quantiles), ranks, left=0.0, right=100.0)
+    known, n_training = bundle.training_stars, bundle.meta["data"]["training_rows"]
+    if not len(known) or len(known) > n_training:
+        return percentile
+    above = len(known) - np.searchsorted(known, stars, side="right")
+    return np.asarray(np.where(stars >= known[0], 100.0 * (1.0 - above / n_training), percentile))
+
+
+def _decade_coverage(bundle: Bundle, policy: str, stars: float) -> dict[str, Any] | None:
+    """Return the measured coverage of the policy's intervals for estimates of this magnitude; None if it was not measured."""
+    power = int(np.floor(np.log10(max(stars, 1.0)) + 1e-12))
+    decade = "0" if stars < 1 else f"{10**power}-{10 ** (power + 1) - 1}"
+    rows = bundle.meta["scores"].get(policy, {}).get("coverage_by_predicted_decade", ())
+    found = next((row for row in rows if row["decade"] == decade and row.get("coverage") is not None), None)
+    return None if found is None else {name: found[name] for name in ("decade", "n", "coverage")}
+
+
+def _missing_fields(bundle: Bundle, absent: Sequence[str], record: Record) -> tuple[dict[str, str], ...]:
+    """Return the unknown fields that can be entered, those that matter most to the widest policy first."""
+    importance = bundle.meta.get("importance", {}).get(bundle.answer_policies[0].policy, {})
+    no_release = RELEASE_DATES if record["releases"] == 0 else ()
+    names = [name for name in absent if record.get(name, 0) is None and name not in no_release]
+    names.sort(key=lambda name: -importance.get(name, 0.0))
+    return tuple({"field": name, "label": field_label(FIELD_BY_NAME[name])} for name in names)

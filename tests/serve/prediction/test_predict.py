@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
-from stargaze.serve.prediction.predict import Prediction, predict
+from stargaze.serve.prediction.predict import Prediction, predict, rank_stars, records_of, to_predictions
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,86 @@ def test_the_value_of_a_factor_is_formatted(predictions: list[Prediction], repos
 def test_a_prediction_is_valid_json(predictions: list[Prediction]) -> None:
     for prediction in predictions:
         assert json.loads(json.dumps(prediction.to_json(), allow_nan=False))["full_name"] == prediction.full_name
+
+
+def test_the_percentile_is_the_share_of_training_repositories_with_at_most_as_many_stars(bundle: Bundle) -> None:
+    """It was at most 99.0: the place of the best of a hundred quantiles."""
+    counts = np.sort(bundle.known["stars"][bundle.known["full_name"].isin(bundle.fitted_on)].to_numpy())
+    meta = bundle.meta | {"data": bundle.meta["data"] | {"training_rows": len(counts)}}
+    whole = dataclasses.replace(bundle, meta=meta)
+    stars = np.array([0.0, 0.4, 1.0, 7.3, 150.0, counts[-2], counts[-1] - 0.5, counts[-1], 1e7])
+
+    exact = [100.0 * float((counts <= count).mean()) for count in stars]
+
+    assert rank_stars(whole, stars) == pytest.approx(exact)
+    assert rank_stars(whole, stars)[-3] == pytest.approx(100 * (1 - 1 / len(counts)))
+
+
+def test_with_few_known_repositories_the_percentile_follows_the_quantiles(bundle: Bundle) -> None:
+    counts = np.sort(bundle.known["stars"].to_numpy())
+    meta = bundle.meta | {
+        "data": bundle.meta["data"] | {"training_rows": len(counts)},
+        "star_quantiles": np.quantile(counts, np.linspace(0, 1, 1001)).tolist(),
+    }
+    none = dataclasses.replace(bundle, meta=meta)
+    none.__dict__["training_stars"] = counts[:0]
+    few = dataclasses.replace(none)
+    few.__dict__["training_stars"] = counts[-40:]
+    stars = np.linspace(0, counts[-1], 500)
+
+    exact = 100.0 * np.searchsorted(counts, stars, side="right") / len(counts)
+
+    assert np.abs(rank_stars(none, stars) - exact).max() <= 0.2
+    assert rank_stars(few, stars)[stars >= counts[-40]] == pytest.approx(exact[stars >= counts[-40]])
+    assert (np.diff(rank_stars(few, stars)) >= -1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("stars", "decade"),
+    [(0.0, "0"), (0.99, "0"), (1.0, "1-9"), (9.99, "1-9"), (10.0, "10-99"), (1000.0, "1000-9999"), (99_999.5, None)],
+)
+def test_the_coverage_is_that_of_the_decade_of_the_estimate(bundle: Bundle, stars: float, decade: str | None) -> None:
+    decades = [{"decade": name, "n": 10, "coverage": 0.9, "width": 1.0} for name in ("0", "1-9", "10-99", "1000-9999")]
+    scores = {"all": bundle.meta["scores"]["all"] | {"coverage_by_predicted_decade": decades}}
+    measured = dataclasses.replace(bundle, meta=bundle.meta | {"scores": scores})
+    measured.__dict__["models"] = {"all": Fixed(math.log1p(stars))}
+
+    prediction = predict_unexplained(measured, measured.known.head(1))
+
+    assert prediction.decade_coverage == (None if decade is None else {"decade": decade, "n": 10, "coverage": 0.9})
+
+
+class Fixed:
+    """A model that always predicts the same [nat]."""
+
+    def __init__(self, output: float) -> None:
+        self._output = output
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return np.full(len(inputs), self._output)
+
+
+def predict_unexplained(bundle: Bundle, repositories: pd.DataFrame) -> Prediction:
+    features = bundle.features(repositories)
+    estimate = bundle.estimate_from_features(features)
+    return to_predictions(bundle, features, records_of(repositories), estimate, [None] * len(repositories))[0]
+
+
+def test_missing_fields_can_be_entered_and_the_most_important_is_first(bundle: Bundle) -> None:
+    importance = {"size_kb": 0.5, "forks": 0.3, "contributors": 0.1}
+    ranked = dataclasses.replace(bundle, meta=bundle.meta | {"importance": {"all": importance}})
+    frame = schema.conform(pd.DataFrame([{"full_name": "a/b", "subscribers": 7.0, "releases": 0.0}]))
+
+    fields = [field["field"] for field in predict_unexplained(ranked, frame).missing_fields]
+
+    assert fields[:3] == ["size_kb", "forks", "contributors"]
+    assert not {"subscribers", "releases", "owner_id", "full_name"} & set(fields)
+
+
+def test_every_estimate_is_inside_its_interval_and_its_ratio_fits(bundle: Bundle) -> None:
+    for prediction in predict(bundle, bundle.known, max_factors=1):
+        assert prediction.interval_low <= prediction.expected_stars <= prediction.interval_high
+        assert prediction.actual_stars is not None
+        assert prediction.ratio == (prediction.actual_stars + 1) / (prediction.expected_stars + 1)
+        inside = prediction.interval_low <= prediction.actual_stars <= prediction.interval_high
+        assert prediction.inside_interval is inside
