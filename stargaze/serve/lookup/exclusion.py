@@ -10,12 +10,12 @@ from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 
 class ExcludedRepositoryError(InvalidInputError):
-    """A requested repository is excluded; the error is the same whether it exists or not."""
+    """A requested repository is excluded; the error is the same whether it exists or not, and for all: logs contain it."""
 
     code = "excluded_repository"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: this server does not answer for this repository")
+    def __init__(self) -> None:
+        super().__init__("this server does not answer for this repository")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,6 @@ class Exclusions:
 NO_EXCLUSIONS = Exclusions()
 
 
-def excluded_error(name: str) -> ErrorDetails:
+def excluded_error() -> ErrorDetails:
     """Return the error of an excluded repository, as answers carry it."""
-    return error_details(ExcludedRepositoryError(name))
+    return error_details(ExcludedRepositoryError())

@@ -68,7 +68,7 @@ class GithubStarHistories:
         return {
             key: _to_history(key, [replies[page.key] for page in (first[key], *more.get(key, ()))])
             if key in stars
-            else LiveHistory(reason=reply.unavailable or "GitHub does not return its stars")
+            else LiveHistory(reason=reply.unavailable or "GitHub has no public repository of this name")
             for key, reply in records.items()
         }
 

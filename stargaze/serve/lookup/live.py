@@ -155,7 +155,7 @@ def _latest(record: Mapping[str, Any], now: datetime) -> datetime:
 
 def _gone_error(name: str, reason: str) -> ErrorDetails:
     if reason == EXCLUDED:
-        return excluded_error(name)
+        return excluded_error()
     if reason.startswith(UNREADABLE):
         message = f"{name}: the values from GitHub are invalid: {reason.removeprefix(UNREADABLE)}"
         return _error("invalid_github_data", message, METRICS_HINT)
@@ -223,7 +223,7 @@ class BundledRepositories:
 
     def _error(self, name: str) -> ErrorDetails:
         if self.exclusions.match(name):
-            return excluded_error(name)
+            return excluded_error()
         return error_details(unknown_repositories([name], self._shown))
 
     @cached_property

@@ -108,9 +108,8 @@ def _add_to_batch(
     batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime, exclusions: Exclusions
 ) -> list[Row]:
     """Return the rows of a request, with its what-ifs added to the batch."""
-    for name in (str(row.get("full_name")) for row in request.figures):
-        if exclusions.match(name):
-            raise ExcludedRepositoryError(name)
+    if any(exclusions.match(str(row.get("full_name"))) for row in request.figures):
+        raise ExcludedRepositoryError
     errors = list_errors(request, batch.lookup_result)
     unknown = {error["name"].lower() for error in errors}
     rows = batch.rows([name for name in request.repositories if name.lower() not in unknown], entered)

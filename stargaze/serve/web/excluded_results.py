@@ -71,7 +71,7 @@ class _FilteredQueue:
             {**row, "rank": rank, "similar": [item for item in row["similar"] if not match(item["full_name"])]}
             for rank, row in enumerate(shown, start=1)
         ]
-        errors = [{"name": name, **excluded_error(name)} for name in hidden]
+        errors = [{"name": name, **excluded_error()} for name in hidden]
         return {**answer, "predictions": rows, "errors": [*answer["errors"], *errors]}
 
 
