@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.growth_bundle import GrowthBundle, last_origin, log_growth
+from stargaze.bundle.growth_bundle import MAX_STARS, GrowthBundle, last_origin, log_growth
 
 ROUND_DIGITS = (1, 2, 5, 10)
-MAX_STARS = 1e12
-"""Largest forecast: whatever a model predicts, it remains a number that every chart and table can show."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from stargaze.features.history.read import tidy_history
 FORMAT, KIND = GROWTH_FORMAT, "growth"
 LINEAR_BELOW = 0.002
 """Log growth [nat] below which errors count linearly, as single stars; above it they count as factors."""
+MAX_STARS = 1e12
+"""No history has more, and no forecast exceeds it, whatever a model predicts."""
 TOLERANCE = 1e-4
 """Largest difference between the forecast and the stored prototype forecast [nat]: processors round differently."""
 DATES = ("date", "last_commit")
@@ -147,7 +149,15 @@ class GrowthBundle:
 
 
 def last_origin(history: pd.DataFrame, weeks: int) -> Windows:
-    """Return the window that ends at the last count of one repository's history."""
+    """Return the window that ends at the last count of one repository's history.
+
+    Raise BadDataError for a history that is empty, too short since its last break, or of several repositories, and for a count
+    that cannot be one.
+    """
+    if history.empty:
+        raise BadDataError("the history has no counts", hint="provide a longer history")
+    if not history["stars"].astype("float64").between(0.0, MAX_STARS).all():
+        raise BadDataError("the history has a count that is not a number of stars", hint="correct or remove it")
     whole = clean_history(tidy_history(history)).frame
     names = whole["full_name"].unique()
     if len(names) != 1:

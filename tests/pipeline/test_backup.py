@@ -170,13 +170,14 @@ def _other_bundle(bundle: Path, parent: Path) -> str:
 
 @pytest.mark.thorough
 def test_releases_keys_and_machines_work_in_a_store_that_was_restored(
-    run: Run, bundle_folder: Path, tmp_path: Path
+    run: Run, bundle_folder: Path, growth_bundle_folder: Path, tmp_path: Path
 ) -> None:
     old = Store(Path("store"))
     first = shutil.copytree(bundle_folder, old.bundles / bundle_folder.name).name
     second = _other_bundle(bundle_folder, old.bundles)
-    assert run("deploy", first).code == 0
-    assert run("deploy", second, "--force", "a test").code == 0
+    growth = shutil.copytree(growth_bundle_folder, old.bundles / growth_bundle_folder.name).name
+    assert run("deploy", first, "--growth", growth).code == 0
+    assert run("deploy", second, "--growth", "none", "--force", "a test").code == 0
     create_key(old.infra / Config().infra.name / "id_ed25519", "a test")
     secrets = {path: path.read_bytes() for path in (*old.keys.rglob("*"), *old.infra.rglob("*")) if path.is_file()}
     assert run("backup", "backup.tar.gz").code == 0
@@ -191,11 +192,11 @@ def test_releases_keys_and_machines_work_in_a_store_that_was_restored(
     assert run("infra", "status").hint == "stargaze infra up"  # as before: this store has a key and no machines
     ended = run("rollback")
     assert ended.code == 0, ended.err
-    assert old.current.resolve().name == first
+    assert old.current.resolve().name == f"{first}-{growth}"
     shutil.copytree(bundle_folder, old.bundles / first)
     second = _other_bundle(bundle_folder, old.bundles)
-    assert run("deploy", second, "--force", "a test").code == 0
-    assert old.current.resolve().name == second
+    assert run("deploy", second, "--growth", growth, "--force", "a test").code == 0
+    assert old.current.resolve().name == f"{second}-{growth}"
     assert len(json.loads(run("releases", "--json").out)) == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -78,6 +79,26 @@ def test_a_release_is_installed_on_every_machine_and_pushed_once(
     assert installed(tmp_path) == [result.digest] * 2
     again = [surveyed_node(name, tmp_path) for name in ("one", "two")]
     assert not release_sync.push_release(release_store.section, release_store.store, again, result.digest)
+
+
+def test_both_bundles_of_a_release_are_installed_on_every_machine(
+    release_store: ReleaseStore, machines: list[NodeInfo], tmp_path: Path
+) -> None:
+    """A machine that has the release but another growth bundle installs it again."""
+    release_store.add_growth("good growth")
+    result = release_store.deploy("good")
+
+    release_sync.push_release(release_store.section, release_store.store, machines, result.name)
+    assert installed(tmp_path) == [result.name] * 2
+    growth = Store(tmp_path / "two").current / "growth" / "model.txt"
+    assert growth.read_text() == "good growth"
+    stale = dataclasses.replace(surveyed_node("two", tmp_path), installed_release=result.digest)
+    reinstalled: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release_sync, "_reinstall", lambda host: reinstalled.append(host.name))
+        assert release_sync.push_release(release_store.section, release_store.store, [stale], result.name)
+
+    assert reinstalled == ["two"]
 
 
 def test_a_machine_that_rejects_a_release_is_named_with_its_reason(
