@@ -227,6 +227,7 @@ def visitor_error(error: ErrorDetails, request_id: str) -> ErrorDetails:
     if error["code"] in VISITOR_CODES:
         return error
     if error["code"] == QueueUnavailableError.code:
-        return {**error, "message": "no request can be accepted at present", "hint": "try again in a few seconds"}
+        message = f"no request can be accepted at present (request ID {request_id})"
+        return {**error, "message": message, "hint": "try again in a few seconds"}
     message = f"something went wrong on our side (request ID {request_id})"
     return {"code": StargazeError.code, "message": message, "hint": "try again later"}

@@ -31,13 +31,14 @@ def answer_one(bundle: Bundle, request: PredictionRequest, now: datetime = NOW) 
 
 
 class FakePredictionQueue:
-    """Holds jobs in memory; ``closed`` makes every call fail, ``is_instant`` answers each job at once."""
+    """Holds jobs in memory; ``closed`` or ``fault`` makes every call fail, ``is_instant`` answers each job at once."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.jobs: dict[str, PredictionJob] = {}
         self.keys: dict[str, PredictionJob] = {}
         self.closed = False
+        self.fault: Exception | None = None
         self.is_instant = False
 
     def submit(self, request: PredictionRequest, *, key: str = "", request_id: str = "") -> PredictionJob:
@@ -54,6 +55,7 @@ class FakePredictionQueue:
         return self.jobs[job.id]
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
+        self.check()
         return next((job for job in self.jobs.values() if job.request == request), None)
 
     def get(self, job_id: str) -> PredictionJob | None:
@@ -65,6 +67,8 @@ class FakePredictionQueue:
         return {job_id: job for job_id, job in jobs.items() if job is None or job.state in FINISHED_STATES}
 
     def check(self) -> None:
+        if self.fault:
+            raise self.fault
         if self.closed:
             raise QueueUnavailableError("the queue cannot be written: no space left", hint="df -h")
 

@@ -38,7 +38,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        line |= {name: getattr(record, name) for name in FIELDS if getattr(record, name, "") not in ("", None)}
+        values = {"request_id": request_id(), **vars(record)}  # also what Flask and libraries log during a request
+        line |= {name: values[name] for name in FIELDS if values.get(name, "") not in ("", None)}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

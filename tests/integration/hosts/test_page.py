@@ -146,8 +146,11 @@ def test_while_no_node_serves_the_page_a_client_of_the_api_gets_json(
 
     [(status, answer)], [(_, page)] = send(visitor, f"{URL}/api/v1/predictions"), send(visitor, URL)
 
-    assert (status, answer["retry-after"], answer["content-type"]) == (503, "5", "application/json")
-    assert json.loads(answer["text"])["error"]["message"].startswith("no node serves the page")
+    assert (status, answer["retry-after"], answer["content-type"]) == (503, "5", "application/problem+json")
+    problem = json.loads(answer["text"])
+    assert (problem["status"], problem["code"]) == (503, "service_unavailable")
+    assert problem["detail"].startswith("no node serves the page")
+    assert problem["request_id"]
     assert (page["retry-after"], page["content-type"]) == ("5", "text/plain")
     assert page["text"].startswith("no node serves the page")
 

@@ -130,7 +130,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The worker; all methods but :meth:`handle` run in the main thread."""
+    """The worker; all methods but :meth:`handle` and :meth:`handle_error` run in the main thread."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -175,6 +175,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         if conn.is_kept and conn.parser.unreader.buf.getvalue():  # gunicorn saw another end of the request
             conn.is_kept = False
         self._send_response(conn)
+
+    def handle_error(self, req: Any, client: BufferedSocket, addr: Any, exc: Exception) -> None:
+        """Send the response to a request that gunicorn cannot read."""
+        from stargaze.serve.web.server.error_response import (
+            error_response,  # imports pandas, which the master does not need
+        )
+
+        with contextlib.suppress(OSError):  # the client is gone
+            client.sendall(error_response(exc))
 
     def murder_keepalived(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         """Close the connections whose deadline has passed, or all that wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import selectors
@@ -280,6 +281,14 @@ def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess],
     answer = _exchange(port, data.encode())
 
     assert answer.split(b" ", 2)[1] == status, answer[:200]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"nonsense" not in body
+    if b"problem+json" in head:  # else a page, since the address is one
+        problem, _ = json.JSONDecoder().raw_decode(body.decode())  # rest of the body may be refused, too
+        assert problem["status"] == int(status)
+        assert problem["request_id"].encode() in head
+    else:
+        assert b"Request ID" in body
     assert time.monotonic() - begin < REQUEST_TIMEOUT + CLOSE_TIMEOUT
 
 
