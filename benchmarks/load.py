@@ -1,9 +1,9 @@
 """Clients of the page or of another endpoint, in a separate process; ``python benchmarks/load.py`` reads its task as JSON.
 
-``{"url": ..., "kind": "page" | "direct", "path": ..., "bodies": [...], "clients": n}`` is read from
+``{"url": ..., "kind": "page" | "direct" | "read", "path": ..., "bodies": [...], "clients": n}`` is read from
 stdin. One line of JSON is printed: the wall time [s], the latencies [s] from the first byte of the request to the last byte of
-the response, and the number of unanswered requests. A
-client of the page sends POST and then GET until the job has ended; a client of a direct endpoint sends POST only.
+the response, and the number of unanswered requests. A client of the page sends POST and then GET until the job has ended;
+a client of a direct endpoint sends POST only, a reading one GET only.
 """
 
 from __future__ import annotations
@@ -71,10 +71,16 @@ async def send_to_endpoint(connection: Connection, path: str, body: bytes) -> bo
     return status < 300
 
 
+async def read(connection: Connection, path: str, _body: bytes) -> bool:
+    """Send a GET request and read the response."""
+    status, _ = await connection.send("GET", path)
+    return status < 300
+
+
 async def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """Send all bodies; each client takes the next one when it is free."""
     parts = urlsplit(arguments["url"])
-    send_request = send_to_page if arguments["kind"] == "page" else send_to_endpoint
+    send_request = {"page": send_to_page, "direct": send_to_endpoint, "read": read}[arguments["kind"]]
     pending = [json.dumps(body).encode() for body in reversed(arguments["bodies"])]
     latencies, lost = list[float](), 0
 

@@ -5,9 +5,10 @@
 
 1,500 prediction requests, each for another known repository, from clients in a separate process: with 1, 2, 4, 8 and 12 workers;
 then throughput and latency from the request to the answer at 10 and 100 clients, also with files instead of RabbitMQ and Redis
-(`--only files`). For comparison, the same bundle behind FastAPI
-with joblib and behind BentoML, without a queue. `--only scaling` prints strong scaling (1,500 requests for 1 to 8 workers) and
-weak scaling (375 requests per worker). Every answer is computed: no request is repeated, and results of earlier runs are deleted.
+(`--only files`); what-ifs, one after the other (`--only what-ifs`). For comparison, the same bundle behind FastAPI with joblib,
+and behind BentoML, without a queue. `--only servers` compares gunicorn with granian; `--only scaling` prints strong
+scaling (1,500 requests for 1 to 8 workers) and weak scaling (375 requests per worker). Every answer is computed: no request is
+repeated, and results of earlier runs are deleted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from stargaze.store import Store
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.append(str(FOLDER.parent))
+from benchmarks.web_servers import compare_servers  # noqa: E402
 from tests.servers import Servers, servers  # noqa: E402
 
 N_REQUESTS = 1_500
@@ -45,6 +47,7 @@ SCALING_WORKERS = (1, 2, 4, 8)
 REQUESTS_PER_WORKER = 375
 """Requests per worker for weak scaling."""
 CLIENTS = (10, 100)
+PARTS = ("all", "workers", "clients", "files", "what-ifs", "servers", "rivals", "scaling", "soak")
 START_TIMEOUT = 60.0
 """Time until another server must respond [s]."""
 RIVALS = {
@@ -71,7 +74,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
     parser.add_argument("--explain", action="store_true", help="request factors and similar repositories too")
     parser.add_argument(
-        "--only", choices=("all", "workers", "clients", "files", "rivals", "scaling", "soak"), default="all"
+        "--only",
+        choices=("all", "workers", "clients", "files", "what-ifs", "servers", "rivals", "scaling", "soak"),
+        default="all",
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
     arguments = parser.parse_args()
@@ -107,6 +112,11 @@ def main() -> None:
                 f"files, 1 worker, {clients} clients: {format_result(with_files)}; {ratio:.2f} × the throughput",
                 flush=True,
             )
+        if arguments.only in ("all", "what-ifs"):
+            measure_what_ifs(release, running, bodies[:300])
+        if arguments.only == "servers":
+            with served_store(release, None, workers=1) as (_, section, store):
+                compare_servers(section, store, all_bodies, load, format_result)
         for rival, command in RIVALS.items() if arguments.only in ("all", "rivals") else ():
             for clients in CLIENTS:
                 with endpoint(command, release) as url:
@@ -143,9 +153,24 @@ def scaling(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -
             print(row, flush=True)
 
 
+def measure_what_ifs(release: Path, running: Servers, bodies: Sequence[dict[str, Any]]) -> None:
+    """Send a what-if of each repository, as the controls of the page do: one after the other."""
+    what_ifs = [{**body, "what_if": {"readme_length": 1_000 + number}} for number, body in enumerate(bodies)]
+    for name, backends in (("RabbitMQ and Redis", running), ("files", None)):
+        with page(release, backends, workers=1) as url:
+            print(f"what-ifs, {name}: {format_result(load(url, 'page', what_ifs, clients=1))}", flush=True)
+
+
 @contextlib.contextmanager
 def page(release: Path, running: Servers | None, *, workers: int) -> Iterator[str]:
     """Serve the release with an empty result store, without servers on files; yield the URL."""
+    with served_store(release, running, workers=workers) as (url, _, _):
+        yield url
+
+
+@contextlib.contextmanager
+def served_store(release: Path, running: Servers | None, *, workers: int) -> Iterator[tuple[str, ServeSection, Store]]:
+    """Serve the release; yield the URL, the section and the store."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store")
         store.serving.mkdir(parents=True)
@@ -160,7 +185,7 @@ def page(release: Path, running: Servers | None, *, workers: int) -> Iterator[st
         )
         with serving(section, store) as url:
             time.sleep(1.0)  # until every worker's process has loaded the bundle
-            yield url
+            yield url, section, store
 
 
 @contextlib.contextmanager
@@ -197,7 +222,7 @@ def endpoint(command: Sequence[str], release: Path) -> Iterator[str]:
 
 def load(url: str, kind: str, bodies: Sequence[dict[str, Any]], *, clients: int) -> dict[str, Any]:
     """Send all requests from another process; return the wall time, latencies [s] and the number of lost requests."""
-    path = "/api/v1/predictions" if kind == "page" else "/predict"
+    path = {"page": "/api/v1/predictions", "direct": "/predict", "read": "/healthz"}[kind]
     arguments = {"url": url, "kind": kind, "path": path, "bodies": list(bodies), "clients": clients}
     done = subprocess.run(
         [sys.executable, str(FOLDER / "load.py")],

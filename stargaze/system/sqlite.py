@@ -100,10 +100,10 @@ def move_damaged(path: Path) -> bool:
 
 def file_ids(path: Path) -> FileIds:
     """Return numbers that change when a database, its log or its index is deleted or replaced under an open connection."""
-    ids = []
+    name, ids = str(path), []
     for suffix in ("", "-wal", "-shm"):
         try:
-            ids.append(Path(f"{path}{suffix}").stat().st_ino)
+            ids.append(os.stat(name + suffix).st_ino)  # noqa: PTH116 - three times faster, with every transaction
         except OSError:
             ids.append(0)
     return tuple(ids)

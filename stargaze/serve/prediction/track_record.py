@@ -7,13 +7,14 @@ import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.prediction_request import Answer
-from stargaze.system.sqlite import open_transaction
+from stargaze.system.sqlite import SqlitePool, open_transaction
 
 TABLES = (
     """CREATE TABLE IF NOT EXISTS track_record (
@@ -36,11 +37,12 @@ EMPTY: Mapping[str, Any] = {"recorded": 0, "scored": 0} | dict.fromkeys(
 log = logging.getLogger(__name__)
 
 
-class TrackRecord:
-    """Records and scores predictions; a connection lives for one call, so processes may fork in between."""
+class TrackRecord(SqlitePool):
+    """Records and scores predictions."""
 
     def __init__(self, path: Path, exclusions: Exclusions = NO_EXCLUSIONS) -> None:
-        self._path, self._exclusions = path, exclusions
+        super().__init__(path, TIMEOUT)
+        self._exclusions = exclusions
         self._cleaned_on = ""
 
     def record(self, answers: Sequence[Answer], now: datetime) -> None:
@@ -56,15 +58,25 @@ class TrackRecord:
                 and not self._exclusions.match(str(item["full_name"]))
             ]
             if predictions:
-                with open_transaction(self._path, TIMEOUT, TABLES) as db:
-                    _score(db, [item for _, item in predictions])
-                    _insert(db, predictions, today)
-                    if self._cleaned_on != today:
-                        _delete_old(db, now)
-                        _delete_excluded(db, self._exclusions)
+                self._run(partial(self._record, predictions, now))
                 self._cleaned_on = today
         except FAULTS as error:
             log.warning("%s: %d answers are not in the track record: %s", self._path, len(answers), error)
+
+    def _record(
+        self, predictions: Sequence[tuple[str, Mapping[str, Any]]], now: datetime, db: sqlite3.Connection
+    ) -> None:
+        today = now.date().isoformat()
+        db.execute("BEGIN IMMEDIATE")  # it reads first: otherwise it could not write after another process did
+        _score(db, [item for _, item in predictions])
+        _insert(db, predictions, today)
+        if self._cleaned_on != today:
+            _delete_old(db, now)
+            _delete_excluded(db, self._exclusions)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        for statement in TABLES:
+            db.execute(statement)
 
     def summary(self) -> Mapping[str, Any]:
         """Return counts of recorded and scored predictions, coverage and ``rmsle`` [nat] of the scored, and two days."""

@@ -123,8 +123,9 @@ def _death_error(deaths: int) -> ErrorDetails:
 
 def send_message(app: Celery, section: ServeSection, content: Any, **options: Any) -> None:
     """Send a message to the prediction processes; raises one of QUEUE_ERRORS within seconds."""
-    if section.broker_url:  # the queues are declared once, not with every message
-        options |= {"declare": [], "timeout": TIMEOUT, "confirm_timeout": TIMEOUT}
+    options["declare"] = []  # the queues are declared once, not with every message
+    if section.broker_url:
+        options |= {"timeout": TIMEOUT, "confirm_timeout": TIMEOUT}
     with app.producer_or_acquire() as producer:
         try:
             # The worker stores jobs itself; otherwise Celery would subscribe to each result.

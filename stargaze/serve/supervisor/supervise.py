@@ -146,7 +146,7 @@ def prepare_store(store: Store) -> Path:
         for path in ready_files(store):
             if path == ready or not _is_alive(path):
                 path.unlink(missing_ok=True)
-    for database in (store.results, store.predictions, store.github_lookups):
+    for database in (store.results, store.predictions, store.github_lookups, store.request_counts):
         if database.exists():
             move_damaged(database)
     session_key(store)

@@ -11,6 +11,7 @@ import errno
 import resource
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ SCAN_INTERVAL = 0.25
 RESERVED_FILES = 256
 """File descriptors for everything but connections."""
 MAX_FILES = 65_536
+SWITCH_INTERVAL = 0.0005
+"""The main loop gets the interpreter from a busy thread after this time, not after Python's 5 ms [s]."""
 TEMPORARY_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -140,6 +143,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
 
     def init_process(self) -> None:
         """Allow as many connections as files, and run."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY:
             soft = max(soft, min(hard if hard != resource.RLIM_INFINITY else MAX_FILES, MAX_FILES))
