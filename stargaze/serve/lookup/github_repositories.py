@@ -32,6 +32,8 @@ CONTRIBUTORS_MAX_AGE = 6 * 3600.0
 """Time for which a number of contributors is reused [s]; GitHub computes it rarely."""
 CONTRIBUTORS_RESERVE = 12
 """Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
+QUERY_SIZE = 40
+"""Repositories of one query: GitHub counts so many within seconds."""
 REPOSITORY, CONTRIBUTORS, QUERY = "repository", "contributors", "query"
 """Kinds of resources."""
 UNREADABLE = "unreadable: "
@@ -126,9 +128,10 @@ class GithubRepositories:
     def _fetch_by_graphql(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
         replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
         missing = [resource for resource in resources if resource.key not in replies]
-        if missing:
-            (fetched,) = self.requests.run([partial(self._query, missing, deadline)], deadline)
-            replies |= fetched or self._unavailable(missing, LATE)
+        parts = [missing[start : start + QUERY_SIZE] for start in range(0, len(missing), QUERY_SIZE)]
+        results = self.requests.run([partial(self._query, part, deadline) for part in parts], deadline)
+        for part, fetched in zip(parts, results, strict=True):
+            replies |= fetched or self._unavailable(part, LATE)
             self.requests.keep(fetched or {})
         return replies
 

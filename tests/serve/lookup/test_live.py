@@ -303,6 +303,21 @@ def test_with_a_token_all_names_take_three_queries(
     )
 
 
+def test_many_names_are_queried_in_parts(bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock) -> None:
+    sizes = []
+
+    def count_names(body: dict[str, Any]) -> Any:
+        if "ids" not in body["variables"]:
+            sizes.append(len(body["variables"]) // 2)
+        return graphql_reply(body)
+
+    fake_github.graphql = count_names
+
+    result = create_lookup(bundle, url, clock, "a-token").find([f"x/name{number}" for number in range(90)], NOW)
+
+    assert (sorted(sizes), len(result.rows)) == ([10, 40, 40], 90)
+
+
 def test_missing_counts_are_filled_from_the_bundle(
     bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock
 ) -> None:
