@@ -23,11 +23,14 @@ from stargaze.serve.prediction_request import (
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+CONTEXTS: dict[str, PredictionContext] = {}
+"""One for each bundle: its indexes and controls are computed once, as in a worker."""
 
 
 def answer_one(bundle: Bundle, request: PredictionRequest, now: datetime = NOW) -> Answer | ErrorDetails:
     """Answer one request from the repositories of the bundle alone."""
-    return answer_requests(PredictionContext(bundle, BundledRepositories(bundle)), [request], now)[0]
+    context = CONTEXTS.setdefault(bundle.digest, PredictionContext(bundle, BundledRepositories(bundle)))
+    return answer_requests(context, [request], now)[0]
 
 
 class FakePredictionQueue:

@@ -83,7 +83,7 @@ def _control(item: Mapping[str, Any], entered: Any, error: str) -> ControlView:
         field=str(item["field"]),
         label=str(item["label"]),
         kind=str(item["kind"]),
-        unit=str(item["unit"] or ""),
+        unit="" if item["unit"] in (None, "UTC") else str(item["unit"]),
         original=original,
         value=value,
         options=_options(item, original, value),

@@ -26,6 +26,7 @@ from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
 from stargaze.serve.web.api.rate_limit import PAUSE, RateLimiter
 from stargaze.serve.web.api.request_counts import Count, SqliteCounts
 from stargaze.serve.web.app import make_web
+from stargaze.serve.web.pages import exports
 from stargaze.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 PATH = "/api/v1/predictions"
 Open = Callable[[ServeSection], FlaskClient]
+
+
+@pytest.fixture(autouse=True)
+def _pictures_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "MAX_WAIT", 0.0)
 
 
 @pytest.fixture
