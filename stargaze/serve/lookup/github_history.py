@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ import pandas as pd
 from stargaze.features import schema
 from stargaze.features.github.api.client import Reply
 from stargaze.features.github.crawl.star_history import WEEKS_PER_PAGE, is_week
-from stargaze.serve.lookup.github_repositories import GithubRepositories, RepositoryReply
+from stargaze.serve.lookup.github_repositories import PATIENCE, GithubRepositories, RepositoryReply
 from stargaze.serve.lookup.github_requests import GithubReply, Resource
 
 HISTORY_SECONDS = 2.0
@@ -24,6 +25,8 @@ HISTORY_MAX_AGE = 6 * 3600.0
 """Time for which a page is reused [s]: a week is complete only after seven days."""
 HISTORY_RESERVE, MORE_PAGES_RESERVE = 24, 45
 """Requests per hour that are kept for more valuable ones if there is no token: a first page has all that a forecast needs."""
+WHOLE_MAX_AGE, PARTIAL_MAX_AGE, MAX_RECENT = 600.0, 30.0, 1_000
+"""Time for which a result is used again [s], and their number."""
 MAX_PAGES = 40
 """Pages of 30 weeks: more than GitHub is old."""
 MAX_STARS = schema.FIELD_BY_NAME["stars"].maximum
@@ -50,9 +53,25 @@ class GithubStarHistories:
     def __init__(self, repositories: GithubRepositories) -> None:
         self._repositories = repositories
         self._requests = repositories.requests
+        self._recent: OrderedDict[str, tuple[float, LiveHistory]] = OrderedDict()
 
     def fetch(self, names: Sequence[str]) -> dict[str, LiveHistory]:
-        """Return the history of each name, by the name in lower case; never raises."""
+        """Return the history of each name, by the name in lower case; never raises.
+
+        A recent result is used again, also if pages are missing: each what-if about a repository asks for its history.
+        """
+        now = time.monotonic()
+        recent = {key: self._recent[key][1] for key in map(str.lower, names) if self._recent.get(key, (0.0,))[0] > now}
+        fetched = self._fetch([name for name in names if name.lower() not in recent])
+        for key, history in fetched.items():
+            self._recent[key] = now + (WHOLE_MAX_AGE if history.is_whole else PARTIAL_MAX_AGE), history
+        while len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
+        return recent | fetched
+
+    def _fetch(self, names: Sequence[str]) -> dict[str, LiveHistory]:
+        if not names:
+            return {}
         deadline = time.monotonic() + HISTORY_SECONDS
         records = self._repositories.fetch_records(names, deadline, HISTORY_RESERVE)
         counts = {key: _stars(reply) for key, reply in records.items()}
@@ -105,15 +124,20 @@ def weekly_counts(weeks: Sequence[Sequence[Any]], stars: int, at: float) -> list
 def _page(name: str, number: int, reserve: int, stars: int) -> Resource:
     path = f"/repos/{name}/stargazers/history"
     read = partial(read_history_page, stars=stars)
-    return Resource(HISTORY, f"{number} {name}", path, read, {"page": number}, HISTORY_MAX_AGE, reserve)
+    return Resource(HISTORY, f"{number} {name}", path, read, {"page": number}, HISTORY_MAX_AGE, reserve, PATIENCE)
 
 
 def read_history_page(reply: Reply, stars: int) -> tuple[Any, str]:
-    """Return the weeks of a page, with the count of stars at the time of the request."""
+    """Return the weeks of a page, with GitHub's time of the reply and the count of stars then."""
     if not isinstance(reply.data, list):
         return None, "no history"
     weeks = [[week["week"], week["total"], week["days"]] for week in filter(is_week, reply.data)]
-    return {"stars": stars, "weeks": weeks, "is_full": len(reply.data) >= WEEKS_PER_PAGE}, ""
+    return {
+        "at": reply.at.timestamp(),
+        "stars": stars,
+        "weeks": weeks,
+        "is_full": len(reply.data) >= WEEKS_PER_PAGE,
+    }, ""
 
 
 def _stars(reply: RepositoryReply) -> int | None:
@@ -149,7 +173,7 @@ def _to_history(name: str, replies: Sequence[GithubReply]) -> LiveHistory:
     if not pages:
         return LiveHistory(reason=first.unavailable or f"GitHub returns none: {first.gone}")
     weeks = {week[0]: week for page in reversed(pages) for week in page["weeks"]}
-    counts = weekly_counts(list(weeks.values()), pages[0]["stars"], first.received_at)
+    counts = weekly_counts(list(weeks.values()), pages[0]["stars"], pages[0]["at"])
     if not counts:
         return LiveHistory(reason="it has no complete week of stars yet")
     frame = pd.DataFrame(

@@ -20,6 +20,7 @@ from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_requests import (
     LATE,
     MAX_AGE,
+    UNREADABLE,
     GithubReply,
     GithubRequests,
     Resource,
@@ -32,12 +33,12 @@ CONTRIBUTORS_MAX_AGE = 6 * 3600.0
 """Time for which a number of contributors is reused [s]; GitHub computes it rarely."""
 CONTRIBUTORS_RESERVE = 12
 """Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
+PATIENCE = 3
+"""Faults in a row after which no contributors are requested for a while: one may be due to a large repository."""
 QUERY_SIZE = 40
 """Repositories of one query: GitHub counts so many within seconds."""
 REPOSITORY, CONTRIBUTORS, QUERY = "repository", "contributors", "query"
 """Kinds of resources."""
-UNREADABLE = "unreadable: "
-"""The beginning of the reason for a record that contains impossible values."""
 EXCLUDED = "excluded"
 """The reason of a repository that the config excludes."""
 log = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class GithubRepositories:
                 {"per_page": 1, "anon": "true"},
                 CONTRIBUTORS_MAX_AGE,
                 CONTRIBUTORS_RESERVE,
+                PATIENCE,
             )
             for key, name in names.items()
         }

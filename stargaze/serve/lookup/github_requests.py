@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
@@ -43,6 +43,8 @@ MAX_CACHED = 4_000
 LATE = "GitHub did not respond in time"
 RATE_LIMITED = "rate limited by GitHub"
 UNREACHABLE = "GitHub cannot be reached at the moment"
+UNREADABLE = "unreadable: "
+"""The beginning of the reason for a reply that contains impossible values."""
 BAD_TOKEN = "GitHub rejects this server's token"  # noqa: S105 # no password
 MALFORMED = (StargazeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 T = TypeVar("T")
@@ -90,6 +92,8 @@ class Resource:
     params: Mapping[str, str | int] = field(default_factory=dict)
     max_age: float = MAX_AGE
     reserve: int = 0
+    patience: int = 1
+    """Faults of this kind, one after another, after which none is requested for a while."""
     default_limit: tuple[int, float] | None = None
     """Limit and window [s] as long as no response has stated them."""
 
@@ -141,6 +145,8 @@ class GithubRequests:
         self._shared_cache, self._limit = cache, limit
         self._cache: OrderedDict[str, GithubReply] = OrderedDict()
         self._pauses: dict[str, tuple[float, str]] = {}
+        self._faults: Counter[str] = Counter()
+        """Faults of each kind since the last response."""
         self._idle: deque[_Connection] = deque()
         self._slots = threading.BoundedSemaphore(PARALLEL)
         self._lock = threading.Lock()
@@ -216,11 +222,16 @@ class GithubRequests:
         try:
             with self._connection(resource.kind, resource.limit, deadline, resource) as client:
                 reply = client.get(resource.path, resource.params, etag=before.etag, allow_refusal=True)
+            self._faults[resource.kind] = 0
         except UnavailableError as error:
             return replace(before, unavailable=str(error))
         if reply.not_modified and before.etag:
             return replace(before, received_at=self.now())
-        value, gone = (None, reply.gone) if reply.gone else resource.read(reply)
+        try:
+            value, gone = (None, reply.gone) if reply.gone else resource.read(reply)
+        except MALFORMED as error:
+            log.warning("the reply to %s cannot be read: %r", resource.path, error)
+            value, gone = None, f"{UNREADABLE}unexpected values"
         return GithubReply(value, gone, received_at=self.now(), etag=reply.etag)
 
     @contextlib.contextmanager
@@ -238,8 +249,8 @@ class GithubRequests:
             except (StargazeError, WaitRequiredError) as error:
                 is_refused = connection.client.stats.refused > refused
                 if is_refused or seconds >= FAIR_TIME:
-                    self._pause(kind, limit, connection.client, error, is_refused=is_refused)
-                raise UnavailableError(self._pause_reason(kind, limit) or LATE) from error
+                    self._pause(resource or kind, limit, connection.client, error, is_refused=is_refused)
+                raise UnavailableError(self._pause_reason(resource or kind, limit) or LATE) from error
             finally:
                 self._store_limit(connection.client)
                 self._idle.append(connection)
@@ -252,7 +263,7 @@ class GithubRequests:
         return self._connect()
 
     def _check_allowed(self, kind: str, limit: str, deadline: float, resource: Resource | None) -> None:
-        if reason := self._pause_reason(kind, limit):
+        if reason := self._pause_reason(resource or kind, limit):
             raise UnavailableError(reason)
         if time.monotonic() > deadline - LEAST_TIME:
             raise UnavailableError(LATE)
@@ -261,9 +272,17 @@ class GithubRequests:
             if until:
                 raise UnavailableError(_limited_until(until))
 
-    def _pause(self, kind: str, limit: str, client: Client, error: Exception, *, is_refused: bool) -> None:
-        """Send no request of this kind for a while, or none at all that a rate limit counts, and store the reason."""
+    def _pause(
+        self, resource: Resource | str, limit: str, client: Client, error: Exception, *, is_refused: bool
+    ) -> None:
+        """Send no request of this kind for a while, or none that a rate limit counts, and store the reason.
+
+        If the kind has patience, only this resource is not requested: it may be too much for GitHub alone.
+        """
         now = self.now()
+        kind, key, patience = (
+            (resource, "", 1) if isinstance(resource, str) else (resource.kind, resource.key, resource.patience)
+        )
         states = [state for name, state in client.limits.items() if name == limit]
         is_limited = is_refused or any(state.remaining <= 0 and state.until > now for state in states)
         seconds = error.seconds if isinstance(error, WaitRequiredError) else 0.0
@@ -273,12 +292,15 @@ class GithubRequests:
         elif isinstance(error, CredentialsError):
             self._pauses[""] = until, BAD_TOKEN
         else:
-            self._pauses[kind] = until, UNREACHABLE
+            self._faults[kind] += 1
+            self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
+        self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
         log.warning("no requests to GitHub for a while (%s): %s", kind, error)
 
-    def _pause_reason(self, kind: str, limit: str) -> str:
+    def _pause_reason(self, resource: Resource | str, limit: str) -> str:
         now = self.now()
-        pauses = [self._pauses.get(name, (0.0, "")) for name in (kind, limit, "")]
+        names = (resource,) if isinstance(resource, str) else (resource.kind, resource.key)
+        pauses = [self._pauses.get(name, (0.0, "")) for name in (*names, limit, "")]
         return next((reason for until, reason in pauses if until > now), "")
 
     def _store_limit(self, client: Client) -> None:

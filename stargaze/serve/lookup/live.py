@@ -16,8 +16,8 @@ from stargaze.features.ingest import derive
 from stargaze.features.ingest.user_input import UnknownRepositoryError, unknown_repositories
 from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
-from stargaze.serve.lookup.github_repositories import EXCLUDED, UNREADABLE, GithubRepositories, RepositoryReply
-from stargaze.serve.lookup.github_requests import RATE_LIMITED
+from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositories, RepositoryReply
+from stargaze.serve.lookup.github_requests import RATE_LIMITED, UNREADABLE
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 METRICS_HINT = "enter its metrics instead"

@@ -386,20 +386,21 @@ def test_contributors_take_one_request_and_are_missing_if_github_does_not_count_
     assert [path for _, path, _ in fake_github.requests].count(CONTRIBUTORS) == 1
 
 
-def test_a_fault_of_one_kind_of_request_holds_back_no_other_kind(
+def test_a_repository_without_contributors_holds_back_no_other_one_but_three_in_a_row_do(
     lookup: GithubLookup, fake_github: FakeGithub, clock: ManualClock
 ) -> None:
-    other = {**ROW, "full_name": "new/other"}
-    fake_github.replies = {"/repos/new/thing": (200, {}, ROW), CONTRIBUTORS: (502, {}, {"message": "Server Error"})}
-    fake_github.replies["/repos/new/other"] = 200, {}, other
+    names = [f"new/thing{number}" for number in range(5)]
+    for name in names:
+        fake_github.replies[f"/repos/{name}"] = 200, {}, {**ROW, "full_name": name}
+        fake_github.replies[CONTRIBUTORS.replace("new/thing", name)] = 502, {}, {"message": "Server Error"}
 
-    lookup.find(["new/thing"], NOW)
-    result = lookup.find(["new/other"], NOW)
+    results = [lookup.find([name], NOW) for name in (names[0], *names)]
 
-    assert set(result.rows) == {"new/other"}
-    assert result.notes["new/other"] == [
-        "the number of contributors is missing: GitHub cannot be reached at the moment"
-    ]
+    requested = [path for _, path, _ in fake_github.requests if "/contributors" in path]
+    assert requested == [CONTRIBUTORS.replace("new/thing", name) for name in names[:3]]
+    assert all(len(result.rows) == 1 for result in results)
+    (note,) = results[-1].notes[names[-1]]
+    assert note == "the number of contributors is missing: GitHub cannot be reached at the moment"
 
 
 def test_what_was_received_before_a_failure_is_used(lookup: GithubLookup, fake_github: FakeGithub) -> None:
