@@ -173,15 +173,6 @@ def test_an_example_is_added_by_a_click_without_javascript(page: Page) -> None:
     expect(page.get_by_label("Repositories")).to_have_value(name)
 
 
-def test_search_adds_a_repository(page: Page, names: list[str]) -> None:
-    page.get_by_label("Search by name").fill(names[1][:6])
-    expect(page.locator(f'#suggestions option[value="{names[1]}"]')).to_have_count(1)
-
-    page.get_by_label("Search by name").fill(names[1])
-
-    expect(page.get_by_label("Repositories")).to_have_value(names[1] + "\n")
-
-
 def test_the_form_works_with_the_keyboard(page: Page, names: list[str]) -> None:
     page.get_by_label("Repositories").focus()
     page.keyboard.type(names[0])

@@ -13,13 +13,14 @@ from flask.sessions import SecureCookieSessionInterface
 
 from stargaze.config import ServeSection
 from stargaze.serve.lookup.exclusion import Exclusions
+from stargaze.serve.lookup.github_search import SearchResult, open_github_search
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import PredictionQueue, QueueUnavailableError
 from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.celery_queue import CeleryPredictionQueue, utc_now
 from stargaze.serve.runtime.hot_reload import HotReloaded, TtlCached
 from stargaze.serve.runtime.request_log import configure_logging, log_requests
-from stargaze.serve.runtime.settings import MAX_BODY, read_environment, session_key, trusted_hosts
+from stargaze.serve.runtime.settings import MAX_BODY, read_environment, read_sources, session_key, trusted_hosts
 from stargaze.serve.runtime.status_files import DRAINING_FILE, read_reload_interval, record_served_bundle
 from stargaze.serve.web.api.rate_limit import add_rate_limit
 from stargaze.serve.web.api.routes import api_blueprint
@@ -31,6 +32,8 @@ from stargaze.serve.web.pages.exports import exports_blueprint
 from stargaze.serve.web.pages.result_routes import find_or_submit
 from stargaze.serve.web.pages.routes import pages_blueprint
 from stargaze.serve.web.response_headers import add_headers
+from stargaze.serve.web.site.live_example import LiveExample
+from stargaze.serve.web.site.routes import SearchGithub
 from stargaze.store import Store
 
 ROBOTS = """User-agent: *
@@ -54,13 +57,26 @@ def create() -> Flask:
     """Create the app of one web process; gunicorn calls this."""
     section, store = read_environment(os.environ)
     configure_logging("web")
-    return make_web(section, store, CeleryPredictionQueue(create_celery_app(section, store), section, store))
+    queue = CeleryPredictionQueue(create_celery_app(section, store), section, store)
+    exclusions = Exclusions.parse(section.exclude)
+    url = read_sources(os.environ).github_url
+    search = open_github_search(url, store, is_enabled=section.github_lookup, exclusions=exclusions)
+    return make_web(section, store, queue, search_github=search.find, requests_example=True)
 
 
 def make_web(
-    section: ServeSection, store: Store, queue: PredictionQueue, clock: Callable[[], datetime] = utc_now
+    section: ServeSection,
+    store: Store,
+    queue: PredictionQueue,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    search_github: SearchGithub = lambda _: SearchResult(),
+    requests_example: bool = False,
 ) -> Flask:
-    """Create the app with page, API, exports and health checks."""
+    """Create the app with page, API, exports and health checks.
+
+    Without ``search_github`` the search finds known names only; ``requests_example`` lets the landing page submit its example.
+    """
     web = Flask("stargaze.serve.web")
     web.config.update(
         SECRET_KEY=session_key(store),
@@ -79,11 +95,12 @@ def make_web(
     view = HotReloaded(store.current, partial(load_bundle_view, exclusions=exclusions))
     if interval := read_reload_interval(os.environ):
         view.reload_in_background(interval, partial(record_served_bundle, store.queue))
+    example = LiveExample(queue, clock, submits=requests_example)
     track_record = TtlCached(TrackRecord(store.predictions).summary) if section.track_record else dict
     queue = hide_excluded(queue, exclusions)
     queue = add_rate_limit(web, section, store, queue)
     web.register_blueprint(api_blueprint(section, queue, clock))
-    web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record))
+    web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record, example, search_github))
     web.register_blueprint(exports_blueprint(queue, view, partial(find_or_submit, queue, clock)))
     log_requests(web, partial(names_excluded, exclusions))
     web.after_request(compress_response)  # the last one that was added runs first

@@ -32,8 +32,9 @@ from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.contributions import contributions
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.release.release_folder import check_release_name
-from stargaze.serve.web.pages.bundle_view import load_bundle_view, model_card
+from stargaze.serve.web.pages.bundle_view import load_bundle_view
 from stargaze.serve.web.pages.prediction_view import prediction_views
+from stargaze.serve.web.site.model_card import model_card
 
 MAX_ROWS = 300
 """Known repositories that are predicted."""
@@ -151,7 +152,14 @@ def _check_answers(bundle: Bundle) -> None:
 
 def _check_model_card(folder: Path) -> None:
     view = load_bundle_view(folder)
-    shown = [model_card(view), view.typical_error, sorted(view.fields), view.data_date, view.examples]
+    shown = [
+        model_card(view),
+        view.training_population,
+        view.coverage_by_decade,
+        sorted(view.fields),
+        view.data_date,
+        view.examples,
+    ]
     json.dumps(shown, allow_nan=False).encode()
 
 

@@ -17,8 +17,8 @@ VISIBLE_SHARE = 0.95
 """The visible fields have at least this share of the importance; the others are folded away."""
 FEWEST_VISIBLE, MOST_VISIBLE = 6, 14
 YES_OR_NO = (("", "unknown"), ("1", "yes"), ("0", "no"))
-FEW_OPTIONS = 6
-"""A category with at most so many values is a select; of others the known values are suggestions."""
+CLOSED_CATEGORIES = frozenset({"owner_type"})
+"""Categories without other values than those of the model; of others the known values are suggestions."""
 CONTROLS = {"count": "number", "date": "date", "flag": "select"}
 """HTML controls by the kind of a field; all other kinds are text inputs."""
 SHOWN = {"number": re.compile(r"\d+"), "date": re.compile(r"\d{4}-\d{2}-\d{2}")}
@@ -85,7 +85,7 @@ def _form_field(field: Field, vocabulary: Sequence[str]) -> FormField:
     unit = f" [{field.unit}]" if field.unit not in ("", "UTC") else ""
     label = field_label(field)
     help_text = "" if field.meaning in (field.name, label.lower(), "owner/name") else field.meaning + unit
-    if field.kind == "category" and 0 < len(vocabulary) <= FEW_OPTIONS:
+    if field.name in CLOSED_CATEGORIES and vocabulary:
         options = (("", "unknown"), *((value, value) for value in vocabulary))
         return FormField(field.name, label, help_text, "select", options)
     control = CONTROLS.get(field.kind, "text")

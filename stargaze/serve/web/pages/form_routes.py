@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Redirect
@@ -17,6 +18,7 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_fields import form_fields, form_figures, split_names
 from stargaze.serve.web.pages.forms import Page, check_csrf_token, page_with_error
+from stargaze.serve.web.site.compare import compare_url
 
 KEPT_BY_BROWSERS = "private, no-cache"
 """With no-store browsers show an empty form when the visitor goes back."""
@@ -28,12 +30,19 @@ def add_form_routes(
     clock: Callable[[], datetime],
     max_repositories: int,
     submit: Callable[..., Redirect],
+    landing_content: Callable[[], Mapping[str, Any]],
 ) -> None:
     """Add the routes; ``submit`` queues a request and redirects to its job."""
 
+    def names_page(entered: str, error: ErrorDetails | None = None) -> str:
+        words = split_names(entered)
+        query = " ".join(words) if error and words and not any("/" in word for word in words) else ""
+        content = {} if error or entered else landing_content()
+        return render_template("index.html", view=view.get(), entered=entered, error=error, query=query, **content)
+
     @blueprint.get("/")
     def index() -> Response:
-        return _kept_form(_names_page(view.get(), entered=request.args.get("repositories", "")))
+        return _kept_form(names_page(request.args.get("repositories", "")))
 
     @blueprint.post("/")
     def submit_names() -> Page | Redirect:
@@ -41,10 +50,10 @@ def add_form_routes(
         try:
             check_csrf_token()
             names = parse_names(entered, max_repositories)
-            to_job = submit(names, [])  # here, so that the form is kept if nothing is accepted
-            return to_job if len(names) > 1 else redirect(repository_url(names[0]), HTTPStatus.SEE_OTHER)
+            submit(names, [])  # here, so that the form is kept if nothing is accepted
+            return redirect(url_of_names(names), HTTPStatus.SEE_OTHER)
         except StargazeError as error:
-            return page_with_error(lambda error: _names_page(view.get(), entered=entered, error=error), error)
+            return page_with_error(lambda error: names_page(entered, error), error)
 
     @blueprint.get("/figures")
     def figures() -> Response:
@@ -91,9 +100,11 @@ def parse_names(text: str, most: int) -> list[str]:
     return list(names.values())
 
 
-def repository_url(full_name: str) -> str:
-    """Return the page of a repository."""
-    owner, _, name = full_name.partition("/")
+def url_of_names(names: list[str]) -> str:
+    """Return the page of one repository, or that of several compared with each other."""
+    if len(names) > 1:
+        return compare_url(names)
+    owner, _, name = names[0].partition("/")
     return url_for("pages.repository", owner=owner, name=name)
 
 
@@ -109,12 +120,6 @@ def _kept_form(page: str) -> Response:
     response = make_response(page)
     response.headers["Cache-Control"] = KEPT_BY_BROWSERS
     return response
-
-
-def _names_page(view: BundleView, *, entered: str, error: ErrorDetails | None = None) -> str:
-    words = split_names(entered)
-    query = " ".join(words) if error and words and not any("/" in word for word in words) else ""
-    return render_template("index.html", view=view, entered=entered, error=error, query=query)
 
 
 def _figures_page(

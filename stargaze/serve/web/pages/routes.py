@@ -1,4 +1,4 @@
-"""The HTML pages: two forms, the result, the model card. They work without JavaScript."""
+"""All HTML pages, which work without JavaScript: forms, results, and the pages around them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, url_for
 from werkzeug.wrappers import Response as Redirect
 
 from stargaze.config import ServeSection
@@ -15,11 +15,15 @@ from stargaze.formatting import format_count
 from stargaze.serve.prediction_request import PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
-from stargaze.serve.web.pages.bundle_view import BundleView, describe_track_record, model_card, search_names
+from stargaze.serve.web.pages.bundle_view import BundleView, describe_track_record
 from stargaze.serve.web.pages.form_routes import add_form_routes
 from stargaze.serve.web.pages.forms import csrf_token
 from stargaze.serve.web.pages.result_routes import add_result_routes
 from stargaze.serve.web.request_parsing import parse_request
+from stargaze.serve.web.site.compare import compare_url
+from stargaze.serve.web.site.landing import landing_content
+from stargaze.serve.web.site.live_example import LiveExample
+from stargaze.serve.web.site.routes import SearchGithub, add_site_routes
 
 
 def pages_blueprint(
@@ -27,7 +31,9 @@ def pages_blueprint(
     queue: PredictionQueue,
     view: HotReloaded[BundleView],
     clock: Callable[[], datetime],
-    track_record: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    track_record: Callable[[], Mapping[str, Any] | None],
+    example: LiveExample,
+    search_github: SearchGithub,
 ) -> Blueprint:
     """Return the routes of the page; ``track_record`` returns the summary of the track record."""
     blueprint = Blueprint("pages", __name__)
@@ -35,7 +41,9 @@ def pages_blueprint(
         lambda: {
             "max_repositories": section.max_repositories,
             "format_count": format_count,
+            "compare_url": compare_url,
             "csrf_token": csrf_token,
+            "request_id": request_id,
             "track_record": describe_track_record(track_record()),
         }
     )
@@ -45,15 +53,9 @@ def pages_blueprint(
         job = queue.submit(parsed, request_id=request_id())
         return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
 
-    add_form_routes(blueprint, view, clock, section.max_repositories, submit)
+    add_form_routes(
+        blueprint, view, clock, section.max_repositories, submit, lambda: landing_content(view.get(), example)
+    )
     add_result_routes(blueprint, queue, view, clock)
-
-    @blueprint.get("/model")
-    def model() -> str:
-        return render_template("model.html", view=view.get(), card=model_card(view.get()))
-
-    @blueprint.get("/repositories")
-    def search() -> Response:
-        return jsonify(search_names(view.get().names, request.args.get("query", "")))
-
+    add_site_routes(blueprint, section, queue, view, clock, search_github)
     return blueprint

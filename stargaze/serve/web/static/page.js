@@ -80,7 +80,7 @@ function enhanceTryForm(form) {
 
 /** Disable the button after the first click, so that a request is submitted once. */
 function preventDoubleSubmit(form) {
-  form.addEventListener("submit", () => setTimeout(() => { form.querySelector("button").disabled = true; }));
+  form.addEventListener("submit", () => setTimeout(() => { form.querySelector("button:not([type=button])").disabled = true; }));
 }
 
 /** Add a name as a line of its own, unless it is already there. */
@@ -90,44 +90,16 @@ function addName(textarea, name) {
   textarea.value = lines.join("\n") + "\n";
 }
 
-/** Suggest known names while typing; the chosen name is added to the request. */
-function enhanceSearch(search) {
-  const input = search.querySelector("input");
-  const suggestions = search.querySelector("datalist");
-  const textarea = document.getElementById(search.dataset.into);
-  search.hidden = false;
-  const choose = () => {
-    addName(textarea, input.value.trim());
-    input.value = "";
-    suggestions.replaceChildren();
-  };
-  input.addEventListener("input", async () => {
-    const entered = input.value;
-    if (Array.from(suggestions.children).some((option) => option.value === entered)) return choose();
-    const response = await fetch(`${search.dataset.search}?query=${encodeURIComponent(entered)}`).catch(() => null);
-    if (!response || !response.ok || input.value !== entered) return;
-    const names = await response.json();
-    suggestions.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
-  });
-  input.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    if (input.value.trim()) choose();
-  });
-}
-
 function enhance(root) {
   for (const enhancer of window.resultEnhancers || []) enhancer(root);
   for (const pending of root.querySelectorAll("[data-poll]")) follow(pending);
-  for (const search of root.querySelectorAll("[data-search]")) enhanceSearch(search);
   for (const form of root.querySelectorAll("form.request[method]")) preventDoubleSubmit(form);
   for (const form of root.querySelectorAll("[data-try]")) enhanceTryForm(form);
   const textarea = root.querySelector("#repositories");
-  for (const chip of root.querySelectorAll("[data-add], [data-fill]")) {
+  for (const chip of root.querySelectorAll("[data-add]")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();
-      if (chip.dataset.fill) textarea.value = chip.dataset.fill + "\n";
-      else addName(textarea, chip.dataset.add);
+      addName(textarea, chip.dataset.add);
       textarea.focus();
     });
   }

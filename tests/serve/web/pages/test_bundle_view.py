@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.web.pages.bundle_view import load_bundle_view
 
 
@@ -15,9 +16,38 @@ def test_names_are_sorted_by_stars(bundle_folder: Path, sample: pd.DataFrame) ->
     assert load_bundle_view(bundle_folder).names == tuple(sample["full_name"])
 
 
-def test_the_typical_error_is_a_factor(bundle_folder: Path) -> None:
-    """RMSLE 0.5: e to the 0.5."""
-    assert load_bundle_view(bundle_folder).typical_error == "1.6"
+def test_excluded_repositories_are_not_shown(bundle_folder: Path, sample: pd.DataFrame) -> None:
+    owner, _, _ = sample["full_name"].iloc[0].partition("/")
+
+    view = load_bundle_view(bundle_folder, Exclusions.parse([f"{owner}/*", sample["full_name"].iloc[80]]))
+
+    assert sample["full_name"].iloc[80] not in view.names + view.examples
+    assert not [name for name in view.names if name.startswith(f"{owner}/")]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({}, "2,000 public repositories, January 2017"),
+        ({"population": "repositories using Electron"}, "2,000 repositories using Electron, January 2017"),
+    ],
+)
+def test_the_training_population_is_stated(bundle_folder: Path, data: dict[str, str], text: str) -> None:
+    view = load_bundle_view(bundle_folder)
+    view.meta["data"] |= data
+
+    assert view.training_population == text
+
+
+def test_coverage_is_stated_for_each_decade_of_expected_stars(bundle_folder: Path) -> None:
+    view = load_bundle_view(bundle_folder)
+    view.scores["coverage_by_predicted_decade"] = [
+        {"decade": "0", "n": 9, "coverage": 0.95},
+        {"decade": "1000-9999", "n": 3, "coverage": 0.731},
+        {"decade": "10000-99999", "n": 0, "coverage": None},
+    ]
+
+    assert view.coverage_by_decade == "95% at 0, 73% at 1,000–9,999"
 
 
 def test_a_damaged_bundle_is_rejected(bundle_folder: Path, tmp_path: Path) -> None:

@@ -50,27 +50,12 @@ def test_a_pending_page_refreshes_itself(page: FlaskClient, names: list[str]) ->
     assert 'role="status"' in html
 
 
-def test_the_result_shows_ranking_interval_actual_stars_and_factors(
-    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
-) -> None:
-    url = send(page, "\n".join(names)).location
-    queue.work()
-
-    html = page.get(url).text
-
-    assert html.count('class="card"') == 3
-    assert f'href="https://github.com/{names[0]}"' in html
-    assert "90% prediction interval: " in html
-    assert re.search(r"expected \([\d,]+–[\d,]+\); actual [\d,]+", html)
-    assert "× " in html
-    assert "refresh" not in html
-
-
 def test_the_footer_shows_the_release_and_its_accuracy(page: FlaskClient, queue: FakePredictionQueue) -> None:
     html = page.get("/").text
 
     assert queue.bundle.digest[:12] in html
     assert "2017-01-20" in html
+    assert "Trained on 2,000 public repositories, January 2017." in html
     assert "RMSLE&nbsp;0.50" in html
     assert "90% of cases" in html
 
@@ -89,6 +74,7 @@ def test_the_examples_are_known_repositories(page: FlaskClient, names: list[str]
         ("\n".join(f"a/b{number}" for number in range(6)), "6 repositories are too many"),
         ("<script>alert(1)</script>", "&lt;script&gt;"),
         ("https://evil.example/a/b", "is not on github.com"),
+        ("a/b\nc/d/e\nhttps://gitlab.com/f/g", "is not on github.com"),
     ],
 )
 def test_an_invalid_name_shows_the_form_with_a_message(
@@ -273,6 +259,13 @@ def test_an_unknown_job_is_404(page: FlaskClient, wrong: str) -> None:
 
 def test_search_finds_names_by_a_part(page: FlaskClient, names: list[str]) -> None:
     assert names[0] in page.get("/repositories", query_string={"query": names[0][:6]}).json
+
+
+def test_several_names_lead_to_the_comparison(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    answer = send(page, "\n".join([*names, names[0].upper()]))
+
+    assert (answer.status_code, answer.location) == (303, f"/compare/{'...'.join(names)}")
+    assert len(queue.jobs) == 1
 
 
 def test_an_empty_search_finds_nothing(page: FlaskClient) -> None:

@@ -1,0 +1,1 @@
+"""The pages around the results: landing page, search, comparison, model card."""

@@ -1,0 +1,101 @@
+"""The model card: scores, what the model was trained on, limitations and features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import metadata
+from typing import Any
+
+from stargaze.features.matrix import CATALOG
+from stargaze.serve.prediction.labels import feature_label
+from stargaze.serve.web.pages.bundle_view import BundleView, decade_label
+from stargaze.serve.web.pages.explanation_view import POLICY_TEXTS
+
+FEW_REPOSITORIES = 100
+"""With fewer repositories a share is uncertain."""
+LIMITATIONS = (
+    "Stars measure attention, not quality; bought stars are not detected.",
+    "An estimate is for the day of its data. Only the forecast, which needs a star history, is about the future.",
+    "Explanations and what-ifs are correlations, not advice: changing a value need not change the stars.",
+    "Outside the training data (other sizes, years or kinds of repositories) estimates carry a warning and are less reliable.",
+    "Not meant for private code: the model was trained on public repositories.",
+)
+FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
+
+
+def model_card(view: BundleView) -> dict[str, Any]:
+    """Return the rows and sentences of the page ``/model``."""
+    meta = view.meta
+    scores: Mapping[str, Any] = view.scores
+    by_expected, by_actual = (scores.get(name, ()) for name in ("coverage_by_predicted_decade", "coverage_by_decade"))
+    order = [name for name in POLICY_TEXTS if name in meta["scores"]]
+    order += [name for name in meta["scores"] if name not in POLICY_TEXTS]
+    return {
+        "policies": [_policy_row(name, meta["scores"][name], meta) for name in order],
+        "decades": [
+            (title, [_decade_row(row) for row in rows])
+            for title, rows in (("By expected stars", by_expected), ("By actual stars", by_actual))
+            if rows
+        ],
+        "has_few": any(int(row["n"]) < FEW_REPOSITORIES for row in (*by_expected, *by_actual)),
+        "facts": _facts(view),
+        "features": _feature_groups(meta),
+        "limitations": LIMITATIONS,
+    }
+
+
+def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "inputs": POLICY_TEXTS.get(name, name),
+        "role": "estimate" if meta["estimate_policy"] == name else "",
+        "rmsle": _number(scores.get("rmsle")),
+        "r2": _number(scores.get("r2")),
+        "rho": _number(scores.get("rho")),
+        "coverage": _share(scores.get("coverage")),
+    }
+
+
+def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "decade": decade_label(row["decade"]),
+        "n": f"{int(row['n']):,}",
+        "coverage": _share(row.get("coverage")),
+        "width": f"× {math.exp(row['width']):,.1f}" if isinstance(row.get("width"), (int, float)) else "–",
+    }
+
+
+def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
+    meta = view.meta
+    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate_policy"], ())} or {
+        meta["family"]
+    }
+    return [
+        ("Model version", view.digest[:12]),
+        ("Trained on", view.training_population),
+        ("Repositories in total", f"{meta['data']['rows']:,}, the others for calibration and evaluation"),
+        ("Newest data", view.data_date),
+        ("Created", str(meta["created_at"])[:10]),
+        ("Model families", ", ".join(sorted(families))),
+        ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
+        ("Intervals", f"{100 * meta['coverage']:g}% coverage"),
+        ("Version", str(meta["version"])),
+        ("License", str(metadata("stargaze").json.get("license_expression", "see the package"))),
+    ]
+
+
+def _feature_groups(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    groups: list[dict[str, Any]] = []
+    for policy, title in FEATURE_GROUPS.items():
+        names = [name for name in meta["features"].get(meta["estimate_policy"], ()) if CATALOG[name].policy == policy]
+        if names:
+            groups.append({"title": title, "rows": sorted((feature_label(name), CATALOG[name].unit) for name in names)})
+    return groups
+
+
+def _number(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
+
+
+def _share(value: Any) -> str:
+    return f"{100 * value:.0f}%" if isinstance(value, (int, float)) else "–"

@@ -1,0 +1,135 @@
+"""The comparison of several repositories."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from flask.testing import FlaskClient
+
+from stargaze.errors import InvalidInputError
+from stargaze.serve.web.site.compare import parse_compared
+
+if TYPE_CHECKING:
+    from tests.serve.fake_queue import FakePredictionQueue
+
+
+@pytest.fixture
+def names(sample: pd.DataFrame) -> list[str]:
+    return list(sample["full_name"].iloc[[0, 300, 900]])
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("a/b...c/d", ["a/b", "c/d"]),
+        ("a/b....c/d", ["a/b.", "c/d"]),
+        ("a/b.js...c/.d...e/f..g", ["a/b.js", "c/.d", "e/f..g"]),
+        ("a/x...y...c/d", ["a/x...y", "c/d"]),
+        ("a/b...A/B...c/d...a/b.git/", ["a/b", "c/d"]),
+        ("a/b", ["a/b"]),
+    ],
+)
+def test_names_may_contain_dots(path: str, names: list[str]) -> None:
+    assert parse_compared(path) == names
+
+
+@pytest.mark.parametrize("path", ["a", "a...b", "...a/b", "a/b..c/d", "a/b...../d", "a/b...c/d/e"])
+def test_another_path_is_invalid(path: str) -> None:
+    with pytest.raises(InvalidInputError):
+        parse_compared(path)
+
+
+def compare(page: FlaskClient, queue: FakePredictionQueue, path: str) -> str:
+    page.get(f"/compare/{path}")
+    queue.work()
+    answer = page.get(f"/compare/{path}")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_the_table_has_one_row_for_each_repository(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    html = compare(page, queue, "...".join(names))
+
+    rows = re.findall(r'rowheader"><a href="/repositories/([^"]+)"', html)
+    assert sorted(rows) == sorted(names)
+    assert html.count('data-label="Main factors"><ul>') == 3
+    assert "× " in html
+    assert f'rel="canonical" href="http://localhost/compare/{"...".join(names)}"' in html
+
+
+def test_an_unknown_repository_has_its_reason_and_the_others_their_answers(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    html = compare(page, queue, f"{names[0]}...no/such-one...{names[1]}")
+
+    assert html.count('class="failed"') == 1
+    assert "no/such-one: not among the" in html
+    assert 'href="/figures?full_name=no/such-one"' in html
+    assert html.count('rowheader"><a') == 2
+
+
+def test_without_any_answer_the_names_can_be_corrected(page: FlaskClient, queue: FakePredictionQueue) -> None:
+    page.get("/compare/no/one...no/two")
+    job = next(iter(queue.jobs))
+    queue.work()
+
+    html = page.get(f"/compare/no/one...no/two?job={job}").text
+
+    assert "no/one\nno/two</textarea>" in html
+    assert len(queue.jobs) == 1
+
+
+def test_a_pending_comparison_refreshes_to_its_own_job(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    path = "...".join(names)
+
+    html = page.get(f"/compare/{path}").text
+
+    assert f"url=/compare/{path}?job={next(iter(queue.jobs))}" in html
+    assert "Calculating…</h1>" in html
+
+
+@pytest.mark.parametrize("job", ["x", "00000000-0000-4000-8000-000000000000"])
+def test_the_job_of_something_else_is_not_shown(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str], job: str
+) -> None:
+    assert page.get(f"/compare/{names[0]}...{names[1]}?job={job}").status_code == 200
+    assert len(queue.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("a/b...A/B", "/repositories/a/b"),
+        ("a/b...c/d...a/B", "/compare/a/b...c/d"),
+        ("a/b...c/d.git", "/compare/a/b...c/d"),
+        ("a/b...c/d/", "/compare/a/b...c/d"),
+    ],
+)
+def test_duplicates_lead_to_the_canonical_address(page: FlaskClient, path: str, location: str) -> None:
+    answer = page.get(f"/compare/{path}")
+
+    assert (answer.status_code, answer.location) == (303, location)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a/b...c/d/e", "is not the name"),
+        ("...".join(f"a/b{number}" for number in range(6)), "6 repositories are too many"),
+    ],
+)
+def test_an_invalid_address_is_an_error_page(
+    page: FlaskClient, queue: FakePredictionQueue, path: str, reason: str
+) -> None:
+    answer = page.get(f"/compare/{path}")
+
+    assert answer.status_code == 400
+    assert reason in answer.text
+    assert queue.jobs == {}
