@@ -12,8 +12,8 @@ from stargaze.formatting import format_count
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.web.pages.explanation_view import format_exact_factor, format_interval
 
+NO_EFFECT = format_exact_factor(1.0)
 FLAG_OPTIONS = (("1", "yes"), ("0", "no"))
-INPUT_TYPES = {"number": "number", "date": "text", "choice": "text"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class WhatIf:
     factor: str
     interval: str
     changes: tuple[str, ...]
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether the numbers shown differ."""
+        return self.before != self.after or self.factor != NO_EFFECT
 
 
 def what_if_controls(

@@ -22,11 +22,12 @@ async function requestWhatIf(form, values, signal) {
 /** Return the difference as text nodes. */
 function describeWhatIf({ expected_stars: before, what_if: changed }) {
   if (!changed || !changed.changes.length) return ["No change."];
-  const format = (value) => Math.round(value).toLocaleString("en");
-  const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} stars` });
-  const interval = `${format(changed.interval_low)}–${format(changed.interval_high)}`;
   const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
   const factor = changed.factor.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+  const format = (value) => Math.round(value).toLocaleString("en");
+  if (format(before) === format(changed.expected_stars) && factor === "1.00") return [`No change. ${changes}.`];
+  const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} stars` });
+  const interval = `${format(changed.interval_low)}–${format(changed.interval_high)}`;
   return [counts, `, × ${factor} (interval ${interval}). ${changes}.`];
 }
 

@@ -52,3 +52,13 @@ def test_a_what_if_shows_values_before_and_after() -> None:
     assert view is not None
     assert (view.before, view.after, view.factor, view.interval) == ("430", "520", "× 1.21", "70–3,000")
     assert view.changes == ("license: unknown → mit",)
+    assert view.has_effect
+
+
+def test_a_what_if_without_effect_is_no_change() -> None:
+    what_if = {"expected_stars": 430.2, "interval_low": 61.0, "interval_high": 2_900.0, "factor": 1.0004, "changes": []}
+
+    view = what_if_view(example_prediction(what_if=what_if))
+
+    assert view is not None
+    assert not view.has_effect
