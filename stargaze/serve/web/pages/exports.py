@@ -12,15 +12,17 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template
 
-from stargaze.errors import StargazeError, UsageError
+from stargaze.errors import InvalidInputError, StargazeError
 from stargaze.formatting import format_short
 from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQueue
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.api.routes import get_or_404, job_to_json
+from stargaze.serve.web.error_responses import visible_error
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.images import render_badge, render_card
 from stargaze.serve.web.pages.prediction_view import readable_job
+from stargaze.serve.web.problems import PROBLEMS
 
 CSV_COLUMNS = (
     *("rank", "full_name", "source", "fetched_at", "expected_stars", "interval_low", "interval_high", "coverage"),
@@ -49,7 +51,9 @@ def exports_blueprint(
     @blueprint.get("/try")
     def try_api() -> str:
         names = view.get().examples[:1] or ("owner/name",)
-        return render_template("try.html", view=view.get(), example=json.dumps({"repositories": list(names)}))
+        example = json.dumps({"repositories": list(names)})
+        owner, _, name = names[0].partition("/")
+        return render_template("try.html", view=view.get(), example=example, owner=owner, name=name, problems=PROBLEMS)
 
     return blueprint
 
@@ -78,9 +82,10 @@ def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], Predi
         try:
             job = find_or_submit(owner, name)
             job = readable_job(poller.wait(job, MAX_WAIT) or job)
-        except UsageError:
+        except InvalidInputError:
             return HTTPStatus.NOT_FOUND, None
-        except StargazeError:
+        except StargazeError as error:
+            visible_error(error)  # logged: a picture has no room for it
             return HTTPStatus.SERVICE_UNAVAILABLE, None
         if job.state == "failed":
             return HTTPStatus.NOT_FOUND, None
