@@ -211,9 +211,12 @@ def _finish_job(job: PredictionJob, result: Answer | ErrorDetails) -> Prediction
         log.info("answered", extra={"request_id": job.request_id, "job_id": job.id})
         return dataclasses.replace(job, answer=result)
     observe_job("failed")
-    text = f"failed: {result['code']}: {result['message']} ({result['hint']})"
-    log.warning(text, extra={"request_id": job.request_id, "job_id": job.id})
-    return dataclasses.replace(job, error=visitor_error(result, job.request_id))
+    error = visitor_error(result, job.request_id)
+    reason = (
+        "" if error == result else f": {result['message']} ({result['hint']})"
+    )  # the visitor's names are not logged
+    log.warning("failed: %s%s", result["code"], reason, extra={"request_id": job.request_id, "job_id": job.id})
+    return dataclasses.replace(job, error=error)
 
 
 def _save_finished(

@@ -99,7 +99,7 @@ def test_the_query_is_a_what_if(page: FlaskClient, worker: FakePredictionQueue, 
     ("query", "part"),
     [
         ("stars=5", "stars"),
-        ("licence=mit", "licence"),
+        ("licenses=mit", "licenses"),
         ("unknown=", "unknown"),
         ("explain=false", "explain"),
         ("readme_length=many", "readme_length"),
