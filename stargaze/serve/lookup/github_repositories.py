@@ -17,15 +17,8 @@ from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
-from stargaze.serve.lookup.github_requests import (
-    LATE,
-    MAX_AGE,
-    UNREADABLE,
-    GithubReply,
-    GithubRequests,
-    Resource,
-    UnavailableError,
-)
+from stargaze.serve.lookup.github_requests import LATE, UNREADABLE, GithubRequests, UnavailableError
+from stargaze.serve.lookup.github_resource import MAX_AGE, GithubReply, Resource
 
 LOOKUP_SECONDS = 3.0
 """Time for the records of all names of a batch [s]; the star histories have another two."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -20,10 +20,9 @@ from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
 from stargaze.features.github.api.limited_http import ResponseLimits
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_cache import GithubCache, SharedRateLimit
+from stargaze.serve.lookup.github_resource import GithubReply, NoWaitClock, Resource, WaitRequiredError
 from stargaze.store import Store
 
-MAX_AGE = 600.0
-"""Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 3.0
 """Timeouts of one request [s]."""
 LEAST_TIME = 0.5
@@ -51,72 +50,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class WaitRequiredError(Exception):
-    """The next request would have to wait for this many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"{seconds:.0f} s")
-        self.seconds = seconds
-
-
 class UnavailableError(Exception):
     """GitHub did not answer; the message is the reason for the visitor."""
-
-
-class NoWaitClock:
-    """The time of day for a client that must not wait."""
-
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-
-    def time(self) -> float:
-        """Return seconds since 1970."""
-        return self._clock()
-
-    def sleep(self, seconds: float) -> None:
-        """Raise WaitRequiredError."""
-        raise WaitRequiredError(seconds)
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A REST resource; ``read`` returns the value that is kept of a reply, or why there is none.
-
-    ``kind`` names resources that fail together. The request is sent only if more than ``reserve`` requests remain.
-    """
-
-    kind: str
-    name: str
-    path: str
-    read: Callable[[Reply], tuple[Any, str]]
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    max_age: float = MAX_AGE
-    reserve: int = 0
-    patience: int = 1
-    """Faults of this kind, one after another, after which none is requested for a while."""
-    default_limit: tuple[int, float] | None = None
-    """Limit and window [s] as long as no response has stated them."""
-
-    @property
-    def key(self) -> str:
-        """The cache key: kind and name."""
-        return f"{self.kind} {self.name.lower()}"
-
-    @property
-    def limit(self) -> str:
-        """The name of the rate limit that counts it."""
-        return "search" if self.path.startswith("/search/") else "core"
-
-
-@dataclass(frozen=True)
-class GithubReply:
-    """A value, why there is none (``gone``), or why GitHub was ``unavailable``: the value is then from an earlier reply."""
-
-    value: Any = None
-    gone: str = ""
-    unavailable: str = ""
-    received_at: float = 0.0
-    etag: str = ""
 
 
 NO_REPLY = GithubReply()

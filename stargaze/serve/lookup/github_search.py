@@ -11,7 +11,8 @@ from typing import Any
 from stargaze.features.github.api.client import Reply
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_cache import SharedRateLimit
-from stargaze.serve.lookup.github_requests import GithubRequests, NoWaitClock, Resource
+from stargaze.serve.lookup.github_requests import GithubRequests
+from stargaze.serve.lookup.github_resource import NoWaitClock, Resource
 from stargaze.store import Store
 
 SEARCH_SECONDS = 2.0

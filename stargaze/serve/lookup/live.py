@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,9 @@ from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 METRICS_HINT = "enter its metrics instead"
 BLOCKED = ("block", "legal", "dmca", "451")
+MAX_VALIDATED = 500
+"""Validated rows in memory, some 10 kB each."""
+Validated = tuple[Mapping[str, Any] | None, pd.DataFrame, str]
 Source = Literal["github", "bundle", "entered"]
 
 
@@ -35,6 +39,8 @@ class GithubLookup:
     bundle: Bundle
     github: GithubRepositories
     exclusions: Exclusions = NO_EXCLUSIONS
+    validated: OrderedDict[str, Validated] = field(default_factory=OrderedDict, compare=False, repr=False)
+    """The last record of each name from GitHub and its validated row: each what-if about a repository needs it again."""
 
     def find(self, names: Sequence[str], now: datetime) -> LookupResult:
         """Look all names up at once."""
@@ -45,7 +51,7 @@ class GithubLookup:
         replies = self.github.fetch([name for name in remote if not self.exclusions.match(name)])
         # A reply that was cached before GitHub became unavailable still counts.
         answered = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
-        collected = _Rows(self.bundle)
+        collected = _Rows(self.bundle, self.validated)
         bundled = BundledRepositories(self.bundle, self.exclusions).find(
             [spellings[key] for key in spellings if key not in answered], now
         )
@@ -61,6 +67,7 @@ class GithubLookup:
 @dataclass
 class _Rows:
     bundle: Bundle
+    validated: OrderedDict[str, Validated]
     frames: list[pd.DataFrame] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     source: dict[str, Source] = field(default_factory=dict)
@@ -99,14 +106,26 @@ class _Rows:
             notes.append(f"{reply.unavailable}: these are the values of {str(record.get('fetched_at'))[:10]}")
         elif reply.lacks:
             notes.append(f"the number of contributors is missing: {reply.lacks}")
-        valid, invalid = _validate(record, now)
+        valid, invalid = self._validate(key, reply, record, now)
         if invalid:
-            reason = invalid[0][1]
-            self.errors[key] = _gone_error(name, UNREADABLE + reason)
+            self.errors[key] = _gone_error(name, UNREADABLE + invalid)
             return
         self.rows[key] = sum(map(len, self.frames))
         self.frames.append(valid)
         self.source[key], self.notes[key] = "github", notes
+
+    def _validate(
+        self, key: str, reply: RepositoryReply, record: Mapping[str, Any], now: datetime
+    ) -> tuple[pd.DataFrame, str]:
+        """Return the validated row of a record, which follows from the reply and the bundle, and what is invalid."""
+        before = self.validated.get(key)
+        if before is not None and before[0] == reply.record:
+            return before[1:]
+        valid, invalid = _validate(record, now)
+        self.validated[key] = reply.record, valid, invalid
+        while len(self.validated) > MAX_VALIDATED:
+            self.validated.popitem(last=False)
+        return valid, invalid
 
     def _bundled_record(self, *keys: str) -> dict[str, Any]:
         rows = [self.bundle.row_by_name[key] for key in keys if key in self.bundle.row_by_name]
@@ -136,13 +155,13 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _validate(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def _validate(record: Mapping[str, Any], now: datetime) -> tuple[pd.DataFrame, str]:
     """Validate GitHub's figures and derive other fields from them, as ``fetch`` does."""
     frame = pd.DataFrame([record], dtype="object")
     if "has_homepage" in frame.columns:
         frame["has_homepage"] = derive.detect_homepages(frame["has_homepage"], frame["full_name"])
     valid, invalid = validate_columns(frame, _latest(record, now), required=("full_name", "stars"))
-    return schema.conform(derive.derive_fields(valid)), list(invalid)
+    return schema.conform(derive.derive_fields(valid)), next((reason for _, reason in invalid), "")
 
 
 def _latest(record: Mapping[str, Any], now: datetime) -> datetime:

@@ -17,7 +17,8 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.github_repositories import GithubRepositories
-from stargaze.serve.lookup.github_requests import BACKOFF, MAX_AGE, GithubRequests, NoWaitClock
+from stargaze.serve.lookup.github_requests import BACKOFF, GithubRequests
+from stargaze.serve.lookup.github_resource import MAX_AGE, NoWaitClock
 from stargaze.serve.lookup.live import GithubLookup
 
 NOW = datetime.now(UTC)  # the fake servers date their responses
