@@ -89,7 +89,7 @@ def estimate_without_popularity(
 ) -> list[dict[str, Any] | None]:
     """Return a second estimate of each repository that uses no popularity; None if the bundle has no such policy."""
     narrower = next((item for item in bundle.answer_policies if item.policy == NO_POPULARITY), None)
-    if narrower is None:
+    if narrower is None or not records:
         return [None] * len(records)
     predicted, low, high = bundle.predict_with_interval(features, narrower)
     explanations = explain(bundle, features, records, [NO_POPULARITY] * len(records), predicted)

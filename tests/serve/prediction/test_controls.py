@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.features.matrix import allowed_features
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
@@ -159,3 +160,37 @@ def test_controls_have_the_values_of_the_repository(context: PredictionContext) 
     for control in controls.values():
         assert (control["options"] is not None) == (control["kind"] == "choice")
         assert FIELD_BY_NAME[control["field"]].kind in ("count", "flag", "date", "category")
+
+
+@pytest.mark.thorough
+def test_the_controls_of_a_tuned_bundle_change_its_estimates_under_every_policy(tuned_bundle: Bundle) -> None:
+    """Each through the whole answer, with the policy of the repository."""
+    context = PredictionContext(tuned_bundle, BundledRepositories(tuned_bundle))
+    known = tuned_bundle.known.iloc[np.linspace(0, len(tuned_bundle.known) - 1, 100).astype(int)]
+    for policy in ("all", "activity", "static"):
+        figures = [_figures(row, policy) for row in known.to_dict("records")]
+        first = answer_requests(context, [PredictionRequest((), (figures[0],))], NOW)[0]["predictions"][0]
+        assert first["policy"] == policy
+        assert first["controls"]
+        assert (first["without_popularity"] is not None) == (policy == "all")
+        for control in first["controls"]:
+            values = control["options"] or TRIED[control["kind"]]
+            requests = [
+                PredictionRequest((), (row,), {control["field"]: value}, explain=False)
+                for row in figures
+                for value in values
+            ]
+            answers = [answer for answer in answer_requests(context, requests, NOW) if "predictions" in answer]
+            rows = [answer["predictions"][0] for answer in answers]
+            assert any(round(row["what_if"]["expected_stars"]) != round(row["expected_stars"]) for row in rows), control
+
+
+def _figures(record: dict[str, Any], policy: str) -> dict[str, Any]:
+    """Return the values of a repository that a policy may use."""
+    allowed = {field for feature in allowed_features(policy) for field in feature.source} & set(WHAT_IF_FIELDS)
+    known = {
+        name: value.isoformat() if FIELD_BY_NAME[name].kind == "date" else value
+        for name, value in record.items()
+        if name in allowed and FIELD_BY_NAME[name].kind not in ("list", "text") and pd.notna(value)
+    }
+    return known | {"full_name": "me/mine", "fetched_at": record["fetched_at"].isoformat()}

@@ -16,7 +16,7 @@ from stargaze.bundle.serialization import Ensemble, deserialize_model, serialize
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.matrix import CATALOG, category_positions
-from stargaze.serve.prediction.explanation import Explanation, explain
+from stargaze.serve.prediction.explanation import MAX_FACTORS, Explanation, explain
 from stargaze.serve.prediction.labels import UNKNOWN, feature_label, format_value
 from stargaze.serve.prediction.predict import estimate_without_popularity, predict, records_of
 from stargaze.tuning.cross_validation import Arrays, fit
@@ -61,6 +61,7 @@ def test_the_factors_without_popularity_multiply_to_their_own_number(bundle: Bun
     both = dataclasses.replace(bundle, meta=meta | {"answer_policies": answers})
     both.__dict__["spreads"] = {"all": bundle.spreads["all"], "activity": Zero()}
 
+    assert estimate_without_popularity(both, both.known_features[:0], []) == []
     rows = estimate_without_popularity(both, both.known_features[:50], records_of(both.known.head(50)))
 
     for row in rows:
@@ -131,3 +132,29 @@ def test_every_feature_has_a_plain_label_and_values(name: str) -> None:
     if CATALOG[name].kind != "category":
         assert all(format_value(name, number) for number in (0.0, 1.0, 12.5, 1e9, -3.0))
         assert format_value(name, math.nan) == UNKNOWN
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("missing", [(), ("forks",), ("forks", "subscribers", "contributors", "license", "created_at")])
+def test_the_factors_of_a_tuned_bundle_multiply_for_every_known_repository(
+    tuned_bundle: Bundle, missing: tuple[str, ...]
+) -> None:
+    frame = tuned_bundle.known.copy()
+    for name in missing:
+        frame[name] = schema.empty(len(frame))[name]
+
+    for prediction in predict(tuned_bundle, frame):
+        assert prediction.explanation is not None
+        assert prediction.explanation.method == "exact"
+        assert product(prediction.explanation) == pytest.approx(prediction.expected_stars + 1, rel=1e-6)
+        assert prediction.interval_low <= prediction.expected_stars <= prediction.interval_high
+        assert 0.98 < prediction.explanation.other_factors < 1.02 or len(prediction.explanation.factors) == MAX_FACTORS
+
+
+@pytest.mark.thorough
+def test_nothing_but_rounding_and_limits_is_left_to_the_other_factors(tuned_bundle: Bundle) -> None:
+    """With all factors listed, each estimate within the limits is their product."""
+    for prediction in predict(tuned_bundle, tuned_bundle.known, max_factors=100):
+        assert prediction.explanation is not None
+        if prediction.expected_stars > 0:
+            assert prediction.explanation.other_factors == pytest.approx(1.0, abs=1e-4)
