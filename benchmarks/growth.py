@@ -16,21 +16,24 @@ import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.forecast import find_milestone
 from stargaze.bundle.growth_bundle import HorizonModel, log_growth
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
 from stargaze.tuning.growth.evaluate import evaluate_horizons, growth_scores
 from stargaze.tuning.growth.examples import Examples
+from stargaze.tuning.growth.fit import MILESTONE_COVERAGE
 from stargaze.tuning.growth.tune_growth import fit_horizons
 
+DAY_ZERO = date(2000, 1, 1)
 ForecastMethod = Callable[[np.ndarray, int], float]
 """A forecast of another library: from weekly counts and a number of days to a count."""
 
@@ -65,6 +68,7 @@ def main() -> None:
         .round(3)
         .to_string(index=False)
     )
+    print(_milestones(models, examples[max(examples)][1]))
     print(
         f"\n{time.monotonic() - start:.0f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB peak memory"
     )
@@ -98,6 +102,36 @@ def _coverage(model: HorizonModel, test: Examples) -> list[dict[str, Any]]:
         for name, chosen in parts.items()
         if chosen.sum() >= 100
     ]
+
+
+def _milestones(models: dict[int, HorizonModel], test: Examples) -> str:
+    """Return how many milestones were reached inside their range of dates, of origins whose next year is known."""
+    days, origins, counts = sorted(models), test.origins, test.origins.counts
+    curves = [models[day].growth(origins, test.features, models[day].milestone_offsets) for day in days]
+    stars, last = counts.column("stars"), np.searchsorted(counts.series, origins.series, side="right")
+    late = early = total = open_ended = 0
+    for i, row in enumerate(origins.rows):
+        growth = [[float(values[i]) for values in curve] for curve in curves]
+        milestone = find_milestone(float(stars[row]), DAY_ZERO, days, growth, MILESTONE_COVERAGE)
+        if milestone is None:
+            continue
+        reached = np.flatnonzero(stars[row : last[i]] >= milestone.stars)
+        reached_on = _day_of(stars, counts.day, row + reached[0], milestone.stars) if len(reached) else np.inf
+        after = reached_on - origins.day[i]
+        total, open_ended = total + 1, open_ended + (milestone.latest is None)
+        early += np.ceil(after) < (milestone.earliest - DAY_ZERO).days
+        late += milestone.latest is not None and after > (milestone.latest - DAY_ZERO).days
+    return (
+        f"\n{total} milestones are expected within {days[-1]} days ({open_ended} ranges are open): "
+        f"{1 - (early + late) / total:.1%} were reached inside the 80 % range, "
+        f"{early / total:.1%} before it, {late / total:.1%} after it"
+    )
+
+
+def _day_of(stars: np.ndarray, day: np.ndarray, row: int, count: float) -> float:
+    """Return the day on which a count was reached, interpolated between the row and the one before it."""
+    share = (count - stars[row - 1]) / (stars[row] - stars[row - 1])
+    return float(day[row - 1] + share * (day[row] - day[row - 1]))
 
 
 def _compare(

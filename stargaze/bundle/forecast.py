@@ -78,7 +78,7 @@ def forecast_growth(bundle: GrowthBundle, history: pd.DataFrame) -> GrowthForeca
         stars, low, high = np.clip(np.expm1(np.log1p(now) + growth), 0.0, MAX_STARS).tolist()
         points.append(Forecast(model.days, round(stars), math.floor(low), math.ceil(high)))
     curves = [[values[0] for values in model.growth(origin, features, model.milestone_offsets)] for model in models]
-    milestone = _next_milestone(now, last_day, [model.days for model in models], curves, bundle.milestone_coverage)
+    milestone = find_milestone(now, last_day, [model.days for model in models], curves, bundle.milestone_coverage)
     return GrowthForecast(last_day, round(now), tuple(points), milestone)
 
 
@@ -92,7 +92,7 @@ def next_round_number(stars: float) -> int:
     return next(digit * power for digit in ROUND_DIGITS if digit * power > stars)
 
 
-def _next_milestone(
+def find_milestone(
     now: float, last_day: date, days: Sequence[int], curves: Sequence[Sequence[float]], coverage: float
 ) -> Milestone | None:
     """Return the next milestone from the median, low and high log growth at each horizon.
