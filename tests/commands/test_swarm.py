@@ -238,8 +238,8 @@ def test_status_in_json_is_one_value_also_with_an_unreachable_machine(run: Run, 
     [
         (f'200 {{"bundle": "{"a" * 64}"}}', "ready", 0),
         (
-            '400 {"error": {"message": "this server does not go by that name"}}',
-            "this server does not go by that name",
+            '400 {"detail": "unknown host"}',
+            "unknown host",
             1,
         ),
         ("", "no answer", 1),

@@ -92,7 +92,7 @@ def _page_row(page: PublicPage) -> dict[str, Any]:
         return {"page": page.url, "state": error.message, "release": "?", "reason": ""}
     code, _, body = response.partition(" ")
     release = page_value(body, "bundle", default="")[:12]
-    state = "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
+    state = "ready" if code == "200" else page_value(body, "detail", default=code or "no answer")
     return {
         "page": page.url,
         "state": state,
@@ -115,7 +115,7 @@ def _machine_row(
     if node and node["Spec"]["Availability"] != "active":
         state = str(node["Spec"]["Availability"])
     role = "manager" if result.is_manager else "worker"
-    page = "ready" if code == "200" else page_value(body, "error", "message", default=code or "no answer")
+    page = "ready" if code == "200" else page_value(body, "detail", default=code or "no answer")
     return {
         "machine": host.name,
         "role": role,

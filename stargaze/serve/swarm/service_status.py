@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,15 +100,15 @@ def page_mismatch(response: str, release: str) -> str:
     """
     code, _, body = response.partition(" ")
     if code != "200":
-        message = f": {page_value(body, 'error', 'message', default=body[:100])}" if body else ""
+        message = f": {page_value(body, 'detail', default=body[:100])}" if body else ""
         return f"returns {code or 'no response'}{message}"
     return "" if page_value(body, "bundle", default="") == split_release_name(release)[0] else "shows another release"
 
 
-def page_value(body: str, *keys: str, default: str) -> str:
-    """Return a value of the page's JSON response, for example the message of an error; the default if it has none."""
+def page_value(body: str, name: str, *, default: str) -> str:
+    """Return a value of the page's JSON response, for example the detail of a problem; the default if it has none."""
     try:
-        return str(functools.reduce(operator.getitem, keys, json.loads(body)))
+        return str(json.loads(body)[name])
     except (ValueError, KeyError, TypeError):
         return default
 

@@ -189,7 +189,7 @@ def test_a_machine_of_another_swarm_is_marked(fake: FakeSwarm, store: Store, mon
     ("page", "message"),
     [
         ("200 {}", "ready"),
-        ('503 {"error": {"message": "the queue is away"}}', "the queue is away"),
+        ('503 {"detail": "the queue is away"}', "the queue is away"),
         ("502 <html>", "502"),
         ("", "no answer"),
     ],

@@ -28,7 +28,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         known = self.headers["Host"].partition(":")[0] in self.hosts
-        error = {"error": {"message": "this server does not go by that name"}}
+        error = {"detail": "unknown host"}
         body = json.dumps({"bundle": DIGEST} if known else error).encode()
         self.send_response(200 if known else 400)
         self.end_headers()
@@ -76,7 +76,7 @@ def test_an_address_that_serves_the_release_is_accepted_silently(port: int) -> N
 @pytest.mark.parametrize(
     ("name", "digest", "expected"),
     [
-        ("localhost", DIGEST, "returns 400: this server does not go by that name"),
+        ("localhost", DIGEST, "returns 400: unknown host"),
         ("127.0.0.1", "e" * 64, "shows another release"),
     ],
 )

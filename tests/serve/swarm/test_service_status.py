@@ -245,7 +245,7 @@ def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
         ({"containers": (Container("web", False, ["a" * 64]),)}, "production1: a web container has another image"),
         ({"page_response": ""}, "production1: its page returns no response"),
         (
-            {"page_response": '503 {"error": {"message": "the queue is away"}}'},
+            {"page_response": '503 {"detail": "the queue is away"}'},
             "production1: its page returns 503: the queue is away",
         ),
         ({"page_response": "502 Bad gateway"}, "production1: its page returns 502: Bad gateway"),

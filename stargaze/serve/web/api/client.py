@@ -7,8 +7,9 @@ from typing import Any
 
 import requests
 
-from stargaze.errors import BadDataError, ExternalError
+from stargaze.errors import BadDataError, ExternalError, StargazeError
 from stargaze.features.github.api.limited_http import LimitedSession, ResponseLimitError, ResponseLimits
+from stargaze.serve.web.problems import status_of_code
 
 POLL_INTERVAL = 0.05
 """Seconds."""
@@ -32,7 +33,8 @@ def request_predictions(url: str, names: list[str], *, timeout: float = 60.0) ->
     except (requests.RequestException, ResponseLimitError) as error:
         raise ExternalError(f"{url} cannot be reached: {error}", hint="stargaze serve") from error
     if job["state"] == "failed":
-        raise BadDataError(job["error"]["message"], hint=job["error"]["hint"])
+        details = job["error"]
+        raise _error(status_of_code(details["code"]), details["message"], details["hint"])
     predictions: list[dict[str, Any]] = job["predictions"]
     return predictions
 
@@ -41,5 +43,9 @@ def _parse(response: requests.Response) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     if response.ok:
         return body
-    kind = BadDataError if response.status_code < requests.codes.server_error else ExternalError
-    raise kind(body["detail"], hint=body["hint"])
+    raise _error(response.status_code, body["detail"], body["hint"])
+
+
+def _error(status: int, message: str, hint: str) -> StargazeError:
+    kind = BadDataError if status < requests.codes.server_error else ExternalError
+    return kind(message, hint=hint)
