@@ -23,7 +23,9 @@ MIN_EFFECT = 0.01
 """A change of an estimate that counts [nat], if the number shown differs too."""
 QUANTILES = (0.02, 0.5, 0.98)
 """The known values that replace a count."""
-MAX_OPTIONS = 4
+MAX_OPTIONS = 60
+"""Options of a choice that are offered; a vocabulary has up to 40 values."""
+MAX_TRIED = 4
 """Options of a choice that are tried."""
 KINDS = {"count": "number", "date": "date", "flag": "flag", "category": "choice"}
 """The kind of a control for each kind of a field."""
@@ -114,7 +116,7 @@ class ControlIndex:
             none = pd.Series(pd.NaT, index=index, dtype=schema.DTYPES["date"])
             return [*dates, none] if name in OPTIONAL_FIELDS else dates
         if kind == "category":
-            return [pd.Series(option, index=index) for option in (self._options(name) or ())[:MAX_OPTIONS]]
+            return [pd.Series(option, index=index) for option in (self._options(name) or ())[:MAX_TRIED]]
         known = self._bundle.known[name].dropna()
         numbers = sorted(
             {0.0, 1.0, *(known.quantile(QUANTILES, interpolation="nearest") if len(known) else (10.0, 1e3))}
@@ -126,7 +128,7 @@ class ControlIndex:
         if schema.FIELD_BY_NAME[name].kind != "category":
             return None
         known = self._bundle.meta["vocabularies"].get(name) or self._bundle.known[name].value_counts().index[:20]
-        return (*map(str, known), *((NONE,) if name in OPTIONAL_FIELDS else ()))
+        return (*map(str, known[:MAX_OPTIONS]), *((NONE,) if name in OPTIONAL_FIELDS else ()))
 
 
 def candidate_fields(bundle: Bundle, policy: str) -> list[str]:

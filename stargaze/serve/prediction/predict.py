@@ -18,6 +18,8 @@ from stargaze.serve.prediction.what_if import WHAT_IF_FIELDS
 
 RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *WHAT_IF_FIELDS)))
 """The fields of a repository that an answer may repeat."""
+NUMBERS = tuple(name for name in RECORD_FIELDS if FIELD_BY_NAME[name].kind in ("count", "flag"))
+OTHERS = tuple(name for name in RECORD_FIELDS if name not in NUMBERS)
 Record = Mapping[str, Any]
 NO_POPULARITY = "activity"
 """The policy of a second estimate, which does not use what follows from popularity."""
@@ -106,9 +108,14 @@ def estimate_without_popularity(
 
 
 def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the fields of each repository that an answer repeats, None if unknown."""
-    columns = [_to_values(repositories[name]) for name in RECORD_FIELDS]
-    return [dict(zip(RECORD_FIELDS, values, strict=True)) for values in zip(*columns, strict=True)]
+    """Return the fields of each repository that an answer may repeat, None if unknown."""
+    numbers = repositories[list(NUMBERS)].to_numpy(dtype="float64")  # one block: a column alone takes 60 µs
+    others = [_to_values(repositories[name]) for name in OTHERS]
+    return [
+        dict(zip(NUMBERS, (None if number != number else number for number in row), strict=True))  # noqa: PLR0124 - NaN
+        | dict(zip(OTHERS, values, strict=True))
+        for row, values in zip(numbers.tolist(), zip(*others, strict=True), strict=True)
+    ]
 
 
 def _to_values(column: pd.Series) -> list[Any]:
