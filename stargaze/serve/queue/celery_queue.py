@@ -41,6 +41,8 @@ from stargaze.store import Store
 SUBMIT_TIMEOUT = 3 * TIMEOUT
 """The longest time between reserving and queuing a job [s]: to connect, to publish, to get the confirmation."""
 utc_now = partial(datetime.now, UTC)
+N_CONNECTIONS = 8
+"""So many requests of a process can be submitted at once without opening a connection."""
 POLL_INTERVAL = 0.02
 """Time between two checks whether a reserved job was queued [s]."""
 
@@ -173,16 +175,30 @@ class CeleryPredictionQueue:
             message = "no prediction process takes messages from the queue"
             raise QueueUnavailableError(message, hint="it is started again; see logs/worker.log below the store")
 
+    def warm_up(self) -> None:
+        """Open the connections of the first requests, which would wait for TLS and logins; what fails is tried by them."""
+        with contextlib.suppress(*RESULT_STORE_ERRORS):
+            self._results.warm_up(N_CONNECTIONS)
+        with contextlib.suppress(*QUEUE_ERRORS), contextlib.ExitStack() as stack:
+            if not self._declared:
+                self._declare()
+            for _ in range(N_CONNECTIONS):
+                producer = stack.enter_context(self._app.producer_or_acquire())
+                producer.channel  # noqa: B018 - connects
+
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
 
     def _publish(self, job: PredictionJob) -> None:
         if not self._declared:
-            with self._app.connection_for_write() as connection:
-                declare_queues(connection)
-            self._declared = True
+            self._declare()
         # The texts are only for monitoring, and long.
         send_message(self._app, self._section, job.to_json(), task_id=job.id, argsrepr="", kwargsrepr="")
+
+    def _declare(self) -> None:
+        with self._app.connection_for_write() as connection:
+            declare_queues(connection)
+        self._declared = True
 
     def _identity(self, request: PredictionRequest) -> dict[str, Any]:
         """Return what identical requests have in common: request, release and time period."""

@@ -79,6 +79,10 @@ class ResultStore:
         """Write a value, or raise the error of writing."""
         self._texts.check()
 
+    def warm_up(self, connections: int) -> None:
+        """Open so many connections to Redis, or one to SQLite."""
+        self._texts.warm_up(connections)
+
     def cleanup(self) -> None:
         """Remove expired jobs; Redis does that itself."""
         self._texts.cleanup()
@@ -119,6 +123,15 @@ class _RedisTexts:
     def check(self) -> None:
         self._client.set(b"stargaze-readiness", b"1", ex=60)
 
+    def warm_up(self, connections: int) -> None:
+        pool, opened = self._client.connection_pool, list[Any]()
+        try:
+            for _ in range(connections):
+                opened.append(pool.get_connection())  # which connects
+        finally:
+            for connection in opened:
+                pool.release(connection)
+
     def cleanup(self) -> None:
         """Do nothing."""
 
@@ -152,6 +165,9 @@ class _SqliteTexts(SqlitePool):
 
     def check(self) -> None:
         self.put({"readiness": ""})
+
+    def warm_up(self, connections: int) -> None:
+        self.check()
 
     def cleanup(self) -> None:
         self._write("DELETE FROM jobs WHERE stored_at < ?", time.time() - self._ttl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -58,6 +59,7 @@ def create() -> Flask:
     section, store = read_environment(os.environ)
     configure_logging("web")
     queue = CeleryPredictionQueue(create_celery_app(section, store), section, store)
+    threading.Thread(target=queue.warm_up, name="warm-up", daemon=True).start()
     exclusions = Exclusions.parse(section.exclude)
     url = read_sources(os.environ).github_url
     search = open_github_search(url, store, is_enabled=section.github_lookup, exclusions=exclusions)

@@ -23,7 +23,7 @@ from stargaze.serve.prediction_request import (
 )
 from stargaze.serve.queue.backends import QUEUE_ERRORS, count_messages
 from stargaze.serve.queue.celery_app import HEARTBEAT, create_celery_app, send_message
-from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
+from stargaze.serve.queue.celery_queue import N_CONNECTIONS, CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, ready_file, to_environment
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
@@ -98,6 +98,17 @@ def is_ready(queue: CeleryPredictionQueue) -> bool:
 
 def batches(store: Store) -> list[int]:
     return [int(line) for line in (store.root / "batches").read_text().split()]
+
+
+def test_connections_are_open_before_the_first_request(queue: CeleryPredictionQueue) -> None:
+    """Eight handshakes of TLS at once would delay the first requests by a second."""
+    queue.warm_up()
+
+    with queue._app.connection_for_write() as connection:
+        assert count_messages(connection) == 0  # the queue exists
+    assert len(queue._results._texts._client.connection_pool._available_connections) == N_CONNECTIONS  # type: ignore[union-attr]
+    opened = [connection for connection in queue._app.pool._resource.queue if getattr(connection, "connected", False)]
+    assert len(opened) == N_CONNECTIONS
 
 
 def test_the_broker_of_the_tests_has_the_version_of_production() -> None:

@@ -65,6 +65,15 @@ def idle_queue(store: Store) -> CeleryPredictionQueue:
     return open_queue(store)
 
 
+def test_a_start_without_a_writable_store_is_no_error(idle_queue: CeleryPredictionQueue, store: Store) -> None:
+    """The first requests report it."""
+    store.results.mkdir()
+    shutil.rmtree(store.queue)
+    store.queue.write_text("not a folder")
+
+    idle_queue.warm_up()
+
+
 def killed(_: PredictionJob) -> None:
     raise ProcessKilled
 
