@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.serve.lookup import github_repositories
 from stargaze.serve.lookup.github_repositories import GithubRepositories
 from stargaze.serve.lookup.github_requests import BACKOFF, GithubRequests
 from stargaze.serve.lookup.github_resource import MAX_AGE, NoWaitClock
@@ -304,7 +305,10 @@ def test_with_a_token_all_names_take_three_queries(
     )
 
 
-def test_many_names_are_queried_in_parts(bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock) -> None:
+def test_many_names_are_queried_in_parts(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(github_repositories, "QUERY_SIZE", 4)
     sizes = []
 
     def count_names(body: dict[str, Any]) -> Any:
@@ -314,9 +318,9 @@ def test_many_names_are_queried_in_parts(bundle: Bundle, url: str, fake_github: 
 
     fake_github.graphql = count_names
 
-    result = create_lookup(bundle, url, clock, "a-token").find([f"x/name{number}" for number in range(90)], NOW)
+    result = create_lookup(bundle, url, clock, "a-token").find([f"x/name{number}" for number in range(9)], NOW)
 
-    assert (sorted(sizes), len(result.rows)) == ([10, 40, 40], 90)
+    assert (sorted(sizes), len(result.rows)) == ([1, 4, 4], 9)
 
 
 def test_missing_counts_are_filled_from_the_bundle(

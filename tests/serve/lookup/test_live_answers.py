@@ -13,7 +13,6 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import FeaturesSection, TuningSection
 from stargaze.features.dataset import FeatureSet, read_dataset, read_dataset_and_features, write_feature_set
 from stargaze.features.matrix import build_vocabulary
-from stargaze.serve.lookup import github_repositories
 from stargaze.serve.lookup.github_repositories import GithubRepositories
 from stargaze.serve.lookup.github_requests import open_github
 from stargaze.serve.lookup.live import GithubLookup
@@ -151,9 +150,7 @@ def test_live_values_predict_the_stars_as_well_as_whole_rows(
     clock: FastClock,
     open_lookup: OpenLookup,
     token: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", 60.0)  # a busy machine is no fault
     lookup = open_lookup(url, token)
     names = [world.population.name(row) for row in HELD_OUT_ROWS]
     rows: dict[str, dict[str, Any]] = {}

@@ -75,8 +75,9 @@ def test_names_examples_and_outliers_are_shown_without_it(bundle_folder: Any, na
 
 
 def test_its_name_is_on_no_page_and_not_in_the_log(
-    names: tuple[str, str], open_page: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    queue: FakePredictionQueue, names: tuple[str, str], open_page: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    queue.is_instant = True
     excluded, shown = names
     page = open_page(excluded)
     text = page.get("/").text + page.get("/search", query_string={"query": excluded.partition("/")[2]}).text
