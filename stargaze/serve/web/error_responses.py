@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, render_template, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.exceptions import HTTPException, SecurityError, TooManyRequests
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import ErrorDetails, error_details, visitor_error
@@ -32,7 +32,7 @@ HINTS = {
     HTTPStatus.NOT_FOUND: "results are stored for a day; submit the request again",
     HTTPStatus.METHOD_NOT_ALLOWED: "use POST to submit a request and GET to read its result",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MAX_BODY // 1024} kB",
-    HTTPStatus.TOO_MANY_REQUESTS: "try again later, or put several repositories into one request",
+    HTTPStatus.TOO_MANY_REQUESTS: "put several repositories into one request",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",
 }
 KEPT_HEADERS = ("Allow", "Retry-After")
@@ -103,6 +103,8 @@ def _handle_http_error(error: HTTPException) -> ErrorResponse:
             status, visitor_error({"code": code_of_status(status), "message": "", "hint": ""}, request_id())
         )
     message = MESSAGES.get(HTTPStatus(status), HTTPStatus(status).phrase)
+    if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
+        message = f"{message}: try again in {error.retry_after} s"
     details = {"code": code_of_status(status), "message": message, "hint": HINTS.get(HTTPStatus(status), "")}
     return error_response(status, details, {name: value for name, value in error.get_headers() if name in KEPT_HEADERS})
 

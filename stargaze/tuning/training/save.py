@@ -18,6 +18,7 @@ from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.matrix import CATALOG
+from stargaze.features.population import describe_population
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import PolicyPredictor, refit
@@ -100,6 +101,7 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
         "data": {
             "rows": len(table.repositories),
             "training_rows": len(training),
+            "population": describe_population(table.repositories),
             "fingerprint": table.fingerprint,
             "feature_set": feature_set.digest,
             "latest": table.repositories["fetched_at"].max().isoformat(),

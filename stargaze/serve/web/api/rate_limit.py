@@ -47,7 +47,7 @@ class RateLimiter:
             return
         g.counted = self._ask(self._counts.count)
         if g.counted and g.counted.used > self._limit:
-            raise TooManyRequests
+            raise TooManyRequests(retry_after=_seconds_left(g.counted))
 
     def add_headers(self, response: Response) -> Response:
         """Add the state of the limit to counted requests and those of the API, and Retry-After to rejected ones."""
@@ -56,7 +56,7 @@ class RateLimiter:
         count = g.counted if "counted" in g else self._ask(self._counts.read)
         response.headers["RateLimit-Policy"] = f'"{POLICY}";q={self._limit};w={WINDOW}'
         if count:
-            seconds = max(1, math.ceil(count.ends_in))
+            seconds = _seconds_left(count)
             response.headers["RateLimit"] = f'"{POLICY}";r={max(0, self._limit - count.used)};t={seconds}'
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 response.headers["Retry-After"] = str(seconds)
@@ -83,6 +83,10 @@ class RateLimiter:
     def _client(self) -> str:
         """Return a keyed hash of the client's address: addresses are not stored."""
         return hmac.new(self._key, client_network(request.remote_addr or "").encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _seconds_left(count: Count) -> int:
+    return max(1, math.ceil(count.ends_in))
 
 
 class RateLimitedQueue:

@@ -324,6 +324,7 @@ def test_the_form_above_the_rate_limit_is_an_html_page(visit: Open) -> None:
     assert answers[1].status_code == 429
     assert int(answers[1].headers["Retry-After"]) > 0
     assert "<html" in answers[1].text
+    assert re.search(r"<h1>Too many requests: try again in \d+ s</h1>", answers[1].text)
 
 
 def test_only_rejected_requests_have_retry_after(visit: Open) -> None:
