@@ -44,7 +44,7 @@ RATE_LIMITED = "rate limited by GitHub"
 UNREACHABLE = "GitHub cannot be reached at the moment"
 UNREADABLE = "unreadable: "
 """The beginning of the reason for a reply that contains impossible values."""
-BAD_TOKEN = "GitHub rejects this server's token"  # noqa: S105 # no password
+BAD_TOKEN = "GitHub refuses this server's requests"  # noqa: S105 # no password
 MALFORMED = (StargazeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 T = TypeVar("T")
 log = logging.getLogger(__name__)

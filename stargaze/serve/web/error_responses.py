@@ -106,7 +106,10 @@ def _handle_http_error(error: HTTPException) -> ErrorResponse:
     if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
         message = f"{message}: try again in {error.retry_after} s"
     details = {"code": code_of_status(status), "message": message, "hint": HINTS.get(HTTPStatus(status), "")}
-    return error_response(status, details, {name: value for name, value in error.get_headers() if name in KEPT_HEADERS})
+    headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
+    if "Retry-After" in headers:
+        details["message"] += f": try again in {headers['Retry-After']} s"
+    return error_response(status, details, headers)
 
 
 def _handle_invalid_body(_: ParseException) -> ErrorResponse:

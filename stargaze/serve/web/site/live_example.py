@@ -75,6 +75,9 @@ class LiveExample:
         except StargazeError as error:
             log.info("no example: %s", error.message)
             return
+        except Exception:  # whatever it is, the page is shown without an example
+            log.exception("no example")
+            return
         with self._lock:
             if answer.get("predictions") and name == self._name:
                 self._prediction, self._answered_at = answer["predictions"][0], self._timer()

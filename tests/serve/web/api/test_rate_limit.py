@@ -58,6 +58,7 @@ def test_above_the_rate_limit_is_429_with_retry_after(visit: Open) -> None:
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
     assert 0 < int(answers[3].headers["Retry-After"]) <= 60
     assert answers[3].json["code"] == "rate_limited"
+    assert answers[3].json["detail"].startswith("too many requests: try again in ")
 
 
 def test_reading_is_not_limited(visit: Open) -> None:
