@@ -56,6 +56,13 @@ INTERVALS = record(
         "radius": array(array(number(-1e3, 1e3), 1), 1),
     }
 )
+FIELD = choice(*FIELD_BY_NAME)
+PARTIAL = record(
+    {
+        "levels": array(record({"missing": SHARE, "intervals": INTERVALS}), 1, 10),
+        "fields": mapping(record({"importance": SHARE, "widening": SHARE}), FIELD),
+    }
+)
 DECADES = array(record({"decade": text, "n": integer()}, {"coverage": nullable(SHARE), "width": nullable(LOG)}))
 COUNT = number(0, 1e12)
 OUTLIERS = array(
@@ -114,9 +121,9 @@ STARS = record(
         "trials": nullable(integer()),
         "requested_trials": nullable(integer()),
         "seed": integer(),
-        "importance": by_policy(mapping(SHARE, choice(*FIELD_BY_NAME)), 0),
+        "importance": by_policy(mapping(SHARE, FIELD), 0),
         "outliers": record({"more": OUTLIERS, "fewer": OUTLIERS}),
-        "answer_policies": array(record({"policy": POLICY, "intervals": INTERVALS}), 1, len(POLICIES)),
+        "answer_policies": array(record({"policy": POLICY, "intervals": PARTIAL}), 1, len(POLICIES)),
     },
 )
 OFFSETS = array(number(-1e6, 1e6), 2, 2)
@@ -194,7 +201,8 @@ def check_growth_description(meta: Mapping[str, Any]) -> None:
 
 
 def _intervals(meta: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    return (item["intervals"] for item in meta.get("answer_policies", ()))
+    policies = meta.get("answer_policies", ())
+    return (level["intervals"] for item in policies for level in item["intervals"]["levels"])
 
 
 def _rises(values: list[float]) -> bool:

@@ -79,6 +79,78 @@ class Intervals:
         return index
 
 
+@dataclass(frozen=True)
+class FieldEffect:
+    """What a missing record field does: its share of the information, and the logarithm of the factor of the radius [nat]."""
+
+    importance: float
+    widening: float = 0.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """The intervals from a share of missing information on."""
+
+    missing: float
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class PartialIntervals:
+    """Intervals for rows with missing fields: classes for each level of missing information, and a widening of each field.
+
+    The shares of the missing fields add up; the row's level is the last one whose ``missing`` does not exceed the sum.
+    """
+
+    levels: tuple[Level, ...]
+    fields: Mapping[str, FieldEffect]
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> PartialIntervals:
+        """Return the inverse of ``dataclasses.asdict``."""
+        levels = tuple(
+            Level(float(item["missing"]), Intervals.from_dict(item["intervals"])) for item in value["levels"]
+        )
+        fields = {
+            str(name): FieldEffect(float(item["importance"]), float(item["widening"]))
+            for name, item in value["fields"].items()
+        }
+        return cls(levels, fields)
+
+    @classmethod
+    def of(cls, intervals: Intervals) -> PartialIntervals:
+        """Return the same intervals for all rows."""
+        return cls((Level(0.0, intervals),), {})
+
+    def is_valid(self) -> bool:
+        """Return whether the levels ascend from 0 and their intervals are valid."""
+        starts = [level.missing for level in self.levels]
+        ascending = bool(starts) and starts[0] == 0.0 and bool((np.diff(starts) > 0).all())
+        return ascending and all(level.intervals.is_valid() for level in self.levels)
+
+    def level_of(self, missing: np.ndarray) -> np.ndarray:
+        """Return the number of each row's level; ``missing`` tells which of ``fields`` it lacks, shape (n, n_fields)."""
+        importance = np.array([effect.importance for effect in self.fields.values()])
+        starts = [level.missing for level in self.levels]
+        number: np.ndarray = np.searchsorted(starts, missing @ importance + ROUNDING, side="right") - 1
+        return number
+
+    def widen(self, missing: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Return the predicted errors [nat] with the widening of missing fields; the radius is their square root."""
+        widening = np.array([effect.widening for effect in self.fields.values()])
+        return np.asarray(np.maximum(spread, MIN_SPREAD) * np.exp(2.0 * (missing @ widening)))
+
+    def bounds(self, missing: np.ndarray, predicted: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bounds of each row [stars], see :meth:`Intervals.bounds`."""
+        wider = self.widen(missing, spread)
+        low, high = np.zeros((2, len(predicted)))
+        levels = self.level_of(missing)
+        for number in np.unique(levels).tolist():
+            rows = levels == number
+            low[rows], high[rows] = self.levels[number].intervals.bounds(predicted[rows], wider[rows])
+        return low, high
+
+
 def spread_scale(spread: np.ndarray) -> np.ndarray:
     """Return the factor of the radius: the square root, because errors of the predicted spread then cost less."""
     root: np.ndarray = np.sqrt(np.maximum(spread, MIN_SPREAD))

@@ -31,14 +31,14 @@ from stargaze.bundle.manifest import (
     convert_malformed,
     read_description,
 )
-from stargaze.bundle.prediction_intervals import MAX_LOG_STARS, Intervals, append_prediction
+from stargaze.bundle.prediction_intervals import MAX_LOG_STARS, Intervals, PartialIntervals, append_prediction
 from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.ingest.user_input import rows_by_name
-from stargaze.features.matrix import CATALOG, build_matrix, is_any_known, own_features
+from stargaze.features.matrix import CATALOG, build_matrix, find_missing_fields, is_any_known, own_features
 
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
@@ -58,12 +58,12 @@ class AnswerPolicy:
     """A policy that can answer, and its prediction intervals."""
 
     policy: str
-    intervals: Intervals
+    intervals: PartialIntervals
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
         """Return the inverse of ``dataclasses.asdict``."""
-        return cls(str(value["policy"]), Intervals.from_dict(value["intervals"]))
+        return cls(str(value["policy"]), PartialIntervals.from_dict(value["intervals"]))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Bundle:
     def answer_policies(self) -> tuple[AnswerPolicy, ...]:
         """The widest policy and, where the bundle has them, the narrower policies to fall back to."""
         policies = tuple(AnswerPolicy.from_dict(value) for value in self.meta.get("answer_policies", ()))
-        return policies or (AnswerPolicy(self.meta["estimate_policy"], self.intervals),)
+        return policies or (AnswerPolicy(self.meta["estimate_policy"], PartialIntervals.of(self.intervals)),)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -265,10 +265,11 @@ class Bundle:
         self, features: np.ndarray, answer_policy: AnswerPolicy
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predict log1p(stars) [nat] and the prediction interval [stars] under one policy; shapes (n,)."""
-        inputs = self.select_inputs(features, answer_policy.policy)
+        inputs, intervals = self.select_inputs(features, answer_policy.policy), answer_policy.intervals
         predicted = self.predict(inputs, answer_policy.policy)
         spread = self.spread(inputs, predicted, answer_policy.policy)
-        return (predicted, *answer_policy.intervals.bounds(predicted, spread))
+        missing = find_missing_fields(inputs, self.meta["features"][answer_policy.policy], intervals.fields)
+        return (predicted, *intervals.bounds(missing, predicted, spread))
 
     def _has_own_feature(self, features: np.ndarray, policy: str) -> np.ndarray:
         """Return for each row whether a feature that no narrower policy has is known; for ``static`` always."""
@@ -277,13 +278,12 @@ class Bundle:
 
     def missing_fields(self, features: np.ndarray) -> list[list[str]]:
         """Return for each row the record fields that the widest policy could use but the row lacks, most important first."""
-        names = self.meta["features"][self.answer_policies[0].policy]
-        fields = dict.fromkeys(field for name in names for field in CATALOG[name].source if field not in IMPLIED)
-        missing = {}
-        for field in fields:
-            reads = [self.columns.index(name) for name in names if field in CATALOG[name].source]
-            missing[field] = ~is_any_known(features, np.array(reads))
-        return [[field for field, rows in missing.items() if rows[row]] for row in range(len(features))]
+        policy = self.answer_policies[0].policy
+        names, importance = self.meta["features"][policy], self.meta.get("importance", {}).get(policy, {})
+        fields = [field for name in names for field in CATALOG[name].source if field not in IMPLIED]
+        ranked = sorted(dict.fromkeys(fields), key=lambda field: -importance.get(field, 0.0))
+        missing = find_missing_fields(self.select_inputs(features, policy), names, ranked)
+        return [[field for field, lacks in zip(ranked, row, strict=True) if lacks] for row in missing.tolist()]
 
     def check_prototype(self) -> None:
         """Raise BadBundleError if a model's prediction of the prototype row differs from the stored one."""

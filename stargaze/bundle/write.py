@@ -82,7 +82,7 @@ def record_newest(pointer: Path, folder: Path) -> None:
 def _write_folder(
     parent: Path, meta: Mapping[str, Any], files: Mapping[str, bytes], check: Callable[[Path], object]
 ) -> Path:
-    text = json.dumps(meta, indent=1, allow_nan=False) + "\n"
+    text = _render(meta)
     with scratch_folder(parent) as folder:
         for name, content in {**files, DESCRIPTION: text.encode()}.items():
             (folder / name).write_bytes(content)
@@ -91,3 +91,11 @@ def _write_folder(
         if not final.exists():
             folder.rename(final)
     return final
+
+
+def _render(meta: Mapping[str, Any]) -> str:
+    """Render a description with sorted keys, but the most important fields first."""
+    ordered = json.loads(json.dumps(meta, sort_keys=True, allow_nan=False))
+    for policy, shares in ordered.get("importance", {}).items():
+        ordered["importance"][policy] = dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
+    return json.dumps(ordered, indent=1) + "\n"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stargaze.features import schema
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.user_input import FORM_FIELDS
 
@@ -84,7 +83,7 @@ def maskable_fields(repositories: pd.DataFrame) -> list[str]:
 
 
 def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.ndarray) -> pd.DataFrame:
-    """Return the repositories with a field only where ``kept`` is true, shape (n, n_names).
+    """Return the repositories, columns of the schema, with a field only where ``kept`` is true, shape (n, n_names).
 
     Examples
     --------
@@ -93,7 +92,7 @@ def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.nda
     [3.0, nan]
     """
     columns = {name: repositories[name].where(column) for name, column in zip(names, kept.T, strict=True)}
-    return schema.conform(repositories.assign(**columns))
+    return repositories.assign(**columns)
 
 
 def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:

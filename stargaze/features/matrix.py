@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -91,6 +91,19 @@ def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> n
     """
     known: np.ndarray = ~np.isnan(features[:, np.asarray(columns, dtype="int64")]).all(axis=1)
     return known if len(columns) else np.full(len(features), True)
+
+
+def find_missing_fields(features: np.ndarray, names: Sequence[str], fields: Iterable[str]) -> np.ndarray:
+    """Return which record fields each row lacks: no feature that reads the field is known. Shape (n, n_fields).
+
+    Examples
+    --------
+    >>> find_missing_fields(np.array([[np.nan, 1.0]]), ["forks", "contributors"], ["forks", "contributors"]).tolist()
+    [[True, False]]
+    """
+    reads = [[i for i, name in enumerate(names) if field in CATALOG[name].source] for field in fields]
+    columns = [~is_any_known(features, positions) for positions in reads]
+    return np.column_stack(columns) if columns else np.zeros((len(features), 0), dtype=bool)
 
 
 def _encode_category(values: pd.Series, vocabulary: Sequence[str]) -> pd.Series:

@@ -121,7 +121,7 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
 
 
 def answer(meta: Meta, policy: str) -> Meta:
-    return {"policy": policy, "intervals": meta["intervals"]}
+    return {"policy": policy, "intervals": {"levels": [{"missing": 0.0, "intervals": meta["intervals"]}], "fields": {}}}
 
 
 @pytest.mark.parametrize("name", CHANGES)

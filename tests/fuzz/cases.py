@@ -172,7 +172,15 @@ def _star_meta(
         "seed": 0,
         "coverage": 0.9,
         "intervals": intervals,
-        "answer_policies": [{"policy": "all", "intervals": intervals}],
+        "answer_policies": [
+            {
+                "policy": "all",
+                "intervals": {
+                    "levels": [{"missing": 0.0, "intervals": intervals}, {"missing": 0.5, "intervals": intervals}],
+                    "fields": {"forks": {"importance": 0.8, "widening": 0.01}},
+                },
+            }
+        ],
         "features": features,
         "vocabularies": vocabularies,
         "scores": {policy: {**scores, "coverage_by_decade": decades} for policy in features},

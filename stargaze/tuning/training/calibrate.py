@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.prediction_intervals import Intervals, append_prediction, spread_scale
+from stargaze.bundle.prediction_intervals import (
+    FieldEffect,
+    Intervals,
+    Level,
+    PartialIntervals,
+    append_prediction,
+    spread_scale,
+)
+from stargaze.features.matrix import find_missing_fields
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
+from stargaze.tuning.training.radii import adjust_radii, find_inside, number_of_decade, round_up
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50
 """Decades are divided into classes of this many rows; a class with fewer than the minimum joins the one below."""
@@ -18,14 +27,15 @@ ROUNDS, SWEEPS, CLOSE = 8, 15, 1e-4
 """Iterations of the level correction and of the alternating fit, and its convergence tolerance [nat]."""
 MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
-LEAST_FACTOR, HALVINGS = 0.05, 14
-"""The smallest factor of the final shrinkage, and the iterations of its bisection."""
-LEAST_DECADE, TRUE_TOLERANCE, PREDICTED_TOLERANCE = 100, 0.01, 0.1
-"""Rows of a decade whose coverage is kept, and how far it may fall below the nominal one by true and by predicted counts."""
-MOST_WIDENING = 3.0
-"""The largest factor of the radii of a decade of predictions."""
-RADIUS_STEPS = 1e5
-"""Resolution of a radius [1/nat]: finer than one star at any count."""
+LEVELS, LEAST_LEVEL = (0.0, 0.1, 0.4, 0.75), 400
+"""Shares of missing information from which on the intervals have classes of their own; a level needs this many rows."""
+USUALLY_KNOWN = 0.05
+"""Largest share of complete rows that lack a field whose absence counts as missing information."""
+WIDENING_ROUNDS, WIDENINGS = 2, 8
+"""How often the intervals are calibrated again after rows with missing fields were widened, and the steps of each time."""
+LEAST_GROWTH, LEAST_WIDENING = 0.004, 0.001
+"""The least growth of the mean width when a field is removed, and the smallest step of its widening [nat]."""
+EMPTY = Intervals(0.5, (0.0,), (0.0,), ((0.0,),))
 SPREAD = {
     "n_estimators": 120,
     "learning_rate": 0.05,
@@ -42,12 +52,28 @@ SPREAD = {
 class CalibratedIntervals:
     """Calibrated intervals and the model of the prediction error."""
 
-    intervals: Intervals
+    intervals: PartialIntervals
     spread: Any
+    names: tuple[str, ...] = ()
+    """The features of the model."""
 
     def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of each prediction interval [stars]; shapes (n,)."""
-        return self.intervals.bounds(predicted, self.spread.predict(append_prediction(inputs, predicted)))
+        missing = find_missing_fields(inputs, self.names, self.intervals.fields)
+        return self.intervals.bounds(missing, predicted, self.spread.predict(append_prediction(inputs, predicted)))
+
+    def widths(self, inputs: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return the width of each interval on the log scale [nat]; shape (n,)."""
+        low, high = self.bounds(inputs, predicted)
+        return np.asarray(np.log1p(high) - np.log1p(low))
+
+
+@dataclass(frozen=True)
+class FieldRemoval:
+    """Inputs and predictions [nat] of complete rows, and of the same rows without each record field."""
+
+    complete: tuple[np.ndarray, np.ndarray]
+    without_field: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def calibrate_on(
@@ -58,20 +84,83 @@ def calibrate_on(
     categories: Sequence[int],
     coverage: float,
     seed: int,
+    names: Sequence[str] = (),
+    importance: Mapping[str, float] | None = None,
+    removal: FieldRemoval | None = None,
 ) -> CalibratedIntervals:
     """Fit the error model and calibrate the intervals with a nominal coverage [fraction] on out-of-fold predictions.
 
     ``inputs`` (n, n_features) are those of the model, ``predicted`` and ``target`` (n,) are log1p(stars) [nat]. The error of
-    each row is predicted by a model that was not fitted on its fold.
+    each row is predicted by a model that was not fitted on its fold. ``names`` are the features and ``importance`` the share
+    of each record field: rows that lack more information get intervals of their own. With ``removal``, rows that lack a
+    field are widened until removing it does not make intervals narrower on average.
     """
     error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
         spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
-    return CalibratedIntervals(
-        calibrate(predicted, spread, target, coverage), _fit_error_model(error_inputs, errors, categories, seed)
-    )
+    fields = _effects(importance or {}, names, removal)
+    missing = find_missing_fields(inputs, names, fields)
+    levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
+    number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
+    calibrated = CalibratedIntervals(levels, model, tuple(names))
+    for _ in range(1 if removal is None else WIDENING_ROUNDS):
+        wider = calibrated.intervals.widen(missing, spread)
+        fitted = tuple(
+            Level(level.missing, calibrate(predicted[number == i], wider[number == i], target[number == i], coverage))
+            for i, level in enumerate(levels.levels)
+        )
+        calibrated = replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
+        calibrated = calibrated if removal is None else _widen_missing(calibrated, removal)
+    return calibrated
+
+
+def _effects(
+    importance: Mapping[str, float], names: Sequence[str], removal: FieldRemoval | None
+) -> dict[str, FieldEffect]:
+    """Return the share of each field; of a field that complete rows lack too, such as a license, it is 0."""
+    if removal is None:
+        return {name: FieldEffect(share) for name, share in importance.items()}
+    absent = find_missing_fields(removal.complete[0], names, importance).mean(axis=0)
+    return {
+        name: FieldEffect(share if lacks <= USUALLY_KNOWN else 0.0)
+        for (name, share), lacks in zip(importance.items(), absent, strict=True)
+    }
+
+
+def _widen_missing(calibrated: CalibratedIntervals, removal: FieldRemoval) -> CalibratedIntervals:
+    """Widen the intervals of rows that lack a field until removing it does not make them narrower on average.
+
+    The error model is fitted on few rows without a field that hardly matters, and can be more certain by chance.
+    """
+    complete, predicted = removal.complete
+    for _ in range(WIDENINGS):
+        base = float(calibrated.widths(complete, predicted).mean())
+        fields = dict(calibrated.intervals.fields)
+        for name, (inputs, without) in removal.without_field.items():
+            if name not in fields or np.array_equal(inputs, complete, equal_nan=True):
+                continue
+            lacking = LEAST_GROWTH - float(calibrated.widths(inputs, without).mean() - base)
+            if lacking > 0:
+                wider = fields[name].widening + lacking / max(base, LEAST_GROWTH) + LEAST_WIDENING
+                fields[name] = replace(fields[name], widening=min(round(wider, 5), 1.0))
+        if fields == calibrated.intervals.fields:
+            break
+        calibrated = replace(calibrated, intervals=replace(calibrated.intervals, fields=fields))
+    return calibrated
+
+
+def _levels(missing: np.ndarray) -> tuple[Level, ...]:
+    """Return the levels of missing information, with empty intervals; one with few rows joins the level below."""
+    starts = list(LEVELS)
+    while len(starts) > 1:
+        sizes = np.bincount(np.searchsorted(starts, missing, side="right") - 1, minlength=len(starts))
+        few = np.flatnonzero(sizes[1:] < LEAST_LEVEL) + 1
+        if not len(few):
+            break
+        del starts[int(few[-1])]
+    return tuple(Level(start, EMPTY) for start in starts)
 
 
 def calibrate(
@@ -79,7 +168,6 @@ def calibrate(
     spread: np.ndarray,
     target: np.ndarray,
     coverage: float,
-    patterns: np.ndarray | None = None,
 ) -> Intervals:
     """Calibrate the radii so that the coverage holds in every class of true and of predicted counts.
 
@@ -118,14 +206,13 @@ def calibrate(
     for _ in range(ROUNDS):
         radius = tuple(map(tuple, _fit_radius(score, groups, levels).tolist()))
         intervals = Intervals(coverage, tuple(count_classes), tuple(prediction_classes), radius)
-        inside = _inside(intervals, predicted, spread, stars)
+        inside = find_inside(intervals, predicted, spread, stars)
         # An interval that spans several classes covers too much: lower the levels where that happens.
         levels = [
             _correct_levels(level, coverage, size, np.bincount(group, inside))
             for level, group, size in zip(levels, groups, sizes, strict=True)
         ]
-    patterns = np.zeros(len(stars), dtype="int64") if patterns is None else patterns
-    return _adjust(intervals, predicted, spread, stars, patterns)
+    return adjust_radii(intervals, predicted, spread, stars)
 
 
 def coverage_by_decade(
@@ -146,7 +233,7 @@ def coverage_by_decade(
     '10-99'
     """
     inside, width = (low <= stars) & (stars <= high), np.log1p(high) - np.log1p(low)
-    decades = _number_of_decade(stars if counts is None else counts)
+    decades = number_of_decade(stars if counts is None else counts)
     return [
         {
             "decade": "0" if decade == 0 else f"{10 ** (decade - 1)}-{10**decade - 1}",
@@ -200,100 +287,13 @@ def _fit_radius(score: np.ndarray, groups: list[np.ndarray], levels: list[np.nda
         parts = [parts[0] + shift, parts[1] - shift]
         if max(np.abs(part - old).max() for part, old in zip(parts, before, strict=True)) < CLOSE:
             break
-    return _round_up(parts[0][:, None] + parts[1])
+    return round_up(parts[0][:, None] + parts[1])
 
 
 def _correct_levels(level: np.ndarray, coverage: float, size: np.ndarray, inside: np.ndarray) -> np.ndarray:
     error = (np.ceil((size + 1) * coverage) - inside) / size
     corrected: np.ndarray = np.clip(level + STEP * error, coverage - MOST_BELOW, min(coverage + MOST_ABOVE, 1.0))
     return corrected
-
-
-def _adjust(
-    intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray, patterns: np.ndarray
-) -> Intervals:
-    """Widen the intervals of decades of predictions that are covered too rarely, then shorten them by decades of true counts.
-
-    An interval in whole stars that contains an estimate below one contains 0, so that repositories without stars are covered
-    more often than stated. One factor for all would make up for it with radii that miss most others.
-    """
-    true_decades, predicted_decades = _decades(stars), _decades(np.expm1(predicted))
-    shares = (intervals.coverage - TRUE_TOLERANCE, intervals.coverage - PREDICTED_TOLERANCE)
-    labels = [patterns * 100 + decades for decades in (true_decades, predicted_decades)]
-    wanted = [_least_inside(label, share) for label, share in zip(labels, shares, strict=True)]
-    enough = np.array([math.ceil((len(stars) + 1) * intervals.coverage)])
-
-    def inside(radius: np.ndarray) -> list[np.ndarray]:
-        found = _inside(_with_radius(intervals, radius), predicted, spread, stars)
-        return [np.array([found.sum()]), *(np.bincount(label, found) for label in labels)]
-
-    radius = np.asarray(intervals.radius)
-    columns = np.minimum(_number_of_decade(np.asarray(intervals.prediction_classes)), predicted_decades.max())
-    for decade in range(predicted_decades.max() + 1):
-        least = [np.zeros(1), np.zeros(len(wanted[0])), np.zeros(0)]
-        least[2] = np.where(np.arange(len(wanted[1])) % 100 == decade, wanted[1], 0.0)
-        radius = _scale(radius, np.where(columns == decade, 1.0, 0.0)[None, :], inside, least, (1.0, MOST_WIDENING))
-    rows = np.minimum(_number_of_decade(np.asarray(intervals.count_classes)), true_decades.max())
-    for decade in range(true_decades.max() + 1):
-        least = [np.minimum(now, most) for now, most in zip(inside(radius), (enough, *wanted), strict=True)]
-        radius = _scale(radius, np.where(rows == decade, 1.0, 0.0)[:, None], inside, least, (LEAST_FACTOR, 1.0))
-    return _with_radius(intervals, radius)
-
-
-def _scale(
-    radius: np.ndarray,
-    chosen: np.ndarray,
-    inside: Callable[[np.ndarray], list[np.ndarray]],
-    least: list[np.ndarray],
-    factors: tuple[float, float],
-) -> np.ndarray:
-    """Multiply the chosen radii by the smallest factor with which enough rows are inside; else by the largest one."""
-
-    def scaled(factor: float) -> np.ndarray:
-        return _round_up(np.where(chosen, radius * factor, radius))
-
-    def holds(factor: float) -> bool:
-        return all(bool((found >= enough).all()) for found, enough in zip(inside(scaled(factor)), least, strict=True))
-
-    low, high = factors
-    if holds(low):
-        return scaled(low)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return scaled(high)
-
-
-def _with_radius(intervals: Intervals, radius: np.ndarray) -> Intervals:
-    return replace(intervals, radius=tuple(map(tuple, radius.tolist())))
-
-
-def _least_inside(labels: np.ndarray, share: float) -> np.ndarray:
-    """Return how many rows of each group must be inside; none of a group with few rows."""
-    sizes = np.bincount(labels)
-    return np.where(sizes >= LEAST_DECADE, np.minimum(np.ceil((sizes + 1) * share), sizes), 0.0)
-
-
-def _number_of_decade(stars: np.ndarray) -> np.ndarray:
-    """Return 0 for no stars, 1 for 1 to 9, 2 for 10 to 99."""
-    return np.where(stars < 1, 0, np.floor(np.log10(np.maximum(stars, 1.0)) + 1e-12) + 1).astype("int64")
-
-
-def _decades(stars: np.ndarray) -> np.ndarray:
-    """Return the number of each row's decade; a decade with few rows joins the one below."""
-    decades = _number_of_decade(stars)
-    while (top := decades.max(initial=0)) and (decades == top).sum() < LEAST_DECADE:
-        decades[decades == top] = top - 1
-    return decades
-
-
-def _round_up(radius: np.ndarray) -> np.ndarray:
-    return np.asarray(np.ceil(radius * RADIUS_STEPS) / RADIUS_STEPS)
-
-
-def _inside(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> np.ndarray:
-    low, high = intervals.bounds(predicted, spread)
-    return ((low <= stars) & (stars <= high)).astype(float)
 
 
 def _order_statistic(values: np.ndarray, level: float) -> float:

@@ -13,7 +13,7 @@ from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MASKED_WEIGHT = 0.5
 """The weight of a copy with missing values in the fit; a complete row has 1."""
-MAX_CHECKED = 1_000
+MAX_CHECKED = 2_000
 """Validation rows of which single fields are removed."""
 MEASURED = ("live with token", "live without token", "five typed metrics")
 """The patterns that are scored on the test rows."""
@@ -37,6 +37,8 @@ class PolicyRows:
     checked: np.ndarray
     """Validation rows of which one field at a time is removed; ``without_field`` are their inputs."""
     without_field: dict[str, np.ndarray]
+    names: tuple[str, ...]
+    """The selected features."""
 
     @classmethod
     def of(cls, table: Dataset, masked: Dataset, feature_set: FeatureSet, policy: str) -> PolicyRows:
@@ -60,6 +62,7 @@ class PolicyRows:
             measured,
             checked,
             _remove_each_field(table, feature_set, policy, checked),
+            tuple(feature_set.selected[policy]),
         )
 
     def with_copies(self, rows: np.ndarray) -> Arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.search.parallel import parallel_map
-from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
+from stargaze.tuning.training.calibrate import CalibratedIntervals, FieldRemoval, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 from stargaze.tuning.training.policy_rows import PolicyRows
 from stargaze.tuning.training.scoring import field_importance, hold_out_predictions, score_folds, score_test_rows
@@ -69,7 +69,8 @@ def _refit_policy(
     chosen = np.flatnonzero(fitted.weights).tolist()
     model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen))
     predicted = np.maximum(ordered @ fitted.weights, 0.0)
-    calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed)
+    importance = field_importance(model, rows)
+    calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance)
     scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
     scores |= {
         "members": len(chosen),
@@ -81,7 +82,7 @@ def _refit_policy(
         tuple(candidates[index] for index in chosen),
         calibrated,
         scores,
-        field_importance(model, rows),
+        importance,
         hold_out_predictions(model, calibrated, predicted, rows),
     )
 
@@ -118,7 +119,12 @@ def _fit_ensemble(
 
 
 def _calibrate(
-    model: Ensemble, predicted: np.ndarray, rows: PolicyRows, coverage: float, seed: int
+    model: Ensemble,
+    predicted: np.ndarray,
+    rows: PolicyRows,
+    coverage: float,
+    seed: int,
+    importance: Mapping[str, float],
 ) -> CalibratedIntervals:
     """Calibrate on out-of-fold predictions of the training rows and on the validation rows, and the copies of both."""
     training, validation = rows.with_copies(rows.training), rows.with_copies(rows.validation)
@@ -130,4 +136,14 @@ def _calibrate(
         training.categories,
         coverage,
         seed,
+        rows.names,
+        importance,
+        FieldRemoval(
+            _with_predictions(model, rows.complete.inputs[rows.checked]),
+            {name: _with_predictions(model, inputs) for name, inputs in rows.without_field.items()},
+        ),
     )
+
+
+def _with_predictions(model: Ensemble, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return inputs, np.maximum(model.predict(inputs), 0.0)

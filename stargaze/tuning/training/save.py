@@ -55,7 +55,7 @@ def save_best(
         "requested_trials": section.trials,
         "seed": section.seed,
         "coverage": section.coverage,
-        "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals),
+        "intervals": dataclasses.asdict(refitted[section.estimate_policy].calibrated.intervals.levels[0].intervals),
         "answer_policies": [dataclasses.asdict(item) for item in answer_policies],
         "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,

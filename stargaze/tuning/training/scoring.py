@@ -58,7 +58,7 @@ def field_importance(model: Ensemble, rows: PolicyRows) -> dict[str, float]:
     }
     total = sum(growth.values())
     ranked = sorted(growth.items(), key=lambda item: (-item[1], item[0]))
-    return {name: round(value / total, 5) for name, value in ranked if total > 0}
+    return {name: round(value / total, 5) if total > 0 else 0.0 for name, value in ranked}
 
 
 def hold_out_predictions(

@@ -88,7 +88,10 @@ def test_the_prototype_is_predicted_with_the_encoder(saved_bundle: Saved) -> Non
 def test_the_page_shows_an_encoded_feature_in_stars(saved_bundle: Saved) -> None:
     bundle = Bundle.load(saved_bundle[2])
 
-    factors = {factor.feature: factor for factor in predict(bundle, bundle.known.head(1))[0].explanation.factors}
+    shown = predict(bundle, bundle.known, max_factors=100)
+    factors = {
+        factor.feature: factor for answer in shown if answer.explanation for factor in answer.explanation.factors
+    }
 
     assert factors["text_score"].value.endswith(" stars")
     assert "words of name, description and topics" in factors["text_score"].label
