@@ -107,8 +107,6 @@ def _handle_http_error(error: HTTPException) -> ErrorResponse:
         message = f"{message}: try again in {error.retry_after} s"
     details = {"code": code_of_status(status), "message": message, "hint": HINTS.get(HTTPStatus(status), "")}
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
-    if "Retry-After" in headers:
-        details["message"] += f": try again in {headers['Retry-After']} s"
     return error_response(status, details, headers)
 
 
