@@ -64,9 +64,11 @@ class Gridline:
 
 @dataclass(frozen=True)
 class Line:
-    """One repository in a plot: two polylines, and the polygon of the forecast's interval."""
+    """One repository in a plot: two polylines, the polygon of the forecast's interval, and where its history ends."""
 
     name: str
+    end: Tick
+    end_y: float
     history: str
     forecast: str
     band: str
@@ -143,11 +145,12 @@ def _line(series: Series, x: Callable[[float], float], y: Callable[[float], floa
     def place(points: Sequence[Point], name: str = "stars") -> list[str]:
         return [f"{x(point.day):.1f},{y(getattr(point, name)):.1f}" for point in points]
 
-    history = place(series.history)
+    history, last = place(series.history), series.history[-1]
+    end = Tick(format_count(last.stars), format_percent(x(last.day) / WIDTH, 2)), round(y(last.stars), 1)
     if not series.forecast:
-        return Line(series.name, " ".join(history), "", "")
+        return Line(series.name, *end, " ".join(history), "", "")
     band = [history[-1], *place(series.forecast, "high"), *reversed(place(series.forecast, "low"))]
-    return Line(series.name, " ".join(history), " ".join([history[-1], *place(series.forecast)]), " ".join(band))
+    return Line(series.name, *end, " ".join(history), " ".join([history[-1], *place(series.forecast)]), " ".join(band))
 
 
 def _tooltip(point: Point, x: Callable[[float], float]) -> list[Any]:

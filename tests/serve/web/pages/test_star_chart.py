@@ -58,6 +58,13 @@ def test_the_forecast_begins_where_the_history_ends() -> None:
     assert line.forecast.split()[0] == line.history.split()[-1]
 
 
+def test_a_line_is_labeled_where_its_history_ends() -> None:
+    line = draw([10, 50, 90], FORECAST).plots[0].lines[0]
+
+    x, y = map(float, line.history.split()[-1].split(","))
+    assert (float(line.end.at.removesuffix("%")) * WIDTH / 100, line.end_y) == pytest.approx((x, y), abs=0.1)
+
+
 def test_tooltips_have_the_interval_of_a_forecast() -> None:
     [[name, points]] = json.loads(draw([10, 50, 90], FORECAST).points)
 
