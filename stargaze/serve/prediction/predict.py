@@ -119,12 +119,11 @@ def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _to_values(column: pd.Series) -> list[Any]:
-    missing = column.isna().tolist()
-    if all(missing):  # most columns of live lookups
-        return [None] * len(missing)
-    is_list = FIELD_BY_NAME[str(column.name)].kind == "list"
-    values = [None if value is None else list(value) for value in column] if is_list else column.tolist()
-    return [None if is_missing else value for value, is_missing in zip(values, missing, strict=True)]
+    values = column.tolist()
+    if FIELD_BY_NAME[str(column.name)].kind == "list":
+        return [None if value is None else list(value) for value in values]
+    # A missing value is None, NA, or differs from itself; isna of the column takes as long as all the rest.
+    return [None if value is pd.NA or value != value else value for value in values]  # noqa: PLR0124
 
 
 def to_predictions(
