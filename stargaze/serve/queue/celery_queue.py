@@ -29,7 +29,7 @@ from stargaze.serve.prediction_request import (
     new_job,
     waiting_error,
 )
-from stargaze.serve.queue.backends import QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues
+from stargaze.serve.queue.backends import N_CONNECTIONS, QUEUE_ERRORS, RESULT_STORE_ERRORS, TIMEOUT, declare_queues
 from stargaze.serve.queue.celery_app import send_message
 from stargaze.serve.queue.message_folder import MessageFolder
 from stargaze.serve.queue.result_store import ResultStore, StoredJob
@@ -41,8 +41,6 @@ from stargaze.store import Store
 SUBMIT_TIMEOUT = 3 * TIMEOUT
 """The longest time between reserving and queuing a job [s]: to connect, to publish, to get the confirmation."""
 utc_now = partial(datetime.now, UTC)
-N_CONNECTIONS = 8
-"""So many requests of a process can be submitted at once without opening a connection."""
 POLL_INTERVAL = 0.02
 """Time between two checks whether a reserved job was queued [s]."""
 

@@ -21,9 +21,9 @@ from stargaze.serve.prediction_request import (
     PredictionJob,
     PredictionRequest,
 )
-from stargaze.serve.queue.backends import QUEUE_ERRORS, count_messages
+from stargaze.serve.queue.backends import N_CONNECTIONS, QUEUE_ERRORS, count_messages
 from stargaze.serve.queue.celery_app import HEARTBEAT, create_celery_app, send_message
-from stargaze.serve.queue.celery_queue import N_CONNECTIONS, CeleryPredictionQueue
+from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.runtime.settings import DEAD_LETTER_QUEUE, QUEUE_NAME, ready_file, to_environment
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
@@ -101,7 +101,7 @@ def batches(store: Store) -> list[int]:
 
 
 def test_connections_are_open_before_the_first_request(queue: CeleryPredictionQueue) -> None:
-    """Eight handshakes of TLS at once would delay the first requests by a second."""
+    """Many handshakes of TLS at once would delay the first requests by a second."""
     queue.warm_up()
 
     with queue._app.connection_for_write() as connection:
