@@ -239,6 +239,6 @@ def test_the_api_page_sends_a_request(visit: Visit) -> None:
 def test_an_expired_result_links_the_form(visit: Visit) -> None:
     page = visit("/predictions/00000000-0000-4000-8000-000000000000")
 
-    expect(page.get_by_role("heading")).to_contain_text("does not exist")
+    expect(page.get_by_role("heading")).to_contain_text("Page not found")
     page.get_by_role("link", name="Estimate stars").click()
     expect(page.get_by_label("Repositories")).to_be_visible()

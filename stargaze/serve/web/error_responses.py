@@ -22,7 +22,7 @@ from stargaze.serve.web.problems import PROBLEM_TYPE, code_of_status, problem_de
 
 MESSAGES = {
     HTTPStatus.BAD_REQUEST: "the request is not valid",
-    HTTPStatus.NOT_FOUND: "this page does not exist",
+    HTTPStatus.NOT_FOUND: "page not found",
     HTTPStatus.METHOD_NOT_ALLOWED: "this address does not support the method",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "the body has another media type",

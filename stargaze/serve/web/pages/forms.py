@@ -40,7 +40,7 @@ def check_csrf_token() -> None:
     sent, expected = _decode(request.form.get("token", "")), _session_token()
     token = _xor(sent[:TOKEN_SIZE], sent[TOKEN_SIZE:]) if len(sent) == 2 * TOKEN_SIZE else b""
     if len(expected) != TOKEN_SIZE or not secrets.compare_digest(token, expected):
-        raise InvalidInputError("the form has expired", hint="allow cookies and submit it again")
+        raise InvalidInputError("your session expired", hint="please submit again; cookies must be enabled")
 
 
 def _session_token() -> bytes:

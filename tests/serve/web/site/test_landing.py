@@ -5,21 +5,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 from flask.testing import FlaskClient
 
+from stargaze.config import ServeSection
 from stargaze.errors import ExternalError
+from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
-from stargaze.serve.web.pages.bundle_view import EXAMPLE_RANKS
+from stargaze.serve.web.app import make_web
+from stargaze.serve.web.pages.bundle_view import EXAMPLE_RANKS, BundleView, load_bundle_view
 from stargaze.serve.web.site.landing import MAX_OUTLIERS, outlier_rows
 from stargaze.serve.web.site.live_example import MAX_AGE, MAX_WAIT, LiveExample
+from stargaze.store import Store
 from tests.serve.fake_queue import NOW
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
+
+
+OUTLIER = {
+    "full_name": "a/b",
+    "expected_stars": 2538.2,
+    "interval_low": 754.0,
+    "interval_high": 8071.0,
+    "actual_stars": 21_089.0,
+}
 
 
 @pytest.fixture
@@ -124,21 +138,30 @@ def test_a_slow_queue_does_not_hold_the_page_up(example: LiveExample, queue: Fak
     free.set()
 
 
-def test_outliers_are_described_with_their_ratio() -> None:
-    row = {
-        "full_name": "a/b",
-        "expected_stars": 2538.2,
-        "interval_low": 754.0,
-        "interval_high": 8071.0,
-        "actual_stars": 21_089.0,
-    }
+def test_the_landing_page_lists_outliers(
+    released_store: Store, queue: FakePredictionQueue, monkeypatch: pytest.MonkeyPatch, sample: pd.DataFrame
+) -> None:
+    def load(folder: Path, exclusions: Exclusions) -> BundleView:
+        view = load_bundle_view(folder, exclusions)
+        view.meta["outliers"] = {
+            "more": [{**OUTLIER, "full_name": name} for name in sample["full_name"].iloc[:2]],
+            "fewer": [],
+        }
+        return view
 
-    rows = outlier_rows([row] * 10)
+    monkeypatch.setattr("stargaze.serve.web.app.load_bundle_view", load)
+
+    html = make_web(ServeSection(), released_store, queue).test_client().get("/").text
+
+    assert "More stars than expected" in html
+    assert "Fewer stars than expected" not in html
+    assert f'<a href="/repositories/{sample["full_name"].iloc[1]}">' in html
+    assert "8.3× more" in html
+
+
+def test_outliers_are_described_with_their_ratio() -> None:
+    rows = outlier_rows([OUTLIER] * 10)
 
     assert len(rows) == MAX_OUTLIERS
-    assert (rows[0].expected, rows[0].interval, rows[0].actual, rows[0].ratio) == (
-        "2,500",
-        "754–8,071",
-        "21,089",
-        "8.3× more",
-    )
+    texts = (rows[0].expected, rows[0].interval, rows[0].actual, rows[0].ratio)
+    assert texts == ("2,500", "754–8,071", "21,089", "8.3× more")
