@@ -15,8 +15,9 @@ from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.validate import FULL_NAME, MISSING, NAME_HINT, shorten, validate_columns
 
+_HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
 _URL = re.compile(
-    r"(?:(?:git\+)?(?:https?|ssh|git)://)?(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com(?::\d+)?(?:[/:]+(?P<path>\S*))?|github:(?P<short>\S*)",
+    rf"(?:git\+)?(?:https?|ssh|git)://{_HOST}(?::\d+)?(?:[/:]+(?P<path>\S*))?|{_HOST}(?:[/:]+(?P<scp>\S*))?|github:(?P<short>\S*)",
     re.IGNORECASE,
 )
 """A URL of GitHub, one for git clone, as git@github.com:owner/name.git, or npm's github:owner/name."""
@@ -90,7 +91,7 @@ def parse_name(text: str) -> str:
     url = _URL.fullmatch(entered)
     if url is None and _OTHER_HOST.match(entered):
         raise InvalidInputError(f"{shorten(entered)} is not on github.com", hint=NAME_HINT)
-    path = _PATH.fullmatch((url["path"] or url["short"] or "") if url else entered)
+    path = _PATH.fullmatch((url["path"] or url["scp"] or url["short"] or "") if url else entered)
     is_page = path is not None and bool(path["page"] or path["rest"])
     name = path["name"] if path is not None and (url or not is_page) else ""
     if FULL_NAME.fullmatch(name) is None or name.partition("/")[0].lower() in _NO_OWNERS:

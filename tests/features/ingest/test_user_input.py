@@ -66,6 +66,13 @@ def test_a_name_is_parsed_from_names_and_urls(text: str) -> None:
     assert parse_name(text) == "pallets/flask"
 
 
+@pytest.mark.parametrize(
+    "text", ["git@github.com:42/07.git", "ssh://git@github.com:22/42/07", "42/07", "github.com/42/07"]
+)
+def test_an_owner_of_digits_is_no_port(text: str) -> None:
+    assert parse_name(text) == "42/07"
+
+
 @pytest.mark.parametrize("text", ["a/b.github.io", "https://github.com/a/.github", "https://github.com/a/b..c", "a/b."])
 def test_dots_in_a_name_are_kept(text: str) -> None:
     assert parse_name(text) == text.removeprefix("https://github.com/")

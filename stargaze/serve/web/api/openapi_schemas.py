@@ -21,7 +21,9 @@ ERROR_DETAILS = {"code": {**TEXT, "pattern": "^[a-z][a-z_]*$"}, "message": TEXT,
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
 FULL_NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
-NAME_OR_URL = rf"^({FULL_NAME}|(https?://)?(www\.)?github\.com/{FULL_NAME}([/?#][!-~]*)?)$"
+NAME_OR_URL = (
+    rf"^({FULL_NAME}/?|(https?://)?(www\.)?github\.com/{FULL_NAME}([/?#][!-~]*)?|git@github\.com:{FULL_NAME})$"
+)
 
 
 def schemas(max_repositories: int) -> dict[str, Schema]:
@@ -51,7 +53,7 @@ def _request(most: int) -> Schema:
             "repositories": {
                 "type": "array",
                 "maxItems": most,
-                "description": "owner/name, or a URL on github.com.",
+                "description": "owner/name, a URL on github.com, or one for git clone.",
                 "items": {"type": "string", "maxLength": 500, "pattern": NAME_OR_URL},
             },
             "figures": {
