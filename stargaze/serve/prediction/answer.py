@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from stargaze.errors import ExternalError, StargazeError
+import pandas as pd
+
+from stargaze.errors import ExternalError, InvalidInputError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.live import LookupResult
@@ -26,6 +28,8 @@ FAULTS = (
 NO_EXPLANATION: dict[str, Any] = {"explanation": None, "without_popularity": None, "similar": [], "controls": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
 Outcome = Answer | StargazeError
+Part = tuple[list[Row], list[dict[str, str]]]
+"""The rows of one request, and an error for each name or what-if that has no answer."""
 log = logging.getLogger(__name__)
 
 
@@ -73,7 +77,7 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
         context.bundle, lookup_result, repositories_from_figures(figures, now) if figures else no_rows
     )
     entered = iter(range(len(figures)))
-    parts: list[list[Row] | StargazeError] = []
+    parts: list[Part | StargazeError] = []
     for request in requests:
         numbers = list(itertools.islice(entered, len(request.figures)))
         try:
@@ -83,31 +87,23 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     answered = [
         (request, part) for request, part in zip(requests, parts, strict=True) if not isinstance(part, StargazeError)
     ]
-    rows = sorted({row.index for _, part in answered for row in part})
-    explained = {row.index for request, part in answered if request.explain for row in part}
+    rows = sorted({row.index for _, (own, _) in answered for row in own})
+    explained = {row.index for request, (own, _) in answered if request.explain for row in own}
     result = predict_batch(context, batch, rows, explained)
-    named = {row.index for _, part in answered for row in part if row.source != "entered"}
+    named = {row.index for _, (own, _) in answered for row in own if row.source != "entered"}
     histories = _find_histories(context, [result.predictions[row].full_name for row in explained & named], now)
     return [
         part
         if isinstance(part, StargazeError)
-        else _answer(
-            context,
-            batch,
-            result,
-            histories if request.explain else None,
-            part,
-            list_errors(request, lookup_result),
-            now,
-        )
+        else _answer(context, batch, result, histories if request.explain else None, part, now)
         for request, part in zip(requests, parts, strict=True)
     ]
 
 
 def _add_to_batch(
     batch: PredictionBatch, request: PredictionRequest, entered: Iterable[int], now: datetime, exclusions: Exclusions
-) -> list[Row]:
-    """Return the rows of a request, with its what-ifs added to the batch."""
+) -> Part:
+    """Return the rows of a request, with its what-ifs added to the batch, and the errors of those without an answer."""
     if any(exclusions.match(str(row.get("full_name"))) for row in request.figures):
         raise ExcludedRepositoryError
     errors = list_errors(request, batch.lookup_result)
@@ -117,12 +113,20 @@ def _add_to_batch(
         raise _combined(errors)
     values = parse_what_if(request.what_if, now)
     if not request.what_if:
-        return rows
-    changed = [apply_what_if(batch.frame_of(row), values, now) for row in rows]
+        return rows, errors
+    changed: dict[Row, pd.DataFrame] = {}
+    for row in rows:
+        frame = batch.frame_of(row)
+        try:
+            changed[row] = apply_what_if(frame, values, now)
+        except InvalidInputError as error:
+            if len(rows) == 1:
+                raise
+            errors.append({"name": str(frame["full_name"].iloc[0]), **error_details(error)})
     return [
-        dataclasses.replace(row, what_if=batch.add_what_if(row, frame))
-        for row, frame in zip(rows, changed, strict=True)
-    ]
+        dataclasses.replace(row, what_if=batch.add_what_if(row, changed[row])) if row in changed else row
+        for row in rows
+    ], errors
 
 
 def _combined(errors: Sequence[Mapping[str, str]]) -> StargazeError:
@@ -144,8 +148,7 @@ def _answer(
     batch: PredictionBatch,
     result: BatchResult,
     histories: Mapping[str, Mapping[str, Any]] | None,
-    rows: Sequence[Row],
-    errors: list[dict[str, str]],
+    part: Part,
     now: datetime,
 ) -> Answer:
     """Return the answer to one request, most stars first; without histories it has no explanation either."""
@@ -153,7 +156,7 @@ def _answer(
     def controls(index: int, policy: str) -> list[dict[str, Any]]:
         return [control.to_json(batch.records[index]) for control in context.controls.for_policy(policy)]
 
-    predictions = []
+    (rows, errors), predictions = part, []
     for row in rows:
         prediction = result.predictions[row.index]
         explanation = (

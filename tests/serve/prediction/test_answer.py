@@ -355,6 +355,21 @@ def test_a_changed_field_changes_the_estimate(context: PredictionContext) -> Non
     assert row["what_if"]["changes"] == [{"field": "forks", "label": "Forks", "before": "100", "after": "900"}]
 
 
+def test_a_what_if_that_one_repository_cannot_have_does_not_reject_the_others(context: PredictionContext) -> None:
+    """A day after the values of the known repository, but not after those that are entered today."""
+    (name,) = names_of(context.bundle, 3)
+    both = PredictionRequest((name,), (ENTERED,), {"latest_release_at": "2020-05-01"})
+
+    answer = answer_requests(context, [both], NOW)[0]
+    alone = answer_requests(context, [dataclasses.replace(both, figures=())], NOW)[0]
+
+    what_if = {row["full_name"]: row["what_if"] for row in answer["predictions"]}
+    assert what_if[name] is None
+    assert what_if["me/mine"]["changes"]
+    assert [(error["name"], error["code"]) for error in answer["errors"]] == [(name, "invalid_request")]
+    assert answer["errors"][0]["message"] == alone["message"]
+
+
 @pytest.mark.parametrize("row", [0, 800])
 def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int) -> None:
     name = names_of(context.bundle, row)
