@@ -78,6 +78,18 @@ def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 
     return pd.DataFrame(rows).reindex(columns=[*columns, "cv_rmsle", "cv_spread"])
 
 
+def list_patterns(inputs: ReportInputs) -> pd.DataFrame:
+    """Return the stored scores on complete test rows and on rows with missing values, which a policy still answers."""
+    rows = []
+    for policy, scores_of in inputs.bundle.meta["scores"].items():
+        complete = {"known_values": "all", "repositories": len(inputs.test), **scores_of}
+        partial = [
+            {**row, "known_values": row["pattern"], "repositories": row["n"]} for row in scores_of.get("patterns", ())
+        ]
+        rows += [{"policy": policy, **row} for row in (complete, *partial)]
+    return pd.DataFrame(rows).reindex(columns=["policy", "known_values", "repositories", "rmsle", "r2", "coverage"])
+
+
 def _score(stars: np.ndarray, predicted: np.ndarray, owners: np.ndarray, seed: int) -> dict[str, float]:
     low, high = bootstrap_rmsle(np.log1p(predicted) - np.log1p(stars), owners, seed)
     return {**scores(stars, predicted), "rmsle_low": low, "rmsle_high": high}

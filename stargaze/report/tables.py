@@ -88,6 +88,7 @@ def _test_tables(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, p
     ranks = calibration.rank_test_set(inputs)
     return {
         "policies": evaluation.score_policies(inputs, predictions),
+        "patterns": evaluation.list_patterns(inputs),
         "predictions": evaluation.sample_predictions(predictions),
         "decades": evaluation.score_by_decade(predictions),
         "by_language": evaluation.score_by_language(predictions),

@@ -184,7 +184,7 @@ def test_once_with_json_prints_the_predictions(
 
     answers = json.loads(capsys.readouterr().out)
     assert [answer["full_name"] for answer in answers] == page.requested
-    assert answers[0]["actual"] is None
+    assert answers[0]["actual_stars"] is None
 
 
 @pytest.mark.thorough

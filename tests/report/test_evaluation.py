@@ -35,6 +35,22 @@ def test_scores_match_those_stored_in_the_bundle(inputs: ReportInputs, tables: R
         assert frame.loc[policy, "rmsle_low"] < frame.loc[policy, "rmsle"] < frame.loc[policy, "rmsle_high"]
 
 
+def test_the_scores_with_missing_values_are_listed_beside_the_complete_ones(
+    inputs: ReportInputs, tables: ReportTables
+) -> None:
+    frame, stored = tables["patterns"], inputs.bundle.meta["scores"]["all"]
+    own = frame[frame["policy"] == "all"].set_index("known_values")
+
+    assert own.loc["all", "r2"] == stored["r2"]
+    for row in stored["patterns"]:
+        assert own.loc[row["pattern"], ["r2", "coverage", "repositories"]].tolist() == [
+            row["r2"],
+            row["coverage"],
+            row["n"],
+        ]
+    assert {"live with token", "live without token", "five typed metrics"} <= set(own.index)
+
+
 def test_the_headline_scores_the_policy_of_the_estimate(inputs: ReportInputs, tables: ReportTables) -> None:
     head, own = tables.headline, inputs.bundle.meta["scores"]["all"]
 
