@@ -23,8 +23,8 @@ from stargaze.store import Store
 
 TIMEOUT = 2.0
 """Timeout for responses of broker and result store, after which a request is refused [s]."""
-N_CONNECTIONS = 16
-"""Connections to RabbitMQ of a process; they, and as many to Redis, are open before its first request."""
+N_CONNECTIONS = 8
+"""So many connections to RabbitMQ and to Redis are open before the first request of a process. It may open twice as many."""
 MAX_DELIVERIES = 4
 """RabbitMQ delivers a message to so many workers; if one more rejects it, it becomes a dead letter."""
 MAX_QUEUE_LENGTH = 20_000
@@ -53,7 +53,7 @@ def queue_options(section: ServeSection, store: Store, environ: Mapping[str, str
         "broker_transport_options": {"confirm_publish": True},
         "broker_connection_timeout": TIMEOUT,
         "broker_heartbeat": 4,  # [s]; a worker notices within three that the broker is unreachable
-        "broker_pool_limit": N_CONNECTIONS,
+        "broker_pool_limit": 2 * N_CONNECTIONS,
         "task_queues": [_prediction_queue()],
     }
 

@@ -44,6 +44,8 @@ Disallow: /search
 Allow: /
 """
 """Search engines find pages and figures, but queue no requests."""
+WARM_UP_TIMEOUT = 2.0
+"""A process does not wait longer for the servers of queue and results before it answers [s]."""
 
 
 class SchemeAwareSessions(SecureCookieSessionInterface):
@@ -59,7 +61,9 @@ def create() -> Flask:
     section, store = read_environment(os.environ)
     configure_logging("web")
     queue = CeleryPredictionQueue(create_celery_app(section, store), section, store)
-    threading.Thread(target=queue.warm_up, name="warm-up", daemon=True).start()
+    warm_up = threading.Thread(target=queue.warm_up, name="warm-up", daemon=True)
+    warm_up.start()
+    warm_up.join(WARM_UP_TIMEOUT)
     exclusions = Exclusions.parse(section.exclude)
     url = read_sources(os.environ).github_url
     search = open_github_search(url, store, is_enabled=section.github_lookup, exclusions=exclusions)
