@@ -120,7 +120,9 @@ def test_a_bundle_without_known_repositories_has_controls(bundle: Bundle) -> Non
 
 
 @pytest.mark.parametrize("policy", ["all", "activity"])
-@pytest.mark.parametrize(("name", "word"), [(name, word) for name in WHAT_IF_FIELDS for word in what_if_words(name)])
+@pytest.mark.parametrize(
+    ("name", "word"), [(name, word) for name in sorted(WHAT_IF_FIELDS) for word in sorted(what_if_words(name))]
+)
 def test_every_word_is_answered_under_every_policy(
     context: PredictionContext, policy: str, name: str, word: str
 ) -> None:
