@@ -108,7 +108,7 @@ def _field(field: Field, *words: str) -> Schema:
     unit = f" [{field.unit}]" if field.unit else ""
     description = {"description": field.meaning + unit}
     if field.name == "full_name":
-        return {"type": "string", "pattern": f"^{FULL_NAME}$", **description}
+        return {"type": ["string", "null"], "pattern": f"^({FULL_NAME})?$", **description}
     if field.kind == "count":
         return {
             "type": ["integer", "string", "null"],
