@@ -81,7 +81,7 @@ class StarHistories:
         self._live = live
         self._version: FileVersion = None
         self._table: HistoryTable | None = None
-        self._cache: OrderedDict[tuple[str, str, float], Mapping[str, Any]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str, float, int], Mapping[str, Any]] = OrderedDict()
 
     def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
         """Return the history of one repository with its forecast by a growth bundle, as in a prediction of an answer."""
@@ -104,8 +104,8 @@ class StarHistories:
         return results
 
     def _find_one(self, name: str, live: LiveHistory, growth: GrowthBundle | None) -> Mapping[str, Any]:
-        received_at = live.received_at if live.frame is not None else 0.0
-        key = name.lower(), growth.digest if growth else "", received_at
+        received_at, weeks = (0.0, 0) if live.frame is None else (live.received_at, len(live.frame))
+        key = name.lower(), growth.digest if growth else "", received_at, weeks  # further pages may arrive later
         if key not in self._cache:
             frame = live.frame
             if frame is None and self._table is not None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.features.github.api.client import Reply
+from stargaze.serve.lookup import github_history
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.github_history import WEEK, GithubStarHistories, read_history_page, weekly_counts
 from stargaze.serve.lookup.github_repositories import GithubRepositories
@@ -149,6 +150,25 @@ def test_first_pages_come_before_further_ones_and_are_reused(
     assert {address.rpartition("=")[2] for address in requested[:2]} == {"1"}
     assert "1" not in {address.rpartition("=")[2] for address in requested[2:]}
     assert history_requests(world) == requested
+
+
+@pytest.mark.thorough  # it requests eight pages
+def test_pages_that_arrive_later_complete_the_curve(
+    url: str, store: Store, world: World, clock: FastClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(github_history, "PARTIAL_MAX_AGE", 0.0)
+    row = int(np.flatnonzero(world.population.created < clock.now - 100 * WEEK)[1])
+    histories, name = create_histories(url, store, clock), world.population.name(row)
+    world.window("core", known=False).take(clock.now, 20)
+    before = histories.find(name, NOW, None)
+    clock.ahead += 3_700.0  # the next hour
+
+    after = histories.find(name, NOW, None)
+
+    assert before["history_note"].startswith("Star history since ")
+    assert after["history_note"] == ""
+    assert after["history"]["stars"][0] == 0
+    assert after["history"]["dates"][0] < before["history"]["dates"][0]
 
 
 def test_without_a_token_histories_leave_requests_for_repositories(
