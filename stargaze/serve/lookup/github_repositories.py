@@ -71,6 +71,7 @@ class GithubRepositories:
         else:
             replies = self.requests.fetch(resources, deadline)
         results = {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
+        self._keep_new_names({resource.name.lower(): replies[resource.key] for resource in resources}, results)
         return self._add_contributors(results, deadline)
 
     def fetch_records(self, names: Sequence[str], deadline: float, reserve: int) -> dict[str, RepositoryReply]:
@@ -86,6 +87,15 @@ class GithubRepositories:
         else:
             replies = self.requests.fetch(resources, deadline)
         return {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
+
+    def _keep_new_names(self, replies: Mapping[str, GithubReply], results: Mapping[str, RepositoryReply]) -> None:
+        """Cache renamed repositories under their present names too, by which their histories are requested."""
+        new = {}
+        for key, result in results.items():
+            new_key = self._repository(str((result.record or {}).get("full_name", key))).key
+            if self.requests.earlier(new_key).received_at < replies[key].received_at:
+                new[new_key] = replies[key]
+        self.requests.keep(new)
 
     def _repository(self, name: str, reserve: int = 0) -> Resource:
         return Resource(REPOSITORY, name, f"/repos/{name}", self._read_repository, reserve=reserve)

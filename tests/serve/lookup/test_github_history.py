@@ -125,6 +125,23 @@ def test_a_history_leads_to_the_stars_of_the_record(
             assert 28 <= len(history["dates"]) <= 31
 
 
+@pytest.mark.parametrize("token", ["good", ""])
+def test_a_renamed_repository_has_its_history(
+    url: str, store: Store, world: World, clock: FastClock, token: str
+) -> None:
+    row = int(np.flatnonzero(world.population.created < clock.now - 9 * WEEK)[-1])
+    former_name = world.population.name(row)
+    world.population.rename(row)
+    repositories = create_repositories(url, store, clock, token)
+    repositories.fetch([former_name])
+    requested = world.counts.requests
+
+    result = StarHistories(store, live=GithubStarHistories(repositories)).find(world.population.name(row), NOW, None)
+
+    assert result["history"]["source"] == "github"
+    assert world.counts.requests - requested == len(history_requests(world))
+
+
 def test_the_first_page_suffices_for_a_forecast(url: str, store: Store, world: World, clock: FastClock) -> None:
     name, growth = world.population.name(3).lower(), constant_bundle()
 
