@@ -43,13 +43,14 @@ class GithubCache:
         """Return the cached replies for these keys."""
         if not keys or not self._path.is_file():
             return {}
-        placeholders, rows = ", ".join("?" * len(keys)), []
+        placeholders, replies = ", ".join("?" * len(keys)), dict[str, Mapping[str, Any]]()
         with _logged_faults(self._path, "read"), open_transaction(self._path, LOCK_TIMEOUT) as db:
             rows = db.execute(
                 f"SELECT name, reply FROM replies WHERE server = ? AND name IN ({placeholders})",  # noqa: S608 # only "?"
                 (self._server, *keys),
             ).fetchall()
-        return {key: json.loads(reply) for key, reply in rows}
+            replies = {key: json.loads(reply) for key, reply in rows}
+        return replies
 
     def save(self, replies: Mapping[str, Mapping[str, Any]], received_at: float) -> None:
         """Store replies that were received at this time [s since 1970]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.github_cache import SharedRateLimit
 from stargaze.serve.lookup.github_repositories import CONTRIBUTORS_RESERVE, GithubRepositories
 from stargaze.serve.lookup.github_requests import open_github
+from stargaze.serve.lookup.github_resource import GithubReply
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.store import Store
 from tests.simulated.fast_clock import FastClock
@@ -104,6 +106,17 @@ def test_a_limit_of_ones_own_applies_until_github_states_one(tmp_path: Path) -> 
     limit = SharedRateLimit(tmp_path / "limits.sqlite", "server", counts_unchanged=True)
 
     assert [limit.take("search", 0, 5.0, default=(2, 60.0)) for _ in range(3)] == [0.0, 0.0, 65.0]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5", '{"value": 1, "unknown": 2}'])
+def test_a_malformed_reply_is_a_cache_miss(url: str, store: Store, world: World, clock: FastClock, text: str) -> None:
+    key = f"repository {world.population.name(3)}"
+    requests = open_github(url, "", store, clock.time)
+    requests.keep({key: GithubReply({}, received_at=clock.time())})
+    with sqlite3.connect(store.github_lookups) as db:
+        db.execute("UPDATE replies SET reply = ?", (text,))
+
+    assert open_github(url, "", store, clock.time).cached({key: 600.0}) == {}
 
 
 def test_a_damaged_file_allows_requests(tmp_path: Path) -> None:
