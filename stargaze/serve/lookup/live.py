@@ -52,9 +52,7 @@ class GithubLookup:
         # A reply that was cached before GitHub became unavailable still counts.
         answered = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
         collected = _Rows(self.bundle, self.validated)
-        bundled = BundledRepositories(self.bundle, self.exclusions).find(
-            [spellings[key] for key in spellings if key not in answered], now
-        )
+        bundled = self._bundled.find([spellings[key] for key in spellings if key not in answered], now)
         collected.add_bundled(bundled, {key: reply.unavailable for key, reply in replies.items()})
         for key, reply in replies.items():
             if reply.record is not None:
@@ -62,6 +60,10 @@ class GithubLookup:
             elif reply.gone:
                 collected.errors[key] = _gone_error(spellings[key], reply.gone)
         return collected.to_result()
+
+    @cached_property
+    def _bundled(self) -> BundledRepositories:
+        return BundledRepositories(self.bundle, self.exclusions)
 
 
 @dataclass
@@ -247,6 +249,6 @@ class BundledRepositories:
 
     @cached_property
     def _shown(self) -> pd.DataFrame:
-        """The repositories that may be suggested."""
-        known = self.bundle.known
-        return known[[not self.exclusions.match(name) for name in known["full_name"]]]
+        """The names of the repositories that may be suggested."""
+        names = self.bundle.known[["full_name"]]
+        return names[[not self.exclusions.match(name) for name in names["full_name"]]]
