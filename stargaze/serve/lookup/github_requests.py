@@ -109,7 +109,8 @@ class GithubRequests:
         is_fair = deadline - time.monotonic() >= FAIR_TIME
         results = self.run([partial(self._request, resource, deadline) for resource in missing], deadline)
         if missing and not any(results) and is_fair:
-            self._pauses[missing[0].kind] = self.now() + BACKOFF, UNREACHABLE
+            with self._lock:
+                self._pauses[missing[0].kind] = self.now() + BACKOFF, UNREACHABLE
         fetched = {
             resource.key: result or self._unavailable(resource.key, LATE)
             for resource, result in zip(missing, results, strict=True)
@@ -222,14 +223,15 @@ class GithubRequests:
         is_limited = is_refused or any(state.remaining <= 0 and state.until > now for state in states)
         seconds = error.seconds if isinstance(error, WaitRequiredError) else 0.0
         until = now + (max(seconds, BACKOFF) if is_limited else BACKOFF)
-        if is_limited:
-            self._pauses[limit] = until, _limited_until(until)
-        elif isinstance(error, CredentialsError):
-            self._pauses[""] = until, BAD_TOKEN
-        else:
-            self._faults[kind] += 1
-            self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
-        self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
+        with self._lock:  # requests fail at the same time
+            self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
+            if is_limited:
+                self._pauses[limit] = until, _limited_until(until)
+            elif isinstance(error, CredentialsError):
+                self._pauses[""] = until, BAD_TOKEN
+            else:
+                self._faults[kind] += 1
+                self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
         log.warning("no requests to GitHub for a while (%s): %s", kind, error)
 
     def _pause_reason(self, resource: Resource | str, limit: str) -> str:
