@@ -49,7 +49,7 @@ class GithubCache:
                 f"SELECT name, reply FROM replies WHERE server = ? AND name IN ({placeholders})",  # noqa: S608 # only "?"
                 (self._server, *keys),
             ).fetchall()
-            replies = {key: json.loads(reply) for key, reply in rows}
+            replies |= {key: json.loads(reply) for key, reply in rows}
         return replies
 
     def save(self, replies: Mapping[str, Mapping[str, Any]], received_at: float) -> None:
