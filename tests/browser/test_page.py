@@ -72,18 +72,20 @@ def submit(page: Page, text: str) -> None:
 
 
 def stars(page: Page) -> list[int]:
-    """Return the estimates on the page, in their order."""
-    texts = page.locator(".card .scale text.strong").all_text_contents()
-    return [int(text.removesuffix(" expected").replace(",", "")) for text in texts]
+    """Return the estimates of the comparison, in their order."""
+    return [
+        int(text.replace(",", "")) for text in page.locator('.compared td[data-label="Expected"]').all_text_contents()
+    ]
 
 
 @pytest.mark.parametrize("context", [{}, WITHOUT_JAVASCRIPT, PHONE, DARK], indirect=True, ids=str)
 def test_five_repositories_are_ranked(page: Page, names: list[str]) -> None:
     submit(page, "\n".join(names))
 
-    expect(page.locator(".card")).to_have_count(5, timeout=TIMEOUT)
+    expect(page.locator(".compared tbody tr")).to_have_count(5, timeout=TIMEOUT)
+    assert len(stars(page)) == 5
     assert stars(page) == sorted(stars(page), reverse=True)
-    assert set(page.locator(".card .name").all_inner_texts()) == set(names)
+    assert set(page.locator(".compared tbody th").all_inner_texts()) == set(names)
 
 
 def test_the_result_appears_without_a_reload(page: Page, names: list[str]) -> None:
@@ -176,9 +178,7 @@ def test_an_example_is_added_by_a_click_without_javascript(page: Page) -> None:
 def test_the_form_works_with_the_keyboard(page: Page, names: list[str]) -> None:
     page.get_by_label("Repositories").focus()
     page.keyboard.type(names[0])
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Estimate stars").press("Enter")
 
     expect(page.locator(".card")).to_have_count(1, timeout=TIMEOUT)
 
@@ -190,7 +190,7 @@ def test_nothing_is_wider_than_a_phone(page: Page, url: str, names: list[str]) -
 
     widths = [overhang()]
     submit(page, "\n".join(names))
-    expect(page.locator(".card")).to_have_count(5, timeout=TIMEOUT)
+    expect(page.locator(".compared tbody tr")).to_have_count(5, timeout=TIMEOUT)
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
     widths.append(overhang())
     page.goto(f"{url}/figures")
