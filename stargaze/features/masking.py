@@ -87,6 +87,7 @@ def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.nda
 
     Examples
     --------
+    >>> from stargaze.features import schema
     >>> records = schema.conform(pd.DataFrame({"full_name": ["a/b", "c/d"], "forks": [3.0, 4.0]}))
     >>> remove_fields(records, ["forks"], np.array([[True], [False]]))["forks"].tolist()
     [3.0, nan]

@@ -41,7 +41,8 @@ class Constant:
 def bundle(bundle_folder: Path) -> Bundle:
     """The small bundle with two policies that can answer."""
     whole = Bundle.load(bundle_folder)
-    answers = [{"policy": policy, "intervals": whole.meta["intervals"]} for policy in ("all", "activity")]
+    intervals = dataclasses.asdict(whole.answer_policies[0].intervals)
+    answers = [{"policy": policy, "intervals": intervals} for policy in ("all", "activity")]
     both = dataclasses.replace(whole, meta=whole.meta | {"answer_policies": answers})
     both.__dict__["spreads"] = {"all": whole.spreads["all"], "activity": Constant()}
     return both

@@ -51,10 +51,8 @@ def test_the_factors_of_every_known_repository_multiply_to_the_number_shown(bund
 
 def test_the_factors_without_popularity_multiply_to_their_own_number(bundle: Bundle) -> None:
     meta = bundle.meta | {"spreads": bundle.meta["spreads"] | {"activity": bundle.meta["spreads"]["all"]}}
-    answers = [
-        {"policy": policy, "required": [], "typical": {}, "intervals": bundle.meta["intervals"]}
-        for policy in ("all", "activity")
-    ]
+    intervals = dataclasses.asdict(bundle.answer_policies[0].intervals)
+    answers = [{"policy": policy, "intervals": intervals} for policy in ("all", "activity")]
     assert (
         estimate_without_popularity(bundle, bundle.known_features[:2], records_of(bundle.known.head(2))) == [None] * 2
     )
