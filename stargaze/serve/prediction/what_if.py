@@ -18,8 +18,8 @@ from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
 from stargaze.serve.prediction.linked_fields import recompute_linked_fields
 
-WHAT_IF_FIELDS = tuple(field.name for field in FORM_FIELDS)
-"""The fields that a what-if may change: those that can be entered."""
+WHAT_IF_FIELDS = tuple(field.name for field in FORM_FIELDS if field.name != "full_name")
+"""The fields that a what-if may change: those that can be entered, except the name."""
 NONE_WORDS = frozenset({"none", "no"})
 NONE, TODAY = "none", "today"
 OPTIONAL_FIELDS = frozenset({"license", "language", "first_release_at", "latest_release_at"})

@@ -59,11 +59,12 @@ def _request(most: int) -> Schema:
             "figures": {
                 "type": "array",
                 "maxItems": most,
-                "description": "Repositories by their figures; missing fields are unknown.",
+                "description": "Repositories by their figures, each with one value at least; missing fields are unknown.",
                 "items": {
                     "type": "object",
                     "additionalProperties": False,
                     "properties": {field.name: _field(field) for field in FORM_FIELDS},
+                    "not": {"properties": {"fetched_at": {}}, "additionalProperties": {"enum": ["", None]}},
                 },
             },
             "what_if": {
