@@ -149,7 +149,7 @@ def to_predictions(
             actual_stars=record["stars"],
             percentile=float(percentile[row]),
             policy=str(estimate.policy[row]),
-            missing_fields=_missing_fields(bundle, absent[row], record),
+            missing_fields=_missing_fields(absent[row], record),
             decade_coverage=_decade_coverage(bundle, str(estimate.policy[row]), float(stars[row])),
             explanation=explanation,
         )
@@ -183,10 +183,8 @@ def _decade_coverage(bundle: Bundle, policy: str, stars: float) -> dict[str, Any
     return None if found is None else {name: found[name] for name in ("decade", "n", "coverage")}
 
 
-def _missing_fields(bundle: Bundle, absent: Sequence[str], record: Record) -> tuple[dict[str, str], ...]:
-    """Return the unknown fields that can be entered, those that matter most to the widest policy first."""
-    importance = bundle.meta.get("importance", {}).get(bundle.answer_policies[0].policy, {})
+def _missing_fields(absent: Sequence[str], record: Record) -> tuple[dict[str, str], ...]:
+    """Return the unknown fields that can be entered, in the same order."""
     no_release = RELEASE_DATES if record["releases"] == 0 else ()
     names = [name for name in absent if record.get(name, 0) is None and name not in no_release]
-    names.sort(key=lambda name: -importance.get(name, 0.0))
     return tuple({"field": name, "label": field_label(FIELD_BY_NAME[name])} for name in names)
