@@ -73,6 +73,27 @@ def test_an_unknown_repository_has_its_reason_and_the_others_their_answers(
     assert html.count('rowheader"><a') == 2
 
 
+@pytest.mark.parametrize(("by", "other"), [("date", "age"), ("age", "date")])
+def test_the_histories_are_in_one_chart_by_date_or_by_age(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str], by: str, other: str
+) -> None:
+    path = "...".join(names)
+    page.get(f"/compare/{path}")
+    queue.work()
+    (job,) = queue.jobs.values()
+    assert job.answer
+    for number, prediction in enumerate(job.answer["predictions"][:2]):
+        days = [f"20{20 + number}-0{month}-01" for month in range(1, 9)]
+        prediction["history"] = {"source": "github", "as_of": days[-1], "dates": days, "stars": list(range(8))}
+
+    html = page.get(f"/compare/{path}?by={by}").text
+
+    assert html.count('class="chart"') == 1
+    assert f"Stars by {by}" in html
+    assert f'href="/compare/{path}?by={other}#histories"' in html
+    assert f"Without a star history: {job.answer['predictions'][2]['full_name']}" in html
+
+
 def test_without_any_answer_the_names_can_be_corrected(page: FlaskClient, queue: FakePredictionQueue) -> None:
     page.get("/compare/no/one...no/two")
     job = next(iter(queue.jobs))
