@@ -172,6 +172,25 @@ def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str,
     return {**nothing, "forecast": points, "milestone": result.milestone and result.milestone.to_json()}
 
 
+def leave_out_passed(result: Mapping[str, Any], now: datetime, stars: float | None) -> Mapping[str, Any]:
+    """Return a result of :class:`StarHistories` without forecasts of days that have passed, and without a reached milestone.
+
+    A history of the store may have ended years ago; ``stars`` is the actual count, None if it is unknown.
+    """
+    if not result["forecast"]:
+        return result
+    today, milestone = now.date().isoformat(), result["milestone"]
+    points = [point for point in result["forecast"] if point["date"] > today]
+    if not points:
+        note = f"No forecast: it would end on {result['forecast'][-1]['date']}"
+        notes = "; ".join(filter(None, [result["history_note"], note]))
+        return {**result, "forecast": None, "milestone": None, "history_note": notes}
+    has_passed = milestone and (
+        (milestone["latest"] or milestone["date"]) <= today or (stars or 0) >= milestone["stars"]
+    )
+    return {**result, "forecast": points, "milestone": None if has_passed else milestone}
+
+
 def _read_table(path: Path, now: datetime) -> HistoryTable | None:
     try:
         return HistoryTable.from_frame(read_history(path, now=now))

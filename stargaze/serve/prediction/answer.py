@@ -15,7 +15,7 @@ from stargaze.errors import ExternalError, InvalidInputError, StargazeError
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.live import LookupResult
-from stargaze.serve.lookup.star_history import NO_HISTORY
+from stargaze.serve.lookup.star_history import NO_HISTORY, leave_out_passed
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
 from stargaze.serve.prediction.what_if import apply_what_if, parse_what_if
 from stargaze.serve.prediction_request import UNEXPECTED_ERROR, Answer, ErrorDetails, PredictionRequest, error_details
@@ -164,6 +164,8 @@ def _answer(
             if histories is not None
             else NO_EXPLANATION
         )
+        found = (histories or {}) if row.source != "entered" else {}
+        history = found.get(prediction.full_name.lower(), NO_HISTORY)
         predictions.append(
             {
                 "source": row.source,
@@ -172,8 +174,7 @@ def _answer(
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],
-                **NO_HISTORY,
-                **((histories or {}).get(prediction.full_name.lower(), {}) if row.source != "entered" else {}),
+                **leave_out_passed(history, now, prediction.actual_stars),
             }
         )
     predictions.sort(key=lambda item: (-item["expected_stars"], item["full_name"]))

@@ -18,6 +18,7 @@ from stargaze.serve.lookup.star_history import (
     MAX_POINTS,
     NO_HISTORY,
     StarHistories,
+    leave_out_passed,
     spread_indices,
 )
 from stargaze.store import Store
@@ -115,6 +116,33 @@ def test_the_growth_bundle_continues_the_history(tmp_path: Path) -> None:
     assert expected.milestone
     assert result["milestone"] == expected.milestone.to_json()
     assert result["history_note"] == ""
+
+
+@pytest.mark.parametrize(
+    ("today", "stars", "days", "has_milestone"),
+    [
+        ("2023-09-18", 4989.0, [30, 90, 365], True),
+        ("2023-09-18", None, [30, 90, 365], True),
+        ("2023-09-18", 5000.0, [30, 90, 365], False),
+        ("2023-10-17", 4989.0, [30, 90, 365], True),
+        ("2023-10-18", 4989.0, [90, 365], True),
+        ("2023-12-05", 4989.0, [90, 365], True),
+        ("2024-02-10", 4989.0, [365], False),
+        ("2024-09-17", 4989.0, [], False),
+    ],
+)
+def test_nothing_is_forecast_for_days_that_have_passed(
+    tmp_path: Path, today: str, stars: float | None, days: list[int], has_milestone: bool
+) -> None:
+    path = _write(tmp_path, one_history("a/b", list(range(4900, 4990))))
+    now = datetime.fromisoformat(f"{today}T12:00:00+00:00")
+    found = StarHistories(Store(tmp_path), str(path)).find("a/b", NOW, constant_bundle())
+
+    result = leave_out_passed(found, now, stars)
+
+    assert [point["days"] for point in result["forecast"] or ()] == days
+    assert bool(result["milestone"]) == has_milestone
+    assert result["history_note"] == ("" if days else "No forecast: it would end on 2024-09-17")
 
 
 def test_a_forecast_is_that_of_the_given_growth_bundle_not_a_cached_one(tmp_path: Path) -> None:

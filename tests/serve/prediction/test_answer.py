@@ -19,6 +19,7 @@ from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult
+from stargaze.serve.lookup.star_history import NO_HISTORY
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction_request import Answer, PredictionRequest
@@ -74,7 +75,8 @@ class FakeStarHistories:
         self, full_names: Sequence[str], now: datetime, growth: GrowthBundle | None
     ) -> Mapping[str, Mapping[str, Any]]:
         self.requests.append(sorted(full_names))
-        history = {"history": {"dates": ["2026-01-01"], "stars": [1]}, "history_note": growth.digest if growth else ""}
+        curve = {"dates": ["2026-01-01"], "stars": [1]}
+        history = {**NO_HISTORY, "history": curve, "history_note": growth.digest if growth else ""}
         return {name.lower(): history for name in full_names}
 
 
