@@ -36,7 +36,7 @@ class ChosenBundles:
     stars: Path
     growth: Path | None = None
     growth_is_named: bool = False
-    released_growth: str = ""
+    released_growth: str | None = None
 
 
 def choose_bundles(store: Store, digest: str | None = None, growth: str | None = None) -> ChosenBundles:
@@ -132,7 +132,7 @@ def plan_growth(
     kept, or that the release drops the present one.
     """
     present = history[0].growth_digest if history else None
-    if chosen.released_growth:
+    if chosen.released_growth is not None:
         digest = match_digest(chosen.released_growth, (release.growth_digest or "" for release in history))
         if digest is None:
             message = f"neither the store nor a release has growth bundle {printable(chosen.released_growth, 64)!r}"

@@ -128,8 +128,9 @@ def test_a_store_without_growth_bundle_can_release_that_of_an_earlier_release(re
 
     assert release.growth_digest == growth
     assert _models(release_store) == ("good 3", "good growth")
-    with pytest.raises(MissingInputError, match="neither the store nor a release has growth bundle '0000'"):
-        release_store.deploy("good 4", growth="0000")
+    for unknown in ("0000", ""):
+        with pytest.raises(MissingInputError, match=f"neither the store nor a release has growth bundle '{unknown}'"):
+            release_store.publish(growth=unknown)
 
 
 def test_a_released_growth_bundle_that_was_rolled_back_needs_a_reason(release_store: ReleaseStore) -> None:
