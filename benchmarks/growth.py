@@ -123,7 +123,7 @@ def _milestones(models: dict[int, HorizonModel], test: Examples) -> str:
         late += milestone.latest is not None and after > (milestone.latest - DAY_ZERO).days
     return (
         f"\n{total} milestones are expected within {days[-1]} days ({open_ended} ranges are open): "
-        f"{1 - (early + late) / total:.1%} were reached inside the 80 % range, "
+        f"{1 - (early + late) / total:.1%} were reached inside the {100 * MILESTONE_COVERAGE:g} % range, "
         f"{early / total:.1%} before it, {late / total:.1%} after it"
     )
 

@@ -73,11 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("store"), help="a store with a release")
     parser.add_argument("--explain", action="store_true", help="request factors and similar repositories too")
-    parser.add_argument(
-        "--only",
-        choices=("all", "workers", "clients", "files", "what-ifs", "servers", "rivals", "scaling", "soak"),
-        default="all",
-    )
+    parser.add_argument("--only", choices=PARTS, default="all")
     parser.add_argument("--minutes", type=float, default=60.0, help="duration of --only soak, ten requests per second")
     arguments = parser.parse_args()
     release = Store(arguments.store).current.resolve(strict=True)

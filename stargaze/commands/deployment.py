@@ -101,7 +101,7 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Argument(
-            help="Digest of its star bundle, or DIGEST-GROWTH, or first characters; default the previous one."
+            help="Digest of a release's star bundle, or DIGEST-GROWTH, or first characters; default the previous release."
         ),
     ] = None,
     *,
