@@ -26,7 +26,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path) -> Iterat
     store = Store(tmp_path_factory.mktemp("page"))
     store.serving.mkdir()
     store.current.symlink_to(bundle_folder)
-    with serving(ServeSection(port=0), store) as url:
+    with serving(ServeSection(port=0, github_lookup=False), store) as url:
         yield url
 
 
@@ -58,8 +58,8 @@ def names(sample: pd.DataFrame) -> list[str]:
 
 
 def _is_problem(message: ConsoleMessage) -> bool:
-    """Return whether a message is an error; Chromium also reports every response with status 400."""
-    return message.type in ("error", "warning") and "status of 400" not in message.text
+    """Return whether a message is an error; Chromium also reports every response with status 400 or 404."""
+    return message.type in ("error", "warning") and "status of 40" not in message.text
 
 
 def _is_foreign(requested: str, own: str) -> bool:
