@@ -214,7 +214,7 @@ VISITOR_CODES = frozenset(
             kind.code
             for kind in (InvalidInputError, InvalidFieldError, UnknownRepositoryError, IdempotencyKeyReusedError)
         ),
-        *("blocked_repository", "excluded_repository"),
+        *("blocked_repository", "excluded_repository", "rate_limited"),
         *("github_rate_limited", "github_unavailable", "invalid_github_data"),
         *("waited_too_long", "time_limit_exceeded", "no_answer", "worker_died", "unreadable_result"),
     )

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, render_template, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException, SecurityError, TooManyRequests
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import ErrorDetails, error_details, visitor_error
@@ -26,16 +26,14 @@ MESSAGES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "this address does not support the method",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "the body has another media type",
-    HTTPStatus.TOO_MANY_REQUESTS: "too many requests",
 }
 HINTS = {
     HTTPStatus.NOT_FOUND: "results are stored for a day; submit the request again",
     HTTPStatus.METHOD_NOT_ALLOWED: "use POST to submit a request and GET to read its result",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MAX_BODY // 1024} kB",
-    HTTPStatus.TOO_MANY_REQUESTS: "put several repositories into one request",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",
 }
-KEPT_HEADERS = ("Allow", "Retry-After")
+KEPT_HEADERS = ("Allow",)
 JSON_TYPES = ("application/json", PROBLEM_TYPE)
 UNAVAILABLE = code_of_status(HTTPStatus.SERVICE_UNAVAILABLE)
 HEALTH_PATHS = ("/healthz", "/readyz")
@@ -103,8 +101,6 @@ def _handle_http_error(error: HTTPException) -> ErrorResponse:
             status, visitor_error({"code": code_of_status(status), "message": "", "hint": ""}, request_id())
         )
     message = MESSAGES.get(HTTPStatus(status), HTTPStatus(status).phrase)
-    if isinstance(error, TooManyRequests) and isinstance(error.retry_after, int):
-        message = f"{message}: try again in {error.retry_after} s"
     details = {"code": code_of_status(status), "message": message, "hint": HINTS.get(HTTPStatus(status), "")}
     headers = {name: value for name, value in error.get_headers() if name in KEPT_HEADERS}
     return error_response(status, details, headers)

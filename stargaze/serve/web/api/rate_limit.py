@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import TooManyRequests
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from stargaze.config import ServeSection
+from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.runtime.settings import session_key
 from stargaze.serve.web.api.request_counts import COUNT_ERRORS, WINDOW, Count, RequestCounts, open_request_counts
@@ -31,6 +31,13 @@ IPV6_NETWORK = 64
 log = logging.getLogger(__name__)
 
 
+class RateLimitedError(StargazeError):
+    """A visitor has submitted more requests than ``serve.rate_limit``."""
+
+    code = "rate_limited"
+    for_visitors = True
+
+
 class RateLimiter:
     """Counts the requests of each client; accepts all while the counts are unavailable."""
 
@@ -42,12 +49,13 @@ class RateLimiter:
         """When the counts are tried again; 0 if they were available."""
 
     def count(self) -> None:
-        """Count the present request, once; above the limit it is rejected with 429."""
+        """Count the present request, once; above the limit raise RateLimitedError."""
         if "counted" in g:
             return
         g.counted = self._ask(self._counts.count)
         if g.counted and g.counted.used > self._limit:
-            raise TooManyRequests(retry_after=_seconds_left(g.counted))
+            message = f"too many requests: try again in {_seconds_left(g.counted)} s"
+            raise RateLimitedError(message, hint="put several repositories into one request")
 
     def add_headers(self, response: Response) -> Response:
         """Add the state of the limit to counted requests and those of the API, and Retry-After to rejected ones."""

@@ -17,13 +17,12 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.exceptions import TooManyRequests
 
 from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import to_environment, web_server_command
 from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
-from stargaze.serve.web.api.rate_limit import PAUSE, RateLimiter
+from stargaze.serve.web.api.rate_limit import PAUSE, RateLimitedError, RateLimiter
 from stargaze.serve.web.api.request_counts import Count, SqliteCounts
 from stargaze.serve.web.app import make_web
 from stargaze.serve.web.pages import exports
@@ -221,7 +220,7 @@ def test_an_outage_is_logged_once_and_asked_again_after_a_pause(caplog: pytest.L
         with web.test_request_context():
             try:
                 limiter.count()
-            except TooManyRequests:
+            except RateLimitedError:
                 return 429
             return 200
 
@@ -314,18 +313,22 @@ def test_a_redis_that_does_not_answer_delays_by_seconds_at_most(visit: Open) -> 
     assert time.monotonic() - started < 10.0
 
 
-def test_the_form_above_the_rate_limit_is_an_html_page(visit: Open) -> None:
+@pytest.mark.parametrize(
+    ("path", "field", "kept"),
+    [("/", "repositories", ">a/b1</textarea>"), ("/figures", "forks", 'name="forks" type="number" value="1"')],
+)
+def test_the_form_above_the_rate_limit_keeps_its_input(visit: Open, path: str, field: str, kept: str) -> None:
     page = visit(ServeSection(rate_limit=1))
-    token = re.search(r'name="token" value="([^"]+)"', page.get("/").text)
+    token = re.search(r'name="token" value="([^"]+)"', page.get(path).text)
     assert token
-    forms = [{"repositories": f"a/b{number}\na/c", "token": token[1]} for number in range(2)]
+    values = ("a/b0", "a/b1") if field == "repositories" else ("0", "1")
 
-    answers = [page.post("/", data=form, follow_redirects=True) for form in forms]
+    answers = [page.post(path, data={field: value, "token": token[1]}) for value in values]
 
-    assert answers[1].status_code == 429
+    assert [answer.status_code for answer in answers] == [303, 429]
     assert int(answers[1].headers["Retry-After"]) > 0
-    assert "<html" in answers[1].text
-    assert re.search(r"<h1>Too many requests: try again in \d+ s</h1>", answers[1].text)
+    assert re.search(r"<strong>too many requests: try again in \d+ s</strong>", answers[1].text)
+    assert kept in answers[1].text
 
 
 def test_only_rejected_requests_have_retry_after(visit: Open) -> None:
