@@ -30,7 +30,7 @@ from stargaze.serve.web.error_responses import add_error_handlers
 from stargaze.serve.web.excluded_results import hide_excluded, names_excluded
 from stargaze.serve.web.pages.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.pages.exports import exports_blueprint
-from stargaze.serve.web.pages.result_routes import find_or_submit
+from stargaze.serve.web.pages.result_routes import find_repository
 from stargaze.serve.web.pages.routes import pages_blueprint
 from stargaze.serve.web.response_headers import add_headers
 from stargaze.serve.web.site.live_example import LiveExample
@@ -107,7 +107,7 @@ def make_web(
     queue = add_rate_limit(web, section, store, queue)
     web.register_blueprint(api_blueprint(section, queue, clock))
     web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record, example, search_github))
-    web.register_blueprint(exports_blueprint(queue, view, partial(find_or_submit, queue, clock)))
+    web.register_blueprint(exports_blueprint(queue, view, partial(find_repository, queue, clock)))
     log_requests(web, partial(names_excluded, exclusions))
     web.after_request(compress_response)  # the last one that was added runs first
     web.after_request(add_headers)

@@ -16,11 +16,12 @@ from werkzeug.datastructures import MultiDict
 from stargaze.config import ServeSection
 from stargaze.errors import InvalidInputError
 from stargaze.features.ingest.validate import shorten
-from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, is_job_id, visitor_error
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue, visitor_error
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.openapi import openapi_document
 from stargaze.serve.web.error_responses import problem_response
+from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404
 from stargaze.serve.web.problems import status_of_code
 from stargaze.serve.web.request_parsing import parse_json_request, parse_request
 
@@ -64,9 +65,7 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         parsed = parse_request([f"{owner}/{name}"], max_repositories=1, now=clock(), what_if=what_if)
         filled = {field: value for field, value in what_if.items() if value.strip()}
         parsed = dataclasses.replace(parsed, what_if=filled)
-        job = queue.find(parsed)
-        if job is None or (job.error and status_of_code(job.error["code"]) != HTTPStatus.NOT_FOUND):
-            job = queue.submit(parsed, request_id=request_id())  # what failed for another reason is tried again
+        job = find_or_submit(queue, parsed)
         wait = preferred_wait(request.headers.get("Prefer", ""), DEFAULT_WAIT)
         job = poller.wait(job, wait) or job
         if job.error:
@@ -102,14 +101,6 @@ def _single_values(query: MultiDict[str, str]) -> dict[str, str]:
     if repeated := [name for name in query if len(query.getlist(name)) > 1]:
         raise InvalidInputError(f"the query contains {shorten(repeated[0])} twice", hint="send each field once")
     return dict(query.items())
-
-
-def get_or_404(queue: PredictionQueue, job_id: str) -> PredictionJob:
-    """Return a job, or abort the request with 404."""
-    job = queue.get(job_id) if is_job_id(job_id) else None
-    if job is None:
-        abort(HTTPStatus.NOT_FOUND)
-    return job
 
 
 def job_to_json(job: PredictionJob) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from stargaze.formatting import format_short
 from stargaze.serve.prediction_request import Answer, PredictionJob, PredictionQueue
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.api.routes import get_or_404, job_to_json
+from stargaze.serve.web.api.rate_limit import RateLimitedError
+from stargaze.serve.web.api.routes import job_to_json
 from stargaze.serve.web.error_responses import visible_error
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.images import render_badge, render_card
 from stargaze.serve.web.pages.prediction_view import readable_job
+from stargaze.serve.web.prediction_jobs import get_or_404, status_of_job
 from stargaze.serve.web.problems import PROBLEMS
 
 CSV_COLUMNS = (
@@ -41,12 +43,12 @@ MAX_CACHED_CARDS = 256
 
 
 def exports_blueprint(
-    queue: PredictionQueue, view: HotReloaded[BundleView], find_or_submit: Callable[[str, str], PredictionJob]
+    queue: PredictionQueue, view: HotReloaded[BundleView], find_repository: Callable[[str, str], PredictionJob]
 ) -> Blueprint:
-    """Return the routes; ``find_or_submit`` returns the job of a repository, by owner and name."""
+    """Return the routes; ``find_repository`` returns the job of a repository, by owner and name."""
     blueprint = Blueprint("exports", __name__)
     _add_files(blueprint, queue)
-    _add_images(blueprint, find_or_submit, LongPoller(queue, MAX_WAITING))
+    _add_images(blueprint, find_repository, LongPoller(queue, MAX_WAITING))
 
     @blueprint.get("/try")
     def try_api() -> str:
@@ -76,20 +78,20 @@ def _add_files(blueprint: Blueprint, queue: PredictionQueue) -> None:
         return _file_response(json.dumps(job_to_json(job), indent=1) + "\n", "application/json", job_id, "json")
 
 
-def _add_images(blueprint: Blueprint, find_or_submit: Callable[[str, str], PredictionJob], poller: LongPoller) -> None:
+def _add_images(blueprint: Blueprint, find_repository: Callable[[str, str], PredictionJob], poller: LongPoller) -> None:
     def find_prediction(owner: str, name: str) -> tuple[HTTPStatus, dict[str, Any] | None]:
         """Return 200 and the prediction, or None if it takes longer; an error status if there will be none."""
         try:
-            job = find_or_submit(owner, name)
+            job = find_repository(owner, name)
             job = readable_job(poller.wait(job, MAX_WAIT) or job)
         except InvalidInputError:
             return HTTPStatus.NOT_FOUND, None
+        except RateLimitedError:
+            raise  # it is about one visitor, and pictures are cached for all
         except StargazeError as error:
             visible_error(error)  # logged: a picture has no room for it
             return HTTPStatus.SERVICE_UNAVAILABLE, None
-        if job.state == "failed":
-            return HTTPStatus.NOT_FOUND, None
-        return HTTPStatus.OK, job.answer["predictions"][0] if job.answer else None
+        return status_of_job(job), job.answer["predictions"][0] if job.answer else None
 
     @blueprint.get("/badge/<owner>/<name>.svg")
     def badge(owner: str, name: str) -> Response:

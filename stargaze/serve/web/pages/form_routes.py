@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import InvalidInputError, StargazeError
 from stargaze.features.ingest.user_input import find_invalid_fields, parse_name
-from stargaze.serve.prediction_request import ErrorDetails, PredictionRequest
+from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionRequest
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_fields import form_fields, form_figures, split_names
@@ -29,10 +29,10 @@ def add_form_routes(
     view: HotReloaded[BundleView],
     clock: Callable[[], datetime],
     max_repositories: int,
-    submit: Callable[..., Redirect],
+    submit: Callable[..., PredictionJob],
     landing_content: Callable[[], Mapping[str, Any]],
 ) -> None:
-    """Add the routes; ``submit`` queues a request and redirects to its job."""
+    """Add the routes; ``submit`` queues a request of names and figures."""
 
     def names_page(entered: str, error: ErrorDetails | None = None) -> str:
         words = split_names(entered)
@@ -50,7 +50,7 @@ def add_form_routes(
         try:
             check_csrf_token()
             names = parse_names(entered, max_repositories)
-            submit(names, [])  # here, so that the form is kept if nothing is accepted
+            submit(names)  # here, so that the form is kept if nothing is accepted
             return redirect(url_of_names(names), HTTPStatus.SEE_OTHER)
         except StargazeError as error:
             return page_with_error(lambda error: names_page(entered, error), error)
@@ -74,7 +74,8 @@ def add_form_routes(
             if invalid:
                 count = "1 value is" if len(invalid) == 1 else f"{len(invalid)} values are"
                 raise InvalidInputError(f"{count} not valid", hint="correct the value and retry")
-            return submit(others, [row])
+            job = submit(others, [row])
+            return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
         except StargazeError as error:
             return page_with_error(
                 lambda error: _figures_page(view.get(), entered=entered, error=error, invalid=invalid), error

@@ -15,13 +15,11 @@ from stargaze.serve.prediction.labels import UNNAMED
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.runtime.request_log import request_id
-from stargaze.serve.web.api.routes import get_or_404
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_routes import edit_url
 from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
 from stargaze.serve.web.pages.what_if_view import what_if_errors
-from stargaze.serve.web.problems import status_of_code
+from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 
 MAX_WAIT = 5.0
@@ -48,8 +46,8 @@ class ResultPages:
     ) -> Shown:
         """Return the page of a job and its status; ``values`` are those of the what-if's form, and ``errors`` are by field."""
         job = readable_job(job)
-        status = status_of_code(job.error["code"]) if job.error else HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK
-        return self._render(job, canonical, values, errors), status
+        page = self._render(job, canonical, values, errors)
+        return page, HTTPStatus.BAD_REQUEST if errors and not job.error else status_of_job(job)
 
     def _render(self, job: PredictionJob, canonical: str, values: Values | None, errors: Values | None) -> str:
         asked = job.request or PredictionRequest()
@@ -76,14 +74,14 @@ class ResultPages:
         errors = what_if_errors(values, self.clock())
         if not errors:
             job = readable_job(self._finish(names, figures, values))
-            if not job.error or status_of_code(job.error["code"]) != HTTPStatus.BAD_REQUEST:
+            if not job.error or status_of_job(job) != HTTPStatus.BAD_REQUEST:
                 return self.show(job, canonical)
             errors = _place_error(job.error, values)
         return self.show(self._finish(names, figures, {}), canonical, values, errors)
 
     def _finish(self, names: Sequence[str], figures: Figures, values: Values) -> PredictionJob:
         parsed = parse_request(names, figures, max_repositories=1, now=self.clock(), what_if=values)
-        job = _find_or_submit(self.queue, parsed)
+        job = find_or_submit(self.queue, parsed)
         return self.poller.wait(job, MAX_WAIT) or job
 
 
@@ -107,7 +105,7 @@ def add_result_routes(
         values = what_if_values(request.args)
         if values:
             return pages.show_what_if([f"{owner}/{name}"], [], values, canonical)
-        return pages.show(find_or_submit(queue, clock, owner, name), canonical)
+        return pages.show(find_repository(queue, clock, owner, name), canonical)
 
 
 def what_if_values(arguments: Mapping[str, str]) -> dict[str, str]:
@@ -115,13 +113,9 @@ def what_if_values(arguments: Mapping[str, str]) -> dict[str, str]:
     return {name: value.strip() for name, value in arguments.items() if name in FIELD_BY_NAME and value.strip()}
 
 
-def find_or_submit(queue: PredictionQueue, clock: Callable[[], datetime], owner: str, name: str) -> PredictionJob:
+def find_repository(queue: PredictionQueue, clock: Callable[[], datetime], owner: str, name: str) -> PredictionJob:
     """Return the job of a repository, which is submitted unless a recent one exists."""
-    return _find_or_submit(queue, parse_request([f"{owner}/{name}"], max_repositories=1, now=clock()))
-
-
-def _find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> PredictionJob:
-    return queue.find(parsed) or queue.submit(parsed, request_id=request_id())
+    return find_or_submit(queue, parse_request([f"{owner}/{name}"], max_repositories=1, now=clock()))
 
 
 def _part_of(asked: PredictionRequest, name: str) -> tuple[Sequence[str], Figures]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, redirect, url_for
-from werkzeug.wrappers import Response as Redirect
+from flask import Blueprint
 
 from stargaze.config import ServeSection
 from stargaze.formatting import format_count
-from stargaze.serve.prediction_request import PredictionQueue
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.pages.bundle_view import BundleView, describe_track_record
@@ -48,10 +46,9 @@ def pages_blueprint(
         }
     )
 
-    def submit(names: list[str], figures: list[dict[str, Any]], what_if: Mapping[str, Any] | None = None) -> Redirect:
-        parsed = parse_request(names, figures, max_repositories=section.max_repositories, now=clock(), what_if=what_if)
-        job = queue.submit(parsed, request_id=request_id())
-        return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
+    def submit(names: Sequence[str], figures: Sequence[dict[str, Any]] = ()) -> PredictionJob:
+        parsed = parse_request(names, figures, max_repositories=section.max_repositories, now=clock())
+        return queue.submit(parsed, request_id=request_id())
 
     add_form_routes(
         blueprint, view, clock, section.max_repositories, submit, lambda: landing_content(view.get(), example)

@@ -14,13 +14,13 @@ from stargaze.errors import InvalidInputError
 from stargaze.serve.lookup.github_cache import MAX_ROWS
 from stargaze.serve.lookup.github_search import SearchResult
 from stargaze.serve.prediction.track_record import MAX_AGE
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, is_job_id
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.form_routes import edit_url
 from stargaze.serve.web.pages.overlay_chart import overlay_chart
 from stargaze.serve.web.pages.prediction_view import readable_job
+from stargaze.serve.web.prediction_jobs import find_or_submit, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.site.compare import compare_url, compared_rows, parse_compared
 from stargaze.serve.web.site.model_card import model_card
@@ -76,7 +76,7 @@ def _add_comparison(
     clock: Callable[[], datetime],
 ) -> None:
     @blueprint.get("/compare/<path:names>")
-    def compare(names: str) -> str | Redirect:
+    def compare(names: str) -> tuple[str, HTTPStatus] | Redirect:
         compared = parse_compared(names)
         if len(compared) > section.max_repositories:
             raise InvalidInputError(
@@ -88,14 +88,14 @@ def _add_comparison(
         if names != "...".join(compared):
             return redirect(compare_url(compared), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=section.max_repositories, now=clock())
-        job = _shown_job(queue, compared) or queue.find(parsed) or queue.submit(parsed, request_id=request_id())
-        return _comparison_page(view.get(), readable_job(job), compared)
+        job = readable_job(_shown_job(queue, compared) or find_or_submit(queue, parsed))
+        return _comparison_page(view.get(), job, compared), status_of_job(job)
 
 
 def _shown_job(queue: PredictionQueue, names: list[str]) -> PredictionJob | None:
     """Return the job that a waiting page names, if it is about these repositories: a failed one is not submitted again."""
     job_id = request.args.get("job", "")
-    job = queue.get(job_id) if job_id else None
+    job = queue.get(job_id) if is_job_id(job_id) else None
     is_same = job is not None and job.request is not None and list(job.request.repositories) == names
     return job if is_same else None
 

@@ -99,9 +99,10 @@ def test_without_any_answer_the_names_can_be_corrected(page: FlaskClient, queue:
     job = next(iter(queue.jobs))
     queue.work()
 
-    html = page.get(f"/compare/no/one...no/two?job={job}").text
+    answer = page.get(f"/compare/no/one...no/two?job={job}")
 
-    assert "no/one\nno/two</textarea>" in html
+    assert answer.status_code == 404
+    assert "no/one\nno/two</textarea>" in answer.text
     assert len(queue.jobs) == 1
 
 

@@ -1,0 +1,52 @@
+"""Jobs that failed are tried again by every page that asks for them, if they may succeed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from flask.testing import FlaskClient
+
+from stargaze.serve.web.pages import exports
+
+if TYPE_CHECKING:
+    from tests.serve.fake_queue import FakePredictionQueue
+
+PATHS = ("/repositories/{0}", "/repositories/{0}?license=mit", "/compare/{0}...{1}", "/badge/{0}.svg", "/card/{0}.png")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("code", "status", "count"),
+    [("unknown_repository", 404, 1), ("github_unavailable", 503, 2), ("worker_died", 500, 2)],
+)
+def test_only_what_may_succeed_later_is_tried_again(
+    page: FlaskClient,
+    queue: FakePredictionQueue,
+    sample: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    code: str,
+    status: int,
+    count: int,
+) -> None:
+    submitted = []
+    submit = queue.submit
+
+    def submit_and_fail(*request: object, **options: object) -> object:
+        submitted.append(request)
+        job = submit(*request, **options)
+        error = {"code": code, "message": "a test", "hint": ""}
+        queue.jobs[job.id] = dataclasses.replace(job, state="failed", error=error)
+        return queue.jobs[job.id]
+
+    monkeypatch.setattr(queue, "submit", submit_and_fail)
+    monkeypatch.setattr(exports, "MAX_WAIT", 0.0)
+    address = path.format(*sample["full_name"].iloc[:2])
+
+    answers = [page.get(address) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert len(submitted) == count
