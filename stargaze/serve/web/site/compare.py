@@ -13,7 +13,7 @@ from flask import url_for
 from stargaze.errors import InvalidInputError
 from stargaze.features.ingest.user_input import parse_name
 from stargaze.formatting import format_count, format_factor
-from stargaze.serve.prediction.sentence import actual_phrase, compare, forecast_phrase, format_range, round_estimate
+from stargaze.serve.prediction.sentence import compare, forecast_phrase, format_range
 
 SEPARATOR = re.compile(r"\.{3}(?=[A-Za-z0-9_-]{1,48}/)")
 """Names may contain dots, but no owner does: the three dots before an owner separate."""
@@ -66,17 +66,17 @@ def compared_rows(predictions: Sequence[Mapping[str, Any]]) -> list[ComparedRow]
 def _row(prediction: Mapping[str, Any]) -> ComparedRow:
     low, high, actual = prediction["interval_low"], prediction["interval_high"], prediction["actual_stars"]
     owner, _, name = prediction["full_name"].partition("/")
+    is_compared = actual is not None and prediction["enough_data"]
     inside = bool(prediction["inside_interval"])
-    forecast = forecast_phrase(prediction)
     return ComparedRow(
         name=prediction["full_name"],
         url=url_for("pages.repository", owner=owner, name=name),
-        expected=format_count(round_estimate(prediction["expected_stars"], low, high)),
+        expected=format_count(prediction["expected_stars"]),
         interval=format_range(low, high),
         actual="unknown" if actual is None else format_count(actual),
-        ratio="" if actual is None else compare(actual, prediction["expected_stars"], inside_interval=inside),
-        is_outside=bool(actual_phrase(prediction)) and not inside,
-        forecast=forecast or prediction["history_note"] or "no forecast",
+        ratio=compare(actual, prediction["expected_stars"], inside_interval=inside) if is_compared else "",
+        is_outside=not inside,
+        forecast=forecast_phrase(prediction) or prediction["history_note"] or "no forecast",
         factors=_main_factors(prediction["explanation"]),
         enough_data=bool(prediction["enough_data"]),
     )

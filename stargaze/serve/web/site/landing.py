@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stargaze.formatting import format_count
-from stargaze.serve.prediction.sentence import compare, format_range, round_estimate
+from stargaze.serve.prediction.sentence import compare, format_range
 from stargaze.serve.web.pages.bundle_view import BundleView
 from stargaze.serve.web.pages.prediction_view import PredictionView, prediction_views
 from stargaze.serve.web.site.live_example import LiveExample
@@ -55,7 +55,7 @@ def _outlier(row: Mapping[str, Any]) -> Outlier:
     )
     return Outlier(
         name=row["full_name"],
-        expected=format_count(round_estimate(expected, low, high)),
+        expected=format_count(expected),
         interval=format_range(low, high),
         actual=format_count(actual),
         ratio=compare(actual, expected, inside_interval=low <= actual <= high),

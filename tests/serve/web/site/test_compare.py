@@ -71,6 +71,33 @@ def test_an_unknown_repository_has_its_reason_and_the_others_their_answers(
     assert "no/such-one: not among the" in html
     assert 'href="/figures?full_name=no/such-one"' in html
     assert html.count('rowheader"><a') == 2
+    assert "2 of 3 repositories answered, sorted by expected stars." in html
+
+
+def test_the_heading_counts_what_was_answered(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
+    html = compare(page, queue, f"{names[0]}...no/one...no/two")
+
+    assert f"Only estimate: {names[0]}</h1>" in html
+    assert "1 of 3 repositories answered." in html
+
+
+def test_an_estimate_without_enough_data_is_not_compared(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    path = f"{names[0]}...{names[1]}"
+    page.get(f"/compare/{path}")
+    queue.work()
+    (job,) = queue.jobs.values()
+    assert job.answer
+    job.answer["predictions"][0]["enough_data"] = False
+
+    html = page.get(f"/compare/{path}").text
+
+    cells = re.findall(r'data-label="(?:Expected|Actual)">(.*?)</td>', html)
+    assert "not enough data" in cells[0]
+    assert "<br>" not in cells[1]
+    assert re.search(r"<b>[\d,]+</b>", cells[2])
+    assert "<br>" in cells[3]
 
 
 @pytest.mark.parametrize(("by", "other"), [("date", "age"), ("age", "date")])

@@ -164,4 +164,4 @@ def test_outliers_are_described_with_their_ratio() -> None:
 
     assert len(rows) == MAX_OUTLIERS
     texts = (rows[0].expected, rows[0].interval, rows[0].actual, rows[0].ratio)
-    assert texts == ("2,500", "754–8,071", "21,089", "8.3× more")
+    assert texts == ("2,538", "754–8,071", "21,089", "8.3× more")
