@@ -11,6 +11,7 @@ from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
+from stargaze.serve.web.pages.bundle_view import decade_label
 from stargaze.serve.web.pages.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
@@ -161,12 +162,9 @@ def _coverage_text(prediction: Mapping[str, Any]) -> str:
     decade = prediction["decade_coverage"]
     if not decade or decade["coverage"] is None:
         return text
-    stars = "–".join(
-        format_count(int(end)) if end.isdecimal() else end for end in str(decade["decade"]).replace("–", "-").split("-")
-    )
     return (
-        f"{text} For estimates of {stars} stars it contained the actual count of {format_percent(decade['coverage'])} "
-        f"of {format_count(decade['n'])} held-out repositories."
+        f"{text} For estimates of {decade_label(decade['decade'])} stars it contained the actual count of "
+        f"{format_percent(decade['coverage'])} of {format_count(decade['n'])} held-out repositories."
     )
 
 
