@@ -21,7 +21,7 @@ from stargaze.serve.web.app import make_web
 from stargaze.store import Store
 from tests.browser.conftest import DARK, PHONE, TIMEOUT, WITHOUT_JAVASCRIPT, Visit, take_screenshot
 from tests.serve.fake_queue import FakePredictionQueue
-from tests.serve.web.pages.example_prediction import example_explanation, example_history, example_prediction
+from tests.serve.web.views.example_prediction import example_explanation, example_history, example_prediction
 
 pytestmark = [
     pytest.mark.browser,

@@ -22,8 +22,8 @@ from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.web.app import make_web
-from stargaze.serve.web.pages.prediction_view import prediction_views
 from stargaze.serve.web.verify_bundle import verify_bundle
+from stargaze.serve.web.views.prediction_view import prediction_views
 from stargaze.store import Store
 from tests.fuzz.cases import FileType
 from tests.histories import one_history

@@ -28,13 +28,12 @@ from stargaze.serve.web.api.routes import api_blueprint
 from stargaze.serve.web.compression import compress_response
 from stargaze.serve.web.error_responses import add_error_handlers
 from stargaze.serve.web.excluded_results import hide_excluded, names_excluded
-from stargaze.serve.web.pages.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.pages.exports import exports_blueprint
+from stargaze.serve.web.pages.live_example import LiveExample
 from stargaze.serve.web.pages.result_routes import find_repository
-from stargaze.serve.web.pages.routes import pages_blueprint
+from stargaze.serve.web.pages.routes import SearchGithub, pages_blueprint
 from stargaze.serve.web.response_headers import add_headers
-from stargaze.serve.web.site.live_example import LiveExample
-from stargaze.serve.web.site.routes import SearchGithub
+from stargaze.serve.web.views.bundle_view import BundleView, load_bundle_view
 from stargaze.store import Store
 
 ROBOTS = """User-agent: *

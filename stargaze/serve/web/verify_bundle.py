@@ -32,9 +32,9 @@ from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.contributions import contributions
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.release.release_folder import check_release_name
-from stargaze.serve.web.pages.bundle_view import load_bundle_view
-from stargaze.serve.web.pages.prediction_view import prediction_views
-from stargaze.serve.web.site.model_card import model_card
+from stargaze.serve.web.views.bundle_view import load_bundle_view
+from stargaze.serve.web.views.model_card import model_card
+from stargaze.serve.web.views.prediction_view import prediction_views
 
 MAX_ROWS = 300
 """Known repositories that are predicted."""

@@ -15,7 +15,7 @@ from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.serve.web.app import make_web
 from stargaze.serve.web.excluded_results import hide_excluded
-from stargaze.serve.web.pages.bundle_view import load_bundle_view
+from stargaze.serve.web.views.bundle_view import load_bundle_view
 from stargaze.store import Store
 from tests.serve.fake_queue import NOW, FakePredictionQueue
 

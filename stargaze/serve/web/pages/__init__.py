@@ -1,1 +1,1 @@
-"""The HTML pages: routes, and the texts and charts that they show."""
+"""The routes of all HTML pages, files and pictures: they read requests, ask the queue, and render templates."""

@@ -20,11 +20,11 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.api.rate_limit import RateLimitedError
 from stargaze.serve.web.api.routes import job_to_json
 from stargaze.serve.web.error_responses import visible_error
-from stargaze.serve.web.pages.bundle_view import BundleView
-from stargaze.serve.web.pages.images import render_badge, render_card
-from stargaze.serve.web.pages.prediction_view import readable_job
 from stargaze.serve.web.prediction_jobs import get_or_404, status_of_job
 from stargaze.serve.web.problems import PROBLEMS
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.images import render_badge, render_card
+from stargaze.serve.web.views.prediction_view import readable_job
 
 CSV_COLUMNS = (
     *("rank", "full_name", "source", "fetched_at", "expected_stars", "interval_low", "interval_high", "coverage"),

@@ -13,12 +13,12 @@ from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import InvalidInputError, StargazeError
 from stargaze.features.ingest.user_input import find_invalid_fields, parse_name
-from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionRequest
+from stargaze.serve.prediction_request import ErrorDetails, PredictionJob
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.pages.bundle_view import BundleView
-from stargaze.serve.web.pages.form_fields import form_fields, form_figures, split_names
+from stargaze.serve.web.pages.addresses import url_of_names
 from stargaze.serve.web.pages.forms import Page, check_csrf_token, page_with_error
-from stargaze.serve.web.site.compare import compare_url
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.form_fields import form_fields, form_figures, split_names
 
 KEPT_BY_BROWSERS = "private, no-cache"
 """With no-store browsers show an empty form when the visitor goes back."""
@@ -99,22 +99,6 @@ def parse_names(text: str, most: int) -> list[str]:
         messages = dict.fromkeys(error.message for error in reasons)
         raise InvalidInputError("; ".join(messages), hint=reasons[0].hint)
     return list(names.values())
-
-
-def url_of_names(names: list[str]) -> str:
-    """Return the page of one repository, or that of several compared with each other."""
-    if len(names) > 1:
-        return compare_url(names)
-    owner, _, name = names[0].partition("/")
-    return url_for("pages.repository", owner=owner, name=name)
-
-
-def edit_url(asked: PredictionRequest | None) -> str:
-    """Return the form of a request, filled in."""
-    names = "\n".join(asked.repositories) if asked else ""
-    if asked is None or not asked.figures:
-        return url_for("pages.index", repositories=names or None)
-    return url_for("pages.figures", **asked.figures[0], repositories=names or None)
 
 
 def _kept_form(page: str) -> Response:

@@ -15,12 +15,12 @@ from stargaze.serve.prediction.labels import UNNAMED
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.pages.bundle_view import BundleView
-from stargaze.serve.web.pages.form_routes import edit_url
-from stargaze.serve.web.pages.prediction_view import prediction_views, readable_job
-from stargaze.serve.web.pages.what_if_view import what_if_errors
+from stargaze.serve.web.pages.addresses import edit_url
 from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.prediction_view import prediction_views, readable_job
+from stargaze.serve.web.views.what_if_view import what_if_errors
 
 MAX_WAIT = 5.0
 """Time that a page with a what-if waits for its result [s]."""

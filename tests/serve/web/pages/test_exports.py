@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from stargaze.serve.web.pages import exports
-from stargaze.serve.web.pages.images import render_badge, render_card
+from stargaze.serve.web.views.images import render_badge, render_card
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue

@@ -11,8 +11,8 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import FINISHED_STATES, Answer, PredictionQueue
-from stargaze.serve.web.pages.prediction_view import readable_job
 from stargaze.serve.web.request_parsing import parse_request
+from stargaze.serve.web.views.prediction_view import readable_job
 
 MAX_WAIT = 0.5
 """How long a page waits for the queue [s]; without an answer it shows none."""

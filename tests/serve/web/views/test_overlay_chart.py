@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stargaze.serve.web.pages.overlay_chart import overlay_chart
-from tests.serve.web.pages.example_prediction import example_history, example_prediction
+from stargaze.serve.web.views.overlay_chart import overlay_chart
+from tests.serve.web.views.example_prediction import example_history, example_prediction
 
 
 def predictions() -> list[dict[str, Any]]:

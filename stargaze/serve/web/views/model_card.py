@@ -9,8 +9,8 @@ from typing import Any
 
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
-from stargaze.serve.web.pages.bundle_view import BundleView, decade_label
-from stargaze.serve.web.pages.explanation_view import POLICY_TEXTS
+from stargaze.serve.web.views.bundle_view import BundleView, decade_label
+from stargaze.serve.web.views.explanation_view import POLICY_TEXTS
 
 FEW_REPOSITORIES = 100
 """With fewer repositories a share is uncertain."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.milestone_text import milestone_text
-from stargaze.serve.web.pages.star_chart import Chart, date_ticks, draw_chart, linear_map, read_series
+from stargaze.serve.web.views.star_chart import Chart, date_ticks, draw_chart, linear_map, read_series
 
 MAX_ROWS = 24
 """Maximum number of rows of the table."""

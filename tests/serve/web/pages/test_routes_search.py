@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from stargaze.config import ServeSection
 from stargaze.serve.lookup.github_search import FoundRepository, SearchResult
 from stargaze.serve.web.app import make_web
-from stargaze.serve.web.site.routes import format_duration
+from stargaze.serve.web.pages.routes import format_duration
 from stargaze.store import Store
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.pages.star_chart import (
+from stargaze.serve.web.views.star_chart import (
     HEIGHT,
     WIDTH,
     Chart,

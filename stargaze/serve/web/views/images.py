@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stargaze.serve.web.pages.prediction_view import Mark, PredictionView, prediction_views
+from stargaze.serve.web.views.prediction_view import Mark, PredictionView, prediction_views
 
 CARD_SIZE = (1200, 630)
 """The size that sites expect of social cards [pixels]."""

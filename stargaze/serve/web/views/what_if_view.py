@@ -10,7 +10,7 @@ from typing import Any
 from stargaze.errors import StargazeError
 from stargaze.formatting import format_count
 from stargaze.serve.prediction.what_if import parse_what_if
-from stargaze.serve.web.pages.explanation_view import format_exact_factor, format_interval
+from stargaze.serve.web.views.explanation_view import format_exact_factor, format_interval
 
 NO_EFFECT = format_exact_factor(1.0)
 FLAG_OPTIONS = (("1", "yes"), ("0", "no"))

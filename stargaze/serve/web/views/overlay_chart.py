@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any, Literal
 
 from stargaze.formatting import format_count
-from stargaze.serve.web.pages.star_chart import (
+from stargaze.serve.web.views.star_chart import (
     Chart,
     Point,
     Series,

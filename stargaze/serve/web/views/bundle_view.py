@@ -15,7 +15,7 @@ import pandas as pd
 from stargaze.bundle.manifest import read_verified
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
-from stargaze.serve.web.pages.form_fields import source_fields
+from stargaze.serve.web.views.form_fields import source_fields
 
 EXAMPLE_RANKS = (80, 15, 3, 400, 0)
 """Ranks by stars of the examples; the most starred one, whose estimate is the least typical, is the last."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stargaze.serve.web.pages.history_chart import history_chart
-from tests.serve.web.pages.example_prediction import example_history, example_prediction
+from stargaze.serve.web.views.history_chart import history_chart
+from tests.serve.web.views.example_prediction import example_history, example_prediction
 
 
 def chart(**changed: Any) -> Any:

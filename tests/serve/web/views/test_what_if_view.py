@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from stargaze.serve.web.pages.what_if_view import what_if_controls, what_if_errors, what_if_view
-from tests.serve.web.pages.example_prediction import example_prediction
+from stargaze.serve.web.views.what_if_view import what_if_controls, what_if_errors, what_if_view
+from tests.serve.web.views.example_prediction import example_prediction
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from stargaze.serve.prediction_request import PredictionJob
-from stargaze.serve.web.pages.prediction_view import PredictionView, prediction_views, readable_job
-from tests.serve.web.pages.example_prediction import example_prediction
+from stargaze.serve.web.views.prediction_view import PredictionView, prediction_views, readable_job
+from tests.serve.web.views.example_prediction import example_prediction
 
 
 def view(**changed: Any) -> PredictionView:

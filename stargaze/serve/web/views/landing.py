@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stargaze.formatting import format_count
 from stargaze.serve.prediction.sentence import compare, format_range
-from stargaze.serve.web.pages.bundle_view import BundleView
-from stargaze.serve.web.pages.prediction_view import PredictionView, prediction_views
-from stargaze.serve.web.site.live_example import LiveExample
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.prediction_view import PredictionView, prediction_views
 
 MAX_OUTLIERS = 5
 
@@ -26,12 +25,12 @@ class Outlier:
     ratio: str
 
 
-def landing_content(view: BundleView, example: LiveExample) -> dict[str, Any]:
+def landing_content(view: BundleView, find_example: Callable[[str], Mapping[str, Any] | None]) -> dict[str, Any]:
     """Return the example, None until it is answered, and the outliers."""
     name = view.examples[0] if view.examples else ""
     return {
         "example_name": name,
-        "example": _example_view(example.find(name)) if name else None,
+        "example": _example_view(find_example(name)) if name else None,
         "outliers": [
             (title, rows)
             for title, side in (("More stars than expected", "more"), ("Fewer stars than expected", "fewer"))

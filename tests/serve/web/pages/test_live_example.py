@@ -17,9 +17,9 @@ from stargaze.errors import ExternalError
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
 from stargaze.serve.web.app import make_web
-from stargaze.serve.web.pages.bundle_view import EXAMPLE_RANKS, BundleView, load_bundle_view
-from stargaze.serve.web.site.landing import MAX_OUTLIERS, outlier_rows
-from stargaze.serve.web.site.live_example import MAX_AGE, MAX_WAIT, LiveExample
+from stargaze.serve.web.pages.live_example import MAX_AGE, MAX_WAIT, LiveExample
+from stargaze.serve.web.views.bundle_view import EXAMPLE_RANKS, BundleView, load_bundle_view
+from stargaze.serve.web.views.landing import MAX_OUTLIERS, outlier_rows
 from stargaze.store import Store
 from tests.serve.fake_queue import NOW
 

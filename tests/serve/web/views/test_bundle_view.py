@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.serve.lookup.exclusion import Exclusions
-from stargaze.serve.web.pages.bundle_view import load_bundle_view
+from stargaze.serve.web.views.bundle_view import load_bundle_view
 
 
 def test_names_are_sorted_by_stars(bundle_folder: Path, sample: pd.DataFrame) -> None:

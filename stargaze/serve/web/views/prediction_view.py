@@ -11,11 +11,11 @@ from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
-from stargaze.serve.web.pages.bundle_view import decade_label
-from stargaze.serve.web.pages.explanation_view import ExplanationView, explanation_views, format_interval
-from stargaze.serve.web.pages.history_chart import HistoryChart, history_chart
-from stargaze.serve.web.pages.star_chart import Tick, log_position, log_ticks
-from stargaze.serve.web.pages.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
+from stargaze.serve.web.views.bundle_view import decade_label
+from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
+from stargaze.serve.web.views.history_chart import HistoryChart, history_chart
+from stargaze.serve.web.views.star_chart import Tick, log_position, log_ticks
+from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
 
 MAX_MISSING = 8
 """Missing fields that are named; the most important ones are first."""

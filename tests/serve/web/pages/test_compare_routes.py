@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.errors import InvalidInputError
-from stargaze.serve.web.site.compare import parse_compared
+from stargaze.serve.web.pages.addresses import parse_compared
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.serve.web.pages.explanation_view import Bar, explanation_views, waterfall
-from tests.serve.web.pages.example_prediction import example_explanation, example_prediction
+from stargaze.serve.web.views.explanation_view import Bar, explanation_views, waterfall
+from tests.serve.web.views.example_prediction import example_explanation, example_prediction
 
 
 def bars(factors: list[float], expected: float = 430.0) -> tuple[Bar, ...]:

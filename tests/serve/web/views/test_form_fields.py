@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stargaze.features.ingest.user_input import FORM_FIELDS
-from stargaze.serve.web.pages.form_fields import FormField, form_fields, form_figures, source_fields, split_names
+from stargaze.serve.web.views.form_fields import FormField, form_fields, form_figures, source_fields, split_names
 
 ALL_FIELDS = frozenset(field.name for field in FORM_FIELDS)
 

@@ -1,0 +1,75 @@
+"""The comparison of several repositories: a table and a chart of their star histories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Redirect
+
+from stargaze.errors import InvalidInputError
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, is_job_id
+from stargaze.serve.runtime.hot_reload import HotReloaded
+from stargaze.serve.web.pages.addresses import compare_url, edit_url, parse_compared
+from stargaze.serve.web.prediction_jobs import find_or_submit, status_of_job
+from stargaze.serve.web.request_parsing import parse_request
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.comparison import compared_rows
+from stargaze.serve.web.views.overlay_chart import overlay_chart
+from stargaze.serve.web.views.prediction_view import readable_job
+
+
+def add_compare_routes(
+    blueprint: Blueprint,
+    queue: PredictionQueue,
+    view: HotReloaded[BundleView],
+    clock: Callable[[], datetime],
+    max_repositories: int,
+) -> None:
+    """Add the route of comparisons."""
+
+    @blueprint.get("/compare/<path:names>")
+    def compare(names: str) -> tuple[str, HTTPStatus] | Redirect:
+        compared = parse_compared(names)
+        if len(compared) > max_repositories:
+            raise InvalidInputError(
+                f"{len(compared)} repositories are too many", hint=f"compare up to {max_repositories}"
+            )
+        if len(compared) == 1:
+            owner, _, name = compared[0].partition("/")
+            return redirect(url_for("pages.repository", owner=owner, name=name), HTTPStatus.SEE_OTHER)
+        if names != "...".join(compared):
+            return redirect(compare_url(compared), HTTPStatus.SEE_OTHER)
+        parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
+        job = readable_job(_shown_job(queue, compared) or find_or_submit(queue, parsed))
+        return _comparison_page(view.get(), job, compared), status_of_job(job)
+
+
+def _shown_job(queue: PredictionQueue, names: list[str]) -> PredictionJob | None:
+    """Return the job that a waiting page names, if it is about these repositories: a failed one is not submitted again."""
+    job_id = request.args.get("job", "")
+    job = queue.get(job_id) if is_job_id(job_id) else None
+    is_same = job is not None and job.request is not None and list(job.request.repositories) == names
+    return job if is_same else None
+
+
+def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> str:
+    answer = job.answer or {"predictions": [], "errors": []}
+    predictions = answer["predictions"]
+    notes = dict.fromkeys(item["history_note"] for item in predictions if item["history_note"])
+    return render_template(
+        "compare.html",
+        view=view,
+        job=job,
+        names=names,
+        address=compare_url(names, job=job.id),
+        rows=compared_rows(predictions),
+        errors=answer["errors"],
+        overlay=overlay_chart(predictions, "age" if request.args.get("by") == "age" else "date"),
+        history_note="; ".join(notes) or "No star history is known.",
+        coverage=f"{100 * view.meta['coverage']:g}%",
+        digest=(job.answer or {}).get("digest"),
+        edit_url=edit_url(job.request),
+    )

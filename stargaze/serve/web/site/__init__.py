@@ -1,1 +1,0 @@
-"""The pages around the results: landing page, search, comparison, model card."""
