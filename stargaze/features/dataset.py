@@ -75,7 +75,7 @@ class Dataset:
     target: np.ndarray
     folds: np.ndarray
     fingerprint: str
-    originals: pd.DataFrame | None = None
+    originals: Dataset | None = None
     """The complete repositories if these are copies with missing values: encoders are fitted on them."""
     _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -102,11 +102,10 @@ class Dataset:
         learned = self.encodings(feature_set.split).values if needs_encoder(names) else None
         return build_matrix(self.repositories, names, feature_set.vocabularies, learned)
 
-    def masked(self, seed: int) -> Dataset:
-        """Return copies of all rows, each without some fields of its record; targets and folds are the same."""
-        return dataclasses.replace(
-            self, repositories=mask_repositories(self.repositories, seed), originals=self.repositories
-        )
+    def masked(self, rows: np.ndarray, seed: int) -> Dataset:
+        """Return copies of some rows, each without some fields of its record; targets and folds are the same."""
+        copies = mask_repositories(self.repositories.iloc[rows].reset_index(drop=True), seed)
+        return Dataset(copies, self.target[rows], self.folds[rows], self.fingerprint, originals=self)
 
     def serving_inputs(self, feature_set: FeatureSet, policy: str, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the design matrix of any repositories as serving computes it: encoded by all training rows."""
@@ -124,11 +123,15 @@ class Dataset:
         key = (section.seed, section.split_by)
         if key not in self._encodings:
             owners = section.split_by == "repository"  # else no owner of a held-out repository is in the training data
-            fitted, copies = (
-                (self.repositories, None) if self.originals is None else (self.originals, self.repositories)
+            fitted = self.originals or self
+            self._encodings[key] = fit_out_of_fold(
+                fitted.repositories,
+                fitted.target,
+                fitted.folds,
+                seed=section.seed,
+                owners=owners,
+                copies=None if self.originals is None else (self.repositories, self.folds),
             )
-            data = (fitted, self.target, self.folds)
-            self._encodings[key] = fit_out_of_fold(*data, seed=section.seed, owners=owners, copies=copies)
         return self._encodings[key]
 
 

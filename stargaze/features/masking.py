@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
-from stargaze.features.ingest.user_input import FORM_FIELDS
+from stargaze.features.ingest.user_input import USUAL_FIELDS
 
 ALWAYS_KNOWN = frozenset({"id", "node_id", "fetched_at", "stars", "watchers"})
 """Fields that every request has, or that no feature reads."""
 CONTRIBUTORS = frozenset({"contributors"})
 """What a live look-up requests beside the repository."""
-FEW = 5
-"""Metrics that a visitor types who does not fill in the whole form."""
+COPIES = {1.0: 1, 0.07: 4, 0.02: 8}
+"""Masked copies of each repository of the share with most stars: these are few, and with one copy each pattern has hardly any."""
 Draw = Callable[[np.random.Generator, int, Sequence[str]], np.ndarray]
 
 
@@ -51,11 +51,15 @@ def _keep_share(low: float, high: float) -> Draw:
     return draw
 
 
-def _keep_few(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
-    form = {field.name for field in FORM_FIELDS}
-    order = random.random((n, len(names))) + np.array([name not in form for name in names], dtype="float64")
-    kept: np.ndarray = np.argsort(np.argsort(order, axis=1), axis=1) < FEW
-    return kept
+def _keep_usual(count: int) -> Draw:
+    """Keep so many of the fields that a visitor is likely to know."""
+
+    def draw(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+        order = random.random((n, len(names))) + np.array([name not in USUAL_FIELDS for name in names], dtype="float64")
+        kept: np.ndarray = np.argsort(np.argsort(order, axis=1), axis=1) < count
+        return kept
+
+    return draw
 
 
 def _remove_one(random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
@@ -66,13 +70,14 @@ def _remove_one(random: np.random.Generator, n: int, names: Sequence[str]) -> np
 PATTERNS: dict[str, Pattern] = {
     pattern.name: pattern
     for pattern in (
-        Pattern("live with token", 0.15, _keep(lambda: graphql_fields() | CONTRIBUTORS)),
-        Pattern("live without token", 0.2, _keep(lambda: rest_fields() | CONTRIBUTORS)),
-        Pattern("live without contributors", 0.1, _keep(rest_fields)),
-        Pattern("typed metrics", 0.2, _keep_share(0.0, 1.0)),
-        Pattern("five typed metrics", 0.1, _keep_few),
-        Pattern("table", 0.1, _keep_share(0.6, 1.0)),
-        Pattern("one field missing", 0.15, _remove_one),
+        Pattern("live with token", 0.1, _keep(lambda: graphql_fields() | CONTRIBUTORS)),
+        Pattern("live without token", 0.12, _keep(lambda: rest_fields() | CONTRIBUTORS)),
+        Pattern("live without contributors", 0.06, _keep(rest_fields)),
+        Pattern("typed metrics", 0.1, _keep_share(0.0, 1.0)),
+        Pattern("five typed metrics", 0.2, _keep_usual(5)),
+        Pattern("one typed metric", 0.3, _keep_usual(1)),
+        Pattern("table", 0.06, _keep_share(0.6, 1.0)),
+        Pattern("one field missing", 0.06, _remove_one),
     )
 }
 
@@ -102,6 +107,20 @@ def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFr
     return remove_fields(
         repositories, names, PATTERNS[name].draw(np.random.default_rng(seed), len(repositories), names)
     )
+
+
+def copied_rows(stars: np.ndarray) -> np.ndarray:
+    """Return the row of each masked copy: first one copy of every row in order, then the others of rows with most stars.
+
+    Examples
+    --------
+    >>> copied_rows(np.append(20.0, np.zeros(19))).tolist()[18:]
+    [18, 19, 0, 0, 0]
+    """
+    order, counts = np.argsort(-stars, kind="stable"), np.zeros(len(stars), dtype="int64")
+    for share, number in COPIES.items():
+        counts[order[: int(share * len(stars))]] = number
+    return np.concatenate([np.flatnonzero(counts > number) for number in range(max(COPIES.values()))])
 
 
 def mask_repositories(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -53,15 +53,15 @@ class Arrays:
             weights=self.weights[rows] if len(self.weights) else self.weights,
         )
 
-    def stack(self, other: Arrays, weight: float) -> Arrays:
-        """Return both, the rows of this one with weight 1 and the others with ``weight``."""
+    def stack(self, other: Arrays) -> Arrays:
+        """Return both, the rows of this one with weight 1."""
         return replace(
             self,
             inputs=np.vstack([self.inputs, other.inputs]),
             target=np.concatenate([self.target, other.target]),
             folds=np.concatenate([self.folds, other.folds]),
             learned=np.concatenate([self.learned, other.learned], axis=1) if self.learned_columns else self.learned,
-            weights=np.repeat([1.0, weight], [len(self.target), len(other.target)]),
+            weights=np.concatenate([np.ones(len(self.target)), other.weights]),
         )
 
     def without(self, fold: int) -> np.ndarray:

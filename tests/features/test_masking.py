@@ -8,7 +8,15 @@ import pytest
 
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.field_mapping import map_record
-from stargaze.features.masking import ALWAYS_KNOWN, FEW, PATTERNS, apply_pattern, mask_repositories, maskable_fields
+from stargaze.features.ingest.user_input import USUAL_FIELDS
+from stargaze.features.masking import (
+    ALWAYS_KNOWN,
+    PATTERNS,
+    apply_pattern,
+    copied_rows,
+    mask_repositories,
+    maskable_fields,
+)
 from tests.simulated.population import Population
 
 
@@ -51,11 +59,30 @@ def test_typed_metrics_go_from_nearly_nothing_to_nearly_everything(sample: pd.Da
     fields = [name for name in maskable_fields(sample) if sample[name].notna().all()]
 
     kept = apply_pattern(sample, "typed metrics", 0)[fields].notna().mean(axis=1)
-    few = apply_pattern(sample, "five typed metrics", 0).drop(columns=[*ALWAYS_KNOWN]).notna().sum(axis=1)
 
     assert kept.quantile(0.05) < 0.15
     assert kept.quantile(0.95) > 0.85
-    assert few.max() <= FEW
+
+
+@pytest.mark.parametrize(("name", "count"), [("five typed metrics", 5), ("one typed metric", 1)])
+def test_a_visitor_types_metrics_that_are_usually_known(sample: pd.DataFrame, name: str, count: int) -> None:
+    known = apply_pattern(sample, name, 0).drop(columns=[*ALWAYS_KNOWN]).notna()
+
+    assert known.sum(axis=1).max() == count
+    assert {str(field) for field in known.columns[known.any()]} <= USUAL_FIELDS
+
+
+def test_repositories_with_many_stars_have_more_copies() -> None:
+    """The number of copies is limited by shares, so that repositories with many stars only do not multiply the work."""
+    stars = np.random.default_rng(0).permutation(1_000)
+
+    rows = copied_rows(stars.astype("float64"))
+
+    assert rows[:1_000].tolist() == list(range(1_000))
+    counts = np.bincount(rows)
+    assert set(counts[stars >= 980]) == {8}
+    assert set(counts[(stars >= 930) & (stars < 980)]) == {4}
+    assert set(counts[stars < 930]) == {1}
 
 
 def test_masked_copies_have_all_patterns_and_depend_on_the_seed(sample: pd.DataFrame) -> None:

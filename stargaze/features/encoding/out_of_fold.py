@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.encoding.encoder import (
-    TARGET_ENCODED,
     TEXT_COMPONENTS,
     Encoder,
     TargetEncodings,
@@ -44,7 +43,7 @@ def fit_out_of_fold(
     *,
     seed: int,
     owners: bool,
-    copies: pd.DataFrame | None = None,
+    copies: tuple[pd.DataFrame, np.ndarray] | None = None,
 ) -> OutOfFoldEncodings:
     """Compute the learned columns of all rows, with the whole training data and without each of its folds.
 
@@ -58,8 +57,8 @@ def fit_out_of_fold(
         0 … n_folds - 1 for the training folds, negative for other rows.
     seed, owners : int, bool
         As in :meth:`Encoder.fit`.
-    copies : DataFrame, shape (n, n_fields), optional
-        The same repositories with missing values: they are encoded instead, by encoders that were fitted on ``repositories``.
+    copies : DataFrame, shape (n_copies, n_fields), and array, shape (n_copies,), optional
+        Copies with missing values and their folds: they are encoded instead, by encoders that were fitted on ``repositories``.
 
     Notes
     -----
@@ -71,40 +70,42 @@ def fit_out_of_fold(
     Wolpert, Stacked generalization, 1992.
     """
     text, fold_numbers = tokenize(repositories), np.unique(folds[folds >= 0]).tolist()
-    encoded = text if copies is None else tokenize(copies)
+    encoded, encoded_folds = (text, folds) if copies is None else (tokenize(copies[0]), copies[1])
     training = folds >= 0
     encoder = Encoder.fit(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
     columns = list(encoded_columns(owners=owners))
-    values = np.zeros((2 + max(fold_numbers), len(target), len(columns)), dtype="float32")
+    values = np.zeros((2 + max(fold_numbers), len(encoded_folds), len(columns)), dtype="float32")
     values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(encoded.words)
     for fold in fold_numbers:
         training_rows = np.flatnonzero(training & (folds != fold))
         components = TextComponents.fit(text.words[training_rows], seed)
         values[1 + fold, :, : len(TEXT_COMPONENTS)] = components.transform(encoded.words)
     for excluded in ((), *combinations(fold_numbers, 1), *combinations(fold_numbers, 2)):
-        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], text, encoded, target, folds, excluded)
-    return OutOfFoldEncodings(encoder, pd.DataFrame(values[0], index=repositories.index, columns=columns), values[1:])
+        training_rows = np.flatnonzero(training & ~np.isin(folds, excluded))
+        fitted = (
+            TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners)
+            if len(training_rows)
+            else None  # there are only two folds, and both are excluded
+        )
+        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], fitted, encoded, encoded_folds, excluded)
+    index = repositories.index if copies is None else copies[0].index
+    return OutOfFoldEncodings(encoder, pd.DataFrame(values[0], index=index, columns=columns), values[1:])
 
 
 def _encode_excluding(
     values: np.ndarray,
+    fitted: TargetEncodings | None,
     text: TokenizedText,
-    copies: TokenizedText,
-    target: np.ndarray,
     folds: np.ndarray,
     excluded: tuple[int, ...],
 ) -> None:
-    """Fit without some folds; write the rows that need exactly this encoder into ``values`` (1 + n_folds, n, q)."""
-    training_rows = np.flatnonzero((folds >= 0) & ~np.isin(folds, excluded))
+    """Write the rows that need the encoder that was fitted without some folds into ``values`` (1 + n_folds, n, q)."""
     rows = np.flatnonzero((folds < 0) | np.isin(folds, excluded))
-    if not len(training_rows):  # there are only two folds, and both are excluded
+    if fitted is None:
         for fold in excluded:
             values[1 + fold, (folds >= 0) & (folds != fold)] = np.nan
         return
-    owners = values.shape[2] > len(TARGET_ENCODED)
-    encoded = TargetEncodings.fit(text.take(training_rows), target[training_rows], owners=owners).transform(
-        copies.take(rows)
-    )
+    encoded = fitted.transform(text.take(rows))
     for model_fold in (None, *excluded):  # the fold that the model does not see
         row_folds = [fold for fold in excluded if fold != model_fold]
         if len(row_folds) > 1:

@@ -46,6 +46,8 @@ FORM_FIELDS: tuple[schema.Field, ...] = (
     *(field for field in schema.FIELDS if field.name not in {*_FORM_NAMES, *_NOT_ENTERED}),
 )
 """Fields that can be entered, the usual ones first; an empty one is missing."""
+USUAL_FIELDS = frozenset(_FORM_NAMES)
+"""Fields that a visitor is likely to know."""
 
 
 _DATES_OF_EVENTS = (

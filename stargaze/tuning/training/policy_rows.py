@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,11 +11,9 @@ from stargaze.features.masking import apply_pattern, maskable_fields, remove_fie
 from stargaze.features.matrix import CATALOG, is_any_known, own_features
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
-MASKED_WEIGHT = 0.5
-"""The weight of a copy with missing values in the fit; a complete row has 1."""
 MAX_CHECKED = 2_000
 """Validation rows of which single fields are removed."""
-MEASURED = ("live with token", "live without token", "five typed metrics")
+MEASURED = ("live with token", "live without token", "five typed metrics", "one typed metric")
 """The patterns that are scored on the test rows."""
 
 
@@ -23,12 +21,14 @@ MEASURED = ("live with token", "live without token", "five typed metrics")
 class PolicyRows:
     """The arrays of one policy for all complete rows and their masked copies, and the row numbers of each set.
 
-    ``answered`` tells which masked copies this policy answers: one of its own features is known. ``measured`` are the inputs
-    of the test rows under each measured pattern, and which of them it answers.
+    ``copied`` are the rows of the copies, all of a row with weight 1 together. ``answered`` tells which of them this policy
+    answers: one of its own features is known. ``measured`` are the inputs of the test rows under each measured pattern, and
+    which of them it answers.
     """
 
     complete: Arrays
     masked: Arrays
+    copied: np.ndarray
     answered: np.ndarray
     training: np.ndarray
     validation: np.ndarray
@@ -41,10 +41,14 @@ class PolicyRows:
     """The selected features."""
 
     @classmethod
-    def of(cls, table: Dataset, masked: Dataset, feature_set: FeatureSet, policy: str) -> PolicyRows:
+    def of(
+        cls, table: Dataset, masked: Dataset, copied: np.ndarray, feature_set: FeatureSet, policy: str
+    ) -> PolicyRows:
         """Return the arrays of a data set and of its masked copies."""
-        rows, own = np.arange(len(table.target)), own_features(feature_set.selected[policy], policy)
-        complete, copies = (policy_arrays(item, feature_set, policy, rows) for item in (table, masked))
+        own = own_features(feature_set.selected[policy], policy)
+        complete, copies = (
+            policy_arrays(item, feature_set, policy, np.arange(len(item.target))) for item in (table, masked)
+        )
         repositories, measured = table.repositories.iloc[table.test], {}
         for name in MEASURED:
             partial = apply_pattern(repositories, name, feature_set.split.seed)
@@ -54,7 +58,8 @@ class PolicyRows:
         checked = table.validation[spaced]
         return cls(
             complete,
-            copies,
+            replace(copies, weights=1.0 / np.bincount(copied)[copied]),
+            copied,
             is_any_known(copies.inputs, own),
             table.training,
             table.validation,
@@ -65,9 +70,11 @@ class PolicyRows:
             tuple(feature_set.selected[policy]),
         )
 
-    def with_copies(self, rows: np.ndarray) -> Arrays:
-        """Return complete rows and, after them, their masked copies that this policy answers."""
-        return self.complete.take(rows).stack(self.masked.take(rows[self.answered[rows]]), MASKED_WEIGHT)
+    def with_copies(self, rows: np.ndarray, *, once: bool = False) -> Arrays:
+        """Return complete rows and, after them, their masked copies that this policy answers; ``once``: the first of each."""
+        chosen = np.flatnonzero(self.answered & np.isin(self.copied, rows))
+        chosen = chosen[chosen < len(self.complete.target)] if once else chosen
+        return self.complete.take(rows).stack(self.masked.take(chosen))
 
 
 def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.masking import copied_rows
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.training.calibrate import CalibratedIntervals, FieldRemoval, calibrate_on
@@ -42,13 +43,14 @@ def refit(
 ) -> dict[str, PolicyPredictor]:
     """Fit an ensemble per policy on training rows, calibrate out-of-fold and on validation rows, score on test rows.
 
-    Each row has a masked copy in the same fold, so that the models accept missing values and the intervals cover them.
+    Each row has masked copies in the same fold, so that the models accept missing values and the intervals cover them.
     ``candidates`` are the possible members, ``coverage`` is that of the prediction intervals [fraction]. The scores are those
     on the complete test rows, the coverage overall and by decade of true stars, mean and median width of the intervals
     [nat], the cross-validated score, and the gain of the ensemble with its standard error [nat].
     """
-    masked = table.masked(feature_set.split.seed)
-    policy_rows = [PolicyRows.of(table, masked, feature_set, policy) for policy in policies]
+    copied = copied_rows(np.expm1(table.target).round())
+    masked = table.masked(copied, feature_set.split.seed)
+    policy_rows = [PolicyRows.of(table, masked, copied, feature_set, policy) for policy in policies]
     training = [rows.with_copies(rows.training) for rows in policy_rows]
     predictions = parallel_map(out_of_fold, [(candidate, arrays) for arrays in training for candidate in candidates])
     starts = range(0, len(predictions), len(candidates))
@@ -126,11 +128,11 @@ def _calibrate(
     seed: int,
     importance: Mapping[str, float],
 ) -> CalibratedIntervals:
-    """Calibrate on out-of-fold predictions of the training rows and on the validation rows, and the copies of both."""
-    training, validation = rows.with_copies(rows.training), rows.with_copies(rows.validation)
+    """Calibrate on out-of-fold predictions of the training rows and on the validation rows, and one copy of both."""
+    training, validation = rows.with_copies(rows.training, once=True), rows.with_copies(rows.validation, once=True)
     return calibrate_on(
         np.vstack([training.inputs, validation.inputs]),
-        np.concatenate([predicted, np.maximum(model.predict(validation.inputs), 0.0)]),
+        np.concatenate([predicted[: len(training.target)], np.maximum(model.predict(validation.inputs), 0.0)]),
         np.concatenate([training.target, validation.target]),
         np.concatenate([training.folds, np.full(len(validation.target), VALIDATION_FOLD)]),
         training.categories,

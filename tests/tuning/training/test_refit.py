@@ -121,7 +121,8 @@ def test_a_live_answer_is_nearly_as_accurate_as_one_with_all_fields(trained: Tra
 
     assert r2["live with token"] >= scores["r2"] - 0.02
     assert r2["live without token"] >= scores["r2"] - 0.02
-    assert r2["five typed metrics"] > 0.2
+    assert r2["five typed metrics"] > 0.35
+    assert r2["one typed metric"] > 0.1
 
 
 def test_many_forks_give_many_stars_whatever_else_is_known(trained: Trained) -> None:
@@ -136,3 +137,4 @@ def test_many_forks_give_many_stars_whatever_else_is_known(trained: Trained) -> 
         assert set(answer.policy) == {"all"}
         assert (np.diff(answer.predicted) >= -0.2).all(), expected
         assert expected[-1] > 1.4 * expected[3] > 7 * (expected[1] + 0.1)
+        assert more or expected[3] > 150

@@ -274,7 +274,9 @@ def test_the_coverage_of_each_decade_of_estimates_is_that_of_serving(saved_bundl
 def test_each_policy_is_scored_with_the_missing_values_of_live_and_of_typed_requests(saved_bundle: Saved) -> None:
     rows = Bundle.load(saved_bundle[1]).meta["scores"]["all"]["patterns"]
 
-    assert [row["pattern"] for row in rows] == ["live with token", "live without token", "five typed metrics"]
+    assert [row["pattern"] for row in rows] == [
+        *("live with token", "live without token", "five typed metrics", "one typed metric"),
+    ]
     assert all(row["n"] > 0 and 0.5 < row["coverage"] <= 1.0 for row in rows)
 
 
