@@ -277,12 +277,16 @@ class Bundle:
         return is_any_known(features, own)
 
     def missing_fields(self, features: np.ndarray) -> list[list[str]]:
-        """Return for each row the record fields that the widest policy could use but the row lacks, most important first."""
-        policy = self.answer_policies[0].policy
-        names, importance = self.meta["features"][policy], self.meta.get("importance", {}).get(policy, {})
-        fields = [field for name in names for field in CATALOG[name].source if field not in IMPLIED]
-        ranked = sorted(dict.fromkeys(fields), key=lambda field: -importance.get(field, 0.0))
-        missing = find_missing_fields(self.select_inputs(features, policy), names, ranked)
+        """Return for each row the record fields that it lacks and that matter to the widest policy, most important first.
+
+        Fields that complete repositories often lack too, such as those of a package, have no importance for its intervals.
+        """
+        widest = self.answer_policies[0]
+        effects = {name: effect.importance for name, effect in widest.intervals.fields.items()}
+        fields = [field for field, importance in effects.items() if importance > 0 and field not in IMPLIED]
+        ranked = sorted(fields, key=lambda field: -effects[field])
+        inputs = self.select_inputs(features, widest.policy)
+        missing = find_missing_fields(inputs, self.meta["features"][widest.policy], ranked)
         return [[field for field, lacks in zip(ranked, row, strict=True) if lacks] for row in missing.tolist()]
 
     def check_prototype(self) -> None:

@@ -187,15 +187,25 @@ def predict_unexplained(bundle: Bundle, repositories: pd.DataFrame) -> Predictio
     return to_predictions(bundle, features, records_of(repositories), estimate, [None] * len(repositories))[0]
 
 
-def test_missing_fields_can_be_entered_and_the_most_important_is_first(bundle: Bundle) -> None:
-    importance = {"size_kb": 0.5, "forks": 0.3, "contributors": 0.1}
-    ranked = dataclasses.replace(bundle, meta=bundle.meta | {"importance": {"all": importance}})
+def test_missing_fields_are_those_that_matter_and_the_most_important_is_first(bundle: Bundle) -> None:
+    """Without importance are fields that complete repositories lack too."""
+    importance = {
+        "full_name": 0.9,
+        "contributors": 0.1,
+        "size_kb": 0.5,
+        "license": 0.0,
+        "forks": 0.3,
+        "subscribers": 0.2,
+    }
+    fields = {name: {"importance": share, "widening": 0.0} for name, share in importance.items()}
+    intervals = {"levels": [{"missing": 0.0, "intervals": bundle.meta["intervals"]}], "fields": fields}
+    answers = [{"policy": "all", "intervals": intervals}]
+    ranked = dataclasses.replace(bundle, meta=bundle.meta | {"answer_policies": answers})
     frame = schema.conform(pd.DataFrame([{"full_name": "a/b", "subscribers": 7.0, "releases": 0.0}]))
 
-    fields = [field["field"] for field in predict_unexplained(ranked, frame).missing_fields]
+    missing = predict_unexplained(ranked, frame).missing_fields
 
-    assert fields[:3] == ["size_kb", "forks", "contributors"]
-    assert not {"subscribers", "releases", "owner_id", "full_name"} & set(fields)
+    assert [field["field"] for field in missing] == ["size_kb", "forks", "contributors"]
 
 
 def test_every_estimate_is_inside_its_interval_and_its_ratio_fits(bundle: Bundle) -> None:
