@@ -48,6 +48,10 @@ SPREAD = {
 """Small trees, because the size of residuals is mostly noise."""
 
 
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The arguments of :meth:`PartialIntervals.bounds`."""
+
+
 @dataclass(frozen=True)
 class CalibratedIntervals:
     """Calibrated intervals and the model of the prediction error."""
@@ -59,13 +63,12 @@ class CalibratedIntervals:
 
     def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of each prediction interval [stars]; shapes (n,)."""
-        missing = find_missing_fields(inputs, self.names, self.intervals.fields)
-        return self.intervals.bounds(missing, predicted, self.spread.predict(append_prediction(inputs, predicted)))
+        return self.intervals.bounds(*self.predicted_errors(inputs, predicted))
 
-    def widths(self, inputs: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return the width of each interval on the log scale [nat]; shape (n,)."""
-        low, high = self.bounds(inputs, predicted)
-        return np.asarray(np.log1p(high) - np.log1p(low))
+    def predicted_errors(self, inputs: np.ndarray, predicted: np.ndarray) -> Rows:
+        """Return which fields each row lacks, its prediction, and its predicted error [nat]."""
+        missing = find_missing_fields(inputs, self.names, self.intervals.fields)
+        return missing, predicted, self.spread.predict(append_prediction(inputs, predicted))
 
 
 @dataclass(frozen=True)
@@ -134,21 +137,31 @@ def _widen_missing(calibrated: CalibratedIntervals, removal: FieldRemoval) -> Ca
 
     The error model is fitted on few rows without a field that hardly matters, and can be more certain by chance.
     """
-    complete, predicted = removal.complete
+    intervals = calibrated.intervals
+    complete = calibrated.predicted_errors(*removal.complete)
+    without_field = {
+        name: calibrated.predicted_errors(*rows)
+        for name, rows in removal.without_field.items()
+        if name in intervals.fields and not np.array_equal(rows[0], removal.complete[0], equal_nan=True)
+    }
     for _ in range(WIDENINGS):
-        base = float(calibrated.widths(complete, predicted).mean())
-        fields = dict(calibrated.intervals.fields)
-        for name, (inputs, without) in removal.without_field.items():
-            if name not in fields or np.array_equal(inputs, complete, equal_nan=True):
-                continue
-            lacking = LEAST_GROWTH - float(calibrated.widths(inputs, without).mean() - base)
+        base = _mean_width(intervals, complete)
+        fields = dict(intervals.fields)
+        for name, rows in without_field.items():
+            lacking = LEAST_GROWTH - (_mean_width(intervals, rows) - base)
             if lacking > 0:
                 wider = fields[name].widening + lacking / max(base, LEAST_GROWTH) + LEAST_WIDENING
                 fields[name] = replace(fields[name], widening=min(round(wider, 5), 1.0))
-        if fields == calibrated.intervals.fields:
+        if fields == intervals.fields:
             break
-        calibrated = replace(calibrated, intervals=replace(calibrated.intervals, fields=fields))
-    return calibrated
+        intervals = replace(intervals, fields=fields)
+    return replace(calibrated, intervals=intervals)
+
+
+def _mean_width(intervals: PartialIntervals, rows: Rows) -> float:
+    """Return the mean width of the intervals on the log scale [nat]."""
+    low, high = intervals.bounds(*rows)
+    return float(np.mean(np.log1p(high) - np.log1p(low)))
 
 
 def _levels(missing: np.ndarray) -> tuple[Level, ...]:
