@@ -15,6 +15,7 @@ from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.star_bundle import ENCODER, Bundle
 from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
+from stargaze.serve.prediction.labels import TEXT_FEATURES
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
 from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
@@ -85,7 +86,7 @@ def test_the_prototype_is_predicted_with_the_encoder(saved_bundle: Saved) -> Non
     assert ENCODER in bundle.content
 
 
-def test_the_page_shows_an_encoded_feature_in_stars(saved_bundle: Saved) -> None:
+def test_the_explanation_groups_what_the_words_say(saved_bundle: Saved) -> None:
     bundle = Bundle.load(saved_bundle[2])
 
     shown = predict(bundle, bundle.known, max_factors=100)
@@ -93,8 +94,9 @@ def test_the_page_shows_an_encoded_feature_in_stars(saved_bundle: Saved) -> None
         factor.feature: factor for answer in shown if answer.explanation for factor in answer.explanation.factors
     }
 
-    assert factors["text_score"].value.endswith(" stars")
-    assert "words of name, description and topics" in factors["text_score"].label
+    assert factors["owner_stars"].value.endswith(" stars")
+    assert {"text_score", "text_component_2"}.isdisjoint(factors)
+    assert factors[TEXT_FEATURES].label == "words of name, description and topics"
 
 
 @pytest.mark.parametrize("content", [None, b"no encoder", b"PK\x05\x06" + bytes(18)])

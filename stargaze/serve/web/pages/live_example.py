@@ -15,7 +15,7 @@ from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.prediction_view import readable_job
 
 MAX_WAIT = 0.5
-"""How long a page waits for the queue [s]; without an answer it shows none."""
+"""How long the page that asks the queue waits for it [s]; the others show what there is."""
 MAX_AGE = 3600.0
 """Age after which the answer is requested again; the old one is shown meanwhile [s]."""
 PAUSE = 1.0
@@ -55,7 +55,7 @@ class LiveExample:
         return self._prediction if name == self._name else None
 
     def _refresh(self, name: str) -> threading.Thread | None:
-        """Return the thread that asks the queue, if one is needed."""
+        """Return a new thread that asks the queue, if the answer is missing or old and no other thread asks."""
         with self._lock:
             now = self._timer()
             if name != self._name:
@@ -66,7 +66,8 @@ class LiveExample:
                 self._asked_at = now
                 self._thread = threading.Thread(target=self._ask, args=(name,), name="live-example", daemon=True)
                 self._thread.start()
-            return self._thread
+                return self._thread
+            return None
 
     def _ask(self, name: str) -> None:
         """Keep the answer if it is finished in time; otherwise a later visit asks again."""
