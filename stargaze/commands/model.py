@@ -114,7 +114,8 @@ def predict(names: Names, common: CommonOptions) -> None:
     from stargaze.serve.prediction.local import answer_lines, predict_locally
 
     out, config, store = common.open_session()
-    answer = predict_locally(store, names, now=utc_now(), history=config.growth.history_file)
+    history, exclude = config.growth.history_file, config.serve.exclude
+    answer = predict_locally(store, names, now=utc_now(), history=history, exclude=exclude)
     out.answer(answer, "\n".join(answer_lines(answer)))
     for error in answer["errors"]:
         out.error(UnknownRepositoryError(error["message"], hint=error["hint"]))
@@ -126,11 +127,14 @@ def forecast(names: Names, common: CommonOptions) -> None:
     from stargaze.serve.prediction.local import forecast_rows, milestone_lines
 
     out, config, store = common.open_session()
-    rows = forecast_rows(config.growth, store, names, now=utc_now())
+    now = utc_now()
+    rows, errors = forecast_rows(config.growth, store, names, now=now, exclude=config.serve.exclude)
     out.table(rows, ["repository", "last_day", "stars", "days", "forecast", "low", "high"], "Forecast")
     if not out.as_json:
-        for line in milestone_lines(rows):
+        for line in milestone_lines(rows, now.date()):
             out.text(line)
+    for error in errors:
+        out.error(error)
 
 
 @command("report")

@@ -17,6 +17,13 @@ def load_release_growth(folder: Path) -> GrowthBundle | None:
     return GrowthBundle.load(growth) if growth else None
 
 
+def load_answering_growth(store: Store) -> GrowthBundle | None:
+    """Load the growth bundle that an answer uses: that of the installed release, or the newest if none is installed."""
+    if store.current.is_dir():
+        return load_release_growth(store.current.resolve())
+    return _load_newest(store) if store.latest_growth.is_file() else None
+
+
 def load_growth_bundle(store: Store) -> GrowthBundle:
     """Load the growth bundle of the installed release, or the newest of the store if that release has none.
 
@@ -28,4 +35,8 @@ def load_growth_bundle(store: Store) -> GrowthBundle:
         raise MissingInputError(
             f"there is no growth bundle below {store.root} yet", hint=GROWTH_HINT.partition(" for ")[0]
         )
+    return _load_newest(store)
+
+
+def _load_newest(store: Store) -> GrowthBundle:
     return GrowthBundle.load(store.bundles / store.latest_growth.read_text(encoding="utf-8").strip())

@@ -173,7 +173,7 @@ def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str,
 
 
 def leave_out_passed(result: Mapping[str, Any], now: datetime, stars: float | None) -> Mapping[str, Any]:
-    """Return a result of :class:`StarHistories` without forecasts of days that have passed, and without a reached milestone.
+    """Return a result of :class:`StarHistories` without dates of forecasts that have passed, and without a reached milestone.
 
     A history of the store may have ended years ago; ``stars`` is the actual count, None if it is unknown.
     """
@@ -185,10 +185,15 @@ def leave_out_passed(result: Mapping[str, Any], now: datetime, stars: float | No
         note = f"No forecast: it would end on {result['forecast'][-1]['date']}"
         notes = "; ".join(filter(None, [result["history_note"], note]))
         return {**result, "forecast": None, "milestone": None, "history_note": notes}
-    has_passed = milestone and (
-        (milestone["latest"] or milestone["date"]) <= today or (stars or 0) >= milestone["stars"]
-    )
-    return {**result, "forecast": points, "milestone": None if has_passed else milestone}
+    has_grown = milestone and (stars or 0) >= milestone["stars"]
+    return {**result, "forecast": points, "milestone": None if has_grown else coming_milestone(milestone, today)}
+
+
+def coming_milestone(milestone: Mapping[str, Any] | None, today: str) -> Mapping[str, Any] | None:
+    """Return a milestone that is not reached without dates before today; None if its range of dates has passed."""
+    if milestone is None or (milestone["latest"] or milestone["date"]) <= today:
+        return None
+    return {**milestone, **{name: max(milestone[name], today) for name in ("earliest", "date")}}
 
 
 def _read_table(path: Path, now: datetime) -> HistoryTable | None:

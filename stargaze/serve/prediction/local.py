@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stargaze.bundle.forecast import forecast_growth, next_round_number
+from stargaze.bundle.forecast import GrowthForecast, forecast_growth, next_round_number
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
-from stargaze.errors import MissingInputError, did_you_mean
+from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name
 from stargaze.formatting import format_factor
-from stargaze.serve.lookup.growth import load_growth_bundle
+from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
+from stargaze.serve.lookup.growth import load_answering_growth, load_growth_bundle
 from stargaze.serve.lookup.live import BundledRepositories
-from stargaze.serve.lookup.star_history import StarHistories
+from stargaze.serve.lookup.star_history import StarHistories, coming_milestone
 from stargaze.serve.prediction.answer import answer_or_raise
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.milestone_text import milestone_text
@@ -27,11 +28,18 @@ from stargaze.store import Store
 MAX_FACTORS = 3
 
 
-def predict_locally(store: Store, names: Sequence[str], *, now: datetime, history: str = "") -> Answer:
-    """Return the answer that the page gives without GitHub; ``history`` names the file of the star histories."""
+def predict_locally(
+    store: Store, names: Sequence[str], *, now: datetime, history: str = "", exclude: Iterable[str] = ()
+) -> Answer:
+    """Return the answer that the page gives without GitHub.
+
+    ``history`` names the file of the star histories, ``exclude`` the repositories of ``serve.exclude``.
+    """
     unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
     bundle = Bundle.load(_bundle_folder(store))
-    context = PredictionContext(bundle, BundledRepositories(bundle), StarHistories(store, history))
+    exclusions = Exclusions.parse(exclude)
+    lookup, growth = BundledRepositories(bundle, exclusions), load_answering_growth(store)
+    context = PredictionContext(bundle, lookup, StarHistories(store, history), growth=growth, exclusions=exclusions)
     return answer_or_raise(context, PredictionRequest(tuple(unique.values())), now)
 
 
@@ -54,47 +62,70 @@ def _bundle_folder(store: Store) -> Path:
     raise MissingInputError(f"there is no bundle below {store.root} yet", hint="stargaze run, or stargaze tune")
 
 
-def forecast_rows(section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime) -> list[dict[str, Any]]:
-    """Return one row for each repository and horizon: last count and its day, forecast and interval [stars].
+def forecast_rows(
+    section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime, exclude: Iterable[str] = ()
+) -> tuple[list[dict[str, Any]], list[StargazeError]]:
+    """Return one row for each repository and horizon, and an error for each name without a forecast; raise if all have none.
 
-    Each row repeats the repository's next milestone, None if it is not expected before the last horizon.
+    A row has last count and its day, forecast and interval [stars], and the repository's next milestone, None if it is not
+    expected before the last horizon or its dates have passed. ``exclude`` are the repositories of ``serve.exclude``.
     """
-    unique = list(dict.fromkeys(parse_name(name) for name in names))
-    bundle = load_growth_bundle(store)
+    unique = {name.lower(): name for name in map(parse_name, names)}
+    bundle, exclusions = load_growth_bundle(store), Exclusions.parse(exclude)
     path = store.history(section.history_file)
     history = read_history(path, now=now)
+    history = history[[not exclusions.match(name) for name in history["full_name"]]]
+    rows: list[dict[str, Any]] = []
+    errors: list[StargazeError] = []
     lower = history["full_name"].str.lower()
-    rows = []
-    for name in unique:
-        own_history = history[lower == name.lower()]
-        if own_history.empty:
-            hint = did_you_mean(
-                name, history["full_name"].unique(), f"stargaze fetch --name {name} --star-history {name}"
-            )
-            raise UnknownRepositoryError(f"{name} is not in {path}", hint=hint)
-        growth = forecast_growth(bundle, own_history)
-        rows += [
-            {
-                "repository": own_history["full_name"].iloc[-1],
-                "last_day": growth.last_day.isoformat(),
-                "stars": growth.current_stars,
-                "days": point.days,
-                "forecast": point.stars,
-                "low": point.low,
-                "high": point.high,
-                "milestone": growth.milestone and growth.milestone.to_json(),
-            }
-            for point in growth.points
-        ]
-    return rows
+    for key, name in unique.items():
+        own_history = history[lower == key]
+        if exclusions.match(name):
+            errors.append(ExcludedRepositoryError())
+        elif own_history.empty:
+            command = f"stargaze fetch --name {name} --star-history {name}"
+            hint = did_you_mean(name, history["full_name"].unique(), command)
+            errors.append(UnknownRepositoryError(f"{name} is not in {path}", hint=hint))
+        else:
+            try:
+                growth = forecast_growth(bundle, own_history)
+                rows += _forecast_rows(growth, own_history["full_name"].iloc[-1], now)
+            except BadDataError as error:  # too short since its last break
+                errors.append(error)
+    if not rows:
+        raise errors[0]
+    return rows, errors
 
 
-def milestone_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _forecast_rows(growth: GrowthForecast, name: str, now: datetime) -> list[dict[str, Any]]:
+    milestone = coming_milestone(growth.milestone and growth.milestone.to_json(), now.date().isoformat())
+    return [
+        {
+            "repository": name,
+            "last_day": growth.last_day.isoformat(),
+            "stars": growth.current_stars,
+            "days": point.days,
+            "forecast": point.stars,
+            "low": point.low,
+            "high": point.high,
+            "milestone": milestone,
+        }
+        for point in growth.points
+    ]
+
+
+def milestone_lines(rows: Sequence[Mapping[str, Any]], today: date) -> list[str]:
     """Return one line about the next milestone of each repository of :func:`forecast_rows`."""
     last_rows = {row["repository"]: row for row in rows}
-    return [
-        f"{name}: {milestone_text(row['milestone'])}"
-        if row["milestone"]
-        else f"{name}: {next_round_number(row['stars']):,} stars are not expected within {row['days']} days"
-        for name, row in last_rows.items()
-    ]
+    return [f"{name}: {_milestone_line(row, today)}" for name, row in last_rows.items()]
+
+
+def _milestone_line(row: Mapping[str, Any], today: date) -> str:
+    if row["milestone"]:
+        return milestone_text(row["milestone"])
+    if date.fromisoformat(row["last_day"]) + timedelta(days=row["days"]) <= today:
+        return f"the star history ends on {row['last_day']}, and the days of its forecast have passed"
+    number = next_round_number(row["stars"])
+    if row["forecast"] >= number:
+        return f"{number:,} stars were expected before today"
+    return f"{number:,} stars are not expected within {row['days']} days of {row['last_day']}"

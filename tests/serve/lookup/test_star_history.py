@@ -142,6 +142,7 @@ def test_nothing_is_forecast_for_days_that_have_passed(
 
     assert [point["days"] for point in result["forecast"] or ()] == days
     assert bool(result["milestone"]) == has_milestone
+    assert not has_milestone or today <= result["milestone"]["earliest"] <= result["milestone"]["date"]
     assert result["history_note"] == ("" if days else "No forecast: it would end on 2024-09-17")
 
 

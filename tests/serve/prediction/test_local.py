@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.user_input import UnknownRepositoryError
@@ -17,6 +20,7 @@ from stargaze.serve.prediction.local import answer_lines, predict_locally
 from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.store import Store
+from tests.histories import one_history
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -34,6 +38,59 @@ def test_the_answer_is_the_same_as_on_the_page(released_store: Store) -> None:
     answer = predict_locally(released_store, names, now=NOW)
 
     assert answer == answer_requests(context, [PredictionRequest(names)], NOW)[0]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("is_released", [True, False])
+def test_the_forecast_is_that_of_the_released_growth_bundle_or_of_the_newest_if_there_is_no_release(
+    released_store: Store, growth_bundle_folder: Path, tmp_path: Path, *, is_released: bool
+) -> None:
+    store = Store(tmp_path / "other")
+    digest = GrowthBundle.load(growth_bundle_folder).digest
+    stars = store.current if is_released else store.bundles / "stars"
+    shutil.copytree(released_store.current, stars)
+    shutil.copytree(growth_bundle_folder, stars / "growth" if is_released else store.bundles / digest)
+    if not is_released:
+        store.latest.write_text("stars\n")
+        store.latest_growth.write_text(digest + "\n")
+    name = Bundle.load(stars).known["full_name"].iloc[0]
+    path = tmp_path / "history.csv"
+    one_history(name, list(range(4900, 4990))).to_csv(path, index=False)
+
+    answer = predict_locally(store, [name], now=datetime(2023, 9, 19, tzinfo=UTC), history=str(path))
+
+    assert answer["growth_digest"] == digest
+    assert answer["predictions"][0]["forecast"]
+
+
+@pytest.mark.thorough
+def test_a_release_without_growth_bundle_has_no_forecast(
+    released_store: Store, growth_bundle_folder: Path, tmp_path: Path
+) -> None:
+    """As on the page, which does not use a growth bundle before it is deployed."""
+    store = Store(tmp_path / "other")
+    shutil.copytree(released_store.current, store.current)
+    digest = GrowthBundle.load(growth_bundle_folder).digest
+    shutil.copytree(growth_bundle_folder, store.bundles / digest)
+    store.latest_growth.write_text(digest + "\n")
+
+    answer = predict_locally(store, [Bundle.load(store.current).known["full_name"].iloc[0]], now=NOW)
+
+    assert answer["growth_digest"] is None
+
+
+def test_an_excluded_repository_has_no_answer_and_is_not_similar_to_any(released_store: Store) -> None:
+    excluded, name = Bundle.load(released_store.current).known["full_name"].iloc[:2]
+    owner = excluded.partition("/")[0]
+
+    answer = predict_locally(released_store, [excluded, name], now=NOW, exclude=[excluded])
+    similar = [item["full_name"] for item in answer["predictions"][0]["similar"]]
+    exclude = [name for name in similar if not name.startswith(f"{owner}/")]
+    others = predict_locally(released_store, [name], now=NOW, exclude=exclude)["predictions"][0]["similar"]
+
+    assert [error["code"] for error in answer["errors"]] == ["excluded_repository"]
+    assert exclude
+    assert not set(exclude) & {item["full_name"] for item in others}
 
 
 def test_there_are_two_lines_for_each_repository(released_store: Store) -> None:

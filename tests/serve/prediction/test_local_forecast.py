@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError
+from stargaze.serve.lookup.star_history import coming_milestone
 from stargaze.serve.prediction.local import forecast_rows, milestone_lines
 from stargaze.store import Store
 from stargaze.tuning.growth.tune_growth import tune_growth
@@ -22,6 +23,8 @@ from tests.histories import histories
 pytestmark = pytest.mark.thorough
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_DAY = datetime(2024, 11, 12, tzinfo=UTC)
+"""The day after the last one of the histories."""
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +50,19 @@ def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSecti
     names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
     own = history[history["full_name"] == names[0]]
 
-    rows = forecast_rows(section, store, [names[0], f"https://github.com/{names[1].upper()}"], now=NOW)
+    rows, errors = forecast_rows(section, store, [names[0], f"https://github.com/{names[1].upper()}"], now=FIRST_DAY)
 
+    assert not errors
     assert [(row["repository"], row["days"]) for row in rows] == [(name, days) for name in names for days in (30, 90)]
     bundle = GrowthBundle.load(store.bundles / store.latest_growth.read_text().strip())
     growth = forecast_growth(bundle, own)
     assert [(row["forecast"], row["low"], row["high"]) for row in rows[:2]] == [
         (point.stars, point.low, point.high) for point in growth.points
     ]
-    assert [row["milestone"] for row in rows[:2]] == [growth.milestone and growth.milestone.to_json()] * 2
+    today = FIRST_DAY.date().isoformat()
+    assert [row["milestone"] for row in rows[:2]] == [
+        coming_milestone(growth.milestone and growth.milestone.to_json(), today)
+    ] * 2
     assert rows[0]["stars"] == own["stars"].iloc[-1]
     assert rows[0]["last_day"] == own["date"].iloc[-1].date().isoformat()
 
@@ -91,15 +98,43 @@ def test_an_invalid_name_is_rejected_before_anything_is_loaded(tmp_path: Path) -
         forecast_rows(GrowthSection(), Store(tmp_path), ["https://example.org/a/b"], now=NOW)
 
 
+def test_a_name_without_a_forecast_and_an_excluded_one_do_not_break_the_others(
+    section: GrowthSection, store: Store
+) -> None:
+    all_names = read_history(Path(section.history_file), now=NOW)["full_name"].unique().tolist()
+    known, other = [name for name in all_names if name != "new/short"][:2]
+    names = [known, known.upper(), "new/short", "zzzzzz/qqqqqqqq", other]
+
+    rows, errors = forecast_rows(section, store, names, now=NOW, exclude=[other])
+
+    assert [(row["repository"], row["days"]) for row in rows] == [(known, 30), (known, 90)]
+    assert [error.code for error in errors] == ["bad_data", "unknown_repository", "excluded_repository"]
+
+
+def test_no_milestone_is_in_the_past(section: GrowthSection, store: Store) -> None:
+    names = read_history(Path(section.history_file), now=NOW)["full_name"].unique()[-9:].tolist()
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+
+    rows, _ = forecast_rows(section, store, names, now=now)
+
+    assert all(row["milestone"] is None for row in rows)
+    assert all("forecast have passed" in line for line in milestone_lines(rows, now.date()))
+
+
 def test_each_repository_has_a_line_about_its_next_milestone() -> None:
     milestone = {"stars": 500, "date": "2027-05-09", "earliest": "2027-03-20", "latest": None, "coverage": 0.8}
+    row = {"last_day": "2026-12-01", "forecast": 700, "days": 90}
     rows = [
-        {"repository": "a/b", "stars": 480, "days": 30, "milestone": milestone},
-        {"repository": "a/b", "stars": 480, "days": 90, "milestone": milestone},
-        {"repository": "c/d", "stars": 600, "days": 90, "milestone": None},
+        {**row, "repository": "a/b", "stars": 480, "days": 30, "milestone": milestone},
+        {**row, "repository": "a/b", "stars": 480, "milestone": milestone},
+        {**row, "repository": "c/d", "stars": 600, "milestone": None},
+        {**row, "repository": "e/f", "stars": 480, "milestone": None},
+        {**row, "repository": "g/h", "stars": 480, "days": 9, "milestone": None},
     ]
 
-    assert milestone_lines(rows) == [
+    assert milestone_lines(rows, date(2026, 12, 20)) == [
         "a/b: 500 stars around May 2027 (80 %: March 2027 or later)",
-        "c/d: 1,000 stars are not expected within 90 days",
+        "c/d: 1,000 stars are not expected within 90 days of 2026-12-01",
+        "e/f: 500 stars were expected before today",
+        "g/h: the star history ends on 2026-12-01, and the days of its forecast have passed",
     ]
