@@ -22,7 +22,7 @@ from stargaze.pipeline.stage_records import (
     record_start,
     why_outdated,
 )
-from stargaze.serve.release.release_folder import release_name, short_name, verify_release
+from stargaze.serve.release.release_folder import short_name, verify_release
 from stargaze.store import Store
 from stargaze.system.process import github_token
 from stargaze.system.progress import Report
@@ -65,7 +65,7 @@ def build_stages(config: Config, store: Store, clock: Callable[[], datetime]) ->
             "deploy",
             lambda: _why_not_deployed(config, store),
             lambda report: _deploy(config, store, clock(), report),
-            lambda: f"release {short_name(_newest_name(store))} is installed",
+            lambda: _describe_installed(store),
         ),
     ]
 
@@ -188,24 +188,28 @@ def _check_readable(name: str, store: Store) -> None:
             raise ExternalError("the bundle is of another version or feature set", hint="stargaze tune")
 
 
-def _newest_name(store: Store) -> str:
-    """Return the name of a release of the newest bundles."""
-    growth = store.latest_growth.read_text(encoding="utf-8").strip() if store.latest_growth.is_file() else None
-    return release_name(store.latest.read_text(encoding="utf-8").strip(), growth)
+def _describe_installed(store: Store) -> str:
+    from stargaze.serve.release.publish import installed_release
+
+    return f"release {short_name(installed_release(store) or 'none')} is installed"
 
 
 def _why_not_deployed(config: Config, store: Store) -> str:
     """Return why ``deploy`` must run; the Swarm is always compared with the config."""
+    from stargaze.serve.release.choose_bundles import next_release_name
     from stargaze.serve.release.publish import installed_release, list_releases
 
     if config.deploy.to != "local":
         return "the Swarm is compared with the config"
-    newest, installed = _newest_name(store), installed_release(store)
-    if installed != newest:
-        return "other bundles are installed" if installed else MISSING
+    installed = installed_release(store)
+    if not installed:
+        return MISSING
     try:
+        newest = next_release_name(store)
+        if installed != newest:
+            return "other bundles are installed"
         if verify_release(store.current.resolve()) != newest or list_releases(store)[0].name != newest:
             return "the installed bundles are not the newest release"
-    except (StargazeError, LookupError) as error:
-        return error.message if isinstance(error, StargazeError) else "there is no release"
+    except (StargazeError, LookupError, OSError) as error:
+        return error.message if isinstance(error, StargazeError) else "there is no release, or a bundle of it"
     return ""

@@ -81,15 +81,20 @@ def _describe_bundle(store: Store, latest: Path) -> str:
 
 def _describe_releases(store: Store) -> str:
     from stargaze.serve.release.publish import installed_release, list_releases
-    from stargaze.serve.release.record import rolled_back
+    from stargaze.serve.release.record import rolled_back, rolled_back_growth
     from stargaze.serve.release.release_folder import short_name
 
     installed, releases = installed_release(store), list_releases(store)
-    text = f"{len(releases)} releases, {short_name(installed or 'none')} serves"
+    number = f"{len(releases):,} release{'' if len(releases) == 1 else 's'}"
+    text = f"{number}, {short_name(installed)} is installed" if installed else f"{number}, none is installed"
     if releases and releases[0].force_reason:
         text += f" (forced: {releases[0].force_reason})"
+    star_digests = {release.digest for release in releases}
+    stars = {digest: rollback for digest, rollback in rolled_back(releases).items() if digest in star_digests}
     held = [
-        f"{digest[:12]} was rolled back at {rollback.created_at}" for digest, rollback in rolled_back(releases).items()
+        f"{kind} bundle {digest[:12]} was rolled back at {rollback.created_at}"
+        for kind, bundles in (("star", stars), ("growth", rolled_back_growth(releases)))
+        for digest, rollback in bundles.items()
     ]
     return "; ".join(
         [text, *held, *(["a rollback was interrupted: stargaze rollback"] if store.rollback.exists() else [])]

@@ -98,7 +98,7 @@ def forecast_rows(
 
 
 def _forecast_rows(growth: GrowthForecast, name: str, now: datetime) -> list[dict[str, Any]]:
-    milestone = coming_milestone(growth.milestone and growth.milestone.to_json(), now.date().isoformat())
+    milestone = coming_milestone(growth.milestone.to_json() if growth.milestone else None, now.date().isoformat())
     return [
         {
             "repository": name,

@@ -13,8 +13,16 @@ from stargaze.bundle.manifest import GROWTH_FOLDER
 from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError, UsageError
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import list_growth_files
-from stargaze.serve.release.record import DIGEST, Release, is_score, printable, rolled_back
-from stargaze.serve.release.release_folder import short_name
+from stargaze.serve.release.record import (
+    DIGEST,
+    Release,
+    is_score,
+    printable,
+    read_history,
+    rolled_back,
+    rolled_back_growth,
+)
+from stargaze.serve.release.release_folder import release_name, short_name
 from stargaze.serve.release.repository import BUNDLE_FOLDER
 from stargaze.store import Store
 from stargaze.system.progress import Notify
@@ -153,6 +161,19 @@ def plan_growth(
     return _released_growth(bare, history, digest)
 
 
+def next_release_name(store: Store) -> str:
+    """Return the name of the release that the next deploy of the newest bundles leads to, as :func:`plan_growth` chooses them."""
+    digest, growth = (
+        path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        for path in (store.latest, store.latest_growth)
+    )
+    bare = git.Repository(store.releases)
+    history = read_history(bare) if growth and store.releases.is_dir() else []
+    if history and _find_rollback(bare, history, growth, store.bundles / growth, GROWTH_FOLDER):
+        return release_name(digest, history[0].growth_digest)
+    return release_name(digest, growth or None)
+
+
 def _released_growth(bare: git.Repository, history: Sequence[Release], digest: str | None) -> GrowthPlan:
     """Return the growth bundle of a release, or none."""
     commit = next((release.commit for release in history if digest and release.growth_digest == digest), None)
@@ -177,7 +198,8 @@ def _find_rollback(
     bare: git.Repository, history: Sequence[Release], digest: str, bundle: Path | None, folder: str
 ) -> str:
     """Return when and by whom a bundle, or the same model, was rolled back; empty if it was not."""
-    for other, rollback in rolled_back(history).items():
+    held = rolled_back_growth(history) if folder == GROWTH_FOLDER else rolled_back(history)
+    for other, rollback in held.items():
         commit = next((release.commit for release in history if other == _digest_in(release, folder)), "")
         if commit and (other == digest or (bundle and _is_same_model(bare, commit, bundle, folder))):
             same = "" if other == digest else f" is the same as {other[:12]}, which"

@@ -139,6 +139,24 @@ def rolled_back(history: Sequence[Release]) -> dict[str, Release]:
     return {digest: rollback for digest, rollback in found.items() if digest not in history[0].digests}
 
 
+def rolled_back_growth(history: Sequence[Release]) -> dict[str, Release]:
+    """Return the growth bundles that were rolled back and not released again, with the rollback; newest first.
+
+    A deploy of another star bundle does not end it, as it does for star bundles: it keeps the growth bundle of the release.
+    """
+    found: dict[str, Release] = {}
+    released: set[str | None] = set()
+    for position, release in enumerate(history):
+        released.add(release.growth_digest)
+        if release.kind == "rollback":
+            found = {
+                digest: by for digest, by in rolled_back(history[position:]).items() if digest not in released
+            } | found
+    return {
+        digest: rollback for digest, rollback in found.items() if any(digest == item.growth_digest for item in history)
+    }
+
+
 def is_score(value: object) -> bool:
     """Return whether the value is a valid score: a finite number, or None if the score is undefined.
 

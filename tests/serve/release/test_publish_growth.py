@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stargaze.bundle.manifest import BadBundleError
+from stargaze.config import Config
 from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
+from stargaze.pipeline.stages import build_stages
+from stargaze.pipeline.status import list_artifacts
 from stargaze.serve.release.choose_bundles import deploy_command
 from stargaze.serve.release.install import install_newest
 from stargaze.serve.release.publish import installed_release, list_releases
+from stargaze.serve.release.record import rolled_back_growth
 from stargaze.serve.release.release_folder import release_name, verify_release
 from stargaze.serve.release.repository import RefusedError, read_policy
 from stargaze.serve.release.rollback import rollback_release
@@ -214,6 +218,50 @@ def test_the_next_star_bundle_keeps_the_growth_bundle_after_a_rollback(release_s
     assert len(notes) == 1
     assert notes[0].startswith(f"growth bundle {second[:12]} was rolled back at ")
     assert notes[0].endswith(f"; the release keeps {first[:12]}")
+
+
+def test_a_growth_bundle_stays_rolled_back_until_it_is_released_with_a_reason(release_store: ReleaseStore) -> None:
+    """Each deploy of another star bundle keeps the growth bundle of the release, and `stargaze run` deploys nothing else."""
+    store = release_store.store
+    first = release_store.add_growth("good growth 1")
+    release_store.deploy("good 1")
+    second = release_store.add_growth("good growth 2")
+    release_store.publish()
+    rollback = _rollback(release_store)
+    config = Config()
+
+    def why_deploy_runs() -> str:
+        return build_stages(config, store, lambda: release_store.now)[-1].why_outdated()
+
+    assert not why_deploy_runs()
+    for number in (3, 4):
+        release_store.add_bundle(f"good {number}")
+        assert why_deploy_runs() == "other bundles are installed"
+        assert release_store.publish().growth_digest == first
+        assert not why_deploy_runs()
+        assert rolled_back_growth(list_releases(store)) == {second: rollback}
+    release_store.publish(force_reason="it was the network")
+
+    assert _models(release_store) == ("good 4", "good growth 2")
+    assert rolled_back_growth(list_releases(store)) == {}
+    assert not why_deploy_runs()
+
+
+def test_the_status_says_which_bundle_was_rolled_back(release_store: ReleaseStore) -> None:
+    release_store.deploy("good 1")
+
+    def contents() -> str:
+        return next(row["contents"] for row in list_artifacts(release_store.store) if row["artifact"] == "release")
+
+    first = contents()
+    growth = release_store.add_growth("good growth")
+    second = release_store.deploy("good 2")
+    _rollback(release_store)
+
+    assert first.startswith("1 release, ")
+    assert contents().startswith("3 releases, ")
+    assert f"; star bundle {second.digest[:12]} was rolled back at 2026-" in contents()
+    assert f"; growth bundle {growth[:12]} was rolled back at 2026-" in contents()
 
 
 @pytest.mark.parametrize("named", ["stars", "growth"])
