@@ -45,14 +45,17 @@ async function showResult(pending) {
 }
 
 /** Submit a request to the API and wait for the result; returns the job, or throws its error. */
-async function submitToApi(url, body) {
-  const response = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+async function submitToApi(url, body, signal) {
+  const headers = { "Content-Type": "application/json", Prefer: "wait=5" };
+  let response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal });
   let job = await response.json();
-  if (!response.ok) throw new Error([job.detail, job.hint].filter(Boolean).join("; "));
-  while (job.state === "queued" || job.state === "running") {
-    job = await (await fetch(job.url, { headers: { Prefer: "wait=5" } })).json();
+  while (response.ok && (job.state === "queued" || job.state === "running")) {
+    response = await fetch(job.url, { headers: { Prefer: "wait=5" }, signal });
+    job = await response.json();
   }
-  if (job.error) throw new Error([job.error.message, job.error.hint].filter(Boolean).join("; "));
+  if (response.status === 429) throw new Error(`Too many requests: try again in ${response.headers.get("Retry-After") || 60} s`);
+  const error = job.error || (response.ok ? null : { message: job.detail || job.title, hint: job.hint });
+  if (error) throw new Error([error.message, error.hint].filter(Boolean).join("; "));
   return job;
 }
 

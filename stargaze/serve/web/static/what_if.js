@@ -3,22 +3,6 @@
 
 const PAUSE = 200; // after the last key [ms]
 
-/** Request the estimate with these values; returns the prediction, or throws an error with a message. */
-async function requestWhatIf(form, values, signal) {
-  const headers = { "Content-Type": "application/json", Prefer: "wait=5" };
-  const body = JSON.stringify({ ...JSON.parse(form.dataset.request), what_if: values, explain: false });
-  let response = await fetch(form.dataset.whatIf, { method: "POST", headers, body, signal });
-  let job = await response.json();
-  while (response.ok && (job.state === "queued" || job.state === "running")) {
-    response = await fetch(job.url, { headers: { Prefer: "wait=5" }, signal });
-    job = await response.json();
-  }
-  if (response.status === 429) throw new Error(`Too many requests: try again in ${response.headers.get("Retry-After") || 60} s`);
-  const error = job.error || (response.ok ? null : { message: job.detail || job.title, hint: job.hint });
-  if (error) throw new Error([error.message, error.hint].filter(Boolean).join("; "));
-  return job.predictions[0];
-}
-
 /** Return the difference as text nodes. */
 function describeWhatIf({ expected_stars: before, what_if: changed }) {
   if (!changed || !changed.changes.length) return ["No change."];
@@ -60,8 +44,9 @@ function enhanceWhatIf(form) {
       return;
     }
     try {
-      const prediction = await requestWhatIf(form, values, signal);
-      if (!signal.aborted) difference.replaceChildren(...describeWhatIf(prediction));
+      const body = { ...JSON.parse(form.dataset.request), what_if: values, explain: false };
+      const { predictions } = await submitToApi(form.dataset.whatIf, body, signal);
+      if (!signal.aborted) difference.replaceChildren(...describeWhatIf(predictions[0]));
     } catch (error) {
       if (signal.aborted) return;
       difference.textContent = "";
