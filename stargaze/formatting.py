@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def format_count(value: float) -> str:
     """Return a rounded count with thousands separators.
@@ -33,10 +35,25 @@ def format_percent(share: float, digits: int = 0, *, space: str = "") -> str:
     return f"{100 * share:.{digits}f}{space}%"
 
 
-def format_factor(factor: float) -> str:
-    """Return a factor with two to four significant digits.
+def round_factor(factor: float) -> float:
+    """Round to three significant digits.
 
-    >>> format_factor(1.034), format_factor(1.84), format_factor(1234.5)
-    ('× 1.03', '× 1.8', '× 1,234')
+    >>> round_factor(1.8449), round_factor(0.41234), round_factor(0.0)
+    (1.84, 0.412, 0.0)
     """
-    return f"× {factor:.2f}" if factor < 1.095 else f"× {factor:.1f}" if factor < 100 else f"× {factor:,.0f}"
+    return float(f"{factor:.3g}")
+
+
+def format_factor(factor: float) -> str:
+    """Return a factor with three significant digits.
+
+    >>> format_factor(1.8449), format_factor(0.041234), format_factor(1.0), format_factor(12345.0)
+    ('× 1.84', '× 0.0412', '× 1.00', '× 12,300')
+    """
+    rounded = round_factor(factor)
+    if rounded >= 100:
+        return f"× {rounded:,.0f}"
+    if 0 < rounded < 1e-4:
+        return f"× {rounded:.2e}"
+    digits = 2 if rounded == 0 else max(0, 2 - math.floor(math.log10(rounded)))
+    return f"× {rounded:.{digits}f}"

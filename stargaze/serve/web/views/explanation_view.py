@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.formatting import format_count
+from stargaze.formatting import format_count, format_factor, round_factor
 from stargaze.serve.prediction.sentence import format_range
 
 SMALLEST_FACTOR = 1e-21
@@ -88,36 +88,12 @@ def waterfall(explanation: Mapping[str, Any], expected: float) -> tuple[Bar, ...
     steps.append((0.0, level))
     texts = [("Baseline", f"{format_stars(baseline)} stars", "")]
     texts += [
-        (item["label"], item["value"], format_exact_factor(factor))
+        (item["label"], item["value"], format_factor(factor))
         for item, factor in zip(explanation["factors"], factors, strict=True)
     ]
-    texts += [("Other features, and rounding", "", format_exact_factor(remaining))]
+    texts += [("Other features, and rounding", "", format_factor(remaining))]
     texts += [("Estimate", f"{format_stars(expected)} stars", "")]
     return _place(texts, steps)
-
-
-def round_factor(factor: float) -> float:
-    """Round to three significant digits.
-
-    >>> round_factor(1.8449), round_factor(0.41234), round_factor(0.0)
-    (1.84, 0.412, 0.0)
-    """
-    return float(f"{factor:.3g}")
-
-
-def format_exact_factor(factor: float) -> str:
-    """Return a factor with three significant digits.
-
-    >>> format_exact_factor(1.8449), format_exact_factor(0.041234), format_exact_factor(1.0), format_exact_factor(12345.0)
-    ('× 1.84', '× 0.0412', '× 1.00', '× 12,300')
-    """
-    rounded = round_factor(factor)
-    if rounded >= 100:
-        return f"× {rounded:,.0f}"
-    if 0 < rounded < 1e-4:
-        return f"× {rounded:.2e}"
-    digits = 2 if rounded == 0 else max(0, 2 - math.floor(math.log10(rounded)))
-    return f"× {rounded:.{digits}f}"
 
 
 def format_stars(value: float) -> str:

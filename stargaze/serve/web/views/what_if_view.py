@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import StargazeError
-from stargaze.formatting import format_count
+from stargaze.formatting import format_count, format_factor
 from stargaze.serve.prediction.what_if import parse_what_if
-from stargaze.serve.web.views.explanation_view import format_exact_factor, format_interval
+from stargaze.serve.web.views.explanation_view import format_interval
 
-NO_EFFECT = format_exact_factor(1.0)
+NO_EFFECT = format_factor(1.0)
 FLAG_OPTIONS = (("1", "yes"), ("0", "no"))
 
 
@@ -75,7 +75,7 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
     return WhatIf(
         format_count(prediction["expected_stars"]),
         format_count(what_if["expected_stars"]),
-        format_exact_factor(what_if["factor"]),
+        format_factor(what_if["factor"]),
         format_interval(what_if),
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
     )
