@@ -17,7 +17,7 @@ from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
-from stargaze.serve.lookup.github_requests import LATE, UNREADABLE, GithubRequests, UnavailableError
+from stargaze.serve.lookup.github_requests import FAIR_TIME, LATE, UNREADABLE, GithubRequests, UnavailableError
 from stargaze.serve.lookup.github_resource import MAX_AGE, GithubReply, Resource
 
 LOOKUP_SECONDS = 3.0
@@ -83,7 +83,8 @@ class GithubRepositories:
         resources = [self._repository(name, reserve) for name in allowed]
         if self.has_token:
             replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
-            replies = self._unavailable([item for item in resources if item.key not in replies], LATE) | replies
+            reason = self.requests.pause_reason(QUERY, "graphql") or LATE
+            replies = self._unavailable([item for item in resources if item.key not in replies], reason) | replies
         else:
             replies = self.requests.fetch(resources, deadline)
         return {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
@@ -134,8 +135,14 @@ class GithubRepositories:
         replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
         missing = [resource for resource in resources if resource.key not in replies]
         parts = [missing[start : start + QUERY_SIZE] for start in range(0, len(missing), QUERY_SIZE)]
-        results = self.requests.run([partial(self._query, part, deadline) for part in parts], deadline)
+        results = self.requests.run(
+            [partial(self._query, part, deadline) for part in parts],
+            deadline,
+            lambda _index, fetched: self.requests.keep(fetched),
+        )
         for part, fetched in zip(parts, results, strict=True):
+            if fetched is None:
+                self.requests.count_fault(QUERY)
             replies |= fetched or self._unavailable(part, LATE)
             self.requests.keep(fetched or {})
         return replies
@@ -149,6 +156,8 @@ class GithubRepositories:
         except (UnavailableError, TooHeavyError) as error:
             return self._unavailable(resources, str(error) if isinstance(error, UnavailableError) else LATE)
         nodes = parse_names_reply(names, reply)
+        if time.monotonic() > deadline:  # for the next visitor
+            deadline = time.monotonic() + LOOKUP_SECONDS
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
         details, complete = self._query_details({str(node["id"]): name for name, node in public.items()}, deadline)
         replies = {}
@@ -174,7 +183,11 @@ class GithubRepositories:
 
         details: dict[str, dict[str, Any]] = {}
         received: Counter[str] = Counter()
-        for nodes in self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline):
+        is_fair = deadline - time.monotonic() >= FAIR_TIME
+        results = self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline)
+        for kind, nodes in zip(graphql.KINDS if ids else (), results, strict=True):
+            if nodes is None and is_fair:
+                self.requests.count_fault(kind.name)
             for node_id, node in zip(ids, nodes or (), strict=False):
                 if isinstance(node, dict) and "nameWithOwner" in node:
                     details.setdefault(ids[node_id], {}).update(graphql.parse_fields(node))

@@ -23,20 +23,22 @@ from stargaze.serve.lookup.github_cache import GithubCache, SharedRateLimit
 from stargaze.serve.lookup.github_resource import GithubReply, NoWaitClock, Resource, WaitRequiredError
 from stargaze.store import Store
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 3.0
-"""Timeouts of one request [s]."""
+CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 6.0
+"""Timeouts of one request [s]; a response after the deadline is cached for the next visitor."""
 LEAST_TIME = 0.5
 """No request is sent with less time left [s]: GitHub needs about half of it."""
 FAIR_TIME = 1.5
-"""A request that fails with less time than this [s] may have failed because of the deadline: no others are held back."""
+"""A request with less time than this [s] may be late because of the deadline: no others are held back."""
 GRACE_TIME = 0.2
-"""Time after the deadline in which a response that was cut off is noticed [s]."""
+"""Time after the deadline in which a response is still used [s]."""
 MAX_REPLY = 4 * 1024 * 1024
 """Largest response: those about a few repositories have less than 100 kB [byte]."""
 BACKOFF = 60.0
 """No request of a kind is sent for this long after a fault, because every visitor would wait for the next one [s]."""
 PARALLEL = 5
 """Requests at the same time: as many as a visitor may enter names."""
+MAX_CONNECTIONS = 2 * PARALLEL
+"""Requests that are late do not hold up the next ones."""
 MAX_CACHED = 4_000
 """Replies in memory, some 2 kB each."""
 LATE = "GitHub did not respond in time"
@@ -83,7 +85,7 @@ class GithubRequests:
         self._faults: Counter[str] = Counter()
         """Faults of each kind since the last response."""
         self._idle: deque[_Connection] = deque()
-        self._slots = threading.BoundedSemaphore(PARALLEL)
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._lock = threading.Lock()
         self._idle.append(self._connect())  # an invalid address or token is an error at once
 
@@ -107,10 +109,14 @@ class GithubRequests:
         replies = self.cached({key: resource.max_age for key, resource in by_key.items()})
         missing = [resource for key, resource in by_key.items() if key not in replies]
         is_fair = deadline - time.monotonic() >= FAIR_TIME
-        results = self.run([partial(self._request, resource, deadline) for resource in missing], deadline)
-        if missing and not any(results) and is_fair:
-            with self._lock:
-                self._pauses[missing[0].kind] = self.now() + BACKOFF, UNREACHABLE
+        results = self.run(
+            [partial(self._request, resource, deadline) for resource in missing],
+            deadline,
+            lambda index, reply: self.keep({missing[index].key: reply}),
+        )
+        for resource, result in zip(missing, results, strict=True):
+            if result is None and is_fair:
+                self.count_fault(resource)
         fetched = {
             resource.key: result or self._unavailable(resource.key, LATE)
             for resource, result in zip(missing, results, strict=True)
@@ -140,10 +146,13 @@ class GithubRequests:
         with self._connection(kind, "graphql", deadline) as client:
             return client.query(text, variables)
 
-    def run(self, tasks: Sequence[Callable[[], T]], deadline: float) -> list[T | None]:
+    def run(
+        self, tasks: Sequence[Callable[[], T]], deadline: float, late: Callable[[int, T], None] | None = None
+    ) -> list[T | None]:
         """Call functions in parallel; the result of one that does not end in time is None, and its thread ends later.
 
-        A name server that does not respond, for example, is not covered by any timeout of a request.
+        ``late`` is called with the index and the result of such a function. A name server that does not respond, for example, is
+        not covered by any timeout of a request.
         """
         if not tasks:
             return []
@@ -151,6 +160,9 @@ class GithubRequests:
         futures = [pool.submit(task) for task in tasks]
         ended, _ = wait(futures, timeout=max(deadline - time.monotonic(), 0.0) + GRACE_TIME)
         pool.shutdown(wait=False, cancel_futures=True)
+        for index, future in enumerate(futures):
+            if late and future not in ended:
+                future.add_done_callback(partial(_pass_on, late, index))
         return [_result(future) if future in ended else None for future in futures]
 
     def _request(self, resource: Resource, deadline: float) -> GithubReply:
@@ -178,15 +190,16 @@ class GithubRequests:
         try:
             self._check_allowed(kind, limit, deadline, resource)
             connection = self._take_connection()
-            seconds = connection.limits.seconds = min(deadline - time.monotonic(), READ_TIMEOUT)
+            seconds = deadline - time.monotonic()
             refused = connection.client.stats.refused
             try:
                 yield connection.client
             except (StargazeError, WaitRequiredError) as error:
                 is_refused = connection.client.stats.refused > refused
-                if is_refused or seconds >= FAIR_TIME:
+                is_late = time.monotonic() > deadline + GRACE_TIME  # then it is counted already
+                if is_refused or (seconds >= FAIR_TIME and not is_late):
                     self._pause(resource or kind, limit, connection.client, error, is_refused=is_refused)
-                raise UnavailableError(self._pause_reason(resource or kind, limit) or LATE) from error
+                raise UnavailableError(self.pause_reason(resource or kind, limit) or LATE) from error
             finally:
                 self._store_limit(connection.client)
                 self._idle.append(connection)
@@ -199,7 +212,7 @@ class GithubRequests:
         return self._connect()
 
     def _check_allowed(self, kind: str, limit: str, deadline: float, resource: Resource | None) -> None:
-        if reason := self._pause_reason(resource or kind, limit):
+        if reason := self.pause_reason(resource or kind, limit):
             raise UnavailableError(reason)
         if time.monotonic() > deadline - LEAST_TIME:
             raise UnavailableError(LATE)
@@ -216,9 +229,7 @@ class GithubRequests:
         If the kind has patience, only this resource is not requested: it may be too much for GitHub alone.
         """
         now = self.now()
-        kind, key, patience = (
-            (resource, "", 1) if isinstance(resource, str) else (resource.kind, resource.key, resource.patience)
-        )
+        kind, key, patience = _kind_of(resource)
         states = [state for name, state in client.limits.items() if name == limit]
         is_limited = is_refused or any(state.remaining <= 0 and state.until > now for state in states)
         seconds = error.seconds if isinstance(error, WaitRequiredError) else 0.0
@@ -230,11 +241,20 @@ class GithubRequests:
             elif isinstance(error, CredentialsError):
                 self._pauses[""] = until, BAD_TOKEN
             else:
-                self._faults[kind] += 1
-                self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
+                self._add_fault(kind, key, patience, until)
         log.warning("no requests to GitHub for a while (%s): %s", kind, error)
 
-    def _pause_reason(self, resource: Resource | str, limit: str) -> str:
+    def count_fault(self, resource: Resource | str) -> None:
+        """Count a request to which GitHub did not respond in time; ``resource`` may be the kind of a query."""
+        with self._lock:
+            self._add_fault(*_kind_of(resource), self.now() + BACKOFF)
+
+    def _add_fault(self, kind: str, key: str, patience: int, until: float) -> None:
+        self._faults[kind] += 1
+        self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
+
+    def pause_reason(self, resource: Resource | str, limit: str) -> str:
+        """Return why no such request is sent at present; empty if it may be sent."""
         now = self.now()
         names = (resource,) if isinstance(resource, str) else (resource.kind, resource.key)
         pauses = [self._pauses.get(name, (0.0, "")) for name in (*names, limit, "")]
@@ -300,6 +320,17 @@ def _result(future: Future[T]) -> T | None:
     except MALFORMED as error:
         log.warning("a reply of GitHub cannot be read: %r", error)
         return None
+
+
+def _pass_on(late: Callable[[int, T], None], index: int, future: Future[T]) -> None:
+    """Pass on the result of a call that ended late."""
+    if not future.cancelled() and (result := _result(future)) is not None:
+        late(index, result)
+
+
+def _kind_of(resource: Resource | str) -> tuple[str, str, int]:
+    """Return kind, key and patience of a resource, or of a kind of queries."""
+    return (resource, "", 1) if isinstance(resource, str) else (resource.kind, resource.key, resource.patience)
 
 
 def _limited_until(until: float) -> str:

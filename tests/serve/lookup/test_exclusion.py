@@ -60,6 +60,7 @@ def test_an_excluded_repository_is_never_requested(
     assert result.errors[name.lower()]["code"] == "excluded_repository"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("token", ["good", ""])
 def test_a_former_name_of_an_excluded_repository_is_excluded_and_leaves_nothing_in_the_cache(
     bundle: Bundle, url: str, store: Store, world: World, token: str

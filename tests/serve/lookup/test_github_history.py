@@ -99,6 +99,7 @@ def test_withdrawn_stars_never_make_a_count_negative_and_weeks_may_be_left_out()
     assert weekly_counts([], 30, SUNDAY) == weekly_counts([(SUNDAY, 5, [5])], 30, SUNDAY + 5) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("token", ["good", ""])
 def test_a_history_leads_to_the_stars_of_the_record(
     url: str, store: Store, world: World, clock: FastClock, token: str
@@ -142,6 +143,7 @@ def test_a_renamed_repository_has_its_history(
     assert world.counts.requests - requested == len(history_requests(world))
 
 
+@pytest.mark.thorough
 def test_the_first_page_suffices_for_a_forecast(url: str, store: Store, world: World, clock: FastClock) -> None:
     name, growth = world.population.name(3).lower(), constant_bundle()
 
@@ -151,6 +153,7 @@ def test_the_first_page_suffices_for_a_forecast(url: str, store: Store, world: W
     assert result["forecast"][0]["date"] > result["history"]["dates"][-1]
 
 
+@pytest.mark.thorough
 def test_first_pages_come_before_further_ones_and_are_reused(
     url: str, store: Store, world: World, clock: FastClock
 ) -> None:

@@ -60,6 +60,7 @@ def test_excluded_and_private_repositories_are_not_found(url: str, store: Store,
     assert search.find(excluded).repositories == search.find(private).repositories == ()
 
 
+@pytest.mark.thorough
 def test_ten_searches_a_minute_are_sent_and_repeated_ones_cost_none(search: GithubSearch, world: World) -> None:
     results = [search.find(f"name{number}") for number in range(12)]
     again = search.find("NAME0")
@@ -95,6 +96,7 @@ def test_a_disabled_search_finds_nothing(store: Store) -> None:
     assert open_github_search("http://127.0.0.1:9", store, is_enabled=False).find("electron") == SearchResult()
 
 
+@pytest.mark.thorough
 @given(st.text(max_size=300))
 def test_a_visitor_cannot_write_a_qualifier(text: str) -> None:
     terms = search_terms(text)

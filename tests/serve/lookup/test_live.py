@@ -17,8 +17,9 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup import github_repositories
-from stargaze.serve.lookup.github_repositories import GithubRepositories
-from stargaze.serve.lookup.github_requests import BACKOFF, GithubRequests
+from stargaze.serve.lookup.github_history import GithubStarHistories
+from stargaze.serve.lookup.github_repositories import REPOSITORY, GithubRepositories
+from stargaze.serve.lookup.github_requests import BACKOFF, LEAST_TIME, GithubRequests
 from stargaze.serve.lookup.github_resource import MAX_AGE, NoWaitClock
 from stargaze.serve.lookup.live import GithubLookup
 
@@ -288,6 +289,61 @@ def graphql_reply(body: dict[str, Any]) -> Any:
             "errors": [{"type": "NOT_FOUND", "path": [f"r{place}"], "message": "no"} for place in lost],
         }
     return {"data": {"nodes": [{**node, "releases": {"totalCount": 4}, "openIssues": {"totalCount": 2}}]}}
+
+
+@pytest.mark.thorough  # it waits for a deadline
+@pytest.mark.parametrize("token", ["", "a-token"])
+def test_a_reply_after_the_deadline_answers_the_next_visitor(
+    bundle: Bundle,
+    url: str,
+    fake_github: FakeGithub,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str,
+) -> None:
+    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", LEAST_TIME + 0.2)
+    responds = threading.Event()
+    reply = fake_github.reply
+
+    def wait_and_reply(path: str, body: bytes) -> Reply:
+        responds.wait(20)
+        return reply(path, body)
+
+    fake_github.replies["/repos/new/thing"] = 200, {}, ROW
+    fake_github.graphql = graphql_reply
+    monkeypatch.setattr(fake_github, "reply", wait_and_reply)
+    lookup = create_lookup(bundle, url, clock, token)
+    key = f"{REPOSITORY} new/thing"
+
+    first = lookup.find(["new/thing"], NOW)
+    requested = len(fake_github.requests)
+    responds.set()
+    end = time.monotonic() + 20
+    while not lookup.github.requests.cached({key: 600}) and time.monotonic() < end:
+        time.sleep(0.02)
+    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", 60.0)
+    second = lookup.find(["new/thing"], NOW)
+
+    assert "GitHub did not respond in time" in first.errors["new/thing"]["message"]
+    assert requested == 1
+    assert second.frame.iloc[second.rows["new/thing"]]["stars"] == 42
+    paths = [path for _, path, _ in fake_github.lookups]
+    assert paths == (["/graphql"] * 3 if token else ["/repos/new/thing"])
+
+
+def test_the_reason_of_a_missing_history_is_that_of_the_missing_record(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = 403, {"Retry-After": "1800"}, {"message": "You have exceeded a secondary rate limit"}
+    monkeypatch.setattr(fake_github, "reply", lambda _path, _body: limited)
+    lookup = create_lookup(bundle, url, clock, "a-token")
+    name = bundle.known["full_name"].iloc[0]
+
+    result = lookup.find([name], NOW)
+    history = GithubStarHistories(lookup.github).fetch([name])[name.lower()]
+
+    assert result.notes[name.lower()][-1].startswith(history.reason)
+    assert history.reason.startswith("rate limited by GitHub until ")
 
 
 def test_with_a_token_all_names_take_three_queries(
