@@ -62,7 +62,7 @@ def main() -> None:
         "R² of log((later + 1) / (now + 1)), error of the stars gained"
     )
     print(_format_table(pd.DataFrame(evaluate_horizons(models, examples))))
-    print("\ncoverage of the 90 % interval, and its width, by stars and by expected error")
+    print("\ncoverage of the 90% interval, and its width, by stars and by expected error")
     print(
         pd.DataFrame([row for days in examples for row in _coverage(models[days], examples[days][1])])
         .round(3)
@@ -123,7 +123,7 @@ def _milestones(models: dict[int, HorizonModel], test: Examples) -> str:
         late += milestone.latest is not None and after > (milestone.latest - DAY_ZERO).days
     return (
         f"\n{total} milestones are expected within {days[-1]} days ({open_ended} ranges are open): "
-        f"{1 - (early + late) / total:.1%} were reached inside the {100 * MILESTONE_COVERAGE:g} % range, "
+        f"{1 - (early + late) / total:.1%} were reached inside the {100 * MILESTONE_COVERAGE:g}% range, "
         f"{early / total:.1%} before it, {late / total:.1%} after it"
     )
 

@@ -26,13 +26,13 @@ def format_short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def format_percent(share: float, digits: int = 0, *, space: str = "") -> str:
+def format_percent(share: float, digits: int = 0) -> str:
     """Return a share as a percentage.
 
-    >>> format_percent(0.8912), format_percent(0.8912, 1, space=" ")
-    ('89%', '89.1 %')
+    >>> format_percent(0.8912), format_percent(0.8912, 1)
+    ('89%', '89.1%')
     """
-    return f"{100 * share:.{digits}f}{space}%"
+    return f"{100 * share:.{digits}f}%"
 
 
 def round_factor(factor: float) -> float:

@@ -116,7 +116,7 @@ def coverage_by_level(ranks: np.ndarray, predictions: pd.DataFrame, nominal: flo
     Returns
     -------
     DataFrame
-        ``interval`` ("residual ranks" or "bundle"), ``nominal``, ``coverage`` and its 95 % interval [share].
+        ``interval`` ("residual ranks" or "bundle"), ``nominal``, ``coverage`` and its 95% interval [share].
     """
     rows = [("residual ranks", level, int(np.sum(np.abs(ranks - 0.5) <= level / 2))) for level in LEVELS]
     rows.append(("bundle", nominal, int(is_covered(predictions).sum())))

@@ -17,7 +17,7 @@ from stargaze.tuning.search.racing import DONE
 SERIES_STYLES = (("o", FIRST, "-"), ("s", SECOND, "--"), ("^", THIRD, ":"), ("D", INK, "-."), ("v", MUTED, "-"))
 """Marker, color and line of each series; no two series differ by color alone."""
 TICKS = (0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
-PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.0f}%")
 TICK_LABELS = ("0", "1", "10", "100", "1k", "10k", "100k", "1M")
 
 

@@ -11,7 +11,7 @@ from stargaze.report.inputs import ReportInputs
 from stargaze.tuning.metrics import scores
 
 BOOTSTRAP_DRAWS = 500
-"""Bootstrap samples of owners; the error of the 2.5 and 97.5 % points is about 1 % of the interval's width."""
+"""Bootstrap samples of owners; the error of the 2.5 and 97.5% points is about 1% of the interval's width."""
 MAX_DESCRIPTION = 100
 """Maximum length of a description [characters]."""
 MIN_LANGUAGE_ROWS = 30
@@ -58,7 +58,7 @@ def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 
     Returns
     -------
     DataFrame
-        ``policy``, ``features``, ``rmsle`` with the 95 % interval ``rmsle_low`` to ``rmsle_high`` of a bootstrap over owners,
+        ``policy``, ``features``, ``rmsle`` with the 95% interval ``rmsle_low`` to ``rmsle_high`` of a bootstrap over owners,
         ``r2``, ``mdape``, ``rho``, ``coverage``, and ``cv_rmsle`` ± ``cv_spread`` on the cross-validation folds.
     """
     test, meta, dataset = inputs.test, inputs.bundle.meta, inputs.dataset
@@ -96,7 +96,7 @@ def _score(stars: np.ndarray, predicted: np.ndarray, owners: np.ndarray, seed: i
 
 
 def bootstrap_rmsle(error: np.ndarray, owners: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the RMSLE [nat] by a bootstrap over owners, whose repositories are not independent.
+    """Return the 95% interval of the RMSLE [nat] by a bootstrap over owners, whose repositories are not independent.
 
     ``error`` is log1p(predicted) - log1p(true) [nat], ``owners`` the name of each owner; shapes (n,).
 
@@ -153,7 +153,7 @@ def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str]
 
 
 def wilson_interval(hits: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share.
+    """Return Wilson's 95% interval of a share.
 
     References
     ----------

@@ -140,7 +140,7 @@ def _group_chart(name: str, frame: pd.DataFrame, title: str, nominal: float) -> 
     if len(frame) == 1:
         alt = f"All {worst['repositories']:,} test repositories are in one group, {worst[label]}: coverage is "
         alt += f"{format_share(worst['coverage'])}, the nominal coverage {format_share(nominal, 0)}."
-    note = "Bars around the coverage are 95 % Wilson intervals. In parentheses: repositories of the test set."
+    note = "Bars around the coverage are 95% Wilson intervals. In parentheses: repositories of the test set."
     if label == "decade":
         note += " Groups by the true count exaggerate errors: a repository with more stars than its features suggest "
         note += "is by nature predicted too low."
@@ -170,7 +170,7 @@ def _calibration_charts(tables: ReportTables) -> list[Chart]:
             f"Coverage is within {format_share(largest)} of nominal at every level; the intervals of the bundle cover "
             f"{format_share(bundle['coverage'])} at nominal {format_share(bundle['nominal'], 0)}.",
             "Circles: central intervals from the residuals of the 200 validation repositories of most similar prediction; "
-            "star: the intervals of the bundle. Bars are 95 % Wilson intervals.",
+            "star: the intervals of the bundle. Bars are 95% Wilson intervals.",
             levels,
             3.6,
             charts.plot_coverage_by_level,

@@ -37,7 +37,6 @@ SHARES = frozenset(
 )
 FACTORS = frozenset({"typical_factor", "predicted_to_true", "interval_factor", "factor"})
 STARS = frozenset({"true", "predicted", "low", "high", "true_low", "true_high", "median_stars"})
-NO_BREAK = "\N{NO-BREAK SPACE}"
 COUNTS = frozenset({"owners", "repositories"})
 EXACT = frozenset(
     {"rmsle", "rmsle_low", "rmsle_high", "spread", "r2", "rho", "cv_rmsle", "cv_spread", "best", "contribution"}
@@ -79,14 +78,14 @@ def _format_number(column: str, number: float) -> str:
 
 
 def format_share(share: float, digits: int = 1) -> str:
-    """Format a share in percent, with a non-breaking space before the sign.
+    """Format a share in percent.
 
     Examples
     --------
-    >>> format_share(0.8912).replace(chr(0xA0), " ")
-    '89.1 %'
+    >>> format_share(0.8912)
+    '89.1%'
     """
-    return format_percent(share, digits, space=NO_BREAK)
+    return format_percent(share, digits)
 
 
 def replace_control_characters(text: str) -> str:
@@ -97,4 +96,4 @@ def replace_control_characters(text: str) -> str:
     >>> replace_control_characters("a" + chr(0x202E) + "b" + chr(0) + "c")
     'a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c'
     """
-    return replace_unprintable(text, keep=NO_BREAK)
+    return replace_unprintable(text)

@@ -164,7 +164,7 @@ def format_value(name: str, number: float) -> str:
     >>> format_value("age", 2300.0), format_value("push_age", 1.0), format_value("issue_rate", 0.1234)
     ('6.3 years', '1 day', '0.123 per day')
     >>> format_value("open_issue_share", 0.25), format_value("created_weekday", 6.0), format_value("copyleft", 0.0)
-    ('25 %', 'Sunday', 'permissive')
+    ('25%', 'Sunday', 'permissive')
     """
     unit = CATALOG[name].unit
     if math.isnan(number):
@@ -223,7 +223,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "days": _format_days,
     "B": _format_bytes,
     "kB": lambda number: _format_bytes(1000 * number),
-    "share": lambda number: f"{100 * number:.3g} %",
+    "share": lambda number: f"{100 * number:.3g}%",
     "weekday": lambda number: calendar.day_name[int(number) % 7],
     "degree": lambda number: COPYLEFT[min(max(int(number), 0), len(COPYLEFT) - 1)],
     "characters": lambda number: f"{_format_number(number)} characters",

@@ -13,7 +13,7 @@ from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 
 MAX_NEIGHBORS = 5
 N_TREES = 128
-"""Trees that are compared, spread evenly over all: a similarity is then right to 4 %, and 14,000 repositories take 2 MB."""
+"""Trees that are compared, spread evenly over all: a similarity is then right to 4%, and 14,000 repositories take 2 MB."""
 BATCH_SIZE = 250
 """Known repositories whose leaves are computed at once; LightGBM writes 8 bytes for each of up to 3,000 trees [rows]."""
 

@@ -21,7 +21,7 @@ def prediction_sentence(prediction: Mapping[str, Any]) -> str:
     >>> row = {"full_name": "nylas/N1", "expected_stars": 2538.2, "interval_low": 754.0, "interval_high": 8071.0}
     >>> row |= {"coverage": 0.9, "actual_stars": 21089.0, "ratio": 8.306, "inside_interval": False}
     >>> prediction_sentence(row)
-    'nylas/N1: about 2,500 stars expected (754–8,071); actual 21,089, 8.3× more, outside the 90 % interval.'
+    'nylas/N1: about 2,500 stars expected (754–8,071); actual 21,089, 8.3× more, outside the 90% interval.'
     """
     actual = actual_phrase(prediction)
     parts = (forecast_phrase(prediction), expected_phrase(prediction, named=not actual), actual)
@@ -49,12 +49,12 @@ def expected_phrase(prediction: Mapping[str, Any], *, named: bool = True) -> str
 
     >>> row = {"expected_stars": 0.4, "interval_low": 0.0, "interval_high": 3.0, "coverage": 0.9}
     >>> expected_phrase(row), expected_phrase({**row, "expected_stars": 1.2}, named=False)
-    ('less than 1 star expected (90 % interval: 0–3)', 'about 1 star expected (0–3)')
+    ('less than 1 star expected (90% interval: 0–3)', 'about 1 star expected (0–3)')
     """
     low, high = prediction["interval_low"], prediction["interval_high"]
-    name = f"{format_percent(prediction['coverage'], space=' ')} interval: " if named else ""
+    name = f"{format_percent(prediction['coverage'])} interval: " if named else ""
     if not prediction.get("enough_data", True):
-        share = format_percent(prediction["coverage"], space=" ")
+        share = format_percent(prediction["coverage"])
         return f"not enough data for a useful estimate ({share} interval: {format_range(low, high)})"
     stars = round_estimate(prediction["expected_stars"], low, high)
     estimate = f"about {format_stars(stars)}" if stars else "less than 1 star"
@@ -66,7 +66,7 @@ def actual_phrase(prediction: Mapping[str, Any]) -> str:
 
     >>> row = {"expected_stars": 9.0, "actual_stars": 4.0, "ratio": 0.5, "inside_interval": True, "coverage": 0.9}
     >>> actual_phrase(row)
-    'actual 4, 2.0× less, inside the 90 % interval'
+    'actual 4, 2.0× less, inside the 90% interval'
     """
     actual = prediction["actual_stars"]
     if actual is None:
@@ -74,7 +74,7 @@ def actual_phrase(prediction: Mapping[str, Any]) -> str:
     if not prediction.get("enough_data", True):
         return f"actual {format_count(actual)}"
     side = "inside" if prediction["inside_interval"] else "outside"
-    interval = f"{side} the {format_percent(prediction['coverage'], space=' ')} interval"
+    interval = f"{side} the {format_percent(prediction['coverage'])} interval"
     compared = compare(actual, prediction["expected_stars"], inside_interval=prediction["inside_interval"])
     return f"actual {format_count(actual)}, {compared}, {interval}"
 

@@ -52,7 +52,7 @@ SETTINGS = {
     # On Linux Ray uses the machine's external address even for 127.0.0.1, and its servers listen on every interface and
     # execute code without authentication. With clusters disabled it listens on loopback only, as on a Mac.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_local_fs_capacity_threshold": "1",  # a disk that is 95 % full is none of Ray's business
+    "RAY_local_fs_capacity_threshold": "1",  # a disk that is 95% full is none of Ray's business
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the trial journal is the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would swallow Ctrl-C and return normally
 }

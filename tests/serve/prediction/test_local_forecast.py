@@ -133,7 +133,7 @@ def test_each_repository_has_a_line_about_its_next_milestone() -> None:
     ]
 
     assert milestone_lines(rows, date(2026, 12, 20)) == [
-        "a/b: 500 stars around May 2027 (80 %: March 2027 or later)",
+        "a/b: 500 stars around May 2027 (80%: March 2027 or later)",
         "c/d: 1,000 stars are not expected within 90 days of 2026-12-01",
         "e/f: 500 stars were expected before today",
         "g/h: the star history ends on 2026-12-01, and the days of its forecast have passed",

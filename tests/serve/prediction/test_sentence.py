@@ -26,7 +26,7 @@ FORECAST = [
     for days in (30, 90, 365)
 ]
 OF_99 = "about 99 stars expected (9–999)"
-ALONE = "about 99 stars expected (90 % interval: 9–999)"
+ALONE = "about 99 stars expected (90% interval: 9–999)"
 SENTENCES = [
     (row(2538.2, 754, 8071, 21089), "about 2,500 stars expected (754–8,071)", "actual 21,089, 8.3× more, outside"),
     (row(99.4, 9, 999, 47), OF_99, "actual 47, 2.1× less, inside"),
@@ -43,15 +43,15 @@ SENTENCES = [
 def test_the_sentence_has_estimate_interval_and_comparison(
     prediction: dict[str, Any], expected: str, actual: str
 ) -> None:
-    assert prediction_sentence(prediction) == f"a/b: {expected}; {actual} the 90 % interval."
+    assert prediction_sentence(prediction) == f"a/b: {expected}; {actual} the 90% interval."
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
         ({}, f"{ALONE}."),
-        ({"coverage": 0.95}, "about 99 stars expected (95 % interval: 9–999)."),
-        ({"milestone": MILESTONE}, f"10,000 stars around May 2027 (80 %: March–September 2027); {ALONE}."),
+        ({"coverage": 0.95}, "about 99 stars expected (95% interval: 9–999)."),
+        ({"milestone": MILESTONE}, f"10,000 stars around May 2027 (80%: March–September 2027); {ALONE}."),
         ({"milestone": None, "forecast": FORECAST}, f"1,265 stars forecast for 2027-05-01 (890–1,300); {ALONE}."),
     ],
 )
@@ -62,7 +62,7 @@ def test_the_forecast_is_first_and_the_interval_is_named_once(changed: dict[str,
 def test_an_interval_that_is_too_wide_is_no_estimate() -> None:
     sentence = prediction_sentence(row(24, 1, 41_024, 36_589.0, enough_data=False))
 
-    assert sentence == "a/b: not enough data for a useful estimate (90 % interval: 1–41,024); actual 36,589."
+    assert sentence == "a/b: not enough data for a useful estimate (90% interval: 1–41,024); actual 36,589."
 
 
 @given(st.floats(0, 1e6), st.floats(1, 50), st.integers(0, 1_000_000))

@@ -58,7 +58,7 @@ def test_noise_rarely_counts_as_worse() -> None:
         for _ in range(500)
     ]
 
-    assert 0.005 < np.mean(worse) < 0.05  # a normal variable is above two standard errors in 2.3 % of cases
+    assert 0.005 < np.mean(worse) < 0.05  # a normal variable is above two standard errors in 2.3% of cases
 
 
 def test_repositories_of_one_owner_are_one_cluster() -> None:

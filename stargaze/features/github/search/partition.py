@@ -27,7 +27,7 @@ BAND_FILL = 0.93
 MIN_BAND_ROWS = 2 * MAX_RESULTS
 """Rows of a band below which its partly filled last page costs more than shared star counts."""
 MIN_BAND_STARS = 10
-"""Below, bands lose some sqrt(1 / (30 stars)) of all rows, 6 % at ten: each star count is split by time alone, at the
+"""Below, bands lose some sqrt(1 / (30 stars)) of all rows, 6% at ten: each star count is split by time alone, at the
 same loss."""
 TAIL_ROWS = 11
 """Last rows whose median ends a slice, so that one row out of order does not."""
