@@ -20,6 +20,9 @@ from stargaze.serve.web.views.form_fields import source_fields
 EXAMPLE_RANKS = (80, 15, 3, 400, 0)
 """Ranks by stars of the examples; the most starred one, whose estimate is the least typical, is the last."""
 
+FEWEST_QUOTED = 30
+"""A coverage of fewer repositories is not quoted: its 95% interval spans more than 20 percentage points."""
+
 
 @dataclass(frozen=True)
 class BundleView:
@@ -61,8 +64,8 @@ class BundleView:
 
     @property
     def coverage_by_decade(self) -> str:
-        """How often intervals contained the actual count, by expected stars; empty if the bundle does not say."""
-        rows = [row for row in self.scores.get("coverage_by_predicted_decade", ()) if row["coverage"] is not None]
+        """How often intervals contained the actual count, by expected stars; empty if nothing can be quoted."""
+        rows = filter(is_coverage_quoted, self.scores.get("coverage_by_predicted_decade", ()))
         return ", ".join(f"{format_percent(row['coverage'])} at {decade_label(row['decade'])}" for row in rows)
 
 
@@ -89,6 +92,15 @@ def decade_label(decade: str) -> str:
     ('1,000–9,999', '0')
     """
     return "–".join(f"{int(end):,}" if end.isdecimal() else end for end in str(decade).split("-"))
+
+
+def is_coverage_quoted(row: Mapping[str, Any]) -> bool:
+    """Return whether the coverage of a decade was measured on enough repositories to quote it.
+
+    >>> is_coverage_quoted({"n": 30, "coverage": 0.9}), is_coverage_quoted({"n": 10, "coverage": 0.9})
+    (True, False)
+    """
+    return row.get("coverage") is not None and row["n"] >= FEWEST_QUOTED
 
 
 def describe_track_record(summary: Mapping[str, Any] | None) -> str:

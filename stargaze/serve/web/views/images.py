@@ -93,8 +93,9 @@ def _draw_prediction(draw: ImageDraw.ImageDraw, view: PredictionView) -> None:
         x = x_of(scale.actual.at)
         draw.polygon([(x, y - 16), (x + 16, y), (x, y + 16), (x - 16, y)], PAPER, INK, 3)
         label(scale.actual, y - 46, INK)
-    x = x_of(scale.expected.at)
-    draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
+    if scale.expected:
+        x = x_of(scale.expected.at)
+        draw.ellipse((x - 13, y - 13, x + 13, y + 13), STAR)
     draw.text((CARD_MARGIN, 592), view.facts[-1], MUTED, _font(24), anchor="lm")
 
 

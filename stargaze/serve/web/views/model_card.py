@@ -9,7 +9,7 @@ from typing import Any
 
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
-from stargaze.serve.web.views.bundle_view import BundleView, decade_label
+from stargaze.serve.web.views.bundle_view import BundleView, decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import POLICY_TEXTS
 
 FEW_REPOSITORIES = 100
@@ -60,7 +60,7 @@ def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "decade": decade_label(row["decade"]),
         "n": f"{int(row['n']):,}",
-        "coverage": _share(row.get("coverage")),
+        "coverage": _share(row["coverage"]) if is_coverage_quoted(row) else "too few",
         "width": f"× {math.exp(row['width']):,.1f}" if isinstance(row.get("width"), (int, float)) else "–",
     }
 

@@ -11,7 +11,7 @@ from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
-from stargaze.serve.web.views.bundle_view import decade_label
+from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.views.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.views.star_chart import Tick, log_position, log_ticks
@@ -34,10 +34,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scale:
-    """The chart of one prediction: three marks, the interval, and the ticks of the axis."""
+    """The chart of one prediction: its marks, the interval, and the ticks of the axis."""
 
     description: str
-    expected: Mark
+    expected: Mark | None
+    """None if the data are not enough for a useful estimate."""
     actual: Mark | None
     interval: Mark
     left: str
@@ -121,7 +122,11 @@ def _view(
         interval=format_interval(prediction),
         actual=None if actual is None else format_count(actual),
         scale=_scale(prediction, end),
-        facts=(_coverage_text(prediction), percentile_text(prediction["percentile"]), _source(prediction)),
+        facts=(
+            _coverage_text(prediction),
+            percentile_text(prediction["percentile"]) if prediction["enough_data"] else "",
+            _source(prediction),
+        ),
         notes=tuple(map(_sentence, prediction["notes"])),
         warnings=tuple(map(_out_of_range, prediction["out_of_range"])),
         in_training_data=bool(prediction["in_training_data"]),
@@ -139,11 +144,13 @@ def _view(
 def _scale(prediction: Mapping[str, Any], end: float) -> Scale:
     low, high = (log_position(prediction[name], end) for name in ("interval_low", "interval_high"))
     expected, actual = prediction["expected_stars"], prediction["actual_stars"]
-    texts = [f"{format_count(expected)} stars expected, interval {format_interval(prediction)}"]
+    is_useful = bool(prediction["enough_data"])
+    texts = [f"{format_count(expected)} stars expected"] if is_useful else []
+    texts += [f"interval {format_interval(prediction)}"]
     texts += [] if actual is None else [f"{format_count(actual)} actual"]
     return Scale(
         f"{prediction['full_name']} on a logarithmic scale: {', '.join(texts)}",
-        _mark(f"{format_count(expected)} expected", log_position(expected, end)),
+        _mark(f"{format_count(expected)} expected", log_position(expected, end)) if is_useful else None,
         None if actual is None else _mark(f"{format_count(actual)} actual", log_position(actual, end)),
         _mark(format_interval(prediction), (low + high) / 2, EDGES["interval"]),
         format_percent(low, 2),
@@ -160,12 +167,13 @@ def _mark(label: str, position: float, edge: float = EDGES["count"]) -> Mark:
 def _coverage_text(prediction: Mapping[str, Any]) -> str:
     text = f"{format_percent(prediction['coverage'])} prediction interval: {format_interval(prediction)} stars."
     decade = prediction["decade_coverage"]
-    if not decade or decade["coverage"] is None:
+    if not decade:
         return text
-    return (
-        f"{text} For estimates of {decade_label(decade['decade'])} stars it contained the actual count of "
-        f"{format_percent(decade['coverage'])} of {format_count(decade['n'])} held-out repositories."
-    )
+    start = f"{text} For estimates of {decade_label(decade['decade'])} stars"
+    if not is_coverage_quoted(decade):
+        return f"{start} too few repositories were held out to measure how often it contains the actual count."
+    share = f"{format_percent(decade['coverage'])} of {format_count(decade['n'])} held-out repositories"
+    return f"{start} it contained the actual count of {share}."
 
 
 def percentile_text(percentile: float) -> str:

@@ -98,6 +98,42 @@ def test_an_estimate_without_enough_data_is_not_compared(
     assert "<br>" not in cells[1]
     assert re.search(r"<b>[\d,]+</b>", cells[2])
     assert "<br>" in cells[3]
+    assert "Only estimate: " + job.answer["predictions"][1]["full_name"] in html
+
+    job.answer["predictions"][1]["enough_data"] = False
+
+    assert '<h1 tabindex="-1">Not enough data for a useful estimate</h1>' in page.get(f"/compare/{path}").text
+
+
+@pytest.mark.parametrize(
+    ("code", "hint", "is_shown", "has_links"),
+    [
+        ("unknown_repository", "Did you mean acme/metrics?", True, True),
+        ("github_unavailable", "enter its metrics by hand", False, True),
+        ("excluded_repository", "ask who runs it", True, False),
+    ],
+)
+def test_a_failed_row_has_its_hint_unless_the_link_says_the_same(
+    page: FlaskClient,
+    queue: FakePredictionQueue,
+    names: list[str],
+    code: str,
+    hint: str,
+    *,
+    is_shown: bool,
+    has_links: bool,
+) -> None:
+    path = f"{names[0]}...no/one"
+    page.get(f"/compare/{path}")
+    queue.work()
+    (job,) = queue.jobs.values()
+    assert job.answer
+    job.answer["errors"] = [{"name": "no/one", "code": code, "message": "a reason", "hint": hint}]
+
+    html = page.get(f"/compare/{path}").text
+
+    assert (hint[1:] in html) == is_shown
+    assert ('href="/figures?full_name=no/one"' in html) == has_links
 
 
 @pytest.mark.parametrize(("by", "other"), [("date", "age"), ("age", "date")])

@@ -42,8 +42,9 @@ def test_the_training_population_is_stated(bundle_folder: Path, data: dict[str, 
 def test_coverage_is_stated_for_each_decade_of_expected_stars(bundle_folder: Path) -> None:
     view = load_bundle_view(bundle_folder)
     view.scores["coverage_by_predicted_decade"] = [
-        {"decade": "0", "n": 9, "coverage": 0.95},
-        {"decade": "1000-9999", "n": 3, "coverage": 0.731},
+        {"decade": "0", "n": 90, "coverage": 0.95},
+        {"decade": "1000-9999", "n": 30, "coverage": 0.731},
+        {"decade": "10-99", "n": 29, "coverage": 0.5},
         {"decade": "10000-99999", "n": 0, "coverage": None},
     ]
 

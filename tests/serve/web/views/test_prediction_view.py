@@ -29,11 +29,12 @@ def test_the_axis_is_logarithmic() -> None:
     """The distance from 9 to 99 is that from 99 to 999."""
     scale = view(expected_stars=99.0, interval_low=9.0, interval_high=999.0).scale
 
+    assert scale.expected
     assert at(scale.expected.at) - at(scale.left) == pytest.approx(at(scale.width) / 2, abs=0.02)
 
 
 def test_all_repositories_share_one_axis() -> None:
-    small, large = prediction_views([example_prediction(), example_prediction(interval_high=99_999.0)])
+    small, large = prediction_views([example_prediction(), example_prediction(interval_high=6_000.0)])
 
     assert at(small.scale.width) < at(large.scale.width)
     assert small.scale.ticks == large.scale.ticks
@@ -42,8 +43,9 @@ def test_all_repositories_share_one_axis() -> None:
 
 @pytest.mark.parametrize("field", ["interval_low", "interval_high", "expected_stars", "actual_stars"])
 def test_all_marks_are_inside_the_chart(field: str) -> None:
-    scale = view(**{field: 4_000_000.0 if field != "interval_low" else 0.0}).scale
+    scale = view(**{field: 4_000_000.0 if field != "interval_low" else 0.0}, enough_data=True).scale
 
+    assert scale.expected
     assert scale.actual
     assert all(0 <= at(mark.at) <= 100 for mark in (scale.expected, scale.actual, scale.interval, *scale.ticks))
     assert at(scale.left) + at(scale.width) <= 100.01
@@ -56,9 +58,10 @@ def test_the_chart_is_described_in_words() -> None:
 
 
 def test_a_label_at_the_edge_is_aligned_with_its_mark() -> None:
-    scale = view(expected_stars=0.0, interval_low=0.0, actual_stars=2_900.0).scale
+    scale = view(expected_stars=0.0, interval_low=0.0, actual_stars=2_900.0, enough_data=True).scale
 
     assert scale.actual
+    assert scale.expected
     assert (scale.expected.anchor, scale.actual.anchor) == ("begin", "end")
 
 
@@ -68,6 +71,25 @@ def test_coverage_is_quoted_for_the_decade_of_the_estimate() -> None:
         "of 812 held-out repositories."
     )
     assert view(decade_coverage=None).facts[0] == "90% prediction interval: 61–2,900 stars."
+
+
+def test_a_coverage_of_few_repositories_is_not_quoted() -> None:
+    few, enough = (view(decade_coverage={"decade": "100-999", "n": n, "coverage": 0.9}).facts[0] for n in (29, 30))
+
+    assert few == (
+        "90% prediction interval: 61–2,900 stars. For estimates of 100–999 stars too few repositories were held out to "
+        "measure how often it contains the actual count."
+    )
+    assert enough.endswith("90% of 30 held-out repositories.")
+
+
+def test_without_enough_data_the_chart_has_no_estimate() -> None:
+    """The sentence above it has none either."""
+    shown = view(enough_data=False)
+
+    assert shown.scale.expected is None
+    assert "expected" not in shown.scale.description
+    assert shown.facts[1] == ""
 
 
 @pytest.mark.parametrize(
