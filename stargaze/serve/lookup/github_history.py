@@ -16,7 +16,8 @@ import pandas as pd
 from stargaze.features import schema
 from stargaze.features.github.api.client import Reply
 from stargaze.features.github.crawl.star_history import WEEKS_PER_PAGE, is_week
-from stargaze.serve.lookup.github_repositories import PATIENCE, GithubRepositories, RepositoryReply
+from stargaze.serve.lookup.github_repositories import GithubRepositories, RepositoryReply
+from stargaze.serve.lookup.github_requests import PATIENCE
 from stargaze.serve.lookup.github_resource import GithubReply, Resource
 
 HISTORY_SECONDS = 2.0

@@ -17,7 +17,16 @@ from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
-from stargaze.serve.lookup.github_requests import FAIR_TIME, LATE, UNREADABLE, GithubRequests, UnavailableError
+from stargaze.serve.lookup.github_requests import (
+    FAIR_TIME,
+    GRACE_TIME,
+    LATE,
+    PATIENCE,
+    QUERY,
+    UNREADABLE,
+    GithubRequests,
+    UnavailableError,
+)
 from stargaze.serve.lookup.github_resource import MAX_AGE, GithubReply, Resource
 
 LOOKUP_SECONDS = 3.0
@@ -26,11 +35,9 @@ CONTRIBUTORS_MAX_AGE = 6 * 3600.0
 """Time for which a number of contributors is reused [s]; GitHub computes it rarely."""
 CONTRIBUTORS_RESERVE = 12
 """Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
-PATIENCE = 3
-"""Faults in a row after which no contributors are requested for a while: one may be due to a large repository."""
 QUERY_SIZE = 40
 """Repositories of one query: GitHub counts so many within seconds."""
-REPOSITORY, CONTRIBUTORS, QUERY = "repository", "contributors", "query"
+REPOSITORY, CONTRIBUTORS = "repository", "contributors"
 """Kinds of resources."""
 EXCLUDED = "excluded"
 """The reason of a repository that the config excludes."""
@@ -184,7 +191,8 @@ class GithubRepositories:
         details: dict[str, dict[str, Any]] = {}
         received: Counter[str] = Counter()
         is_fair = deadline - time.monotonic() >= FAIR_TIME
-        results = self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline)
+        # before the thread of this method is late itself
+        results = self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline - 2 * GRACE_TIME)
         for kind, nodes in zip(graphql.KINDS if ids else (), results, strict=True):
             if nodes is None and is_fair:
                 self.requests.count_fault(kind.name)

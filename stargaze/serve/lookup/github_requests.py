@@ -37,6 +37,10 @@ BACKOFF = 60.0
 """No request of a kind is sent for this long after a fault, because every visitor would wait for the next one [s]."""
 PARALLEL = 5
 """Requests at the same time: as many as a visitor may enter names."""
+QUERY = "query"
+"""The kind of the queries by name, without which there is no record."""
+PATIENCE = 3
+"""Faults in a row after which no contributors, histories or counts are requested: one may be due to a large repository."""
 MAX_CONNECTIONS = 2 * PARALLEL
 """Requests that are late do not hold up the next ones."""
 MAX_CACHED = 4_000
@@ -144,7 +148,9 @@ class GithubRequests:
     def query(self, kind: str, text: str, variables: Mapping[str, Any], deadline: float) -> Reply:
         """Send a GraphQL query; raise UnavailableError, or TooHeavyError if GitHub gave up."""
         with self._connection(kind, "graphql", deadline) as client:
-            return client.query(text, variables)
+            reply = client.query(text, variables)
+        self._faults[kind] = 0
+        return reply
 
     def run(
         self, tasks: Sequence[Callable[[], T]], deadline: float, late: Callable[[int, T], None] | None = None
@@ -329,8 +335,10 @@ def _pass_on(late: Callable[[int, T], None], index: int, future: Future[T]) -> N
 
 
 def _kind_of(resource: Resource | str) -> tuple[str, str, int]:
-    """Return kind, key and patience of a resource, or of a kind of queries."""
-    return (resource, "", 1) if isinstance(resource, str) else (resource.kind, resource.key, resource.patience)
+    """Return kind, key and patience of a resource, or of a kind of queries: one repository may be too large to be counted."""
+    if isinstance(resource, Resource):
+        return resource.kind, resource.key, resource.patience
+    return resource, f"one {resource}", 1 if resource == QUERY else PATIENCE
 
 
 def _limited_until(until: float) -> str:

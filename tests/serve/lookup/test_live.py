@@ -19,7 +19,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup import github_repositories
 from stargaze.serve.lookup.github_history import GithubStarHistories
 from stargaze.serve.lookup.github_repositories import REPOSITORY, GithubRepositories
-from stargaze.serve.lookup.github_requests import BACKOFF, LEAST_TIME, GithubRequests
+from stargaze.serve.lookup.github_requests import BACKOFF, FAIR_TIME, LEAST_TIME, GithubRequests
 from stargaze.serve.lookup.github_resource import MAX_AGE, NoWaitClock
 from stargaze.serve.lookup.live import GithubLookup
 
@@ -329,6 +329,32 @@ def test_a_reply_after_the_deadline_answers_the_next_visitor(
     assert second.frame.iloc[second.rows["new/thing"]]["stars"] == 42
     paths = [path for _, path, _ in fake_github.lookups]
     assert paths == (["/graphql"] * 3 if token else ["/repos/new/thing"])
+
+
+@pytest.mark.thorough  # it waits for a deadline
+def test_counts_that_are_late_are_missing_and_those_of_others_are_requested(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", FAIR_TIME + 1.0)
+    responds = threading.Event()
+
+    def wait_and_reply(body: dict[str, Any]) -> Any:
+        if "ids" in body["variables"]:
+            responds.wait(20)
+        return graphql_reply(body)
+
+    fake_github.graphql = wait_and_reply
+    lookup = create_lookup(bundle, url, clock, "a-token")
+
+    late = lookup.find(["new/thing"], NOW)
+    responds.set()
+    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", 60.0)
+    other = lookup.find(["new/other"], NOW)
+
+    assert not late.errors
+    assert late.frame["stars"].tolist() == other.frame["stars"].tolist() == [42]
+    assert pd.isna(late.frame["open_issues"].iloc[0])
+    assert other.frame["open_issues"].tolist() == [2]
 
 
 def test_the_reason_of_a_missing_history_is_that_of_the_missing_record(
