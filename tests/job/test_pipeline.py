@@ -139,9 +139,9 @@ def test_run_skips_finished_stages_and_the_page_predicts_the_same_as_the_termina
     assert len(over_http) == 5
     in_terminal = job.project.run_json("predict", *(answer["full_name"] for answer in over_http))["predictions"]
     assert [answer["rank"] for answer in over_http] == [1, 2, 3, 4, 5]
-    assert [
-        {name: page[name] for name in terminal} for page, terminal in zip(over_http, in_terminal, strict=True)
-    ] == in_terminal
+    of_lookup = {"history_note": ""}  # only the page asks GitHub, which is out of reach here
+    assert [answer | of_lookup for answer in over_http] == [answer | of_lookup for answer in in_terminal]
+    assert all("GitHub" in answer["history_note"] for answer in over_http)
     assert not any(answer["in_training_data"] for answer in over_http)
 
 
