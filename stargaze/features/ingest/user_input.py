@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 
 from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import FULL_NAME, MISSING, NAME_HINT, shorten, validate_columns
+from stargaze.features.ingest.validate import FULL_NAME, GITHUB_START, MISSING, NAME_HINT, shorten, validate_columns
 
 _HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
 _URL = re.compile(
@@ -25,6 +25,12 @@ _OTHER_HOST = re.compile(r"[a-z][a-z0-9+.-]*://|[^\s/]+@[^\s/]+:|(?:[\w-]+\.)+[a
 _PATH = re.compile(r"(?P<name>[^/?#]+/[^/?#]+?)(?:\.git)*/*(?:(?P<page>/[^?#]*)?[?#].*|(?P<rest>/.*))?", re.DOTALL)
 _AROUND = " \t\r\n<>()[]{}\"'`“”‘’«»,;\ufeff\u200b"
 """What often surrounds a name that was copied from a text."""
+_OTHER_ADDRESS = re.compile(
+    r"(?:https?://)?(?:api\.github\.com/repos|raw\.githubusercontent\.com|codeload\.github\.com)/", re.IGNORECASE
+)
+"""Addresses of GitHub's other hosts, in whose paths the repository comes first."""
+_WITH_VERSION = re.compile(r"([^@/:\s]+/[^@/:\s]+)@[^\s:]+")
+"""A name with a tag or branch, as workflows use actions."""
 _NO_OWNERS = frozenset(
     {
         *("about", "apps", "collections", "contact", "customer-stories", "enterprise", "events", "explore", "features"),
@@ -49,7 +55,8 @@ FORM_FIELDS: tuple[schema.Field, ...] = (
 USUAL_FIELDS = frozenset(_FORM_NAMES)
 """Fields that a visitor is likely to know."""
 
-
+_FIRST_COMMIT = datetime(1970, 1, 1, tzinfo=UTC)
+"""The earliest date that git records; histories may be older than GitHub."""
 _DATES_OF_EVENTS = (
     "pushed_at",
     "updated_at",
@@ -86,8 +93,12 @@ def parse_name(text: str) -> str:
     --------
     >>> parse_name(" https://github.com/pallets/flask/issues?q=1 "), parse_name("<git@github.com:pallets/flask.git>,")
     ('pallets/flask', 'pallets/flask')
+    >>> parse_name("actions/checkout@v4"), parse_name("https://api.github.com/repos/pallets/flask/issues")
+    ('actions/checkout', 'pallets/flask')
     """
-    entered = text.strip(_AROUND)
+    entered = _OTHER_ADDRESS.sub("https://github.com/", text.strip(_AROUND))
+    if version := _WITH_VERSION.fullmatch(entered):
+        entered = version[1]
     if len(entered) > 500:
         raise InvalidInputError(f"{shorten(entered)} is too long for a repository", hint=NAME_HINT)
     url = _URL.fullmatch(entered)
@@ -192,11 +203,13 @@ def find_invalid_fields(figures: Mapping[str, str], now: datetime) -> dict[str, 
 def _check_date_order(frame: pd.DataFrame) -> None:
     day = pd.Timedelta(days=1)
     created, pushed, fetched = (frame[name] for name in ("created_at", "pushed_at", "fetched_at"))
-    checks = [
+    checks: list[tuple[pd.Series, tuple[str, ...], str]] = [
         (fetched < created, ("created_at", "fetched_at"), "created_at must not be after the date of the values"),
         (pushed < created - day, ("pushed_at", "created_at"), "pushed_at must not be before created_at"),
     ]
     for name in _DATES_OF_EVENTS:
+        first = GITHUB_START if name != "first_commit_at" else _FIRST_COMMIT
+        checks.append((frame[name] < pd.Timestamp(first), (name,), f"{name} must not be before {first:%Y-%m-%d}"))
         problem = f"{name} must not be after the date of the values"
         checks.append((frame[name] > fetched + day, (name, "fetched_at"), problem))
     for wrong, fields, problem in checks:

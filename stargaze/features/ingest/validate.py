@@ -180,6 +180,7 @@ def _parse_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Ser
         dates = pd.to_datetime(column, utc=True).dt.as_unit("s")
     else:
         texts = _to_strings(column).mask(absent)
+        texts = texts.where(texts.str.match(r"\d{4}", na=False))  # pandas reads -1 as a year
         dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.as_unit("s")
     not_a_date = ~absent & dates.isna().to_numpy()
     late = (dates > pd.Timestamp(now + CLOCK_TOLERANCE)).to_numpy()

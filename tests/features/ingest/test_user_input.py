@@ -60,6 +60,11 @@ KNOWN = schema.conform(
             "(pallets/flask);",
             "“pallets/flask”",
         ),
+        *("pallets/flask@v3.1", "pallets/flask@main,", "https://api.github.com/repos/pallets/flask/issues"),
+        *(
+            "https://raw.githubusercontent.com/pallets/flask/main/README.md",
+            "codeload.github.com/pallets/flask/zip/main",
+        ),
     ],
 )
 def test_a_name_is_parsed_from_names_and_urls(text: str) -> None:
@@ -278,6 +283,10 @@ def test_figures_need_no_name() -> None:
             {"forks": "a count cannot be negative", "subscribers": "not a whole number"},
         ),
         ({"first_commit_at": "soon"}, {"first_commit_at": "not a valid value"}),
+        ({"first_commit_at": "1995-01-01"}, {}),
+        ({"first_commit_at": "0001-01-01"}, {"first_commit_at": "first_commit_at must not be before 1970-01-01"}),
+        ({"pushed_at": "1969-07-20"}, {"pushed_at": "pushed_at must not be before 2007-10-29"}),
+        ({"updated_at": "-1"}, {"updated_at": "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"}),
         ({"forks": "unknown"}, {"forks": "not a whole number"}),
         ({"forks": "n/a"}, {}),
         (

@@ -81,7 +81,7 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
         ({"latest_release_at": "soon"}, "not a date"),
         ({"latest_release_at": "2031-01-01"}, "in the future"),
         ({"latest_release_at": "1969-07-20"}, "before GitHub began"),
-        ({"latest_release_at": "-0001-01-01"}, "before GitHub began"),
+        ({"latest_release_at": "-0001-01-01"}, "not a date"),
         ({"license": "x" * 300}, "longer than 255 characters"),
     ],
 )

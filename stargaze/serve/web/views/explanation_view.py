@@ -9,6 +9,7 @@ from typing import Any
 
 from stargaze.formatting import format_count, format_factor, round_factor
 from stargaze.serve.prediction.sentence import format_range
+from stargaze.serve.prediction.sentence import format_stars as with_noun
 
 SMALLEST_FACTOR = 1e-21
 """A smaller factor has no bar of its own length."""
@@ -54,7 +55,7 @@ def explanation_views(prediction: Mapping[str, Any]) -> tuple[ExplanationView, .
     parts = [prediction, *([prediction["without_popularity"]] if prediction.get("without_popularity") else [])]
     return tuple(
         ExplanationView(
-            format_count(part["expected_stars"]),
+            with_noun(part["expected_stars"]),
             format_interval(part),
             POLICY_TEXTS.get(part["policy"], part["policy"]),
             METHOD_TEXTS[part["explanation"]["method"]],

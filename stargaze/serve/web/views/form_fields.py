@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from stargaze.features.ingest.user_input import FORM_FIELDS
 from stargaze.features.matrix import CATALOG
@@ -25,6 +26,16 @@ SHOWN = {"number": re.compile(r"\d+"), "date": re.compile(r"\d{4}-\d{2}-\d{2}")}
 """What such a control can show; browsers drop anything else."""
 BULLET = re.compile(r"[-*•–—·]|\d+[.)]")
 """What precedes a name in a list."""
+COPIED = (
+    (re.compile(r"!\[[^\]]*\]\([^)\s]*\)"), " "),  # a picture in Markdown
+    (re.compile(r"\[[^\]]*\]\(([^)\s]+)\)"), r" \1 "),  # a link in Markdown
+    (re.compile(r"^[$\s]*(?:git|gh repo) clone(?: --?\w\S*)*(?= )", re.MULTILINE), " "),
+    (re.compile(r"(?<=[\w.-])[ \t]+/[ \t]+(?=[\w.-])"), "/"),  # the heading of GitHub's page
+)
+"""Patterns of what people copy, and their replacement."""
+SEPARATED = re.compile(r"\d{1,3}([, \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}])\d{3}(?:\1\d{3})*", re.ASCII)
+ROUNDED = re.compile(r"(\d+(?:\.\d)?)([kKmM])", re.ASCII)
+UNITS = {"k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -95,14 +106,32 @@ def _form_field(field: Field, vocabulary: Sequence[str]) -> FormField:
 
 def form_figures(form: Mapping[str, str]) -> dict[str, str]:
     """Return the fields that were filled in; an empty field is unknown."""
-    names = [field.name for field in FORM_FIELDS]
-    return {name: form[name].strip() for name in names if form.get(name, "").strip()}
+    filled = {field: form[field.name].strip() for field in FORM_FIELDS if form.get(field.name, "").strip()}
+    return {field.name: expand_count(text) if field.kind == "count" else text for field, text in filled.items()}
+
+
+def expand_count(text: str) -> str:
+    """Return a count as digits if it is written as GitHub shows it, with separators or in thousands; other texts as they are.
+
+    >>> expand_count("12,345"), expand_count("1 234"), expand_count("12.3k"), expand_count("1.5"), expand_count("12,34")
+    ('12345', '1234', '12300', '1.5', '12,34')
+    """
+    if SEPARATED.fullmatch(text):
+        return re.sub(r"\D", "", text)
+    rounded = ROUNDED.fullmatch(text)
+    return f"{Decimal(rounded[1]) * UNITS[rounded[2].lower()]:.0f}" if rounded else text
 
 
 def split_names(text: str) -> list[str]:
-    """Split entered names at line breaks, blanks, commas and semicolons; the bullets and numbers of a list are left out.
+    """Split entered names at line breaks, blanks, commas, semicolons and the bars of a table.
+
+    Bullets and numbers of a list, the texts of Markdown links, and commands that clone are left out.
 
     >>> split_names("- a/b, c/d * https://github.com/e/f 3. g/h")
     ['a/b', 'c/d', 'https://github.com/e/f', 'g/h']
+    >>> split_names("[![x](y.svg)](https://github.com/a/b) | c / d"), split_names("gh repo clone e/f")
+    (['https://github.com/a/b', 'c/d'], ['e/f'])
     """
-    return [part for part in re.split(r"[\s,;]+", text) if part and not BULLET.fullmatch(part)]
+    for pattern, replacement in COPIED:
+        text = pattern.sub(replacement, text)
+    return [part for part in re.split(r"[\s,;|]+", text) if part and not BULLET.fullmatch(part)]

@@ -68,7 +68,7 @@ def render_card(prediction: Mapping[str, Any] | None, name: str) -> bytes:
 
 def _draw_prediction(draw: ImageDraw.ImageDraw, view: PredictionView) -> None:
     if view.enough_data:
-        draw.text((CARD_MARGIN, 300), f"{view.expected} stars expected", STAR, _font(76), anchor="lm")
+        draw.text((CARD_MARGIN, 300), f"{view.expected} expected", STAR, _font(76), anchor="lm")
     else:
         draw.text((CARD_MARGIN, 300), "Not enough data for a useful estimate", STAR, _font(52), anchor="lm")
     draw.text((CARD_MARGIN, 385), _shorten_to_fit(draw, view.facts[0], 30), INK, _font(30), anchor="lm")

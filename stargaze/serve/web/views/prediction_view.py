@@ -9,7 +9,7 @@ from typing import Any
 
 from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent
-from stargaze.serve.prediction.sentence import prediction_sentence
+from stargaze.serve.prediction.sentence import format_stars, prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
@@ -118,7 +118,7 @@ def _view(
         name=prediction["full_name"],
         link=None if is_entered else f"https://github.com/{prediction['full_name']}",
         sentence=prediction_sentence(prediction),
-        expected=format_count(prediction["expected_stars"]),
+        expected=format_stars(prediction["expected_stars"]),
         interval=format_interval(prediction),
         actual=None if actual is None else format_count(actual),
         scale=_scale(prediction, end),
@@ -145,7 +145,7 @@ def _scale(prediction: Mapping[str, Any], end: float) -> Scale:
     low, high = (log_position(prediction[name], end) for name in ("interval_low", "interval_high"))
     expected, actual = prediction["expected_stars"], prediction["actual_stars"]
     is_useful = bool(prediction["enough_data"])
-    texts = [f"{format_count(expected)} stars expected"] if is_useful else []
+    texts = [f"{format_stars(expected)} expected"] if is_useful else []
     texts += [f"interval {format_interval(prediction)}"]
     texts += [] if actual is None else [f"{format_count(actual)} actual"]
     return Scale(
@@ -169,7 +169,8 @@ def _coverage_text(prediction: Mapping[str, Any]) -> str:
     decade = prediction["decade_coverage"]
     if not decade:
         return text
-    start = f"{text} For estimates of {decade_label(decade['decade'])} stars"
+    estimates = "below 1 star" if decade["decade"] == "0" else f"of {decade_label(decade['decade'])} stars"
+    start = f"{text} For estimates {estimates}"
     if not is_coverage_quoted(decade):
         return f"{start} too few repositories were held out to measure how often it contains the actual count."
     share = f"{format_percent(decade['coverage'])} of {format_count(decade['n'])} held-out repositories"

@@ -58,7 +58,7 @@ def test_a_factor_of_zero_has_a_bar() -> None:
 def test_the_rows_end_at_the_estimate_that_the_page_shows() -> None:
     views = explanation_views(example_prediction(expected_stars=2_538.4))
 
-    assert [view.stars for view in views] == ["2,538"]
+    assert [view.stars for view in views] == ["2,538 stars"]
     assert views[0].bars[-1].value == "2,538 stars"
 
 
@@ -70,7 +70,7 @@ def test_the_second_tab_explains_the_estimate_without_popularity() -> None:
 
     first, second = explanation_views(example_prediction(without_popularity=without))
 
-    assert (first.stars, second.stars, second.interval) == ("430", "120", "10–900")
+    assert (first.stars, second.stars, second.interval) == ("430 stars", "120 stars", "10–900")
     assert "without popularity" in second.inputs
     assert "Exact" in first.method
     assert "Sampled" in second.method

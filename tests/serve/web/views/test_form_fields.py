@@ -21,6 +21,35 @@ def test_names_are_split_at_any_separator(text: str) -> None:
     assert split_names(text) == ["a/b", "c/d"]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[flask](https://github.com/a/b) and", ["https://github.com/a/b", "and"]),
+        ("[![build](https://x.io/y.svg)](https://github.com/a/b/actions)", ["https://github.com/a/b/actions"]),
+        ("a / b", ["a/b"]),
+        ("| a/b | c/d |", ["a/b", "c/d"]),
+        ("git clone https://github.com/a/b.git\n$ gh repo clone c/d", ["https://github.com/a/b.git", "c/d"]),
+        ("git clone --depth=1 git@github.com:a/b.git", ["git@github.com:a/b.git"]),
+        ("clone/git, gh/repo", ["clone/git", "gh/repo"]),
+    ],
+)
+def test_names_are_found_in_what_people_copy(text: str, names: list[str]) -> None:
+    assert split_names(text) == names
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        *(("forks", text, "12345") for text in ("12345", "12,345", "12 345", "12\N{NO-BREAK SPACE}345")),
+        *(("forks", text, text) for text in ("12,34", "1,2345", "1.5", "1,234 567", "k", "1.25k", "1.5x")),
+        *(("forks", text, value) for text, value in [("12.3k", "12300"), ("3K", "3000"), ("1.1M", "1100000")]),
+        ("description", "12,345", "12,345"),
+    ],
+)
+def test_a_count_may_be_written_as_github_shows_it(field: str, text: str, value: str) -> None:
+    assert form_figures({field: text}) == {field: value}
+
+
 def test_an_empty_field_is_unknown() -> None:
     assert form_figures({"full_name": " a/b ", "forks": "", "token": "x", "else": "y"}) == {"full_name": "a/b"}
 

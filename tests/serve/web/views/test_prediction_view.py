@@ -83,6 +83,19 @@ def test_a_coverage_of_few_repositories_is_not_quoted() -> None:
     assert enough.endswith("90% of 30 held-out repositories.")
 
 
+def test_one_star_is_singular_and_less_is_below_one() -> None:
+    shown = view(
+        expected_stars=0.6,
+        interval_low=0.0,
+        interval_high=9.0,
+        decade_coverage={"decade": "0", "n": 99, "coverage": 0.96},
+    )
+
+    assert "For estimates below 1 star it contained" in shown.facts[0]
+    assert "1 star expected," in shown.scale.description
+    assert shown.explanations[0].stars == "1 star"
+
+
 def test_without_enough_data_the_chart_has_no_estimate() -> None:
     """The sentence above it has none either."""
     shown = view(enough_data=False)
