@@ -50,17 +50,25 @@ class CeleryPredictionQueue:
 
     The id of a job is a keyed hash of request, release, time period and attempt. So identical requests get the same job on
     every replica without an index of requests, and clients cannot guess ids. After a failed attempt comes the next number, so a
-    request has at most one living job, and no id is used twice.
+    request has at most one living job, and no id is used twice. An answer for which ``is_readable`` is false, because another
+    version stored it, is a failed attempt too.
     """
 
     def __init__(
-        self, app: Celery, section: ServeSection, store: Store, *, clock: Callable[[], datetime] = utc_now
+        self,
+        app: Celery,
+        section: ServeSection,
+        store: Store,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        is_readable: Callable[[PredictionJob], bool] = lambda _: True,
     ) -> None:
         self._app = app
         self._results = ResultStore(app)
         self._section = section
         self._store = store
         self._clock = clock
+        self._is_readable = is_readable
         self._key = session_key(store)
         self._declared = not section.broker_url
 
@@ -103,7 +111,7 @@ class CeleryPredictionQueue:
                         was_reserved = True
                         time.sleep(POLL_INTERVAL)
                         continue
-                    if stored[0] != RESERVED and existing.state != "failed":
+                    if stored[0] != RESERVED and not self._has_failed(existing):
                         return existing, False
                     if stored[0] != DONE:  # a worker that gets its message must not answer it any more
                         error = existing.error or waiting_error(limit)
@@ -121,7 +129,7 @@ class CeleryPredictionQueue:
         """Return number, id and job of the last attempt; the job is None if there was none. Attempts have no gaps."""
         first = self._hash_id(identity, 0)
         stored = self._results.get(first)
-        if stored is None or not self._to_job(first, stored).error:
+        if stored is None or not self._has_failed(self._to_job(first, stored)):
             return 0, first, stored
         low, high = 0, 1
         found = {0: stored}
@@ -186,6 +194,9 @@ class CeleryPredictionQueue:
 
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
+
+    def _has_failed(self, job: PredictionJob) -> bool:
+        return job.state == "failed" or not self._is_readable(job)
 
     def _publish(self, job: PredictionJob) -> None:
         if not self._declared:

@@ -34,6 +34,7 @@ from stargaze.serve.web.pages.result_routes import find_repository
 from stargaze.serve.web.pages.routes import SearchGithub, pages_blueprint
 from stargaze.serve.web.response_headers import add_headers
 from stargaze.serve.web.views.bundle_view import BundleView, load_bundle_view
+from stargaze.serve.web.views.prediction_view import is_readable
 from stargaze.store import Store
 
 ROBOTS = """User-agent: *
@@ -59,7 +60,7 @@ def create() -> Flask:
     """Create the app of one web process; gunicorn calls this."""
     section, store = read_environment(os.environ)
     configure_logging("web")
-    queue = CeleryPredictionQueue(create_celery_app(section, store), section, store)
+    queue = CeleryPredictionQueue(create_celery_app(section, store), section, store, is_readable=is_readable)
     warm_up = threading.Thread(target=queue.warm_up, name="warm-up", daemon=True)
     warm_up.start()
     warm_up.join(WARM_UP_TIMEOUT)

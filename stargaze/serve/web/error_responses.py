@@ -28,7 +28,7 @@ MESSAGES = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "the body has another media type",
 }
 HINTS = {
-    HTTPStatus.NOT_FOUND: "results are stored for a day; submit the request again",
+    HTTPStatus.NOT_FOUND: "check the address; results are deleted after some time, then submit the request again",
     HTTPStatus.METHOD_NOT_ALLOWED: "use POST to submit a request and GET to read its result",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"send at most {MAX_BODY // 1024} kB",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "send Content-Type: application/json",

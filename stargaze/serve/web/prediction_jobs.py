@@ -9,12 +9,13 @@ from flask import abort
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_job_id
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.problems import status_of_code
+from stargaze.serve.web.views.prediction_view import readable_job
 
 
 def find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> PredictionJob:
     """Return the job of a recent identical request, or a new one; one whose error was not the client's is tried again."""
     job = queue.find(parsed)
-    if job is None or status_of_job(job) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if job is None or status_of_job(readable_job(job)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
         job = queue.submit(parsed, request_id=request_id())
     return job
 

@@ -25,6 +25,7 @@ from stargaze.serve.queue.celery_queue import CeleryPredictionQueue
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.serve.web.app import make_web
+from stargaze.serve.web.views.prediction_view import is_readable
 from stargaze.store import Store
 from stargaze.system import sqlite
 from stargaze.system.sqlite import connect_database
@@ -129,6 +130,31 @@ def test_an_answer_that_cannot_be_shown_has_failed(released_store: Store, predic
     assert shown.status_code == 200
     assert "the stored result cannot be read" in shown.text
     assert [page.get(f"/predictions/{answered.id}.{suffix}").status_code for suffix in ("csv", "json")] == [404, 404]
+
+
+@pytest.mark.parametrize("submit", ["form", "api", "page"])
+def test_an_unreadable_answer_is_computed_again_when_it_is_submitted_again(released_store: Store, submit: str) -> None:
+    prepare_store(released_store)
+    section = dataclasses.replace(SECTION, cache_ttl=3600.0)
+    queue = CeleryPredictionQueue(
+        create_celery_app(section, released_store), section, released_store, is_readable=is_readable
+    )
+    page = make_web(section, released_store, queue, lambda: datetime.now(UTC)).test_client()
+    first = queue.submit(PredictionRequest(("a/b",)))
+    answered = dataclasses.replace(first, answer={"digest": "0", "answered_at": "", "predictions": [{}]})
+    ResultStore(create_celery_app(section, released_store)).save([answered], DONE)
+
+    if submit == "form":
+        queue.submit(PredictionRequest(("a/b",)))
+    elif submit == "api":
+        page.post("/api/v1/predictions", json={"repositories": ["a/b"]})
+    shown = page.get("/repositories/a/b")
+
+    second = queue.find(PredictionRequest(("a/b",)))
+    assert second
+    assert second.id != first.id
+    assert f'data-poll="/api/v1/predictions/{second.id}"' in shown.text
+    assert queue.submit(PredictionRequest(("a/b",))).id == second.id
 
 
 FOREIGN_OBJECTS = {

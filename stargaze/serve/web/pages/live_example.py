@@ -12,7 +12,7 @@ from typing import Any
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import FINISHED_STATES, Answer, PredictionQueue
 from stargaze.serve.web.request_parsing import parse_request
-from stargaze.serve.web.views.prediction_view import readable_job
+from stargaze.serve.web.views.prediction_view import is_readable, readable_job
 
 MAX_WAIT = 0.5
 """How long the page that asks the queue waits for it [s]; the others show what there is."""
@@ -87,7 +87,8 @@ class LiveExample:
         parsed = parse_request([name], max_repositories=1, now=self._clock())
         job = self._queue.find(parsed)
         if self._submits:
-            job = job or self._queue.submit(parsed)
+            if job is None or not is_readable(job):
+                job = self._queue.submit(parsed)
             for _ in range(ATTEMPTS):
                 if job is None or job.state in FINISHED_STATES:
                     break

@@ -99,7 +99,7 @@ def add_result_routes(
             return pages.show(job)[0]  # the job exists, even if it failed
         return pages.show_what_if(*_part_of(job.request, request.args.get("repository", "")), values)
 
-    @blueprint.get("/repositories/<owner>/<name>")
+    @blueprint.get("/repositories/<owner>/<name>", strict_slashes=False)
     def repository(owner: str, name: str) -> Shown:
         canonical = url_for("pages.repository", owner=owner, name=name, _external=True)
         values = what_if_values(request.args)

@@ -10,7 +10,8 @@ function describeWhatIf({ expected_stars: before, what_if: changed }) {
   const factor = changed.factor.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
   const format = (value) => Math.round(value).toLocaleString("en");
   if (format(before) === format(changed.expected_stars) && factor === "1.00") return [`No change. ${changes}.`];
-  const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} stars` });
+  const noun = format(changed.expected_stars) === "1" ? "star" : "stars";
+  const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} ${noun}` });
   const interval = `${format(changed.interval_low)}–${format(changed.interval_high)}`;
   return [counts, `, × ${factor} (interval ${interval}). ${changes}.`];
 }

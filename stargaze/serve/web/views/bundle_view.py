@@ -66,7 +66,7 @@ class BundleView:
     def coverage_by_decade(self) -> str:
         """How often intervals contained the actual count, by expected stars; empty if nothing can be quoted."""
         rows = filter(is_coverage_quoted, self.scores.get("coverage_by_predicted_decade", ()))
-        return ", ".join(f"{format_percent(row['coverage'])} at {decade_label(row['decade'])}" for row in rows)
+        return ", ".join(f"{format_percent(row['coverage'])} {estimates_label(row['decade'])}" for row in rows)
 
 
 def load_bundle_view(folder: Path, exclusions: Exclusions = NO_EXCLUSIONS) -> BundleView:
@@ -92,6 +92,15 @@ def decade_label(decade: str) -> str:
     ('1,000–9,999', '0')
     """
     return "–".join(f"{int(end):,}" if end.isdecimal() else end for end in str(decade).split("-"))
+
+
+def estimates_label(decade: str) -> str:
+    """Return which estimates a decade has: those of "0" are below 1 star, and may be shown as one.
+
+    >>> estimates_label("1000-9999"), estimates_label("0")
+    ('at 1,000–9,999', 'below 1')
+    """
+    return "below 1" if str(decade) == "0" else f"at {decade_label(decade)}"
 
 
 def is_coverage_quoted(row: Mapping[str, Any]) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import metadata
 from typing import Any
 
 from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import feature_label
-from stargaze.serve.web.views.bundle_view import BundleView, decade_label, is_coverage_quoted
+from stargaze.serve.web.views.bundle_view import BundleView, decade_label, estimates_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import POLICY_TEXTS
 
 FEW_REPOSITORIES = 100
@@ -34,8 +34,11 @@ def model_card(view: BundleView) -> dict[str, Any]:
     return {
         "policies": [_policy_row(name, meta["scores"][name], meta) for name in order],
         "decades": [
-            (title, [_decade_row(row) for row in rows])
-            for title, rows in (("By expected stars", by_expected), ("By actual stars", by_actual))
+            (title, [_decade_row(row, label) for row in rows])
+            for title, rows, label in (
+                ("By expected stars", by_expected, lambda decade: estimates_label(decade).removeprefix("at ")),
+                ("By actual stars", by_actual, decade_label),
+            )
             if rows
         ],
         "has_few": any(int(row["n"]) < FEW_REPOSITORIES for row in (*by_expected, *by_actual)),
@@ -56,9 +59,9 @@ def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -
     }
 
 
-def _decade_row(row: Mapping[str, Any]) -> dict[str, str]:
+def _decade_row(row: Mapping[str, Any], label: Callable[[str], str]) -> dict[str, str]:
     return {
-        "decade": decade_label(row["decade"]),
+        "decade": label(row["decade"]),
         "n": f"{int(row['n']):,}",
         "coverage": _share(row["coverage"]) if is_coverage_quoted(row) else "too few",
         "width": f"× {math.exp(row['width']):,.1f}" if isinstance(row.get("width"), (int, float)) else "–",
@@ -77,7 +80,12 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
         ("Newest data", view.data_date),
         ("Created", str(meta["created_at"])[:10]),
         ("Model families", ", ".join(sorted(families))),
-        ("Chosen from", f"{meta['trials']:,} trials" if isinstance(meta.get("trials"), int) else "several families"),
+        (
+            "Chosen from",
+            f"{meta['trials']:,} {'trial' if meta['trials'] == 1 else 'trials'}"
+            if isinstance(meta.get("trials"), int)
+            else "several families",
+        ),
         ("Intervals", f"{100 * meta['coverage']:g}% coverage"),
         ("Version", str(meta["version"])),
         ("License", str(metadata("stargaze").json.get("license_expression", "see the package"))),

@@ -86,15 +86,22 @@ def readable_job(job: PredictionJob) -> PredictionJob:
 
     If its answer cannot be shown, because another version or somebody else wrote it, it is a failed one.
     """
+    if not is_readable(job):
+        message = "the stored result cannot be read"
+        error = {"code": "unreadable_result", "message": message, "hint": "submit the request again"}
+        return dataclasses.replace(job, state="failed", answer=None, error=error)
+    return dataclasses.replace(job, error=visitor_error(job.error, job.request_id)) if job.error else job
+
+
+def is_readable(job: PredictionJob) -> bool:
+    """Return whether the answer of a job, if it has one, can be shown."""
     try:
         if job.answer is not None:
             prediction_views(job.answer["predictions"])
             _ = [(error["name"], error["message"], error["hint"]) for error in job.answer["errors"]]
     except MALFORMED:
-        message = "the stored result cannot be read"
-        error = {"code": "unreadable_result", "message": message, "hint": "submit the request again"}
-        return dataclasses.replace(job, state="failed", answer=None, error=error)
-    return dataclasses.replace(job, error=visitor_error(job.error, job.request_id)) if job.error else job
+        return False
+    return True
 
 
 def prediction_views(

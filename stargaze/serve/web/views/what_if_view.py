@@ -9,6 +9,7 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.formatting import format_count, format_factor
+from stargaze.serve.prediction.sentence import format_stars
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.web.views.explanation_view import format_interval
 
@@ -43,7 +44,7 @@ class WhatIf:
     @property
     def has_effect(self) -> bool:
         """Whether the numbers shown differ."""
-        return self.before != self.after or self.factor != NO_EFFECT
+        return self.after.split(" ")[0] != self.before or self.factor != NO_EFFECT
 
 
 def what_if_controls(
@@ -74,7 +75,7 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
         return None
     return WhatIf(
         format_count(prediction["expected_stars"]),
-        format_count(what_if["expected_stars"]),
+        format_stars(what_if["expected_stars"]),
         format_factor(what_if["factor"]),
         format_interval(what_if),
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 import re
@@ -139,6 +140,23 @@ def test_the_page_of_an_unknown_repository_is_404(page: FlaskClient, name: str, 
 
     assert answer.status_code == 404
     assert "no/such-one</textarea>" in answer.text
+
+
+def test_a_slash_at_the_end_is_accepted(page: FlaskClient, name: str) -> None:
+    assert page.get(f"/repositories/{name}/").status_code == 200
+
+
+def test_failed_metrics_can_be_edited(page: FlaskClient, queue: FakePredictionQueue) -> None:
+    queue.is_instant = False
+    job = page.post(PATH, json={"figures": [{"full_name": "me/mine", "forks": 12}]}).json
+    error = {"code": "worker_died", "message": "a test", "hint": ""}
+    queue.jobs[job["id"]] = dataclasses.replace(queue.jobs[job["id"]], state="failed", error=error)
+
+    shown = html.unescape(page.get(job["page"]).text)
+
+    found = re.search(r'<a class="button" href="/figures([^"]+)">Edit</a>', shown)
+    assert found
+    assert {"full_name=me/mine", "forks=12"} == set(found[1].removeprefix("?").split("&"))
 
 
 def test_edit_keeps_the_input(page: FlaskClient, name: str) -> None:

@@ -48,7 +48,7 @@ def test_coverage_is_stated_for_each_decade_of_expected_stars(bundle_folder: Pat
         {"decade": "10000-99999", "n": 0, "coverage": None},
     ]
 
-    assert view.coverage_by_decade == "95% at 0, 73% at 1,000–9,999"
+    assert view.coverage_by_decade == "95% below 1, 73% at 1,000–9,999"
 
 
 def test_a_damaged_bundle_is_rejected(bundle_folder: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_what_if_shows_values_before_and_after() -> None:
     view = what_if_view(example_prediction(what_if=what_if))
 
     assert view is not None
-    assert (view.before, view.after, view.factor, view.interval) == ("430", "520", "× 1.21", "70–3,000")
+    assert (view.before, view.after, view.factor, view.interval) == ("430", "520 stars", "× 1.21", "70–3,000")
     assert view.changes == ("license: unknown → mit",)
     assert view.has_effect
 
