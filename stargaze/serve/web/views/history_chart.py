@@ -8,6 +8,7 @@ from typing import Any
 
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.milestone_text import milestone_text
+from stargaze.serve.prediction.sentence import format_range
 from stargaze.serve.web.views.star_chart import Chart, date_ticks, draw_chart, linear_map, read_series
 
 MAX_ROWS = 24
@@ -57,8 +58,9 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
 
 
 def _forecast_row(point: Mapping[str, Any]) -> ForecastRow:
-    interval = f"{format_count(point['low'])}–{format_count(point['high'])}"
-    return ForecastRow(int(point["days"]), point["date"], format_count(point["stars"]), interval)
+    return ForecastRow(
+        int(point["days"]), point["date"], format_count(point["stars"]), format_range(point["low"], point["high"])
+    )
 
 
 def _spread(points: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.views.history_chart import HistoryChart, history_chart
-from stargaze.serve.web.views.star_chart import Tick, log_position, log_ticks
+from stargaze.serve.web.views.star_chart import MIN_DAYS, Tick, log_position, log_ticks
 from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
 
 MAX_MISSING = 8
@@ -144,7 +144,7 @@ def _view(
         controls=what_if_controls(prediction, entered, errors),
         what_if=what_if_view(prediction),
         chart=history_chart(prediction),
-        history_note=_sentence(prediction["history_note"]) if prediction["history_note"] else "",
+        history_note=_history_note(prediction),
     )
 
 
@@ -220,6 +220,13 @@ def _sentence(note: str) -> str:
     """Return a note as a sentence."""
     text = f"It {note}" if note.startswith(("is ", "was ", "has ")) else note[:1].upper() + note[1:]
     return text if text.endswith(".") else f"{text}."
+
+
+def _history_note(prediction: Mapping[str, Any]) -> str:
+    """Return the note of the answer; without one, why a history has no chart."""
+    days = len(prediction["history"]["dates"]) if prediction.get("history") else MIN_DAYS
+    note = prediction["history_note"] or ("" if days >= MIN_DAYS else "the star history is too short for a chart")
+    return _sentence(note) if note else ""
 
 
 def _out_of_range(row: Mapping[str, str]) -> str:

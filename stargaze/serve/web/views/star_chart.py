@@ -14,6 +14,8 @@ from stargaze.formatting import format_count, format_percent, format_short
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 10.0
 """Size of a plot, in its own units."""
 SCALES: Mapping[str, Callable[[float], float]] = {"linear": float, "logarithmic": math.log1p}
+MIN_DAYS = 2
+"""A line needs as many days of a history."""
 MAX_TICKS = 4
 """As many labels as fit below a chart on a phone."""
 DAYS_PER_MONTH, DAYS_PER_YEAR = 30.4375, 365.25
@@ -97,9 +99,9 @@ class Chart:
 
 
 def read_series(prediction: Mapping[str, Any]) -> Series | None:
-    """Return history and forecast of a prediction; None without a history of at least two days."""
+    """Return history and forecast of a prediction; None without a history of MIN_DAYS days."""
     history = prediction.get("history")
-    if not history or len(history["dates"]) < 2:
+    if not history or len(history["dates"]) < MIN_DAYS:
         return None
     known = [_point(day, stars, stars, stars) for day, stars in zip(history["dates"], history["stars"], strict=True)]
     expected = [_point(item["date"], item["stars"], item["low"], item["high"]) for item in prediction["forecast"] or ()]
@@ -163,19 +165,23 @@ def _tooltip(point: Point, x: Callable[[float], float]) -> list[Any]:
 def star_gridlines(scale: str, least: float, most: float) -> list[int]:
     """Return round counts between the ends; powers of ten on the logarithmic scale, or their multiples if there is none.
 
+    A count that never changes is the only one.
+
     >>> star_gridlines("linear", 8, 1995), star_gridlines("logarithmic", 8, 1995), star_gridlines("linear", 3, 3)
-    ([500, 1000, 1500], [10, 100, 1000], [])
+    ([500, 1000, 1500], [10, 100, 1000], [3])
     >>> star_gridlines("logarithmic", 1200, 2400)
     [1500, 2000]
     """
-    powers = [10**power for power in range(8) if least <= 10**power <= most]
+    if most <= least:
+        return [round(least)]
+    powers = [10**power for power in range(10) if least <= 10**power <= most]
     if scale == "logarithmic" and len(powers) > 1:
         return powers
     rough = max((most - least) / 4, 1.0)
     size = 10 ** math.floor(math.log10(rough))
     step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= rough)
     first = math.floor(least / step) + 1
-    return [step * i for i in range(first, math.floor(most / step) + 1) if most > least]
+    return [step * i for i in range(first, math.floor(most / step) + 1)]
 
 
 def date_ticks(first: int, last: int) -> list[tuple[float, str]]:

@@ -37,3 +37,21 @@ def test_the_source_of_the_history_is_named() -> None:
 def test_a_single_day_has_no_chart() -> None:
     assert history_chart(example_prediction(history=example_history(weeks=1)["history"])) is None
     assert history_chart(example_prediction()) is None
+
+
+def test_a_history_without_stars_has_a_labeled_axis() -> None:
+    history = {**example_history(weeks=3)["history"], "stars": [0, 0, 0]}
+
+    result = history_chart(example_prediction(history=history, forecast=None, milestone=None))
+
+    assert result
+    assert [[line.label for line in plot.gridlines] for plot in result.chart.plots] == [["0"], ["0"]]
+
+
+def test_a_forecast_without_an_interval_is_one_number() -> None:
+    point = {"days": 30, "date": "2026-03-23", "stars": 4.0, "low": 4.0, "high": 4.2}
+
+    result = history_chart(example_prediction(**{**example_history(), "forecast": [point]}))
+
+    assert result
+    assert [row.range for row in result.forecast] == ["4"]

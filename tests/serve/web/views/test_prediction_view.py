@@ -96,6 +96,15 @@ def test_one_star_is_singular_and_less_is_below_one() -> None:
     assert shown.explanations[0].stars == "1 star"
 
 
+def test_a_history_of_one_day_has_no_chart_and_the_reason() -> None:
+    history = {"source": "github", "as_of": "2026-02-21", "dates": ["2026-02-21"], "stars": [3]}
+
+    shown = view(history=history, forecast=None, milestone=None, history_note="")
+
+    assert shown.chart is None
+    assert shown.history_note == "The star history is too short for a chart."
+
+
 def test_without_enough_data_the_chart_has_no_estimate() -> None:
     """The sentence above it has none either."""
     shown = view(enough_data=False)
