@@ -132,6 +132,22 @@ def test_going_back_keeps_the_metrics(visit: Visit) -> None:
     expect(page.get_by_label("Language")).to_have_value("Rust")
 
 
+@pytest.mark.parametrize("options", [{}, WITHOUT_JAVASCRIPT], ids=["scripts", "plain"])
+def test_going_back_to_a_refused_form_keeps_the_input(visit: Visit, options: dict[str, Any]) -> None:
+    """It is the answer to a POST, which browsers request again unless they may keep it."""
+    page = visit("/figures", options)
+    page.get_by_label("Forks").fill("12")
+    page.get_by_label("Name", exact=True).fill("no name")
+    page.get_by_role("button", name="Estimate stars").click()
+    page.get_by_label("Name", exact=True).fill("me/mine")
+    page.get_by_role("button", name="Estimate stars").click()
+    page.wait_for_url("**/predictions/**")
+
+    page.go_back()
+
+    expect(page.get_by_label("Forks")).to_have_value("12")
+
+
 def test_edit_keeps_the_input(visit: Visit, names: list[str]) -> None:
     page = visit("/")
     submit(page, f"{names[0]}\n{names[1]}")

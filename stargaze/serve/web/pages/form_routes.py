@@ -16,12 +16,9 @@ from stargaze.features.ingest.user_input import find_invalid_fields, parse_name
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import url_of_names
-from stargaze.serve.web.pages.forms import Page, check_csrf_token, page_with_error
+from stargaze.serve.web.pages.forms import KEPT_BY_BROWSERS, Page, check_csrf_token, page_with_error
 from stargaze.serve.web.views.bundle_view import BundleView
 from stargaze.serve.web.views.form_fields import form_fields, form_figures, split_names
-
-KEPT_BY_BROWSERS = "private, no-cache"
-"""With no-store browsers show an empty form when the visitor goes back."""
 
 
 def add_form_routes(

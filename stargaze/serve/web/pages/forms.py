@@ -13,6 +13,8 @@ from stargaze.serve.prediction_request import ErrorDetails
 from stargaze.serve.web.error_responses import error_headers, status_of_error, visible_error
 
 Page = tuple[str, int, dict[str, str]]
+KEPT_BY_BROWSERS = "private, no-cache"
+"""With no-store browsers show an empty form, or an error instead of a refused one, when the visitor goes back."""
 TOKEN_SIZE = 24
 """Length of a token [byte]."""
 
@@ -20,7 +22,7 @@ TOKEN_SIZE = 24
 def page_with_error(render: Callable[[ErrorDetails], str], error: StargazeError) -> Page:
     """Return the page that ``render`` makes of what a visitor may read of the error, with the status of the error."""
     status = status_of_error(error)
-    return render(visible_error(error)), status, error_headers(status)
+    return render(visible_error(error)), status, {**error_headers(status), "Cache-Control": KEPT_BY_BROWSERS}
 
 
 def csrf_token() -> str:

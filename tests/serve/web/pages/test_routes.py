@@ -174,6 +174,7 @@ def test_invalid_figures_are_kept_with_the_reason_beside_each_field(
     answer = send_figures(page, **entered, repositories="a/b")
 
     assert answer.status_code == 400
+    assert answer.headers["Cache-Control"] == "private, no-cache"  # for the button Back
     assert queue.jobs == {}
     assert "2 values are not valid" in answer.text
     for name, reason in (("forks", "not a whole number"), ("subscribers", "a count cannot be negative")):
