@@ -100,6 +100,21 @@ def test_a_result_with_all_fields_is_accessible(
     assert page.get_by_text("was renamed from mitsuhiko/flask").is_visible()
 
 
+def test_a_forecast_of_millions_of_stars_fits_on_the_smallest_screen(visit: Visit, queue: FakePredictionQueue) -> None:
+    """The page of 320 pixels (WCAG 1.4.10) scrolls no table but its own."""
+    point = {"days": 365, "date": "2027-02-21", "stars": 1_400_000.0, "low": 1_300_000.0, "high": 1_500_000.0}
+    answer = {
+        "digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "errors": [],
+        "predictions": [full_prediction() | {"forecast": [point]}],
+    }  # fmt: skip
+    job = set_job(queue, "done", answer=answer)
+
+    page = visit(f"/predictions/{job.id}", {**PHONE, "viewport": {"width": 320, "height": 640}})
+
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert Axe().run(page).response["violations"] == []
+
+
 def test_a_script_in_a_description_is_text(visit: Visit, queue: FakePredictionQueue) -> None:
     page = visit(f"/predictions/{finish_job(queue).id}", {})
 

@@ -52,6 +52,18 @@ def test_results_of_before_are_shown_without_it(
     assert [(error["name"], error["code"]) for error in answer["errors"]] == [(excluded, "excluded_repository")]
 
 
+def test_no_page_of_an_excluded_repository_leads_to_a_form_that_is_refused_too(
+    open_page: Callable[..., Any], queue: FakePredictionQueue, names: tuple[str, str]
+) -> None:
+    queue.is_instant = True
+    page = open_page(*names)
+
+    texts = [page.get(path).text for path in (f"/repositories/{names[0]}", f"/compare/{names[0]}...{names[1]}")]
+
+    assert all("this server does not answer" in text for text in texts)
+    assert not any("/figures?" in text for text in texts)
+
+
 def test_an_excluded_repository_is_similar_to_none(queue: FakePredictionQueue, names: tuple[str, str]) -> None:
     queue.is_instant = True
     job = queue.submit(PredictionRequest(names[1:]))
