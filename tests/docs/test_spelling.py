@@ -23,7 +23,7 @@ PATTERNS = (
 SUFFIXES = {".css", ".html", ".j2", ".js", ".md", ".py", ".sh", ".toml", ".yml", ""}
 BRITISH = re.compile(
     r"licen[c]e|colo[u]r|catalo[g]ue|behavio[u]r|artefa[c]t|neighbo[u]r|hono[u]r|favo[u]r|flavo[u]r|centr[e]\b|\bgre[y]"
-    r"|cancell[e]d|labell[e]d(?!by)|modell[e]d|modell[i]ng|judg[e]ment|learn[t]\b|fulfi[l]\b"
+    r"|cancell[e]d(?!\(\))|labell[e]d(?!by)|modell[e]d|modell[i]ng|judg[e]ment|learn[t]\b|fulfi[l]\b"
     r"|(?:seriali|normali|optimi|initiali|organi|recogni|summari|minimi|maximi|customi|randomi|generali|standardi|synchroni)s[ei]",
     re.IGNORECASE,
 )
