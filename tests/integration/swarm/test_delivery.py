@@ -147,7 +147,7 @@ def test_a_growth_bundle_is_served_and_rolled_back_with_its_release_without_fail
     shutil.copytree(growth_bundle_folder, deployed_release.store.bundles / growth_bundle_folder.name)
     before = deployed_release.tasks()
 
-    deployed_release.run("deploy", star, "--growth", growth)
+    deployed_release.run("deploy", star, "--growth", growth, "--force", "another test rolled its release back")
     deployed = {row["release"] for row in deployed_release.run("status", "--json").json["machines"]}
     deployed_release.run("rollback")
     restored = {row["release"] for row in deployed_release.run("status", "--json").json["machines"]}
