@@ -114,6 +114,7 @@ def test_a_milestone_as_json_has_dates_as_text() -> None:
     }
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None)
 @given(
     gains=st.lists(st.integers(-40, 3_000), min_size=30, max_size=60),

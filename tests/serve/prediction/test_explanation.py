@@ -40,6 +40,7 @@ def product(explanation: Explanation) -> float:
     return (explanation.baseline_stars + 1) * factors * explanation.other_factors
 
 
+@pytest.mark.thorough
 def test_the_factors_of_every_known_repository_multiply_to_the_number_shown(bundle: Bundle) -> None:
     predictions = predict(bundle, bundle.known)
 

@@ -59,6 +59,7 @@ def test_a_client_that_does_not_prefer_gzip_gets_plain_text(page: FlaskClient, a
     assert "Accept-Encoding" in answer.headers["Vary"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ["/healthz", "/card/a/b.png"])
 def test_small_responses_and_pictures_are_not_compressed(page: FlaskClient, path: str) -> None:
     assert "Content-Encoding" not in page.get(path, headers=GZIP).headers

@@ -86,6 +86,7 @@ def test_an_error_of_the_server_becomes_a_fixed_text_with_an_id_and_is_logged_wi
     assert answers[0].json["code"] in ("service_unavailable", "queue_unavailable")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "error",
     [
@@ -136,6 +137,7 @@ def test_an_unavailable_queue_shows_nothing_at_any_address(
             check_nothing_internal(answer.get_data(as_text=True) if "image/png" not in answer.content_type else "")
 
 
+@pytest.mark.thorough
 def test_a_damaged_bundle_shows_nothing(page: FlaskClient, released_store: Store) -> None:
     copy = released_store.serving / "copy"
     copy.mkdir()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PATHS = ("/repositories/{0}", "/repositories/{0}?license=mit", "/compare/{0}...{1}", "/badge/{0}.svg", "/card/{0}.png")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("code", "status", "count"),

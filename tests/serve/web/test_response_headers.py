@@ -18,6 +18,7 @@ def cors_headers(headers: object) -> set[str]:
     return {name.lower() for name, _ in headers if name.lower().startswith("access-control-")}  # type: ignore[attr-defined]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", PUBLIC)
 def test_scripts_of_other_sites_may_read_the_api_and_pictures(page: FlaskClient, path: str, method: str) -> None:

@@ -67,6 +67,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
     assert condition()
 
 
+@pytest.mark.thorough
 def test_the_landing_page_shows_an_answer_that_was_computed(
     page: FlaskClient, queue: FakePredictionQueue, name: str
 ) -> None:
@@ -89,6 +90,7 @@ def test_visitors_of_the_landing_page_queue_nothing(page: FlaskClient, queue: Fa
     assert queue.jobs == {}
 
 
+@pytest.mark.thorough
 def test_an_example_is_requested_once(example: LiveExample, queue: FakePredictionQueue, name: str) -> None:
     assert example.find(name) is None
     wait_until(lambda: queue.jobs)
@@ -98,6 +100,7 @@ def test_an_example_is_requested_once(example: LiveExample, queue: FakePredictio
     assert len(queue.jobs) == 1
 
 
+@pytest.mark.thorough
 def test_an_old_example_is_shown_while_it_is_requested_again(
     example: LiveExample, queue: FakePredictionQueue, timer: Timer, name: str
 ) -> None:
@@ -120,6 +123,7 @@ def test_an_unavailable_queue_shows_no_example(example: LiveExample, queue: Fake
     assert example.find(name) is None
 
 
+@pytest.mark.thorough
 def test_a_slow_queue_does_not_hold_the_page_up(example: LiveExample, queue: FakePredictionQueue, name: str) -> None:
     free = threading.Event()
 
