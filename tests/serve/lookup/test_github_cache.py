@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from stargaze.serve.lookup.github_resource import GithubReply
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.store import Store
 from tests.simulated.fast_clock import FastClock
-from tests.simulated.server import running
 from tests.simulated.world import World
 
 NOW = datetime.now(UTC)
@@ -26,22 +24,6 @@ NOW = datetime.now(UTC)
 @pytest.fixture(scope="module")
 def bundle(bundle_folder: Path) -> Bundle:
     return Bundle.load(bundle_folder)
-
-
-@pytest.fixture
-def clock() -> FastClock:
-    return FastClock()
-
-
-@pytest.fixture
-def world(clock: FastClock) -> World:
-    return World(200, clock=clock)
-
-
-@pytest.fixture
-def url(world: World) -> Iterator[str]:
-    with running(world) as url:
-        yield url
 
 
 def create_lookup(bundle: Bundle, url: str, store: Store, clock: FastClock) -> GithubLookup:

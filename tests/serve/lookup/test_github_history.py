@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,22 +28,6 @@ from tests.simulated.world import Faults, World
 
 NOW = datetime.now(UTC)
 SUNDAY = 1_600_560_000 - (1_600_560_000 - 259_200) % WEEK
-
-
-@pytest.fixture
-def clock() -> FastClock:
-    return FastClock()
-
-
-@pytest.fixture
-def world(clock: FastClock) -> World:
-    return World(200, clock=clock)
-
-
-@pytest.fixture
-def url(world: World) -> Iterator[str]:
-    with running(world) as url:
-        yield url
 
 
 def create_repositories(
