@@ -47,7 +47,7 @@ class Prediction:
     missing_fields: tuple[dict[str, str], ...]
     """``field`` and ``label`` of unknown values that the widest policy uses."""
     decade_coverage: dict[str, Any] | None = None
-    """Measured coverage for the decade of ``expected_stars``: ``decade``, ``n``, ``coverage``."""
+    """Measured coverage for the decade of ``expected_stars``, rounded: ``decade``, ``n``, ``coverage``."""
     explanation: Explanation | None = None
     without_popularity: dict[str, Any] | None = None
     """Estimate and explanation of the policy NO_POPULARITY, if a wider one answered."""
@@ -175,9 +175,9 @@ def rank_stars(bundle: Bundle, stars: np.ndarray) -> np.ndarray:
 
 
 def _decade_coverage(bundle: Bundle, policy: str, stars: float) -> dict[str, Any] | None:
-    """Return the measured coverage of the policy's intervals for estimates of this magnitude; None if it was not measured."""
-    power = int(np.floor(np.log10(max(stars, 1.0)) + 1e-12))
-    decade = "0" if stars < 1 else f"{10**power}-{10 ** (power + 1) - 1}"
+    """Return the measured coverage of the policy's intervals for the decade of the estimate in whole stars; None if unknown."""
+    digits = len(str(round(stars)))
+    decade = "0" if round(stars) == 0 else f"{10 ** (digits - 1)}-{10**digits - 1}"
     rows = bundle.meta["scores"].get(policy, {}).get("coverage_by_predicted_decade", ())
     found = next((row for row in rows if row["decade"] == decade and row.get("coverage") is not None), None)
     return None if found is None else {name: found[name] for name in ("decade", "n", "coverage")}

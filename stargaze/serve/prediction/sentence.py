@@ -99,10 +99,14 @@ def round_estimate(expected: float, low: float, high: float) -> float:
 
     >>> round_estimate(2538.2, 754, 8071), round_estimate(41.6, 3, 800), round_estimate(1049, 1010, 1080)
     (2500.0, 42.0, 1049.0)
+    >>> round_estimate(996.0, 100, 8000)  # not 1000, which the coverage of estimates of 100-999 does not describe
+    996.0
     """
+    exact = float(round(expected))
     digits = 0 if expected < EXACT_BELOW else 1 - math.floor(math.log10(expected))
     rounded = float(round(expected, digits))
-    return rounded if round(low) <= rounded <= round(high) else float(round(expected))
+    is_same_decade = len(f"{rounded:.0f}") == len(f"{exact:.0f}")
+    return rounded if is_same_decade and round(low) <= rounded <= round(high) else exact
 
 
 def format_stars(stars: float) -> str:

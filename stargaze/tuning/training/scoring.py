@@ -28,7 +28,7 @@ def score_test_rows(model: Ensemble, calibrated: CalibratedIntervals, rows: Poli
     complete = _score(stars, predicted, low, high) | {"median_width": round(float(np.median(width)), 5)}
     return complete | {
         "coverage_by_decade": coverage_by_decade(low, high, stars),
-        "coverage_by_predicted_decade": coverage_by_decade(low, high, stars, np.expm1(predicted)),
+        "coverage_by_predicted_decade": coverage_by_decade(low, high, stars, np.round(np.expm1(predicted))),  # as shown
         "patterns": [
             {"pattern": name, "n": int(answered.sum())}
             | _score(stars[answered], *_predict(model, calibrated, inputs[answered]))

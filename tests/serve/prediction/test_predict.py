@@ -158,9 +158,11 @@ def test_with_few_known_repositories_the_percentile_follows_the_quantiles(bundle
 
 @pytest.mark.parametrize(
     ("stars", "decade"),
-    [(0.0, "0"), (0.99, "0"), (1.0, "1-9"), (9.99, "1-9"), (10.0, "10-99"), (1000.0, "1000-9999"), (99_999.5, None)],
+    [(0.0, "0"), (0.49, "0"), (0.6, "1-9"), (9.4, "1-9"), (9.7, "10-99"), (1000.0, "1000-9999"), (99_999.5, None)],
 )
-def test_the_coverage_is_that_of_the_decade_of_the_estimate(bundle: Bundle, stars: float, decade: str | None) -> None:
+def test_the_coverage_is_that_of_the_decade_of_the_estimate_in_whole_stars(
+    bundle: Bundle, stars: float, decade: str | None
+) -> None:
     decades = [{"decade": name, "n": 10, "coverage": 0.9, "width": 1.0} for name in ("0", "1-9", "10-99", "1000-9999")]
     scores = {"all": bundle.meta["scores"]["all"] | {"coverage_by_predicted_decade": decades}}
     measured = dataclasses.replace(bundle, meta=bundle.meta | {"scores": scores})

@@ -95,7 +95,7 @@ def decade_label(decade: str) -> str:
 
 
 def estimates_label(decade: str) -> str:
-    """Return which estimates a decade has: those of "0" are below 1 star, and may be shown as one.
+    """Return which estimates a decade has, in whole stars: those of "0" are shown as less than 1 star.
 
     >>> estimates_label("1000-9999"), estimates_label("0")
     ('at 1,000–9,999', 'below 1')

@@ -174,7 +174,7 @@ def _mark(label: str, position: float, edge: float = EDGES["count"]) -> Mark:
 def _coverage_text(prediction: Mapping[str, Any]) -> str:
     text = f"{format_percent(prediction['coverage'])} prediction interval: {format_interval(prediction)} stars."
     decade = prediction["decade_coverage"]
-    if not decade:
+    if not decade or not prediction["enough_data"]:  # without an estimate, no text about estimates
         return text
     estimates = "below 1 star" if decade["decade"] == "0" else f"of {decade_label(decade['decade'])} stars"
     start = f"{text} For estimates {estimates}"

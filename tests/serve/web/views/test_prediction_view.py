@@ -70,7 +70,8 @@ def test_coverage_is_quoted_for_the_decade_of_the_estimate() -> None:
         "90% prediction interval: 61–2,900 stars. For estimates of 100–999 stars it contained the actual count of 91% "
         "of 812 held-out repositories."
     )
-    assert view(decade_coverage=None).facts[0] == "90% prediction interval: 61–2,900 stars."
+    for without in (view(decade_coverage=None), view(enough_data=False)):
+        assert without.facts[0] == "90% prediction interval: 61–2,900 stars."
 
 
 def test_a_coverage_of_few_repositories_is_not_quoted() -> None:
@@ -84,16 +85,14 @@ def test_a_coverage_of_few_repositories_is_not_quoted() -> None:
 
 
 def test_one_star_is_singular_and_less_is_below_one() -> None:
-    shown = view(
-        expected_stars=0.6,
-        interval_low=0.0,
-        interval_high=9.0,
-        decade_coverage={"decade": "0", "n": 99, "coverage": 0.96},
-    )
+    bounds = {"interval_low": 0.0, "interval_high": 9.0}
+    one = view(expected_stars=0.6, **bounds)
+    less = view(expected_stars=0.4, **bounds, decade_coverage={"decade": "0", "n": 99, "coverage": 0.96})
 
-    assert "For estimates below 1 star it contained" in shown.facts[0]
-    assert "1 star expected," in shown.scale.description
-    assert shown.explanations[0].stars == "1 star"
+    assert "1 star expected," in one.scale.description
+    assert one.explanations[0].stars == "1 star"
+    assert "less than 1 star expected" in less.sentence
+    assert "For estimates below 1 star it contained" in less.facts[0]
 
 
 def test_a_history_of_one_day_has_no_chart_and_the_reason() -> None:
