@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.formatting import format_count, format_percent
+from stargaze.formatting import format_count
 from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.sentence import format_range
-from stargaze.serve.web.views.star_chart import Chart, date_ticks, draw_chart, linear_map, read_series
+from stargaze.serve.web.views.star_chart import MIN_DAYS, Chart, Series, date_ticks, draw_chart, read_series
 
 MAX_ROWS = 24
 """Maximum number of rows of the table."""
+RECENT_DAYS = 365
+"""Length of the history in the closer view, which histories of more than twice that have [days]."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class HistoryChart:
     """The chart, the rows of its tables, and the sentence on the next milestone."""
 
     chart: Chart
+    recent: Chart | None
+    """The last year and the forecast, which is hardly visible beside a long history."""
     source: str
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[ForecastRow, ...]
     milestone: str
-    today: str
-    """The horizontal position at which the history ends."""
 
 
 def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
@@ -43,17 +45,33 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
     series = read_series(prediction)
     if series is None:
         return None
-    days = [point.day for point in series.points]
     milestone = prediction.get("milestone")
     history = prediction["history"]
-    at = linear_map(min(days), max(days), 0.0, 1.0)(series.history[-1].day)
+    recent = _recent(series)
     return HistoryChart(
-        draw_chart([series], date_ticks(min(days), max(days)), milestone["stars"] if milestone else None),
+        _draw(series, milestone),
+        _draw(recent, milestone) if recent else None,
         f"{'From GitHub' if history.get('source') == 'github' else 'Stored history'}, {history['as_of']}.",
         tuple((point.label, format_count(point.stars)) for point in _spread(series.history)),
         tuple(map(_forecast_row, prediction["forecast"] or ())),
         milestone_text(milestone) if milestone else "",
-        format_percent(at, 2),
+    )
+
+
+def _draw(series: Series, milestone: Mapping[str, Any] | None) -> Chart:
+    ticks = date_ticks(series.points[0].day, series.points[-1].day)
+    return draw_chart([series], ticks, milestone["stars"] if milestone else None)
+
+
+def _recent(series: Series) -> Series | None:
+    """Return the last year with the forecast; None without a forecast or if the history is not much longer."""
+    last = series.history[-1].day
+    recent = tuple(point for point in series.history if point.day >= last - RECENT_DAYS)
+    is_long = last - series.history[0].day > 2 * RECENT_DAYS
+    return (
+        Series(series.name, recent, series.forecast)
+        if series.forecast and is_long and len(recent) >= MIN_DAYS
+        else None
     )
 
 

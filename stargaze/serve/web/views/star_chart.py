@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from stargaze.formatting import format_count, format_percent, format_short
 
 WIDTH, HEIGHT, MARGIN = 1000.0, 200.0, 10.0
 """Size of a plot, in its own units."""
+LABEL_WIDTH, LABEL_HEIGHT = 40.0, 13.0
+"""Labels of lines that end nearer to each other than this have this vertical distance."""
 SCALES: Mapping[str, Callable[[float], float]] = {"linear": float, "logarithmic": math.log1p}
 MIN_DAYS = 2
 """A line needs as many days of a history."""
@@ -66,11 +69,12 @@ class Gridline:
 
 @dataclass(frozen=True)
 class Line:
-    """One repository in a plot: two polylines, the polygon of the forecast's interval, and where its history ends."""
+    """One repository in a plot: two polylines, the polygon of the forecast's interval, and the label where its history ends."""
 
     name: str
-    end: Tick
-    end_y: float
+    end: float
+    label_at: str
+    label_y: float
     history: str
     forecast: str
     band: str
@@ -96,6 +100,8 @@ class Chart:
     last: str
     points: str
     """JSON for the tooltips: name and points (position from 0 to 1, day, text) of each repository."""
+    today: str
+    """The horizontal position at which the history of a single repository ends; empty for several."""
 
 
 def read_series(prediction: Mapping[str, Any]) -> Series | None:
@@ -123,7 +129,7 @@ def draw_chart(series: Sequence[Series], ticks: Sequence[tuple[float, str]], mil
         gridlines = [Gridline(format_count(value), round(y(value), 1)) for value in values if value != milestone]
         if milestone is not None and least <= milestone <= most:
             gridlines.append(Gridline(format_count(milestone), round(y(milestone), 1), is_milestone=True))
-        plots.append(Plot(scale, tuple(_line(item, x, y) for item in series), tuple(gridlines)))
+        plots.append(Plot(scale, _separate_labels([_line(item, x, y) for item in series]), tuple(gridlines)))
     return Chart(
         tuple(plots),
         tuple(Tick(label, format_percent(x(day) / WIDTH, 2)) for day, label in ticks),
@@ -131,6 +137,7 @@ def draw_chart(series: Sequence[Series], ticks: Sequence[tuple[float, str]], mil
         first.label,
         last.label,
         json.dumps([[item.name, [_tooltip(point, x) for point in item.points]] for item in series]),
+        plots[0].lines[0].label_at if len(series) == 1 else "",
     )
 
 
@@ -148,11 +155,24 @@ def _line(series: Series, x: Callable[[float], float], y: Callable[[float], floa
         return [f"{x(point.day):.1f},{y(getattr(point, name)):.1f}" for point in points]
 
     history, last = place(series.history), series.history[-1]
-    end = Tick(format_count(last.stars), format_percent(x(last.day) / WIDTH, 2)), round(y(last.stars), 1)
+    at = x(last.day)
+    end = at, format_percent(at / WIDTH, 2), round(y(last.stars), 1)
     if not series.forecast:
         return Line(series.name, *end, " ".join(history), "", "")
     band = [history[-1], *place(series.forecast, "high"), *reversed(place(series.forecast, "low"))]
     return Line(series.name, *end, " ".join(history), " ".join([history[-1], *place(series.forecast)]), " ".join(band))
+
+
+def _separate_labels(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Return the lines with labels that do not overlap: downwards as far as needed, then upwards from the bottom of the plot."""
+    at = [line.label_y for line in lines]
+    ordered = sorted(range(len(lines)), key=lambda i: at[i])
+    near = [[j for j in range(len(lines)) if abs(line.end - lines[j].end) < LABEL_WIDTH] for line in lines]
+    for rank, i in enumerate(ordered):
+        at[i] = max([at[i], *(at[j] + LABEL_HEIGHT for j in ordered[:rank] if j in near[i])])
+    for rank, i in reversed(list(enumerate(ordered))):
+        at[i] = min([at[i], HEIGHT, *(at[j] - LABEL_HEIGHT for j in ordered[rank + 1 :] if j in near[i])])
+    return tuple(dataclasses.replace(line, label_y=round(y, 1)) for line, y in zip(lines, at, strict=True))
 
 
 def _tooltip(point: Point, x: Callable[[float], float]) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from stargaze.serve.web.views.history_chart import history_chart
 from tests.serve.web.views.example_prediction import example_history, example_prediction
 
@@ -19,6 +21,31 @@ def test_the_table_has_both_ends_and_few_rows() -> None:
     assert result.rows[0] == ("2025-03-01", "8")
     assert result.rows[-1][0] == "2027-06-12"
     assert len(result.rows) <= 24
+
+
+def test_a_long_history_has_a_closer_view_of_the_last_year_and_the_forecast() -> None:
+    result = history_chart(example_prediction(**example_history(weeks=500)))
+    assert result
+    assert result.recent
+
+    for drawn, share in ((result.chart, 0.1), (result.recent, 0.5)):
+        assert float(drawn.today.removesuffix("%")) == pytest.approx(100 * (1 - share), abs=2)
+    assert result.recent.last == result.chart.last
+    without = history_chart(example_prediction(history=example_history(weeks=500)["history"]))
+    assert without
+    assert without.recent is None
+    assert chart().recent is None
+
+
+def test_a_history_with_one_day_in_the_last_year_has_no_closer_view() -> None:
+    rows = example_history(weeks=500)
+    dates, stars = rows["history"]["dates"], rows["history"]["stars"]
+    rows["history"] |= {"dates": [*dates[:10], dates[-1]], "stars": [*stars[:10], stars[-1]]}
+
+    result = history_chart(example_prediction(**rows))
+
+    assert result
+    assert result.recent is None
 
 
 def test_forecast_and_milestone_are_texts() -> None:

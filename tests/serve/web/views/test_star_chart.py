@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import date, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from stargaze.serve.web.views.star_chart import (
     HEIGHT,
+    LABEL_HEIGHT,
+    LABEL_WIDTH,
     WIDTH,
     Chart,
     age_ticks,
@@ -52,6 +55,23 @@ def test_all_points_are_inside_the_chart(stars: list[int], has_forecast: bool) -
     assert all(0 <= float(tick.at.removesuffix("%")) <= 100 for tick in chart.ticks)
 
 
+@given(st.lists(st.integers(0, 1000), min_size=2, max_size=5), st.lists(st.integers(2, 60), min_size=5, max_size=5))
+@example(counts=[3, 3, 3, 3, 3], days=[9, 9, 9, 9, 9])
+def test_labels_of_lines_that_end_near_each_other_do_not_overlap(counts: list[int], days: list[int]) -> None:
+    rows = [
+        {"full_name": f"a/{i}", "history": history([count] * n), "forecast": None}
+        for i, (count, n) in enumerate(zip(counts, days, strict=False))
+    ]
+
+    chart = draw_chart([item for item in map(read_series, rows) if item], [])
+
+    for plot in chart.plots:
+        assert all(0 <= line.label_y <= HEIGHT for line in plot.lines)
+        for one, other in itertools.combinations(plot.lines, 2):
+            apart = abs(one.end - other.end) >= LABEL_WIDTH, abs(one.label_y - other.label_y) > LABEL_HEIGHT - 0.2
+            assert any(apart)
+
+
 def test_the_forecast_begins_where_the_history_ends() -> None:
     line = draw([10, 50, 90], FORECAST).plots[0].lines[0]
 
@@ -62,7 +82,7 @@ def test_a_line_is_labeled_where_its_history_ends() -> None:
     line = draw([10, 50, 90], FORECAST).plots[0].lines[0]
 
     x, y = map(float, line.history.split()[-1].split(","))
-    assert (float(line.end.at.removesuffix("%")) * WIDTH / 100, line.end_y) == pytest.approx((x, y), abs=0.1)
+    assert (line.end, line.label_y) == pytest.approx((x, y), abs=0.1)
 
 
 def test_tooltips_have_the_interval_of_a_forecast() -> None:
