@@ -78,6 +78,11 @@ class PredictionJob:
     answer: Answer | None = None
     error: ErrorDetails | None = None
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is neither an answer nor an error yet."""
+        return self.state not in FINISHED_STATES
+
     def to_json(self) -> dict[str, Any]:
         """Return what the result store holds besides the status."""
         return {name: value for name, value in vars(self).items() if name not in ("id", "state")} | {

@@ -15,6 +15,8 @@ from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.validate import FULL_NAME, GITHUB_START, MISSING, NAME_HINT, shorten, validate_columns
 
+METRICS_HINT = "enter its metrics instead"
+"""What to do about a repository without an answer; where the page has a link of this text, it replaces the hint."""
 _HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
 _URL = re.compile(
     rf"(?:git\+)?(?:https?|ssh|git)://{_HOST}(?::\d+)?(?:[/:]+(?P<path>\S*))?|{_HOST}(?:[/:]+(?P<scp>\S*))?|github:(?P<short>\S*)",
@@ -139,7 +141,7 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
     """Return the error for unknown repositories; its hint lists similar names."""
     lower = known["full_name"].str.lower()
     similar = [match for name in names for match in _find_similar(name.lower(), lower, known)]
-    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else "enter its metrics instead"
+    hint = f"Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else METRICS_HINT
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 

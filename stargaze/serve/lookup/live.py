@@ -14,14 +14,13 @@ import pandas as pd
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
 from stargaze.features.ingest import derive
-from stargaze.features.ingest.user_input import UnknownRepositoryError, unknown_repositories
+from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError, unknown_repositories
 from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
 from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositories, RepositoryReply
 from stargaze.serve.lookup.github_requests import RATE_LIMITED, UNREADABLE
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
-METRICS_HINT = "enter its metrics instead"
 BLOCKED = ("block", "legal", "dmca", "451")
 MAX_VALIDATED = 500
 """Validated rows in memory, some 10 kB each."""

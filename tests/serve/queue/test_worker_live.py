@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.features.ingest.user_input import METRICS_HINT
 from stargaze.serve.lookup.github_repositories import GithubRepositories
 from stargaze.serve.lookup.github_requests import open_github
-from stargaze.serve.lookup.live import METRICS_HINT, GithubLookup, LookupResult
+from stargaze.serve.lookup.live import GithubLookup, LookupResult
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World

@@ -16,7 +16,7 @@ from stargaze.serve.web.pages.addresses import compare_url, edit_url, parse_comp
 from stargaze.serve.web.prediction_jobs import find_or_submit, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
-from stargaze.serve.web.views.comparison import compared_rows
+from stargaze.serve.web.views.comparison import compared_rows, failed_rows, offers_metrics
 from stargaze.serve.web.views.overlay_chart import overlay_chart
 from stargaze.serve.web.views.prediction_view import readable_job
 
@@ -66,7 +66,8 @@ def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> 
         names=names,
         address=compare_url(names, job=job.id),
         rows=compared_rows(predictions),
-        errors=answer["errors"],
+        errors=failed_rows(answer["errors"]),
+        offers_metrics=offers_metrics(job.error),
         overlay=overlay_chart(predictions, "age" if request.args.get("by") == "age" else "date"),
         history_note="; ".join(notes) or "No star history is known.",
         coverage=f"{100 * view.meta['coverage']:g}%",

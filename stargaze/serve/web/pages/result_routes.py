@@ -19,6 +19,7 @@ from stargaze.serve.web.pages.addresses import edit_url
 from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.comparison import offers_metrics
 from stargaze.serve.web.views.prediction_view import prediction_views, readable_job
 from stargaze.serve.web.views.what_if_view import what_if_errors
 
@@ -62,6 +63,7 @@ class ResultPages:
             digest=answer.get("digest"),
             entered="\n".join(asked.repositories),
             repository=asked.repositories[0] if len(asked.repositories) == 1 else "",
+            offers_metrics=offers_metrics(job.error),
             canonical=canonical,
             address=request.path,
             edit_url=edit_url(job.request),

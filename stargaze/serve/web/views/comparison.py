@@ -1,4 +1,4 @@
-"""The rows of a comparison: one repository each, as texts."""
+"""The rows of a comparison: one repository each, as texts, or why it has no answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.features.ingest.user_input import METRICS_HINT
 from stargaze.formatting import format_count, format_factor
+from stargaze.serve.lookup.exclusion import ExcludedRepositoryError
 from stargaze.serve.prediction.sentence import compare, forecast_phrase, format_range
 
 MAX_FACTORS = 3
@@ -27,6 +29,41 @@ class ComparedRow:
     factors: tuple[tuple[str, str], ...]
     """Feature with its value, and factor."""
     enough_data: bool
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """One repository without an answer; ``offers_metrics`` says whether its metrics may be entered."""
+
+    name: str
+    message: str
+    hint: str
+    """Without what the link says."""
+    offers_metrics: bool
+
+
+def failed_rows(errors: Sequence[Mapping[str, str]]) -> list[FailedRow]:
+    """Return the rows of an answer's errors."""
+    return [
+        FailedRow(error["name"], error["message"], hint_beside_link(error["hint"]), offers_metrics(error))
+        for error in errors
+    ]
+
+
+def hint_beside_link(hint: str) -> str:
+    """Return a hint without the text of the link beside it, as a sentence.
+
+    >>> hint_beside_link("check its spelling, or enter its metrics instead"), hint_beside_link("enter its metrics instead")
+    ('Check its spelling.', '')
+    """
+    text = hint.removesuffix(METRICS_HINT).removesuffix(", or ")
+    end = "" if not text or text[-1] in ".?!" else "."
+    return f"{text[:1].upper()}{text[1:]}{end}"
+
+
+def offers_metrics(error: Mapping[str, str] | None) -> bool:
+    """Return whether the metrics of a repository may be entered instead: not those of an excluded one."""
+    return error is None or error["code"] != ExcludedRepositoryError.code
 
 
 def compared_rows(predictions: Sequence[Mapping[str, Any]]) -> list[ComparedRow]:

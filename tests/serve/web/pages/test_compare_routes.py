@@ -109,7 +109,8 @@ def test_an_estimate_without_enough_data_is_not_compared(
     ("code", "hint", "is_shown", "has_links"),
     [
         ("unknown_repository", "Did you mean acme/metrics?", True, True),
-        ("github_unavailable", "enter its metrics by hand", False, True),
+        ("unknown_repository", "check its spelling, or enter its metrics instead", False, True),
+        ("github_unavailable", "enter its metrics instead", False, True),
         ("excluded_repository", "ask who runs it", True, False),
     ],
 )
@@ -132,7 +133,7 @@ def test_a_failed_row_has_its_hint_unless_the_link_says_the_same(
 
     html = page.get(f"/compare/{path}").text
 
-    assert (hint[1:] in html) == is_shown
+    assert (hint[1:] in html.replace(">Enter its metrics instead</a>", "")) == is_shown
     assert ('href="/figures?full_name=no/one"' in html) == has_links
 
 
