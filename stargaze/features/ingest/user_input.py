@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import pandas as pd
 
 from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
-from stargaze.features.ingest.validate import FULL_NAME, GITHUB_START, MISSING, NAME_HINT, shorten, validate_columns
+from stargaze.features.ingest.contradictions import find_contradictions
+from stargaze.features.ingest.derive import derive_fields
+from stargaze.features.ingest.validate import FULL_NAME, MISSING, NAME_HINT, shorten, validate_columns
 
 METRICS_HINT = "enter its metrics instead"
 """What to do about a repository without an answer; where the page has a link of this text, it replaces the hint."""
@@ -56,17 +58,7 @@ FORM_FIELDS: tuple[schema.Field, ...] = (
 """Fields that can be entered, the usual ones first; an empty one is missing."""
 USUAL_FIELDS = frozenset(_FORM_NAMES)
 """Fields that a visitor is likely to know."""
-
-_FIRST_COMMIT = datetime(1970, 1, 1, tzinfo=UTC)
-"""The earliest date that git records; histories may be older than GitHub."""
-_DATES_OF_EVENTS = (
-    "pushed_at",
-    "updated_at",
-    "first_commit_at",
-    "first_release_at",
-    "latest_release_at",
-    "owner_created_at",
-)
+FIELDS_HINT = "use a field such as forks, contributors or license; the description of the API lists all"
 
 
 class InvalidFieldError(InvalidInputError):
@@ -153,7 +145,7 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
     for item in figures:
         for name in item:
             if name not in schema.FIELD_BY_NAME:
-                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, "fields: " + ", ".join(_FORM_NAMES), cutoff=0.6)
+                hint = did_you_mean(str(name), schema.FIELD_BY_NAME, FIELDS_HINT, cutoff=0.6)
                 raise InvalidInputError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
         {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
@@ -171,9 +163,9 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
             if str(value).strip() not in MISSING and np.all(valid[name].iloc[row : row + 1].isna()):
                 message = f"{_title(item, row)}: {name} is {shorten(value)}: not a valid value"
                 raise InvalidInputError(message, hint="correct it and try again")
-    valid = schema.conform(valid)
-    _check_date_order(valid)
-    return valid.reset_index(drop=True)
+    valid = schema.conform(derive_fields(valid)).reset_index(drop=True)
+    _check_contradictions(valid, filled)
+    return valid
 
 
 def find_invalid_fields(figures: Mapping[str, str], now: datetime) -> dict[str, str]:
@@ -202,24 +194,11 @@ def find_invalid_fields(figures: Mapping[str, str], now: datetime) -> dict[str, 
     return reasons
 
 
-def _check_date_order(frame: pd.DataFrame) -> None:
-    day = pd.Timedelta(days=1)
-    created, pushed, fetched = (frame[name] for name in ("created_at", "pushed_at", "fetched_at"))
-    checks: list[tuple[pd.Series, tuple[str, ...], str]] = [
-        (fetched < created, ("created_at", "fetched_at"), "created_at must not be after the date of the values"),
-        (pushed < created - day, ("pushed_at", "created_at"), "pushed_at must not be before created_at"),
-    ]
-    for name in _DATES_OF_EVENTS:
-        first = GITHUB_START if name != "first_commit_at" else _FIRST_COMMIT
-        checks.append((frame[name] < pd.Timestamp(first), (name,), f"{name} must not be before {first:%Y-%m-%d}"))
-        problem = f"{name} must not be after the date of the values"
-        checks.append((frame[name] > fetched + day, (name, "fetched_at"), problem))
-    for wrong, fields, problem in checks:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InvalidFieldError(
-                f"{_title(dict(frame.iloc[row]), row)}: {problem}", hint="correct the dates", fields=fields
-            )
+def _check_contradictions(frame: pd.DataFrame, figures: Sequence[Mapping[str, Any]]) -> None:
+    for item in find_contradictions(frame):
+        message = f"{_title(figures[item.row], item.row)}: {item.problem}"
+        hint = "correct one of them" if len(item.fields) > 1 else "correct it"
+        raise InvalidFieldError(message, hint=hint, fields=item.fields)
 
 
 def _title(figures: Mapping[str, Any], row: int) -> str:

@@ -146,11 +146,12 @@ def predict_batch(
         return {rows[i]: value for i, value in values.items()}
 
     before = {row: (estimate.predicted[i], estimate.policy[i]) for i, row in enumerate(rows)}
+    outside = by_row(_by_policy(range(len(rows)), estimate.policy, out_of_range))
     return BatchResult(
         dict(zip(rows, predictions, strict=True)),
         by_row(_by_policy(chosen, estimate.policy, similar)),
-        by_row(_by_policy(range(len(rows)), estimate.policy, out_of_range)),
-        _predict_what_ifs(bundle, batch, before),
+        outside,
+        _predict_what_ifs(context, batch, before, outside),
     )
 
 
@@ -168,9 +169,16 @@ def _by_policy(
 
 
 def _predict_what_ifs(
-    bundle: Bundle, batch: PredictionBatch, before: Mapping[int, tuple[float, str]]
+    context: PredictionContext,
+    batch: PredictionBatch,
+    before: Mapping[int, tuple[float, str]],
+    outside: Mapping[int, list[dict[str, str]]],
 ) -> dict[int, dict[str, Any]]:
-    """Predict each what-if under the policy of its original row, or under a wider one that its new values allow."""
+    """Predict each what-if under the policy of its original row, or under a wider one that its new values allow.
+
+    ``outside`` has the values out of range of the original rows.
+    """
+    bundle = context.bundle
     steps = {step.policy: step for step in bundle.answer_policies}
     policies = {row: before[original][1] for row, original in batch.originals.items()}
     informed = [row for row, old in batch.originals.items() if adds_information(batch.records[old], batch.records[row])]
@@ -183,6 +191,11 @@ def _predict_what_ifs(
     def estimates(rows: list[int], policy: str) -> list[Any]:
         return list(zip(*bundle.predict_with_interval(batch.features[rows], steps[policy]), strict=True))
 
+    def out_of_range(rows: list[int], policy: str) -> list[Any]:
+        records = [batch.records[row] for row in rows]
+        return context.training_ranges.find_outside(batch.features[rows], policy, records)
+
+    new_outside = _by_policy(policies, policies, out_of_range)
     return {
         row: {
             "expected_stars": float(np.expm1(predicted)),
@@ -190,6 +203,7 @@ def _predict_what_ifs(
             "interval_high": float(high),
             "factor": float(np.exp(predicted - before[batch.originals[row]][0])),
             "changes": list_changes(batch.records[batch.originals[row]], batch.records[row]),
+            "out_of_range": [item for item in new_outside[row] if item not in outside[batch.originals[row]]],
         }
         for row, (predicted, low, high) in _by_policy(policies, policies, estimates).items()
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import calendar
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.features.encoding.encoder import LOG_STARS
 from stargaze.features.matrix import CATALOG
-from stargaze.features.schema import Field
+from stargaze.features.schema import FIELD_BY_NAME, Field
 
 UNKNOWN = "unknown"
 NO_RELEASE = "no release"
@@ -234,7 +235,6 @@ FORMATS: dict[str, Callable[[float], str]] = {
 def field_label(field: Field) -> str:
     """Return the label of a form field: ``has_homepage`` is "Homepage", ``created_at`` "Created".
 
-    >>> from stargaze.features.schema import FIELD_BY_NAME
     >>> field_label(FIELD_BY_NAME["created_at"]), field_label(FIELD_BY_NAME["open_issues"])
     ('Created', 'Open issues')
     """
@@ -242,3 +242,15 @@ def field_label(field: Field) -> str:
         return FIELD_LABELS[field.name]
     bare = field.name.removeprefix("full_").removeprefix("has_").removesuffix("_at").removesuffix("_kb")
     return bare.replace("_", " ").capitalize()
+
+
+_FIELD_NAMES = re.compile(rf"(?<![\w'/.-])({'|'.join(name for name in FIELD_BY_NAME if '_' in name)})(?![\w'/-])")
+
+
+def label_fields(text: str) -> str:
+    """Return a message of the API with the labels of the page instead of the names of fields; quoted values stay.
+
+    >>> label_fields("pushed_at must not be before created_at")
+    '“Last push” must not be before “Created”'
+    """
+    return _FIELD_NAMES.sub(lambda match: f"“{field_label(FIELD_BY_NAME[match[1]])}”", text)

@@ -11,6 +11,7 @@ import numpy as np
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features.dataset import assign_folds
 from stargaze.features.matrix import CATALOG
+from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.labels import feature_label, format_distinct
 
 MAX_LISTED = 8
@@ -26,7 +27,7 @@ class Range:
     low: np.ndarray
     high: np.ndarray
     categories: Mapping[str, frozenset[str]]
-    """For each categorical feature its training values in lower case."""
+    """For each categorical field of the features its training values in lower case."""
 
 
 class TrainingRanges:
@@ -68,16 +69,14 @@ class TrainingRanges:
         is_known = ~np.isnan(values)
         has_values = is_known.any(axis=0)
         names = tuple(name for name, has_value in zip(numeric, has_values, strict=True) if has_value)
+        sources = dict.fromkeys(source for name in features for source in CATALOG[name].source)
+        categories = [name for name in sources if FIELD_BY_NAME[name].kind == "category"]
         return Range(
             names,
             np.array([bundle.columns.index(name) for name in names], dtype="int64"),
             np.where(is_known, values, np.inf).min(axis=0, initial=np.inf)[has_values],
             np.where(is_known, values, -np.inf).max(axis=0, initial=-np.inf)[has_values],
-            {
-                name: frozenset(bundle.known[name].iloc[training].dropna().str.casefold())
-                for name in features
-                if CATALOG[name].kind == "category"
-            },
+            {name: frozenset(bundle.known[name].iloc[training].dropna().str.casefold()) for name in categories},
         )
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from stargaze.errors import InvalidInputError, did_you_mean
 from stargaze.features import schema
+from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import OWNER_TYPES
-from stargaze.features.ingest.user_input import FORM_FIELDS
+from stargaze.features.ingest.user_input import FIELDS_HINT, FORM_FIELDS, InvalidFieldError
 from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
 from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
@@ -49,7 +50,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
     """
     for name in what_if:
         if name not in WHAT_IF_FIELDS:
-            hint = did_you_mean(str(name), WHAT_IF_FIELDS, f"fields: {', '.join(WHAT_IF_FIELDS)}", cutoff=0.7)
+            hint = did_you_mean(str(name), WHAT_IF_FIELDS, FIELDS_HINT, cutoff=0.7)
             raise InvalidInputError(f"{shorten(name)} is not a field that a what-if can change", hint=hint)
     parsed, entered = Values(), Values()
     for name, value in what_if.items():
@@ -79,7 +80,9 @@ def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.Data
     }
     changed = frame.assign(**columns)
     _check_dates(changed, values, fetched)
-    return recompute_linked_fields(frame, changed, values)
+    changed = recompute_linked_fields(frame, changed, values)
+    _check_contradictions(changed, values)
+    return changed
 
 
 def list_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -112,7 +115,8 @@ def _parse_entered(entered: Values, now: datetime) -> Values:
     if invalid:
         raise InvalidInputError(invalid[0][1], hint="correct the value and try again")
     parsed: Values = {name: valid[name].iloc[0] for name in entered}
-    missing = next((name for name, value in parsed.items() if not np.any(pd.notna(value))), None)
+    lists = (list, np.ndarray)
+    missing = next((name for name, value in parsed.items() if not isinstance(value, lists) and pd.isna(value)), None)
     if missing is not None:
         raise InvalidInputError(f"{missing} is {shorten(entered[missing])}: not a valid value", hint="leave it empty")
     for name, value in parsed.items():
@@ -164,11 +168,18 @@ def _check_dates(frame: pd.DataFrame, changed: Collection[str], fetched: pd.Seri
             last = format_day(fetched[late].iloc[0])
             message = f"{name} {format_day(frame[name][late].iloc[0])} is later than the values ({last})"
             raise InvalidInputError(message, hint=f"enter a day up to {last}, or {TODAY}")
-    early = frame["pushed_at"].dt.normalize() < frame["created_at"].dt.normalize()
+    early = (frame["pushed_at"].dt.normalize() < frame["created_at"].dt.normalize()) & (frame["is_fork"] != 1)
     if early.any() and {"pushed_at", "created_at"} & set(changed):
         created = format_day(frame["created_at"][early].iloc[0])
         message = f"pushed_at {format_day(frame['pushed_at'][early].iloc[0])} is before the creation ({created})"
         raise InvalidInputError(message, hint="change both dates")
+
+
+def _check_contradictions(frame: pd.DataFrame, changed: Collection[str]) -> None:
+    """Raise InvalidFieldError if entered values contradict each other; the others follow them."""
+    for item in find_contradictions(frame):
+        if len(set(changed).intersection(item.fields)) > 1:
+            raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
 
 
 def _format(name: str, value: Any, missing: str) -> str:

@@ -15,6 +15,7 @@ from flask.sessions import SecureCookieSessionInterface
 from stargaze.config import ServeSection
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.github_search import SearchResult, open_github_search
+from stargaze.serve.prediction.labels import label_fields
 from stargaze.serve.prediction.track_record import TrackRecord
 from stargaze.serve.prediction_request import PredictionQueue, QueueUnavailableError
 from stargaze.serve.queue.celery_app import create_celery_app
@@ -97,6 +98,7 @@ def make_web(
     )
     web.session_interface = SchemeAwareSessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    web.jinja_env.filters["label_fields"] = label_fields
     exclusions = Exclusions.parse(section.exclude)
     view = HotReloaded(store.current, partial(load_bundle_view, exclusions=exclusions))
     if interval := read_reload_interval(os.environ):

@@ -14,13 +14,17 @@ from stargaze.serve.prediction_request import PredictionRequest
 
 TEXT_FIELDS = {field.name for field in FORM_FIELDS if field.kind not in ("count", "flag")}
 """A number in one of these is an error; it would become a language named "3"."""
+LIST_FIELDS = {field.name for field in FORM_FIELDS if field.kind == "list"}
 BODY_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repositories": ("a list of names", lambda value: _is_list_of(value, str)),
     "figures": (
-        "a list of objects with texts and numbers",
+        "a list of objects with texts and numbers (topics may be a list of texts)",
         lambda value: _is_list_of(value, dict) and all(map(_is_flat, value)),
     ),
-    "what_if": ("an object with texts and numbers", lambda value: isinstance(value, dict) and _is_flat(value)),
+    "what_if": (
+        "an object with texts and numbers (topics may be a list of texts)",
+        lambda value: isinstance(value, dict) and _is_flat(value),
+    ),
     "explain": ("true or false", lambda value: isinstance(value, bool)),
 }
 BODY_HINT = 'send {"repositories": ["owner/name"]} or {"figures": [{"full_name": "owner/name", "forks": 12}]}'
@@ -81,5 +85,6 @@ def _is_list_of(value: Any, kind: type) -> bool:
 def _is_flat(values: dict[str, Any]) -> bool:
     return all(
         isinstance(value, str | None if name in TEXT_FIELDS else str | int | float | None)
+        or (name in LIST_FIELDS and _is_list_of(value, str))
         for name, value in values.items()
     )

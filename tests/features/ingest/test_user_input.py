@@ -15,6 +15,7 @@ from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.features.ingest.user_input import (
     FORM_FIELDS,
+    InvalidFieldError,
     UnknownRepositoryError,
     find_invalid_fields,
     look_up_repositories,
@@ -301,3 +302,41 @@ def test_each_invalid_field_has_its_reason(figures: dict[str, str], reasons: dic
 
 def test_the_form_has_no_field_that_leaks_the_stars() -> None:
     assert not {"stars", "watchers"} & {field.name for field in FORM_FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("figures", "problem"),
+    [
+        ({"issues": 3, "open_issues": 5}, "issues must not be less than open_issues"),
+        ({"issues": 3, "open_issues": 2, "closed_issues": 2}, "open_issues and closed_issues together"),
+        ({"pull_requests": 3, "merged_pull_requests": 4}, "pull_requests must not be less than merged_pull_requests"),
+        ({"commits": 3, "recent_commits": 4}, "commits must not be less than recent_commits"),
+        ({"releases": 3, "prereleases": 4}, "releases must not be less than prereleases"),
+        ({"releases": 0, "latest_release_at": "2020-01-01"}, "releases must not be 0"),
+        ({"first_release_at": "2020-03-03", "latest_release_at": "2020-01-01"}, "must not be after latest_release_at"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(figures: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidFieldError, match=problem) as caught:
+        repositories_from_figures([figures], NOW)
+
+    assert set(caught.value.fields) <= set(figures)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"issues": 3, "open_issues": 5, "pull_requests": 2},  # REST counts open pull requests as issues
+        {"created_at": "2020-05-05", "pushed_at": "2019-01-01", "is_fork": True},  # a push to the original
+        {"issues": 3, "closed_issues": 3, "open_issues": 0},
+        {"releases": 2, "prereleases": 2},
+    ],
+)
+def test_values_that_agree_are_accepted(figures: dict[str, Any]) -> None:
+    assert len(repositories_from_figures([figures], NOW)) == 1
+
+
+def test_lengths_and_counts_follow_from_entered_texts() -> None:
+    repositories = repositories_from_figures([{"description": "x" * 60, "topics": ["a", "b"]}], NOW)
+
+    assert repositories[["description_length", "topic_count"]].to_numpy().tolist() == [[60.0, 2.0]]

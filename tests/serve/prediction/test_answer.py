@@ -372,6 +372,16 @@ def test_a_what_if_that_one_repository_cannot_have_does_not_reject_the_others(co
     assert answer["errors"][0]["message"] == alone["message"]
 
 
+def test_a_what_if_names_its_values_outside_of_the_training_data(context: PredictionContext) -> None:
+    known = {**ENTERED, "forks": 4_000_000, "language": "JavaScript"}
+    request = PredictionRequest((), (known,), {"language": "Klingon"})
+
+    row = answer_requests(context, [request], NOW)[0]["predictions"][0]
+
+    assert "forks" in [item["label"] for item in row["out_of_range"]]
+    assert row["what_if"]["out_of_range"] == [{"label": "main language", "value": "Klingon", "low": "", "high": ""}]
+
+
 @pytest.mark.parametrize("row", [0, 800])
 def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int) -> None:
     name = names_of(context.bundle, row)
@@ -384,4 +394,5 @@ def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int
         **{part: before[part] for part in ("expected_stars", "interval_low", "interval_high")},
         "factor": 1.0,
         "changes": [],
+        "out_of_range": [],
     }

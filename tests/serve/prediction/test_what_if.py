@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import InvalidInputError
 from stargaze.features import schema
+from stargaze.features.ingest.user_input import InvalidFieldError
 from stargaze.serve.prediction.predict import records_of
 from stargaze.serve.prediction.what_if import (
     WHAT_IF_FIELDS,
@@ -240,3 +241,35 @@ def test_a_year_that_python_dates_do_not_support_is_formatted() -> None:
     changes = list_changes(records_of(frame)[0], records_of(repository())[0])
 
     assert [(change["before"], change["after"]) for change in changes] == [("-001-01-01", "none")]
+
+
+@pytest.mark.parametrize(
+    ("entered", "problem"),
+    [
+        ({"issues": 1, "open_issues": 9}, "issues must not be less than open_issues"),
+        ({"issues": 9, "open_issues": 5, "closed_issues": 5}, "open_issues and closed_issues together"),
+        ({"releases": 0, "latest_release_at": "2016-01-01"}, "releases must not be 0"),
+        ({"first_release_at": "2016-03-01", "latest_release_at": "2016-02-01"}, "must not be after latest_release_at"),
+    ],
+)
+def test_entered_values_that_contradict_each_other_are_refused(entered: dict[str, Any], problem: str) -> None:
+    frame = repository(created_at="2015-01-01T00:00:00Z")
+
+    with pytest.raises(InvalidFieldError, match=problem):
+        apply_what_if(frame, parse_what_if(entered, NOW), NOW)
+
+
+@pytest.mark.parametrize("topics", [["web", "http"], []])
+def test_topics_may_be_a_list(topics: list[str]) -> None:
+    changed = apply_what_if(repository(), parse_what_if({"topics": topics}, NOW), NOW)
+
+    assert list(changed["topics"].iloc[0]) == topics
+    assert changed["topic_count"].tolist() == [len(topics)]
+
+
+def test_an_unknown_field_has_a_short_hint() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_what_if({"nonsense": 1}, NOW)
+
+    assert "forks" in caught.value.hint
+    assert len(caught.value.hint) < 120

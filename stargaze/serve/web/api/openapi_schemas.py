@@ -95,7 +95,9 @@ def _as_text(schema: Schema) -> Schema:
         return {**schema, "anyOf": [schema["anyOf"][0], words]}
     if "enum" in schema:
         return {**schema, "enum": [value for value in schema["enum"] if isinstance(value, str)]}
-    return {name: value for name, value in schema.items() if name not in ("minimum", "maximum")} | {"type": "string"}
+    return {name: value for name, value in schema.items() if name not in ("minimum", "maximum", "items")} | {
+        "type": "string"
+    }
 
 
 def _limit(name: str, most: int, other: str, most_of_other: int) -> Schema:
@@ -122,6 +124,8 @@ def _field(field: Field, *words: str) -> Schema:
         return {"enum": [True, False, 1, 0, "true", "false", "yes", "no", "1", "0", "", None], **description}
     if field.kind == "date":
         return {"anyOf": [{"type": "string", "format": "date"}, {"enum": ["", *words, None]}], **description}
+    if field.kind == "list":
+        return {"type": ["string", "array", "null"], "items": TEXT, **description}
     limit = {"maxLength": MAX_CATEGORY_LENGTH} if field.kind == "category" else {}
     return {"type": ["string", "null"], **limit, **description}
 
@@ -154,6 +158,7 @@ def _prediction() -> Schema:
     factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "factor": NUMBER})
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
     interval = {"expected_stars": NUMBER, "interval_low": NUMBER, "interval_high": NUMBER}
+    outside = _list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT}))
     explanation = {
         "method": {"enum": ["exact", "sampled"]},
         "baseline_stars": {**NUMBER, "description": "(expected_stars + 1) = (baseline_stars + 1) times all factors."},
@@ -202,11 +207,11 @@ def _prediction() -> Schema:
             },
             "similar": _list_of(_object({"full_name": TEXT, "actual_stars": OPTIONAL_NUMBER, "similarity": SHARE})),
             "out_of_range": {
-                **_list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT})),
+                **outside,
                 "description": "Values outside the range of the training data.",
             },
             "controls": {**_list_of(_object(control)), "description": "The fields that `what_if` may change."},
-            "what_if": _optional({**interval, "factor": NUMBER, "changes": _list_of(change)}),
+            "what_if": _optional({**interval, "factor": NUMBER, "changes": _list_of(change), "out_of_range": outside}),
             "history": _optional({"source": TEXT, "as_of": DAY, "dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
             "history_note": {**TEXT, "description": "Why there is no history, or how old it is."},
             "forecast": {"type": ["array", "null"], "items": _object(forecast)},

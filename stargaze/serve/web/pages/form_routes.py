@@ -70,7 +70,12 @@ def add_form_routes(
             others = parse_names(names, max_repositories - 1) if split_names(names) else []
             if invalid:
                 count = "1 value is" if len(invalid) == 1 else f"{len(invalid)} values are"
-                raise InvalidInputError(f"{count} not valid", hint="correct the value and retry")
+                # The form of another bundle may have had more fields.
+                other = (
+                    f"{name}: {text}" for name, text in invalid.items() if name not in (*view.get().fields, "full_name")
+                )
+                message = "; ".join([f"{count} not valid", *other])
+                raise InvalidInputError(message, hint="correct the value and retry")
             job = submit(others, [row])
             return redirect(url_for("pages.prediction", job_id=job.id), HTTPStatus.SEE_OTHER)
         except StargazeError as error:

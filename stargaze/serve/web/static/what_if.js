@@ -3,17 +3,24 @@
 
 const PAUSE = 200; // after the last key [ms]
 
+/** Return a remark about changed values that are outside of the training data. */
+function describeOutside({ out_of_range: outside = [] }) {
+  if (!outside.length) return "";
+  const texts = outside.map(({ label, value, low, high }) => `${label}: ${value} (${low ? `training data: ${low} to ${high}` : "not in the training data"})`);
+  return ` Outside the training data, less reliable: ${texts.join("; ")}.`;
+}
+
 /** Return the difference as text nodes. */
 function describeWhatIf({ expected_stars: before, what_if: changed }) {
   if (!changed || !changed.changes.length) return ["No change."];
   const changes = changed.changes.map((change) => `${change.label}: ${change.before} → ${change.after}`).join("; ");
   const factor = changed.factor.toLocaleString("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
   const format = (value) => Math.round(value).toLocaleString("en");
-  if (format(before) === format(changed.expected_stars) && factor === "1.00") return [`No change. ${changes}.`];
+  if (format(before) === format(changed.expected_stars) && factor === "1.00") return [`No change. ${changes}.${describeOutside(changed)}`];
   const noun = format(changed.expected_stars) === "1" ? "star" : "stars";
   const counts = Object.assign(document.createElement("b"), { textContent: `${format(before)} → ${format(changed.expected_stars)} ${noun}` });
   const interval = `${format(changed.interval_low)}–${format(changed.interval_high)}`;
-  return [counts, `, × ${factor} (interval ${interval}). ${changes}.`];
+  return [counts, `, × ${factor} (interval ${interval}). ${changes}.${describeOutside(changed)}`];
 }
 
 function enhanceWhatIf(form) {
@@ -27,6 +34,7 @@ function enhanceWhatIf(form) {
     if (text) control.setAttribute("aria-invalid", "true");
     else control.removeAttribute("aria-invalid");
   };
+  const withLabels = (message) => controls.reduce((text, control) => (control.name.includes("_") ? text.replaceAll(control.name, `“${control.dataset.label}”`) : text), message);
   const update = async (edited) => {
     clearTimeout(timer);
     if (running) running.abort();
@@ -52,7 +60,7 @@ function enhanceWhatIf(form) {
       if (signal.aborted) return;
       difference.textContent = "";
       const named = changed.find((control) => error.message.includes(control.name));
-      showError(named || (changed.includes(edited) ? edited : changed[0]), error instanceof TypeError ? "Connection lost, try again" : error.message);
+      showError(named || (changed.includes(edited) ? edited : changed[0]), error instanceof TypeError ? "Connection lost, try again" : withLabels(error.message));
     }
   };
   for (const control of controls) {

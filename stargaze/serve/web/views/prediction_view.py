@@ -15,7 +15,7 @@ from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quote
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.views.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.views.star_chart import MIN_DAYS, Tick, log_position, log_ticks
-from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, what_if_controls, what_if_view
+from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, format_outside, what_if_controls, what_if_view
 
 MAX_MISSING = 8
 """Missing fields that are named; the most important ones are first."""
@@ -135,7 +135,7 @@ def _view(
             _source(prediction),
         ),
         notes=tuple(map(_sentence, prediction["notes"])),
-        warnings=tuple(map(_out_of_range, prediction["out_of_range"])),
+        warnings=tuple(map(format_outside, prediction["out_of_range"])),
         in_training_data=bool(prediction["in_training_data"]),
         enough_data=bool(prediction["enough_data"]),
         missing=_missing([str(field["label"]) for field in prediction["missing_fields"]]),
@@ -227,8 +227,3 @@ def _history_note(prediction: Mapping[str, Any]) -> str:
     days = len(prediction["history"]["dates"]) if prediction.get("history") else MIN_DAYS
     note = prediction["history_note"] or ("" if days >= MIN_DAYS else "the star history is too short for a chart")
     return _sentence(note) if note else ""
-
-
-def _out_of_range(row: Mapping[str, str]) -> str:
-    known = f"training data: {row['low']} to {row['high']}" if row["low"] else "not in the training data"
-    return f"{row['label']}: {row['value']} ({known})"

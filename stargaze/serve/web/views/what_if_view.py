@@ -9,6 +9,7 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.formatting import format_count, format_factor
+from stargaze.serve.prediction.labels import label_fields
 from stargaze.serve.prediction.sentence import format_stars
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.web.views.explanation_view import format_interval
@@ -40,6 +41,8 @@ class WhatIf:
     factor: str
     interval: str
     changes: tuple[str, ...]
+    outside: str = ""
+    """Changed values that are outside of the training data."""
 
     @property
     def has_effect(self) -> bool:
@@ -64,7 +67,8 @@ def what_if_errors(what_if: Mapping[str, Any], now: datetime) -> dict[str, str]:
         try:
             parse_what_if({name: value}, now)
         except StargazeError as error:
-            errors[name] = "; ".join(filter(None, (error.message.removeprefix(f"{name} is "), error.hint)))
+            message = label_fields(error.message.removeprefix(f"{name} is "))
+            errors[name] = "; ".join(filter(None, (message, error.hint)))
     return errors
 
 
@@ -79,7 +83,14 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
         format_factor(what_if["factor"]),
         format_interval(what_if),
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
+        "; ".join(map(format_outside, what_if.get("out_of_range", ()))),  # earlier versions stored none
     )
+
+
+def format_outside(row: Mapping[str, str]) -> str:
+    """Return a value outside of the training data, with the range of the training data."""
+    known = f"training data: {row['low']} to {row['high']}" if row["low"] else "not in the training data"
+    return f"{row['label']}: {row['value']} ({known})"
 
 
 def _control(item: Mapping[str, Any], entered: Any, error: str) -> ControlView:

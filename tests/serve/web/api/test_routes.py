@@ -50,6 +50,23 @@ def test_figures_can_be_submitted(page: FlaskClient, queue: FakePredictionQueue)
     assert page.get(url).json["predictions"][0]["full_name"] == "me/mine"
 
 
+@pytest.mark.parametrize("topics", ["web, http", ["web", "http"], []])
+def test_topics_are_a_text_or_a_list(page: FlaskClient, queue: FakePredictionQueue, topics: Any) -> None:
+    body = {"figures": [{"forks": 12, "topics": topics}], "what_if": {"topics": topics}}
+    answer = page.post(PATH, json=body)
+    queue.work()
+
+    assert page.get(answer.json["url"]).json["state"] == "done"
+
+
+@pytest.mark.parametrize("values", [{"topics": [1]}, {"language": ["C"]}, {"forks": [1]}])
+def test_other_lists_are_refused_with_what_is_accepted(page: FlaskClient, values: Any) -> None:
+    answer = page.post(PATH, json={"figures": [values]})
+
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_request")
+    assert "topics may be a list of texts" in answer.json["detail"]
+
+
 def test_a_github_url_is_accepted_as_a_name(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     url = page.post(PATH, json={"repositories": [f"https://github.com/{names[0]}/issues"]}).json["url"]
     queue.work()

@@ -289,3 +289,12 @@ def test_a_pending_permalink_refreshes_to_the_job(
 
     assert f"url=/predictions/{next(iter(queue.jobs))}" in html
     assert f'property="og:image" content="http://localhost/card/{names[0]}.png"' in html
+
+
+def test_contradictory_figures_are_marked_with_the_labels_of_the_form(page: FlaskClient) -> None:
+    """The bundle of the test uses open issues only, the form of an earlier release may have had the other field."""
+    answer = send_figures(page, open_issues="5", issues="3")
+
+    assert answer.status_code == 400
+    assert 'id="e-open_issues">issues must not be less than “Open issues”</p>' in answer.text
+    assert "2 values are not valid; issues: issues must not be less than “Open issues”" in answer.text

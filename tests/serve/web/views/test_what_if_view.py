@@ -45,6 +45,7 @@ def test_a_what_if_shows_values_before_and_after() -> None:
         "interval_high": 3_000.0,
         "factor": 1.21,
         "changes": [change],
+        "out_of_range": [{"label": "license", "value": "foo", "low": "", "high": ""}],
     }
 
     view = what_if_view(example_prediction(what_if=what_if))
@@ -52,6 +53,7 @@ def test_a_what_if_shows_values_before_and_after() -> None:
     assert view is not None
     assert (view.before, view.after, view.factor, view.interval) == ("430", "520 stars", "× 1.21", "70–3,000")
     assert view.changes == ("license: unknown → mit",)
+    assert view.outside == "license: foo (not in the training data)"
     assert view.has_effect
 
 
@@ -62,3 +64,9 @@ def test_a_what_if_without_effect_is_no_change() -> None:
 
     assert view is not None
     assert not view.has_effect
+
+
+def test_messages_have_the_labels_of_the_page() -> None:
+    errors = what_if_errors({"pushed_at": "2001-01-01"}, NOW)
+
+    assert "pushed_at" not in errors["pushed_at"]
