@@ -96,13 +96,16 @@ def node_mismatches(status: NodeStatus, release: str) -> list[str]:
 def page_mismatch(response: str, release: str) -> str:
     """Return why a response (status and body of ``/readyz``) is not that of a page with this release; empty if it is.
 
-    The page names its star bundle; the growth bundle is known from what its processes report.
+    The page names its star bundle and its growth bundle; one of an earlier version does not name the latter.
     """
     code, _, body = response.partition(" ")
     if code != "200":
         message = f": {page_value(body, 'detail', default=body[:100])}" if body else ""
         return f"returns {code or 'no response'}{message}"
-    return "" if page_value(body, "bundle", default="") == split_release_name(release)[0] else "shows another release"
+    digest, growth_digest = split_release_name(release)
+    shown_growth = page_value(body, "growth_digest", default=str(growth_digest))
+    is_shown = page_value(body, "bundle", default="") == digest and shown_growth == str(growth_digest)
+    return "" if is_shown else "shows another release"
 
 
 def page_value(body: str, name: str, *, default: str) -> str:

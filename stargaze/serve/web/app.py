@@ -128,7 +128,8 @@ def _add_health_checks(web: Flask, queue: PredictionQueue, view: HotReloaded[Bun
         if draining.exists():
             raise QueueUnavailableError("this server is shutting down", hint="try again")
         queue.check()
-        return jsonify(status="ready", bundle=view.get().digest)
+        bundle = view.get()
+        return jsonify(status="ready", bundle=bundle.digest, growth_digest=bundle.growth_digest)
 
     @web.get("/robots.txt")
     def robots() -> Response:

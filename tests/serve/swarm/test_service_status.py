@@ -250,6 +250,10 @@ def test_a_node_that_serves_the_release_has_no_mismatches() -> None:
         ),
         ({"page_response": "502 Bad gateway"}, "production1: its page returns 502: Bad gateway"),
         ({"page_response": '200 {"bundle": "b"}'}, "production1: its page shows another release"),
+        (
+            {"page_response": GOOD.page_response.replace("}", ', "growth_digest": "c"}')},
+            "production1: its page shows another release",
+        ),
         ({"page_response": "200 <html>"}, "production1: its page shows another release"),
         ({"page_response": "200 []"}, "production1: its page shows another release"),
     ],

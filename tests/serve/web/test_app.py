@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,7 +126,18 @@ def test_readyz_reports_the_bundle(page: FlaskClient, released_store: Store) -> 
     answer = page.get("/readyz")
 
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "bundle": released_store.current.resolve().name}
+    digest = released_store.current.resolve().name
+    assert answer.json == {"status": "ready", "bundle": digest, "growth_digest": None}
+
+
+def test_readyz_reports_the_growth_bundle(page: FlaskClient, released_store: Store) -> None:
+    release = released_store.current.resolve()
+    folder = released_store.serving / f"{release.name}-{'a1' * 32}"
+    shutil.copytree(release, folder)
+    released_store.current.unlink()
+    released_store.current.symlink_to(folder)
+
+    assert page.get("/readyz").json["growth_digest"] == "a1" * 32
 
 
 def test_readyz_fails_without_a_release(page: FlaskClient, released_store: Store) -> None:

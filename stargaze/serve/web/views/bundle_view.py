@@ -15,6 +15,7 @@ import pandas as pd
 from stargaze.bundle.manifest import read_verified
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
+from stargaze.serve.release.release_folder import split_release_name
 from stargaze.serve.web.views.form_fields import source_fields
 
 EXAMPLE_RANKS = (80, 15, 3, 400, 0)
@@ -32,6 +33,8 @@ class BundleView:
     meta: dict[str, Any]
     names: tuple[str, ...]
     examples: tuple[str, ...]
+    growth_digest: str | None = None
+    """The digest of the growth bundle of the same release."""
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -82,7 +85,8 @@ def load_bundle_view(folder: Path, exclusions: Exclusions = NO_EXCLUSIONS) -> Bu
         side: [row for row in outliers.get(side, ()) if not exclusions.match(row["full_name"])]
         for side in ("more", "fewer")
     }
-    return BundleView(digest, meta, names, examples)
+    _, growth_digest = split_release_name(folder.resolve().name)
+    return BundleView(digest, meta, names, examples, growth_digest)
 
 
 def decade_label(decade: str) -> str:
