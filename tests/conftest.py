@@ -32,6 +32,7 @@ from stargaze.tuning.families import FAMILIES
 from tests.growth_bundles import write_growth_bundle
 from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
 from tests.serve.fake_queue import FakePredictionQueue
+from tests.shared_work import pytest_collection_finish, share_work  # noqa: F401 - a hook
 
 EXAMPLES = 100 if os.environ.get("CI") else 40
 """Examples per property: fewer outside of CI, where the tests should take less than a minute."""
@@ -39,6 +40,7 @@ settings.register_profile("busy", deadline=None, max_examples=EXAMPLES)  # a bus
 settings.load_profile("busy")
 
 reset_signals()
+share_work()
 
 SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
 FEATURES = {
@@ -141,10 +143,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
+@pytest.fixture(scope="session")
+def loaded_bundle(bundle_folder: Path) -> Bundle:
+    """The small bundle, loaded once."""
+    return Bundle.load(bundle_folder)
+
+
 @pytest.fixture
-def queue(bundle_folder: Path) -> FakePredictionQueue:
+def queue(loaded_bundle: Bundle) -> FakePredictionQueue:
     """A queue whose jobs are answered with the small bundle."""
-    return FakePredictionQueue(Bundle.load(bundle_folder))
+    return FakePredictionQueue(loaded_bundle)
 
 
 @pytest.fixture

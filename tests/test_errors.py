@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ROOT = Path(stargaze.__file__).parent
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 
+@functools.cache
 def codes_by_class() -> dict[str, str]:
     """Return the code in the source of each class below StargazeError; reading it imports no optional package."""
     classes = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import tomllib
@@ -73,7 +74,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    sections = typing.get_type_hints(Config)
+    sections = _section_types()
     known = {
         _variable(f"{name}.{field.name}"): (name, field.name)
         for name, section in sections.items()
@@ -120,7 +121,7 @@ def _nest_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
     changed: dict[str, Any] = {}
-    sections = list(typing.get_type_hints(Config))
+    sections = list(_section_types())
     for section_name, values in table.items():
         if section_name not in sections:
             hint = _suggest(section_name, sections)
@@ -159,16 +160,23 @@ def _suggest(name: str, known: list[str]) -> str:
     return did_you_mean(name, known, "Known here: " + ", ".join(known))
 
 
+@functools.cache
+def _section_types() -> dict[str, Any]:
+    """Return the class of each section."""
+    return typing.get_type_hints(Config)
+
+
+@functools.cache
 def _key_types(section: str, name: str) -> tuple[type, type]:
     """Return the type of a key and the item type of a list; the latter is ``str`` for other keys."""
-    hint = typing.get_type_hints(typing.get_type_hints(Config)[section])[name]
+    hint = typing.get_type_hints(_section_types()[section])[name]
     return typing.get_origin(hint) or hint, next(iter(typing.get_args(hint)), str)
 
 
 def _validate(source: str, section: str, name: str, value: Any) -> Any:
     """Return the value of a key in its normal form."""
     kind, item_type = _key_types(section, name)
-    metadata = typing.get_type_hints(Config)[section].__dataclass_fields__[name].metadata
+    metadata = _section_types()[section].__dataclass_fields__[name].metadata
     unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 1e300 else math.inf

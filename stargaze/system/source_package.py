@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import tarfile
@@ -16,12 +17,14 @@ RECIPE_FOLDERS = (PACKAGE.parent, PACKAGE / "recipe")
 """Folders of the Dockerfile and the lock files: the root of a checkout, or inside an installed package."""
 
 
-def package_files() -> dict[str, bytes]:
-    """Return the files of the package by name."""
+@functools.cache
+def package_files() -> Mapping[str, bytes]:
+    """Return the files of the package by name, as they were at the first call."""
     files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {f"stargaze/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in files}
 
 
+@functools.cache
 def code_digest() -> str:
     """Return a short digest of the running code, the same for a checkout, its wheel and its installation."""
     data = ("stargaze/ansible/", "stargaze/recipe/")  # outside the package in a checkout

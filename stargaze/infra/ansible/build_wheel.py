@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def build_wheel(folder: Path) -> Path:
     return path
 
 
-def _write_wheel(path: Path, files: dict[str, bytes], version: str) -> None:
+def _write_wheel(path: Path, package: Mapping[str, bytes], version: str) -> None:
     folder = f"stargaze-{version}.dist-info"
     distribution = metadata.distribution("stargaze")
     old, new = f"\nVersion: {distribution.version}\n", f"\nVersion: {version}\n"
     files = {
-        **files,
+        **package,
         f"{folder}/METADATA": (distribution.read_text("METADATA") or "").replace(old, new, 1).encode(),
         f"{folder}/WHEEL": WHEEL.encode(),
         f"{folder}/entry_points.txt": (distribution.read_text("entry_points.txt") or "").encode(),

@@ -1,0 +1,52 @@
+"""What the tests of one process do once instead of once per test: build the command line, compile templates."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from types import CodeType
+from typing import Any
+
+import flask
+import typer.main
+from flask.templating import Environment
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
+
+
+class CompiledTemplates(BytecodeCache):
+    """The compiled templates of all apps of this process, by name and content."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give a template its code, if it was compiled before."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template."""
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+TEMPLATES = CompiledTemplates()
+
+
+class SharedEnvironment(Environment):
+    """The templates of one app."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, bytecode_cache=TEMPLATES, **options)
+
+
+def share_work() -> None:
+    """Let every test reuse what the ones before it built from the same sources."""
+    flask.Flask.jinja_environment = SharedEnvironment
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Start garbage collection, but leave out what was imported: a look through all of it takes as long as twenty tests."""
+    gc.freeze()
+    gc.enable()
