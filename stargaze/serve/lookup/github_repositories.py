@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from stargaze.errors import BadDataError
 from stargaze.features.github.api import graphql
@@ -18,9 +18,12 @@ from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_requests import (
+    BACKOFF,
     FAIR_TIME,
     GRACE_TIME,
     LATE,
+    LEAST_TIME,
+    PARALLEL,
     PATIENCE,
     QUERY,
     UNREADABLE,
@@ -41,6 +44,7 @@ REPOSITORY, CONTRIBUTORS = "repository", "contributors"
 """Kinds of resources."""
 EXCLUDED = "excluded"
 """The reason of a repository that the config excludes."""
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -140,8 +144,9 @@ class GithubRepositories:
 
     def _fetch_by_graphql(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
         replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
+        replies = {key: reply for key, reply in replies.items() if not self._is_due(reply)}
         missing = [resource for resource in resources if resource.key not in replies]
-        parts = [missing[start : start + QUERY_SIZE] for start in range(0, len(missing), QUERY_SIZE)]
+        parts = self._split_by_earlier_size(missing)
         results = self.requests.run(
             [partial(self._query, part, deadline) for part in parts],
             deadline,
@@ -154,53 +159,118 @@ class GithubRepositories:
             self.requests.keep(fetched or {})
         return replies
 
+    def _is_due(self, reply: GithubReply) -> bool:
+        """Return whether missing counts are requested again before the reply is too old."""
+        wait = (reply.value or {}).get("retry_after", MAX_AGE)
+        return bool(self.requests.now() >= reply.received_at + wait)
+
+    def _split_by_earlier_size(self, resources: Sequence[Resource]) -> list[list[Resource]]:
+        """Return the resources of each query: those that failed together are queried in smaller parts."""
+        groups: dict[int, list[Resource]] = {}
+        for resource in resources:
+            value = self.requests.earlier(resource.key).value or {}
+            groups.setdefault(value.get("part_size", QUERY_SIZE), []).append(resource)
+        return [part for size, group in groups.items() for part in _split(group, size)]
+
     def _query(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
         """Query records, then counts and commits at the same time."""
         names = [resource.name for resource in resources]
         text = graphql.names_query(len(names), extra="isPrivate isEmpty")
         try:
             reply = self.requests.query(QUERY, text, graphql.names_variables(names), deadline)
-        except (UnavailableError, TooHeavyError) as error:
-            return self._unavailable(resources, str(error) if isinstance(error, UnavailableError) else LATE)
+        except TooHeavyError:
+            results = self._run_parts(self._query, resources, deadline, deadline - GRACE_TIME)
+            return self._unavailable(resources, LATE) | results
+        except UnavailableError as error:
+            return self._unavailable(resources, str(error))
         nodes = parse_names_reply(names, reply)
         if time.monotonic() > deadline:  # for the next visitor
             deadline = time.monotonic() + LOOKUP_SECONDS
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
-        details, complete = self._query_details({str(node["id"]): name for name, node in public.items()}, deadline)
-        replies = {}
+        details, waits = self._query_details({name: str(node["id"]) for name, node in public.items()}, deadline)
+        replies = self._unavailable([resource for resource in resources if resource.name not in nodes], LATE)
         for resource in resources:
-            value, gone = None, str(nodes.get(resource.name, {}).get("gone") or "Not Found")
+            if resource.name not in nodes:
+                continue
+            value, gone = None, str(nodes[resource.name].get("gone") or "Not Found")
             if resource.name in public:
-                node, fields = public[resource.name], details.get(resource.name, {})
-                value, gone = self._to_value(node, fields, reply, is_complete=resource.name in complete)
+                node, wait = public[resource.name], waits.get(resource.name)
+                value, gone = self._to_value(node, details.get(resource.name, {}), reply, is_complete=wait is None)
+                if value and wait is not None:
+                    value |= {"retry_after": wait, "part_size": _smaller(len(names))}
             replies[resource.key] = GithubReply(value, gone, received_at=self.requests.now())
         return replies
 
-    def _query_details(self, ids: Mapping[str, str], deadline: float) -> tuple[dict[str, dict[str, Any]], set[str]]:
-        """Return counts and commits by name, and the names that have all of them; timeouts leave some out."""
+    def _query_details(
+        self, ids: Mapping[str, str], deadline: float
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+        """Return counts and commits by name, and for each name that lacks some when they are requested again [s].
 
-        def query(kind: graphql.Kind) -> Iterable[Any]:
-            try:
-                reply = self.requests.query(kind.name, kind.text, {"ids": list(ids)}, deadline)
-            except (UnavailableError, TooHeavyError) as error:
-                log.warning("no %s from GitHub: %s", kind.name, error)
-                return ()
-            nodes = reply.data["data"].get("nodes")
-            return nodes if isinstance(nodes, list) else ()
-
+        ``ids`` are by name; a former name has the same as the present one.
+        """
         details: dict[str, dict[str, Any]] = {}
-        received: Counter[str] = Counter()
+        waits: dict[str, float] = {}
         is_fair = deadline - time.monotonic() >= FAIR_TIME
+        kinds, unique = graphql.KINDS if ids else (), list(dict.fromkeys(ids.values()))
         # before the thread of this method is late itself
-        results = self.requests.run([partial(query, kind) for kind in graphql.KINDS if ids], deadline - 2 * GRACE_TIME)
-        for kind, nodes in zip(graphql.KINDS if ids else (), results, strict=True):
+        end = deadline - 2 * GRACE_TIME
+        results = self.requests.run([partial(self._query_nodes, kind, unique, deadline) for kind in kinds], end)
+        for kind, nodes in zip(kinds, results, strict=True):
             if nodes is None and is_fair:
                 self.requests.count_fault(kind.name)
-            for node_id, node in zip(ids, nodes or (), strict=False):
-                if isinstance(node, dict) and "nameWithOwner" in node:
-                    details.setdefault(ids[node_id], {}).update(graphql.parse_fields(node))
-                    received[ids[node_id]] += 1
-        return details, {name for name, count in received.items() if count == len(graphql.KINDS)}
+            for name, node_id in ids.items():
+                node = (nodes or {}).get(node_id, MAX_AGE if len(unique) == 1 else 0.0)
+                if isinstance(node, dict):
+                    details.setdefault(name, {}).update(graphql.parse_fields(node))
+                else:
+                    waits[name] = min(node, waits.get(name, MAX_AGE))
+        return details, waits
+
+    def _query_nodes(
+        self, kind: graphql.Kind, ids: Sequence[str], deadline: float, without: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
+        """Return the nodes by id; instead of one that is missing, when to request it again [s].
+
+        Fields that an organization refuses make its whole node missing, so it is queried again without them.
+        """
+        try:
+            reply = self.requests.query(kind.name, kind.without(without), {"ids": list(ids)}, deadline)
+        except TooHeavyError as error:
+            log.warning("no %s of %d repositories from GitHub: %s", kind.name, len(ids), error)
+            none = dict.fromkeys(ids, MAX_AGE if len(ids) == 1 else 0.0)
+            query = partial(self._query_nodes, kind, without=without)
+            return none | self._run_parts(query, ids, deadline, deadline - 3 * GRACE_TIME)
+        except UnavailableError as error:
+            log.warning("no %s from GitHub: %s", kind.name, error)
+            return dict.fromkeys(ids, BACKOFF)
+        nodes, errors = reply.data["data"].get("nodes"), graphql.errors_by_index(reply.data)
+        found: dict[str, Any] = {}
+        refused: dict[frozenset[str], list[str]] = {}
+        for index, (node_id, node) in enumerate(itertools.zip_longest(ids, nodes if isinstance(nodes, list) else ())):
+            refusals = [error for error in errors.get(index, ()) if error.type in graphql.REFUSED]
+            fields = frozenset(error.field for error in refusals if error.field in kind.names) - without
+            if isinstance(node, dict) and "nameWithOwner" in node:
+                found[node_id] = node
+            elif fields:
+                refused.setdefault(fields, []).append(node_id)
+            else:
+                found[node_id] = MAX_AGE if refusals or len(ids) == 1 else 0.0
+        for fields, part in refused.items():
+            found |= self._query_nodes(kind, part, deadline, without | fields)
+        return found
+
+    def _run_parts(
+        self, query: Callable[[Sequence[T], float], dict[str, Any]], items: Sequence[T], deadline: float, end: float
+    ) -> dict[str, Any]:
+        """Query smaller parts at the same time after GitHub gave up on all, and return what is received until ``end``.
+
+        Nothing is sent if it was one item or no time is left.
+        """
+        if len(items) == 1 or deadline - time.monotonic() < LEAST_TIME:
+            return {}
+        parts = _split(items, _smaller(len(items)))
+        results = self.requests.run([partial(query, part, deadline) for part in parts], end)
+        return {key: value for result in results for key, value in (result or {}).items()}
 
     def _unavailable(self, resources: Iterable[Resource], reason: str) -> dict[str, GithubReply]:
         return {
@@ -225,6 +295,15 @@ class GithubRepositories:
         if self._exclusions.match(str(row.get("full_name"))):
             return None, EXCLUDED
         return {"record": {**row, **details}, "is_complete": is_complete}, ""
+
+
+def _split(items: Sequence[T], size: int) -> list[list[T]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def _smaller(count: int) -> int:
+    """Return the size of the parts of a query that failed: they are sent at the same time."""
+    return max(count // PARALLEL, 1)
 
 
 def _read_contributors(reply: Reply) -> tuple[Any, str]:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stargaze.errors import CredentialsError, StargazeError
-from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.client import Client, Reply, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
 from stargaze.features.github.api.limited_http import ResponseLimits
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
@@ -200,6 +200,11 @@ class GithubRequests:
             refused = connection.client.stats.refused
             try:
                 yield connection.client
+            except TooHeavyError:
+                if seconds >= FAIR_TIME and time.monotonic() <= deadline + GRACE_TIME:
+                    with self._lock:
+                        self._add_fault(kind, f"one {kind}", PATIENCE, self.now() + BACKOFF)
+                raise
             except (StargazeError, WaitRequiredError) as error:
                 is_refused = connection.client.stats.refused > refused
                 is_late = time.monotonic() > deadline + GRACE_TIME  # then it is counted already

@@ -21,6 +21,7 @@ from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositori
 from stargaze.serve.lookup.github_requests import RATE_LIMITED, UNREADABLE
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
+INVALID = "the values from GitHub are invalid"
 BLOCKED = ("block", "legal", "dmca", "451")
 MAX_VALIDATED = 500
 """Validated rows in memory, some 10 kB each."""
@@ -48,21 +49,39 @@ class GithubLookup:
             name for key, name in spellings.items() if self.github.has_token or key not in self.bundle.row_by_name
         ]
         replies = self.github.fetch([name for name in remote if not self.exclusions.match(name)])
-        # A reply that was cached before GitHub became unavailable still counts.
-        answered = {key for key, reply in replies.items() if reply.record is not None or reply.gone}
         collected = _Rows(self.bundle, self.validated)
-        bundled = self._bundled.find([spellings[key] for key in spellings if key not in answered], now)
-        collected.add_bundled(bundled, {key: reply.unavailable for key, reply in replies.items()})
+        failures: dict[str, _Failure] = {}
         for key, reply in replies.items():
-            if reply.record is not None:
-                collected.add_reply(spellings[key], reply, now)
-            elif reply.gone:
-                collected.errors[key] = _gone_error(spellings[key], reply.gone)
+            name, invalid = spellings[key], reply.gone if reply.gone.startswith(UNREADABLE) else ""
+            if reply.record is not None:  # maybe cached before GitHub became unavailable
+                invalid = collected.add_reply(name, reply, now)
+            elif reply.gone and not invalid:
+                collected.errors[key] = _gone_error(name, reply.gone)
+            if invalid:
+                failures[key] = _Failure(INVALID, _gone_error(name, invalid))
+            elif reply.unavailable:
+                failures[key] = _Failure(reply.unavailable)
+        answered = {*collected.rows, *collected.errors}
+        bundled = self._bundled.find([name for key, name in spellings.items() if key not in answered], now)
+        collected.add_bundled(bundled, failures)
         return collected.to_result()
 
     @cached_property
     def _bundled(self) -> BundledRepositories:
         return BundledRepositories(self.bundle, self.exclusions)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why there are no values of GitHub, and the error of a repository that the bundle lacks too."""
+
+    reason: str
+    error: ErrorDetails | None = None
+
+    def to_error(self, unknown: ErrorDetails) -> ErrorDetails:
+        """Return the error; ``unknown`` is that of the bundle."""
+        code = "github_rate_limited" if self.reason.startswith(RATE_LIMITED) else "github_unavailable"
+        return self.error or _error(code, f"{unknown['message']}; {self.reason}", METRICS_HINT)
 
 
 @dataclass
@@ -75,24 +94,23 @@ class _Rows:
     notes: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, ErrorDetails] = field(default_factory=dict)
 
-    def add_bundled(self, bundled: LookupResult, unavailable: Mapping[str, str]) -> None:
-        """Add repositories of the bundle; a note or the error says why GitHub was not available."""
+    def add_bundled(self, bundled: LookupResult, failures: Mapping[str, _Failure]) -> None:
+        """Add repositories of the bundle; a note or the error says why there are no values of GitHub."""
+        n_before = sum(map(len, self.frames))
         self.frames.append(bundled.frame)
-        self.rows |= bundled.rows
+        self.rows |= {key: n_before + row for key, row in bundled.rows.items()}
         self.source |= bundled.source
         for key, row in bundled.rows.items():
             record = bundled.frame.iloc[row]
             day = "" if pd.isna(record["fetched_at"]) else f" of {record['fetched_at'].date()}"
             self.notes[key] = _notes({str(name): value for name, value in record.items()})
-            if reason := unavailable.get(key):
-                self.notes[key].append(f"{reason}: these are the values{day}")
+            if failure := failures.get(key):
+                self.notes[key].append(f"{failure.reason}: these are the values{day}")
         for key, error in bundled.errors.items():
-            reason = unavailable.get(key)
-            code = "github_rate_limited" if reason and reason.startswith(RATE_LIMITED) else "github_unavailable"
-            self.errors[key] = _error(code, f"{error['message']}; {reason}", METRICS_HINT) if reason else error
+            self.errors[key] = failures[key].to_error(error) if key in failures else error
 
-    def add_reply(self, name: str, reply: RepositoryReply, now: datetime) -> None:
-        """Add a record of GitHub, with the bundle's values where it has none."""
+    def add_reply(self, name: str, reply: RepositoryReply, now: datetime) -> str:
+        """Add a record of GitHub, with the bundle's values where it has none; return what is invalid about it."""
         key, record = name.lower(), dict(reply.record or {})
         notes = _notes(record)
         if str(record["full_name"]).lower() != key:
@@ -109,11 +127,11 @@ class _Rows:
             notes.append(f"the number of contributors is missing: {reply.lacks}")
         valid, invalid = self._validate(key, reply, record, now)
         if invalid:
-            self.errors[key] = _gone_error(name, UNREADABLE + invalid)
-            return
+            return UNREADABLE + invalid
         self.rows[key] = sum(map(len, self.frames))
         self.frames.append(valid)
         self.source[key], self.notes[key] = "github", notes
+        return ""
 
     def _validate(
         self, key: str, reply: RepositoryReply, record: Mapping[str, Any], now: datetime
@@ -177,7 +195,7 @@ def _gone_error(name: str, reason: str) -> ErrorDetails:
     if reason == EXCLUDED:
         return excluded_error()
     if reason.startswith(UNREADABLE):
-        message = f"{name}: the values from GitHub are invalid: {reason.removeprefix(UNREADABLE)}"
+        message = f"{name}: {INVALID}: {reason.removeprefix(UNREADABLE)}"
         return _error("invalid_github_data", message, METRICS_HINT)
     if any(word in reason.lower() for word in BLOCKED):
         return _error("blocked_repository", f"{name}: GitHub blocks access to it: {reason}", METRICS_HINT)

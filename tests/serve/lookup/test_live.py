@@ -505,3 +505,28 @@ def test_an_impossible_value_is_an_error_with_a_code(lookup: GithubLookup, fake_
     fake_github.replies["/repos/new/thing"] = 200, {}, {**ROW, "forks_count": value}
 
     assert lookup.find(["new/thing"], NOW).errors["new/thing"]["code"] == "invalid_github_data"
+
+
+@pytest.mark.parametrize("value", [-5, "many"])
+def test_the_bundle_answers_for_a_known_repository_whose_values_from_github_are_impossible(
+    bundle: Bundle, url: str, fake_github: FakeGithub, clock: ManualClock, value: Any
+) -> None:
+    known, unknown = bundle.known["full_name"].iloc[3], "new/thing"
+
+    def impossible(body: dict[str, Any]) -> Any:
+        answer = graphql_reply(body)
+        if "ids" not in body["variables"]:
+            answer["data"]["r0"] |= {"nameWithOwner": known, "forkCount": value}
+            answer["data"]["r1"] |= {"forkCount": value}
+        else:
+            answer["data"]["nodes"][0].pop("forkCount")
+        return answer
+
+    fake_github.graphql = impossible
+
+    result = create_lookup(bundle, url, clock, "a-token").find([known, unknown], NOW)
+
+    assert result.source[known.lower()] == "bundle"
+    assert result.frame.iloc[result.rows[known.lower()]]["full_name"] == known
+    assert "the values from GitHub are invalid: these are the values of" in result.notes[known.lower()][-1]
+    assert result.errors[unknown]["code"] == "invalid_github_data"
