@@ -188,11 +188,12 @@ class GithubRepositories:
             deadline = time.monotonic() + LOOKUP_SECONDS
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
         details, waits = self._query_details({name: str(node["id"]) for name, node in public.items()}, deadline)
-        replies = self._unavailable([resource for resource in resources if resource.name not in nodes], LATE)
-        for resource in resources:
-            if resource.name not in nodes:
+        data, replies = reply.data["data"], dict[str, GithubReply]()
+        for index, resource in enumerate(resources):
+            if resource.name not in nodes and data.get(f"r{index}") is None:  # a fault, not a refusal
+                replies |= self._unavailable([resource], LATE)
                 continue
-            value, gone = None, str(nodes[resource.name].get("gone") or "Not Found")
+            value, gone = None, str(nodes.get(resource.name, {}).get("gone") or "Not Found")
             if resource.name in public:
                 node, wait = public[resource.name], waits.get(resource.name)
                 value, gone = self._to_value(node, details.get(resource.name, {}), reply, is_complete=wait is None)
