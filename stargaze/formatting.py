@@ -14,6 +14,15 @@ def format_count(value: float) -> str:
     return f"{round(value):,}"
 
 
+def format_stars(stars: float) -> str:
+    """Return a number of stars with its noun.
+
+    >>> format_stars(1.2), format_stars(0), format_stars(21_089)
+    ('1 star', '0 stars', '21,089 stars')
+    """
+    return f"{format_count(stars)} {'star' if round(stars) == 1 else 'stars'}"
+
+
 def format_short(value: float) -> str:
     """Return a count as a short text.
 
@@ -57,3 +66,21 @@ def format_factor(factor: float) -> str:
         return f"× {rounded:.2e}"
     digits = 2 if rounded == 0 else max(0, 2 - math.floor(math.log10(rounded)))
     return f"× {rounded:.{digits}f}"
+
+
+def capitalize_first(text: str) -> str:
+    """Return a text with a capital letter, unless it begins with the name of a repository.
+
+    >>> capitalize_first("check its spelling"), capitalize_first("a/b: not found")
+    ('Check its spelling', 'a/b: not found')
+    """
+    return text if "/" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+
+
+def as_sentence(text: str) -> str:
+    """Return a text with a capital letter and an end, unless it is empty.
+
+    >>> as_sentence("check its spelling"), as_sentence("Did you mean a/b?"), as_sentence("")
+    ('Check its spelling.', 'Did you mean a/b?', '')
+    """
+    return f"{capitalize_first(text)}{'' if not text or text[-1] in '.?!' else '.'}"

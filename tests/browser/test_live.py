@@ -77,7 +77,10 @@ def test_history_forecast_and_milestone_of_a_live_repository(
     expect(page.locator("h1")).to_contain_text("expected")
     expect(page.get_by_text("Live from GitHub").first).to_be_visible()
     expect(page.get_by_text("From GitHub,").first).to_be_visible()
-    expect(page.locator("svg.plot.linear polyline.forecast")).to_have_count(1)
+    for name_of_range, shown in (("last year and forecast", ".recent"), ("all", ".all")):
+        page.get_by_label(name_of_range, exact=True).check()
+        assert page.locator("svg.plot:visible").count() == 1
+        assert page.locator(f"{shown} svg.plot.linear:visible polyline.forecast").count() == 1
     expect(page.get_by_text("Next milestone")).to_be_visible()
     assert page.locator(".forecast-table tbody tr").count() >= 1
     take_screenshot(page, f"live-{'-'.join(options) or 'desktop'}")

@@ -178,7 +178,7 @@ def test_an_unknown_repository_fails_alone(visit: Visit, names: list[str], optio
 
     assert sorted(page.locator(".compared tbody th a").all_inner_texts()) == sorted(names[:2])
     failed = page.locator(".compared tr.failed")
-    expect(failed).to_contain_text("not among the")
+    expect(failed).to_contain_text("Not among the")
     failed.get_by_role("link", name="Enter its metrics instead").click()
     expect(page.get_by_label("Name")).to_have_value(UNKNOWN)
 

@@ -12,6 +12,7 @@ from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.features.encoding.encoder import LOG_STARS
 from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import FIELD_BY_NAME, Field
+from stargaze.formatting import format_stars
 
 UNKNOWN = "unknown"
 NO_RELEASE = "no release"
@@ -219,7 +220,7 @@ def _format_bytes(size: float) -> str:
 
 
 FORMATS: dict[str, Callable[[float], str]] = {
-    LOG_STARS: lambda number: f"{max(math.expm1(min(number, MAX_LOG_STARS)), 0.0):,.0f} stars",
+    LOG_STARS: lambda number: format_stars(max(math.expm1(min(number, MAX_LOG_STARS)), 0.0)),
     "flag": lambda number: "yes" if number else "no",
     "days": _format_days,
     "B": _format_bytes,

@@ -13,7 +13,7 @@ from stargaze.config import GrowthSection
 from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name
-from stargaze.formatting import format_factor
+from stargaze.formatting import format_factor, format_stars
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.growth import load_answering_growth, load_growth_bundle
 from stargaze.serve.lookup.live import BundledRepositories
@@ -127,5 +127,5 @@ def _milestone_line(row: Mapping[str, Any], today: date) -> str:
         return f"the star history ends on {row['last_day']}, and the days of its forecast have passed"
     number = next_round_number(row["stars"])
     if row["forecast"] >= number:
-        return f"{number:,} stars were expected before today"
-    return f"{number:,} stars are not expected within {row['days']} days of {row['last_day']}"
+        return f"{format_stars(number)} {'was' if number == 1 else 'were'} expected before today"
+    return f"{format_stars(number)} {'is' if number == 1 else 'are'} not expected within {row['days']} days of {row['last_day']}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from stargaze.formatting import format_stars
+
 MAX_DAYS_AS_DAYS = 45
 """A range of at most so many days is written with days, a longer one with months [days]."""
 
@@ -16,8 +18,8 @@ def milestone_text(milestone: Mapping[str, Any]) -> str:
     >>> row = {"stars": 10_000, "date": "2027-05-09", "earliest": "2027-03-20", "latest": "2027-09-01", "coverage": 0.8}
     >>> milestone_text(row)
     '10,000 stars around May 2027 (80%: March–September 2027)'
-    >>> milestone_text({**row, "latest": None})
-    '10,000 stars around May 2027 (80%: March 2027 or later)'
+    >>> milestone_text({**row, "stars": 1, "latest": None})
+    '1 star around May 2027 (80%: March 2027 or later)'
     >>> milestone_text({**row, "earliest": "2027-05-02", "latest": "2027-05-20"})
     '10,000 stars around May 9, 2027 (80%: May 2–20, 2027)'
     """
@@ -26,7 +28,7 @@ def milestone_text(milestone: Mapping[str, Any]) -> str:
     in_days = latest is not None and (latest - earliest).days <= MAX_DAYS_AS_DAYS
     around = _day(expected) if in_days else _month(expected)
     dates = _range(earliest, latest, in_days=in_days) if latest else f"{_month(earliest)} or later"
-    return f"{milestone['stars']:,} stars around {around} ({milestone['coverage'] * 100:g}%: {dates})"
+    return f"{format_stars(milestone['stars'])} around {around} ({milestone['coverage'] * 100:g}%: {dates})"
 
 
 def _range(first: date, last: date, *, in_days: bool) -> str:

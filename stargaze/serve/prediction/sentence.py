@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stargaze.formatting import format_count, format_percent
+from stargaze.formatting import format_count, format_percent, format_stars
 from stargaze.serve.prediction.milestone_text import milestone_text
 
 AS_EXPECTED = 1.25
@@ -82,14 +82,14 @@ def actual_phrase(prediction: Mapping[str, Any]) -> str:
 def compare(actual: float, expected: float, *, inside_interval: bool = True) -> str:
     """Return how an actual count compares with the estimate; the factor counts one star more on both sides.
 
-    A count outside the interval is never "about as expected".
+    A count outside the interval is never "about as expected"; another one is if it differs by one from the estimate as shown.
 
-    >>> compare(21_089, 2_538.2), compare(0, 40), compare(1_000, 980), compare(0, 0.9), compare(30_000, 20)
+    >>> compare(21_089, 2_538.2), compare(0, 40), compare(1_000, 980), compare(0, 1.4), compare(30_000, 20)
     ('8.3× more', '41× less', 'about as expected', 'about as expected', '1,429× more')
     """
     ratio = (actual + 1) / (expected + 1)
     factor = max(ratio, 1 / ratio)
-    if inside_interval and (factor < AS_EXPECTED or abs(actual - expected) <= 1):
+    if inside_interval and (factor < AS_EXPECTED or abs(actual - round(expected)) <= 1):
         return "about as expected"
     return f"{f'{factor:.1f}' if factor < 9.95 else f'{factor:,.0f}'}× {'more' if ratio > 1 else 'less'}"
 
@@ -107,15 +107,6 @@ def round_estimate(expected: float, low: float, high: float) -> float:
     rounded = float(round(expected, digits))
     is_same_decade = len(f"{rounded:.0f}") == len(f"{exact:.0f}")
     return rounded if is_same_decade and round(low) <= rounded <= round(high) else exact
-
-
-def format_stars(stars: float) -> str:
-    """Return a number of stars with its noun.
-
-    >>> format_stars(1.2), format_stars(0), format_stars(21_089)
-    ('1 star', '0 stars', '21,089 stars')
-    """
-    return f"{format_count(stars)} {'star' if round(stars) == 1 else 'stars'}"
 
 
 def format_range(low: float, high: float) -> str:

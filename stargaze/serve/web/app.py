@@ -13,6 +13,7 @@ from flask import Flask, Response, jsonify, request
 from flask.sessions import SecureCookieSessionInterface
 
 from stargaze.config import ServeSection
+from stargaze.formatting import capitalize_first
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.github_search import SearchResult, open_github_search
 from stargaze.serve.prediction.labels import label_fields
@@ -98,7 +99,7 @@ def make_web(
     )
     web.session_interface = SchemeAwareSessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    web.jinja_env.filters["label_fields"] = label_fields
+    web.jinja_env.filters |= {"label_fields": label_fields, "capitalize_first": capitalize_first}
     exclusions = Exclusions.parse(section.exclude)
     view = HotReloaded(store.current, partial(load_bundle_view, exclusions=exclusions))
     if interval := read_reload_interval(os.environ):

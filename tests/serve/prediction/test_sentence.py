@@ -32,6 +32,7 @@ SENTENCES = [
     (row(99.4, 9, 999, 47), OF_99, "actual 47, 2.1× less, inside"),
     (row(99.4, 9, 999, 101), OF_99, "actual 101, about as expected, inside"),
     (row(1.2, 1, 41, 1), "about 1 star expected (1–41)", "actual 1, about as expected, inside"),
+    (row(1.4, 0, 8, 0), "about 1 star expected (0–8)", "actual 0, about as expected, inside"),
     (row(0.2, 0, 3, 0), "less than 1 star expected (0–3)", "actual 0, about as expected, inside"),
     (row(0.2, 0, 0, 1), "less than 1 star expected (0)", "actual 1, 1.7× more, outside"),
     (row(40, 8, 300, 0), "about 40 stars expected (8–300)", "actual 0, 41× less, outside"),

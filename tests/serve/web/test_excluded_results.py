@@ -43,7 +43,7 @@ def test_results_of_before_are_shown_without_it(
     both, alone = queue.submit(PredictionRequest(names)), queue.submit(PredictionRequest((excluded,)))
     page = open_page(excluded)
 
-    assert "this server does not answer for this repository" in page.get(f"/predictions/{alone.id}").text
+    assert "This server does not answer for this repository" in page.get(f"/predictions/{alone.id}").text
     for address in ("/predictions/{}.json", "/predictions/{}.csv"):
         assert page.get(address.format(alone.id)).status_code >= 400
         assert shown in page.get(address.format(both.id), follow_redirects=True).text
@@ -60,7 +60,7 @@ def test_no_page_of_an_excluded_repository_leads_to_a_form_that_is_refused_too(
 
     texts = [page.get(path).text for path in (f"/repositories/{names[0]}", f"/compare/{names[0]}...{names[1]}")]
 
-    assert all("this server does not answer" in text for text in texts)
+    assert all("This server does not answer" in text for text in texts)
     assert not any("/figures?" in text for text in texts)
 
 

@@ -40,7 +40,7 @@ function enhanceChart(chart) {
     const near = series.map(([name, points]) => [name, nearest(points, anchor)]).filter(([, point]) => Math.abs(point[0] - anchor) < 0.02);
     tooltip.replaceChildren(...near.map(([name, [, day, stars]]) => {
       const line = document.createElement("div");
-      line.textContent = series.length > 1 ? `${name}, ${day}: ${stars}` : `${day}: ${stars} stars`;
+      line.textContent = series.length > 1 ? `${name}, ${day}: ${stars}` : `${day}: ${stars} ${stars === "1" ? "star" : "stars"}`;
       return line;
     }));
     tooltip.hidden = false;

@@ -30,7 +30,7 @@ function enhanceWhatIf(form) {
   let timer = 0;
   let running = null;
   const showError = (control, text) => {
-    form.querySelector(`#${CSS.escape(control.id)}-error`).textContent = text;
+    form.querySelector(`#${CSS.escape(control.id)}-error`).textContent = text.slice(0, 1).toUpperCase() + text.slice(1);
     if (text) control.setAttribute("aria-invalid", "true");
     else control.removeAttribute("aria-invalid");
   };

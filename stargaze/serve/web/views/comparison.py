@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stargaze.features.ingest.user_input import METRICS_HINT
-from stargaze.formatting import format_count, format_factor
+from stargaze.formatting import as_sentence, format_count, format_factor
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError
+from stargaze.serve.prediction.labels import label_fields
 from stargaze.serve.prediction.sentence import compare, forecast_phrase, format_range
 
 MAX_FACTORS = 3
@@ -45,20 +46,23 @@ class FailedRow:
 def failed_rows(errors: Sequence[Mapping[str, str]]) -> list[FailedRow]:
     """Return the rows of an answer's errors."""
     return [
-        FailedRow(error["name"], error["message"], hint_beside_link(error["hint"]), offers_metrics(error))
+        FailedRow(
+            error["name"],
+            as_sentence(label_fields(error["message"].removeprefix(f"{error['name']}: "))),
+            as_sentence(hint_beside_link(error["hint"])),
+            offers_metrics(error),
+        )
         for error in errors
     ]
 
 
 def hint_beside_link(hint: str) -> str:
-    """Return a hint without the text of the link beside it, as a sentence.
+    """Return a hint without the text of the link beside it.
 
     >>> hint_beside_link("check its spelling, or enter its metrics instead"), hint_beside_link("enter its metrics instead")
-    ('Check its spelling.', '')
+    ('check its spelling', '')
     """
-    text = hint.removesuffix(METRICS_HINT).removesuffix(", or ")
-    end = "" if not text or text[-1] in ".?!" else "."
-    return f"{text[:1].upper()}{text[1:]}{end}"
+    return hint.removesuffix(METRICS_HINT).removesuffix(", or ")
 
 
 def offers_metrics(error: Mapping[str, str] | None) -> bool:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.formatting import format_count, format_factor, round_factor
+from stargaze.formatting import format_count, format_factor, format_stars, round_factor
 from stargaze.serve.prediction.sentence import format_range
-from stargaze.serve.prediction.sentence import format_stars as with_noun
 
 SMALLEST_FACTOR = 1e-21
 """A smaller factor has no bar of its own length."""
@@ -55,7 +54,7 @@ def explanation_views(prediction: Mapping[str, Any]) -> tuple[ExplanationView, .
     parts = [prediction, *([prediction["without_popularity"]] if prediction.get("without_popularity") else [])]
     return tuple(
         ExplanationView(
-            with_noun(part["expected_stars"]),
+            format_stars(part["expected_stars"]),
             format_interval(part),
             POLICY_TEXTS.get(part["policy"], part["policy"]),
             METHOD_TEXTS[part["explanation"]["method"]],
@@ -79,28 +78,28 @@ def waterfall(explanation: Mapping[str, Any], expected: float) -> tuple[Bar, ...
     """Return the rows: baseline, factors, other features, estimate. The factor of the others takes up the rounding."""
     factors = [float(item["factor"]) for item in explanation["factors"]]
     baseline = float(explanation["baseline_stars"])
-    shown = math.prod(map(round_factor, factors)) * (float(format_stars(baseline).replace(",", "")) + 1)
-    remaining = (float(format_stars(expected).replace(",", "")) + 1) / max(shown, SMALLEST_FACTOR)
+    shown = math.prod(map(round_factor, factors)) * (float(format_decimal(baseline).replace(",", "")) + 1)
+    remaining = (float(format_decimal(expected).replace(",", "")) + 1) / max(shown, SMALLEST_FACTOR)
     level = math.log(max(baseline + 1, SMALLEST_FACTOR))
     steps = [(0.0, level)]
     for factor in (*factors, float(explanation["other_factors"])):
         steps.append((level, level + math.log(max(factor, SMALLEST_FACTOR))))
         level = steps[-1][1]
     steps.append((0.0, level))
-    texts = [("Baseline", f"{format_stars(baseline)} stars", "")]
+    texts = [("Baseline", f"{format_decimal(baseline)} stars", "")]
     texts += [
         (item["label"], item["value"], format_factor(factor))
         for item, factor in zip(explanation["factors"], factors, strict=True)
     ]
     texts += [("Other features, and rounding", "", format_factor(remaining))]
-    texts += [("Estimate", f"{format_stars(expected)} stars", "")]
+    texts += [("Estimate", f"{format_decimal(expected)} stars", "")]
     return _place(texts, steps)
 
 
-def format_stars(value: float) -> str:
+def format_decimal(value: float) -> str:
     """Return a count; small ones have one decimal, because the factors multiply (stars + 1).
 
-    >>> format_stars(7.44), format_stars(2538.2)
+    >>> format_decimal(7.44), format_decimal(2538.2)
     ('7.4', '2,538')
     """
     return f"{value:.1f}" if value < 100 else format_count(value)

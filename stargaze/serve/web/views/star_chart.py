@@ -116,7 +116,10 @@ def read_series(prediction: Mapping[str, Any]) -> Series | None:
 
 
 def draw_chart(series: Sequence[Series], ticks: Sequence[tuple[float, str]], milestone: float | None = None) -> Chart:
-    """Return the chart of several series; ``ticks`` are days and labels. A milestone above the counts is not shown."""
+    """Return the chart of several series; ``ticks`` are days and labels.
+
+    A milestone above the counts is not shown, one among them replaces lines whose labels would overlap with its own.
+    """
     points = [point for item in series for point in item.points]
     days = [point.day for point in points]
     first, last = min(points, key=lambda point: point.day), max(points, key=lambda point: point.day)
@@ -126,9 +129,10 @@ def draw_chart(series: Sequence[Series], ticks: Sequence[tuple[float, str]], mil
     for scale, transform in SCALES.items():
         y = _star_axis(transform, least, most)
         values = star_gridlines(scale, least, most)
-        gridlines = [Gridline(format_count(value), round(y(value), 1)) for value in values if value != milestone]
+        gridlines = [Gridline(format_count(value), round(y(value), 1)) for value in values]
         if milestone is not None and least <= milestone <= most:
-            gridlines.append(Gridline(format_count(milestone), round(y(milestone), 1), is_milestone=True))
+            marked = Gridline(format_count(milestone), round(y(milestone), 1), is_milestone=True)
+            gridlines = [*(line for line in gridlines if abs(line.y - marked.y) >= LABEL_HEIGHT), marked]
         plots.append(Plot(scale, _separate_labels([_line(item, x, y) for item in series]), tuple(gridlines)))
     return Chart(
         tuple(plots),

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import StargazeError
-from stargaze.formatting import format_count, format_factor
+from stargaze.formatting import format_count, format_factor, format_stars
 from stargaze.serve.prediction.labels import label_fields
-from stargaze.serve.prediction.sentence import format_stars
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.web.views.explanation_view import format_interval
 

@@ -327,7 +327,7 @@ def test_the_form_above_the_rate_limit_keeps_its_input(visit: Open, path: str, f
 
     assert [answer.status_code for answer in answers] == [303, 429]
     assert int(answers[1].headers["Retry-After"]) > 0
-    assert re.search(r"<strong>too many requests: try again in \d+ s</strong>", answers[1].text)
+    assert re.search(r"<strong>Too many requests: try again in \d+ s</strong>", answers[1].text)
     assert kept in answers[1].text
 
 

@@ -68,7 +68,7 @@ def test_an_unknown_repository_has_its_reason_and_the_others_their_answers(
     html = compare(page, queue, f"{names[0]}...no/such-one...{names[1]}")
 
     assert html.count('class="failed"') == 1
-    assert "no/such-one: not among the" in html
+    assert "<strong>Not among the" in html
     assert 'href="/figures?full_name=no/such-one"' in html
     assert html.count('rowheader"><a') == 2
     assert "2 of 3 repositories answered, sorted by expected stars." in html

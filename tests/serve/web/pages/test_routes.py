@@ -67,8 +67,8 @@ def test_the_examples_are_known_repositories(page: FlaskClient, names: list[str]
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "enter at least one repository"),
-        (" \n \r\n", "enter at least one repository"),
+        ("", "Enter at least one repository"),
+        (" \n \r\n", "Enter at least one repository"),
         ("../etc", "is not the name of a repository"),
         ("a/" + "b" * 10_000, "too long"),
         ("\n".join(f"a/b{number}" for number in range(6)), "6 repositories are too many"),
@@ -177,7 +177,7 @@ def test_invalid_figures_are_kept_with_the_reason_beside_each_field(
     assert answer.headers["Cache-Control"] == "private, no-cache"  # for the button Back
     assert queue.jobs == {}
     assert "2 values are not valid" in answer.text
-    for name, reason in (("forks", "not a whole number"), ("subscribers", "a count cannot be negative")):
+    for name, reason in (("forks", "Not a whole number"), ("subscribers", "A count cannot be negative")):
         control = re.search(rf'<input id="f-{name}"[^>]*>', answer.text)
         assert control
         assert 'aria-invalid="true"' in control[0]

@@ -72,6 +72,17 @@ def test_labels_of_lines_that_end_near_each_other_do_not_overlap(counts: list[in
             assert any(apart)
 
 
+def test_the_label_of_a_milestone_does_not_overlap_with_others() -> None:
+    forecast = [FORECAST[0] | {"stars": 190_000.0, "low": 170_000.0, "high": 230_000.0}]
+
+    chart = draw([0, 150_000], forecast, milestone=200_000)
+
+    for plot in chart.plots:
+        heights = sorted(line.y for line in plot.gridlines)
+        assert all(after - before >= LABEL_HEIGHT for before, after in itertools.pairwise(heights))
+        assert [line.label for line in plot.gridlines if line.is_milestone] == ["200,000"]
+
+
 def test_the_forecast_begins_where_the_history_ends() -> None:
     line = draw([10, 50, 90], FORECAST).plots[0].lines[0]
 
