@@ -296,5 +296,5 @@ def test_contradictory_figures_are_marked_with_the_labels_of_the_form(page: Flas
     answer = send_figures(page, open_issues="5", issues="3")
 
     assert answer.status_code == 400
-    assert 'id="e-open_issues">issues must not be less than “Open issues”</p>' in answer.text
+    assert 'id="e-open_issues">Issues must not be less than “Open issues”</p>' in answer.text
     assert "2 values are not valid; issues: issues must not be less than “Open issues”" in answer.text
