@@ -24,7 +24,7 @@ from stargaze.store import Store
 TIMEOUT = 2.0
 """Timeout for responses of broker and result store, after which a request is refused [s]."""
 N_CONNECTIONS = 8
-"""So many connections to RabbitMQ and to Redis are open before the first request of a process. It may open twice as many."""
+"""A process has so many connections to RabbitMQ and to Redis, open before its first request; its threads take turns."""
 MAX_DELIVERIES = 4
 """RabbitMQ delivers a message to so many workers; if one more rejects it, it becomes a dead letter."""
 MAX_QUEUE_LENGTH = 20_000
@@ -32,6 +32,8 @@ MAX_QUEUE_LENGTH = 20_000
 RESULT_STORE = "stargaze_result_store"
 """The setting with Redis' URL or the path of the SQLite file; Celery itself has none, since it would overwrite jobs with its own
 results."""
+RESULT_STORE_OPTIONS = "stargaze_result_store_options"
+"""The setting with the options of Redis' connection pool."""
 RESULT_STORE_ERRORS = (sqlite3.Error, RedisError)
 """Exceptions if the result store cannot be reached."""
 QUEUE_ERRORS = (KombuError, ChannelError, AMQPError, MessageNacked, OSError)
@@ -53,7 +55,7 @@ def queue_options(section: ServeSection, store: Store, environ: Mapping[str, str
         "broker_transport_options": {"confirm_publish": True},
         "broker_connection_timeout": TIMEOUT,
         "broker_heartbeat": 4,  # [s]; a worker notices within three that the broker is unreachable
-        "broker_pool_limit": 2 * N_CONNECTIONS,
+        "broker_pool_limit": N_CONNECTIONS,
         "task_queues": [_prediction_queue()],
     }
 
@@ -65,12 +67,14 @@ def result_options(section: ServeSection, store: Store, environ: Mapping[str, st
         return {RESULT_STORE: store.results}
     return {
         RESULT_STORE: url,
-        "redis_backend_use_ssl": results_tls(url, environ),
-        "redis_socket_timeout": TIMEOUT,
-        "redis_socket_connect_timeout": TIMEOUT,
-        "redis_retry_on_timeout": False,
-        "redis_backend_health_check_interval": 10,
-        "result_backend_transport_options": {"retry_policy": {"max_retries": 1, "interval_start": 0}},
+        RESULT_STORE_OPTIONS: {
+            "max_connections": N_CONNECTIONS,
+            "timeout": TIMEOUT,
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            "health_check_interval": 10,
+            **results_tls(url, environ),
+        },
     }
 
 

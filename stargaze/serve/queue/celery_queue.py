@@ -91,46 +91,66 @@ class CeleryPredictionQueue:
         return job
 
     def _reserve(self, request: PredictionRequest, key: str, request_id: str) -> tuple[PredictionJob, bool]:
-        """Return the living or answered job of the request or key, or reserve its next attempt; and whether it is new.
+        """Return the living or answered job of the request or key, or reserve its next attempt; and whether it is new."""
+        identity = {"key": key} if key else self._identity(request)
+        create = partial(new_job, request, time_limit=self._section.time_limit, request_id=request_id)
+        with _convert_errors():
+            job = create(now=self._clock(), job_id=self._hash_id(identity, 0))
+            if (first := self._results.add(job, RESERVED)) is None:  # as for most requests: with one round trip
+                return job, True
+            return self._reserve_next(identity, create, first, request if key else None)
+
+    def _reserve_next(
+        self,
+        identity: Mapping[str, Any],
+        create: Callable[..., PredictionJob],
+        first: StoredJob | None,
+        expected: PredictionRequest | None,
+    ) -> tuple[PredictionJob, bool]:
+        """Do the same after a first attempt; its request must be the ``expected`` one.
 
         Waits while another process is publishing. A reservation that stays too long belongs to a process that died before
         publishing: it is a failed attempt. If it is removed meanwhile, the queue refused the job, and would refuse this one.
         """
         limit = self._section.time_limit
-        identity = {"key": key} if key else self._identity(request)
         deadline, was_reserved = time.monotonic() + SUBMIT_TIMEOUT, False
-        with _convert_errors():
-            while True:
-                attempt, job_id, stored = self._last_attempt(identity)
-                if stored:
-                    existing = self._to_job(job_id, stored)
-                    if key and existing.request not in (None, request):
-                        message = "this Idempotency-Key was already used for a different request"
-                        raise IdempotencyKeyReusedError(message, hint="use a new key for each request")
-                    if stored[0] == RESERVED and existing.state != "failed" and time.monotonic() < deadline:
-                        was_reserved = True
-                        time.sleep(POLL_INTERVAL)
+        while True:
+            attempt, job_id, stored = self._last_attempt(identity, first)
+            first = None  # it may change before the next pass
+            if stored:
+                existing = self._to_job(job_id, stored)
+                if expected and existing.request not in (None, expected):
+                    message = "this Idempotency-Key was already used for a different request"
+                    raise IdempotencyKeyReusedError(message, hint="use a new key for each request")
+                if stored[0] == RESERVED and existing.state != "failed" and time.monotonic() < deadline:
+                    was_reserved = True
+                    time.sleep(POLL_INTERVAL)
+                    continue
+                if stored[0] != RESERVED and not self._has_failed(existing):
+                    return existing, False
+                if stored[0] != DONE:  # a worker that gets its message must not answer it any more
+                    error = existing.error or waiting_error(limit)
+                    if not self._results.replace(job_id, stored, dataclasses.replace(existing, error=error)):
                         continue
-                    if stored[0] != RESERVED and not self._has_failed(existing):
-                        return existing, False
-                    if stored[0] != DONE:  # a worker that gets its message must not answer it any more
-                        error = existing.error or waiting_error(limit)
-                        if not self._results.replace(job_id, stored, dataclasses.replace(existing, error=error)):
-                            continue
-                    attempt, job_id = attempt + 1, self._hash_id(identity, attempt + 1)
-                elif was_reserved:
-                    message = "the queue is unavailable: an identical request was refused a moment ago"
-                    raise QueueUnavailableError(message, hint="stargaze doctor")
-                job = new_job(request, now=self._clock(), time_limit=limit, job_id=job_id, request_id=request_id)
-                if self._results.add(job, RESERVED):
-                    return job, True
+                attempt, job_id = attempt + 1, self._hash_id(identity, attempt + 1)
+            elif was_reserved:
+                message = "the queue is unavailable: an identical request was refused a moment ago"
+                raise QueueUnavailableError(message, hint="stargaze doctor")
+            job = create(now=self._clock(), job_id=job_id)
+            if self._results.add(job, RESERVED) is None:
+                return job, True
 
-    def _last_attempt(self, identity: Mapping[str, Any]) -> tuple[int, str, StoredJob | None]:
-        """Return number, id and job of the last attempt; the job is None if there was none. Attempts have no gaps."""
-        first = self._hash_id(identity, 0)
-        stored = self._results.get(first)
-        if stored is None or not self._has_failed(self._to_job(first, stored)):
-            return 0, first, stored
+    def _last_attempt(
+        self, identity: Mapping[str, Any], first: StoredJob | None = None
+    ) -> tuple[int, str, StoredJob | None]:
+        """Return number, id and job of the last attempt; the job is None if there was none. Attempts have no gaps.
+
+        ``first`` is the first attempt, if it has just been read.
+        """
+        first_id = self._hash_id(identity, 0)
+        stored = first or self._results.get(first_id)
+        if stored is None or not self._has_failed(self._to_job(first_id, stored)):
+            return 0, first_id, stored
         low, high = 0, 1
         found = {0: stored}
         while (job := self._results.get(self._hash_id(identity, high))) is not None:

@@ -15,11 +15,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import redis
 from celery import Celery
-from celery.backends.redis import RedisBackend
 
 from stargaze.serve.prediction_request import DONE, QUEUED, RESERVED, RUNNING, PredictionJob
-from stargaze.serve.queue.backends import RESULT_STORE
+from stargaze.serve.queue.backends import RESULT_STORE, RESULT_STORE_OPTIONS
 from stargaze.system.sqlite import SqlitePool
 
 StoredJob = tuple[str, Any]
@@ -28,9 +28,15 @@ BUSY_TIMEOUT = 3.0
 """How long a writer of SQLite waits for another [s]."""
 _UNFINISHED = tuple(f'{{"status":"{status}",' for status in (RESERVED, QUEUED, RUNNING))
 """Prefixes of unfinished jobs, as :func:`_encode` writes them."""
+_ADD = """
+    local existing = redis.call("get", KEYS[1])
+    if not existing then redis.call("set", KEYS[1], ARGV[1], "ex", ARGV[2]) end
+    return existing
+"""
 _REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
 _DELETE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
 _TABLE = "CREATE TABLE jobs (id TEXT PRIMARY KEY, job TEXT NOT NULL, stored_at REAL NOT NULL)"
+_GET = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
 _OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
 log = logging.getLogger(__name__)
 _to_text = partial(str, encoding="utf-8", errors="replace")
@@ -46,9 +52,9 @@ class ResultStore:
         """Store jobs with a status; existing ones are overwritten."""
         self._texts.put({job.id: _encode_job(job, status) for job in jobs})
 
-    def add(self, job: PredictionJob, status: str) -> bool:
-        """Store a job unless its id exists; return whether it was stored."""
-        return self._texts.add(job.id, _encode_job(job, status))
+    def add(self, job: PredictionJob, status: str) -> StoredJob | None:
+        """Store a job unless its id exists; return the existing one, None if it was stored."""
+        return _decode(job.id, self._texts.add(job.id, _encode_job(job, status)))
 
     def replace(self, job_id: str, old: StoredJob, new: PredictionJob) -> bool:
         """Replace a job that is still stored as ``old`` by a finished one; return whether it was."""
@@ -92,32 +98,34 @@ class ResultStore:
         location = self._app.conf[RESULT_STORE]
         if isinstance(location, Path):
             return _SqliteTexts(location, self._app.conf.result_expires)
-        return _RedisTexts(RedisBackend(app=self._app, url=location))
+        pool = redis.BlockingConnectionPool.from_url(location, **self._app.conf[RESULT_STORE_OPTIONS])
+        return _RedisTexts(redis.Redis(connection_pool=pool), self._app.conf.result_expires)
 
 
 class _RedisTexts:
-    """Texts by id, which expire some time after they were written; one client of Celery's for all threads."""
+    """Texts by id, which expire some time after they were written; one client for all threads."""
 
-    def __init__(self, backend: Any) -> None:
-        self._client, self._key, self._ttl = backend.client, backend.get_key_for_task, int(backend.expires)
+    def __init__(self, client: Any, ttl: float) -> None:
+        self._client, self._ttl = client, int(ttl)
 
     def put(self, texts: Mapping[str, str]) -> None:
         with self._client.pipeline(transaction=False) as pipe:
             for key, text in texts.items():
-                pipe.set(self._key(key), text, ex=self._ttl)
+                pipe.set(_redis_key(key), text, ex=self._ttl)
             pipe.execute()
 
-    def add(self, key: str, text: str) -> bool:
-        return bool(self._client.set(self._key(key), text, ex=self._ttl, nx=True))
+    def add(self, key: str, text: str) -> str | None:
+        existing = self._client.eval(_ADD, 1, _redis_key(key), text, self._ttl)
+        return existing if existing is None else _to_text(existing)
 
     def replace(self, key: str, old: str, new: str) -> bool:
-        return bool(self._client.eval(_REPLACE, 1, self._key(key), old, new, self._ttl))
+        return bool(self._client.eval(_REPLACE, 1, _redis_key(key), old, new, self._ttl))
 
     def remove(self, key: str, old: str) -> None:
-        self._client.eval(_DELETE, 1, self._key(key), old)
+        self._client.eval(_DELETE, 1, _redis_key(key), old)
 
     def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
-        texts = self._client.mget([self._key(key) for key in keys])
+        texts = self._client.mget([_redis_key(key) for key in keys])
         return {key: text if text is None else _to_text(text) for key, text in zip(keys, texts, strict=True)}
 
     def check(self) -> None:
@@ -147,8 +155,16 @@ class _SqliteTexts(SqlitePool):
         rows = [(key, text, time.time()) for key, text in texts.items()]
         self._run(lambda db: db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", rows))
 
-    def add(self, key: str, text: str) -> bool:
-        return self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", key, text, time.time())
+    def add(self, key: str, text: str) -> str | None:
+        row = (key, text, time.time())
+
+        def insert(db: sqlite3.Connection) -> str | None:
+            if db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row).rowcount:
+                return None
+            existing: str = db.execute(_GET, [json.dumps([key])]).fetchone()[1]
+            return existing
+
+        return self._run(insert)
 
     def replace(self, key: str, old: str, new: str) -> bool:
         return self._write(
@@ -159,8 +175,7 @@ class _SqliteTexts(SqlitePool):
         self._write("DELETE FROM jobs WHERE id = ? AND job = ?", key, old)
 
     def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
-        query = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
-        rows = self._run(lambda db: db.execute(query, [json.dumps(keys)]).fetchall())
+        rows = self._run(lambda db: db.execute(_GET, [json.dumps(keys)]).fetchall())
         return dict.fromkeys(keys) | dict(rows)
 
     def check(self) -> None:
@@ -187,6 +202,10 @@ class _SqliteTexts(SqlitePool):
                 quoted = name.replace('"', '""')
                 db.execute(f'DROP {kind} IF EXISTS "{quoted}"')
         db.execute(_TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
+
+
+def _redis_key(job_id: str) -> str:
+    return f"celery-task-meta-{job_id}"  # Celery's name, as earlier versions used it
 
 
 def _encode_job(job: PredictionJob, status: str) -> str:

@@ -106,7 +106,7 @@ def test_connections_are_open_before_the_first_request(queue: CeleryPredictionQu
 
     with queue._app.connection_for_write() as connection:
         assert count_messages(connection) == 0  # the queue exists
-    assert len(queue._results._texts._client.connection_pool._available_connections) == N_CONNECTIONS  # type: ignore[union-attr]
+    assert len(queue._results._texts._client.connection_pool._connections) == N_CONNECTIONS  # type: ignore[union-attr]
     opened = [connection for connection in queue._app.pool._resource.queue if getattr(connection, "connected", False)]
     assert len(opened) == N_CONNECTIONS
 

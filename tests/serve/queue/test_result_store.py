@@ -241,8 +241,8 @@ def test_a_job_that_changed_meanwhile_is_not_overwritten(results: ResultStore) -
 def test_only_the_first_of_equal_ids_is_added(results: ResultStore) -> None:
     job = make_job()
 
-    assert results.add(job, RESERVED)
-    assert not results.add(job, QUEUED)
+    assert results.add(job, RESERVED) is None
+    assert results.add(job, QUEUED) == (RESERVED, job.to_json())
     assert results.get(job.id) == (RESERVED, job.to_json())
 
 
