@@ -9,6 +9,8 @@ import re
 import selectors
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import MAX_BODY, to_environment, web_server_command
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
+from stargaze.serve.web.server.connection_counts import SLOTS, ConnectionCounts
 from stargaze.serve.web.server.gunicorn_worker import CLOSE_TIMEOUT, MAX_HELD, REQUEST_TIMEOUT, BufferingWorker
 from stargaze.store import Store
 from tests.waiting import wait_for
@@ -176,7 +179,7 @@ def test_a_connection_with_an_event_after_its_end_is_closed_once() -> None:
     """In one iteration of the loop a new connection exceeds the limit, and the one that is closed for it has sent data."""
     worker = BufferingWorker.__new__(BufferingWorker)
     worker._deadlines, worker.nr_conns, worker.worker_connections = {}, 0, 2
-    worker.cfg = SimpleNamespace()
+    worker.cfg, worker.age, worker._accepting = SimpleNamespace(), 1, False
     with contextlib.ExitStack() as stack:
         worker.poller = stack.enter_context(selectors.DefaultSelector())
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -192,6 +195,36 @@ def test_a_connection_with_an_event_after_its_end_is_closed_once() -> None:
         assert len(events) == 1
         assert worker.nr_conns == len(worker._deadlines) == 1
         worker.murder_keepalived(force=True)
+
+
+def test_the_processes_accept_equally_many_connections(page: tuple[str, int, ChildProcess]) -> None:
+    """The first process that wakes up would accept nearly all connections of a burst."""
+    url, port, child = page
+    processes = psutil.Process(child.process.pid).children()
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+
+        def counts() -> list[int]:
+            connections = [process.net_connections("tcp") for process in processes]
+            return [sum(item.status == psutil.CONN_ESTABLISHED for item in group) for group in connections]
+
+        wait_for(lambda: sum(counts()) == CONNECTIONS)
+        assert _is_ok(url)
+        assert len(processes) == 2
+        assert min(counts()) > CONNECTIONS // 4
+
+
+def test_a_killed_process_counts_no_longer() -> None:
+    counts = ConnectionCounts()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        counts.record(1, process.pid, 3)
+        assert counts.is_exceeded_by(4)
+        assert not counts.is_exceeded_by(3)
+        process.kill()
+    assert not counts.is_exceeded_by(4)
+    counts.record(SLOTS + 1, os.getpid(), 3)
+    assert counts.is_exceeded_by(4)
 
 
 class HeldConnection:
@@ -214,6 +247,7 @@ def test_connections_that_hold_much_memory_are_closed_the_longest_waiting_first(
     sizes = (0, MAX_HELD // 2, 10, MAX_HELD, MAX_HELD // 4)
     connections = [HeldConnection(size) for size in sizes]
     worker._deadlines, worker.nr_conns = dict.fromkeys(connections, 0.0), 5  # type: ignore[arg-type]
+    worker.age, worker._accepting = 1, False
     worker.poller = selectors.DefaultSelector()
 
     worker._limit_memory()
