@@ -36,8 +36,7 @@ def add_headers(response: Response) -> Response:
         response.headers.update(CORS_HEADERS)
         if request.method == "OPTIONS":
             response.headers.update(PREFLIGHT_HEADERS)
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "no-store")
+    present = {name.lower() for name, _ in response.headers}
+    defaults = SECURITY_HEADERS if request.endpoint == "static" else {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    response.headers.extend({name: value for name, value in defaults.items() if name.lower() not in present})
     return response
