@@ -43,7 +43,8 @@ def constant_bundle(
     """Return a bundle whose forecast is the drift plus ``excess``, with the spread exp(``spread``), on the compressed scale."""
     frame: pd.DataFrame = clean_history(one_history("a/b", np.arange(30.0))).frame
     features = list(growth_features(build_windows(StarCounts.from_frame(frame), 26), []).columns)
-    meta = {"history_weeks": 26, "languages": [], "features": features, "milestone_coverage": 0.8}
+    shares = {"coverage": 0.9, "milestone_coverage": 0.8}
+    meta = {"history_weeks": 26, "languages": [], "features": features, **shares}
     bundle = GrowthBundle("0" * 64, meta, {})
     bundle.__dict__["horizon_models"] = tuple(
         HorizonModel(number, ConstantModel(excess), ConstantModel(spread), offsets, milestone_offsets)

@@ -121,6 +121,11 @@ class GrowthBundle:
         return int(self.meta["history_weeks"])
 
     @property
+    def coverage(self) -> float:
+        """The nominal share of counts that are inside their interval."""
+        return float(self.meta["coverage"])
+
+    @property
     def milestone_coverage(self) -> float:
         """The nominal share of milestones that are reached inside their range of dates."""
         return float(self.meta["milestone_coverage"])

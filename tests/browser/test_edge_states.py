@@ -102,7 +102,14 @@ def test_a_result_with_all_fields_is_accessible(
 
 def test_a_forecast_of_millions_of_stars_fits_on_the_smallest_screen(visit: Visit, queue: FakePredictionQueue) -> None:
     """The page of 320 pixels (WCAG 1.4.10) scrolls no table but its own."""
-    point = {"days": 365, "date": "2027-02-21", "stars": 1_400_000.0, "low": 1_300_000.0, "high": 1_500_000.0}
+    point = {
+        "days": 365,
+        "date": "2027-02-21",
+        "stars": 1_400_000.0,
+        "low": 1_300_000.0,
+        "high": 1_500_000.0,
+        "coverage": 0.9,
+    }
     answer = {
         "digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "errors": [],
         "predictions": [full_prediction() | {"forecast": [point]}],

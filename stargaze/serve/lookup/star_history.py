@@ -167,7 +167,12 @@ def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str,
         reason = error.message.removeprefix(f"{history['full_name'].iloc[-1]}: ")
         return {**nothing, "history_note": f"No forecast: {reason}"}
     points = [
-        {**vars(point), "date": (result.last_day + timedelta(days=point.days)).isoformat()} for point in result.points
+        {
+            **vars(point),
+            "date": (result.last_day + timedelta(days=point.days)).isoformat(),
+            "coverage": growth.coverage,
+        }
+        for point in result.points
     ]
     return {**nothing, "forecast": points, "milestone": result.milestone and result.milestone.to_json()}
 

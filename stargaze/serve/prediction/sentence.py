@@ -31,9 +31,9 @@ def prediction_sentence(prediction: Mapping[str, Any]) -> str:
 def forecast_phrase(prediction: Mapping[str, Any]) -> str:
     """Return the next milestone, or the farthest forecast without one; empty without a forecast.
 
-    >>> point = {"days": 365, "date": "2027-03-01", "stars": 920.4, "low": 880.0, "high": 1010.0}
+    >>> point = {"days": 365, "date": "2027-03-01", "stars": 920.4, "low": 880.0, "high": 1010.0, "coverage": 0.9}
     >>> forecast_phrase({"forecast": [point]}), forecast_phrase({"forecast": None})
-    ('920 stars forecast for 2027-03-01 (880–1,010)', '')
+    ('920 stars forecast for 2027-03-01 (90%: 880–1,010)', '')
     """
     if prediction.get("milestone"):
         return milestone_text(prediction["milestone"])
@@ -41,7 +41,9 @@ def forecast_phrase(prediction: Mapping[str, Any]) -> str:
         return ""
     point = max(prediction["forecast"], key=lambda item: item["days"])
     bounds = format_range(point["low"], point["high"])
-    return f"{format_stars(point['stars'])} forecast for {point['date']} ({bounds})"
+    return (
+        f"{format_stars(point['stars'])} forecast for {point['date']} ({format_percent(point['coverage'])}: {bounds})"
+    )
 
 
 def expected_phrase(prediction: Mapping[str, Any], *, named: bool = True) -> str:

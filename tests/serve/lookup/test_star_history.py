@@ -113,6 +113,7 @@ def test_the_growth_bundle_continues_the_history(tmp_path: Path) -> None:
         (point.days, point.stars, point.low, point.high) for point in expected.points
     ]
     assert result["forecast"][0]["date"] == (own["date"].iloc[-1] + pd.Timedelta(days=30)).date().isoformat()
+    assert {item["coverage"] for item in result["forecast"]} == {growth.coverage}
     assert expected.milestone
     assert result["milestone"] == expected.milestone.to_json()
     assert result["history_note"] == ""

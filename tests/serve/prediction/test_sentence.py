@@ -22,7 +22,14 @@ def row(expected: float, low: float, high: float, actual: float | None = None, *
 
 MILESTONE = {"stars": 10_000, "date": "2027-05-09", "earliest": "2027-03-20", "latest": "2027-09-01", "coverage": 0.8}
 FORECAST = [
-    {"days": days, "date": f"2027-0{days // 90 + 1}-01", "stars": 900.0 + days, "low": 890.0, "high": 1300.0}
+    {
+        "days": days,
+        "date": f"2027-0{days // 90 + 1}-01",
+        "stars": 900.0 + days,
+        "low": 890.0,
+        "high": 1300.0,
+        "coverage": 0.9,
+    }
     for days in (30, 90, 365)
 ]
 OF_99 = "about 99 stars expected (9–999)"
@@ -53,7 +60,7 @@ def test_the_sentence_has_estimate_interval_and_comparison(
         ({}, f"{ALONE}."),
         ({"coverage": 0.95}, "about 99 stars expected (95% interval: 9–999)."),
         ({"milestone": MILESTONE}, f"10,000 stars around May 2027 (80%: March–September 2027); {ALONE}."),
-        ({"milestone": None, "forecast": FORECAST}, f"1,265 stars forecast for 2027-05-01 (890–1,300); {ALONE}."),
+        ({"milestone": None, "forecast": FORECAST}, f"1,265 stars forecast for 2027-05-01 (90%: 890–1,300); {ALONE}."),
     ],
 )
 def test_the_forecast_is_first_and_the_interval_is_named_once(changed: dict[str, Any], sentence: str) -> None:

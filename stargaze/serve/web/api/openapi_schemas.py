@@ -173,7 +173,14 @@ def _prediction() -> Schema:
         "value": {"type": ["string", "number", "boolean", "null"]},
         "options": {"type": ["array", "null"], "items": TEXT},
     }
-    forecast = {"days": {"type": "integer"}, "date": DAY, "stars": NUMBER, "low": NUMBER, "high": NUMBER}
+    forecast = {
+        "days": {"type": "integer"},
+        "date": DAY,
+        "stars": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "coverage": SHARE,
+    }
     return _object(
         {
             "rank": {"type": "integer", "minimum": 1},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.formatting import format_count
+from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.sentence import format_range
 from stargaze.serve.web.views.star_chart import MIN_DAYS, Chart, Series, date_ticks, draw_chart, read_series
@@ -37,6 +37,8 @@ class HistoryChart:
     source: str
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[ForecastRow, ...]
+    coverage: str
+    """The nominal coverage of the forecast's intervals; empty without a forecast."""
     milestone: str
 
 
@@ -54,6 +56,7 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         f"{'From GitHub' if history.get('source') == 'github' else 'Stored history'}, {history['as_of']}.",
         tuple((point.label, format_count(point.stars)) for point in _spread(series.history)),
         tuple(map(_forecast_row, prediction["forecast"] or ())),
+        format_percent(prediction["forecast"][0]["coverage"]) if prediction["forecast"] else "",
         milestone_text(milestone) if milestone else "",
     )
 

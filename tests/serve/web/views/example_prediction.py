@@ -29,7 +29,14 @@ def example_history(weeks: int = 52) -> dict[str, Any]:
     days = [FIRST_DAY + timedelta(days=7 * week) for week in range(weeks)]
     stars = [round(8 + week**1.72) for week in range(weeks)]
     forecast = [
-        {"days": n, "date": f"{days[-1] + timedelta(days=n)}", "stars": 900 + n, "low": 890.0, "high": 900 + 3 * n}
+        {
+            "days": n,
+            "date": f"{days[-1] + timedelta(days=n)}",
+            "stars": 900 + n,
+            "low": 890.0,
+            "high": 900 + 3 * n,
+            "coverage": 0.9,
+        }
         for n in (30, 90, 365)
     ]
     milestone = {

@@ -53,6 +53,7 @@ def test_forecast_and_milestone_are_texts() -> None:
 
     assert [row.days for row in result.forecast] == [30, 90, 365]
     assert (result.forecast[0].stars, result.forecast[0].range) == ("930", "890–990")
+    assert result.coverage == "90%"
     assert "1,000 stars around June 2026" in result.milestone
     assert any(line.is_milestone for line in result.chart.plots[0].gridlines)
 
@@ -76,7 +77,7 @@ def test_a_history_without_stars_has_a_labeled_axis() -> None:
 
 
 def test_a_forecast_without_an_interval_is_one_number() -> None:
-    point = {"days": 30, "date": "2026-03-23", "stars": 4.0, "low": 4.0, "high": 4.2}
+    point = {"days": 30, "date": "2026-03-23", "stars": 4.0, "low": 4.0, "high": 4.2, "coverage": 0.9}
 
     result = history_chart(example_prediction(**{**example_history(), "forecast": [point]}))
 
