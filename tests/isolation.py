@@ -25,7 +25,7 @@ POOL_THREADS = "asyncio_"
 
 FIXTURE_PROCESSES = set[int]()
 """Processes that a fixture of several tests started, or started again, and that it ends."""
-SET_BY_IMPORTS = ("PYTEST_", "KMP_", "RAY_", "TUNE_")
+SET_BY_IMPORTS = (b"PYTEST_", b"KMP_", b"RAY_", b"TUNE_")
 """Variables that pytest sets, or libraries when they are imported."""
 
 Disposition = Callable[[signal.Signals, signal.Handlers], None]
@@ -95,7 +95,8 @@ def _left(threads: set[threading.Thread], children: set[psutil.Process]) -> list
 def _state() -> dict[str, Any]:
     umask = os.umask(0)
     os.umask(umask)
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(SET_BY_IMPORTS)}
+    encoded = os.environ._data  # to decode all variables twice per test would take a second per suite
+    variables = {name: value for name, value in encoded.items() if not name.startswith(SET_BY_IMPORTS)}
     handlers = {str(number): signal.getsignal(number) for number in (*INHERITED, signal.SIGHUP)}
     return {"folder": Path.cwd(), "umask": umask, "variables": variables, **handlers}
 

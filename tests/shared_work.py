@@ -47,6 +47,7 @@ def share_work() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Start garbage collection, but leave out what was imported: a look through all of it takes as long as twenty tests."""
+    """Start garbage collection: rare, and without all that was imported, which takes as long as twenty tests."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()

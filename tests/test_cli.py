@@ -97,6 +97,7 @@ def strict(text: str) -> Any:
 # ---- help and start -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_help_imports_nothing_heavy() -> None:
     """Help must start fast: each command imports what it needs itself."""
     program = f"""

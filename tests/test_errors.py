@@ -11,6 +11,7 @@ import stargaze
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import VISITOR_CODES
 from stargaze.serve.web.problems import PROBLEMS
+from tests.syntax import syntax_of
 
 ROOT = Path(stargaze.__file__).parent
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -20,10 +21,7 @@ CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 def codes_by_class() -> dict[str, str]:
     """Return the code in the source of each class below StargazeError; reading it imports no optional package."""
     classes = [
-        node
-        for path in ROOT.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
+        node for path in ROOT.rglob("*.py") for node in ast.walk(syntax_of(path)) if isinstance(node, ast.ClassDef)
     ]
     known = {"StargazeError": StargazeError.code}
     while found := [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.syntax import syntax_of
 
 ROOT = Path(__file__).parent.parent / "stargaze"
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.parts)
@@ -45,12 +46,6 @@ OF_SEVERAL_MODULES = {
     *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py", "test_sample.py"),
 }
 """Tests of several modules, or of files outside of the package."""
-
-
-@functools.cache
-def syntax_of(path: Path) -> ast.Module:
-    """Return the syntax tree of a module."""
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def lines_of(path: Path) -> int:

@@ -72,6 +72,7 @@ def test_malformed_text_is_refused(content: bytes) -> None:
         lightgbm_model.load_lightgbm(content)
 
 
+@pytest.mark.thorough
 def test_the_package_is_not_imported(booster: lightgbm.Booster) -> None:
     """It imports scikit-learn; both together take 75 MB in every worker."""
     program = (

@@ -107,6 +107,7 @@ def test_a_single_fold_has_no_spread(arrays: Arrays) -> None:
     assert summarize_folds(folds, arrays)["spread"] == 0.0
 
 
+@pytest.mark.thorough
 def test_a_fold_is_scored_with_encodings_that_exclude_it(arrays: Arrays) -> None:
     """The encoded column equals the target, except out-of-fold."""
     inputs = arrays.inputs.copy()
@@ -136,6 +137,7 @@ def encoded_data(store: Store, small_sample: pd.DataFrame) -> tuple[Dataset, Fea
     return table, FeatureSet(selected, {"language": ["JavaScript"]}, section, table.fingerprint, {})
 
 
+@pytest.mark.thorough
 def test_encoded_columns_replace_their_positions_for_each_fold(encoded_data: tuple[Dataset, FeatureSet]) -> None:
     table, feature_set = encoded_data
     encodings = table.encodings(feature_set.split)
@@ -151,6 +153,7 @@ def test_encoded_columns_replace_their_positions_for_each_fold(encoded_data: tup
     assert np.array_equal(arrays.without(1)[:, 1], arrays.inputs[:, 1])
 
 
+@pytest.mark.thorough
 def test_encodings_are_computed_once_for_all_policies(
     encoded_data: tuple[Dataset, FeatureSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from stargaze.config import FeaturesSection
 from stargaze.features.selection.permutation_importance import TrainingRows, fold_errors, permutation_importances
 
+pytestmark = pytest.mark.thorough  # each test fits models
+
 SECTION = FeaturesSection(importance_repeats=2)
 
 

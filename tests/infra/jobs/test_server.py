@@ -333,6 +333,7 @@ def test_an_error_is_one_answer_and_an_exit_code(tmp_path: Path, argv: list[str]
     assert "Ray is not configured here" in rejected["error"]
 
 
+@pytest.mark.thorough
 def test_the_folder_is_private_and_an_unknown_method_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("good")
     (tmp_path / "ray.env").write_text(f"RAY_AUTH_TOKEN_PATH={tmp_path}/token\n")
@@ -345,6 +346,7 @@ def test_the_folder_is_private_and_an_unknown_method_is_rejected(tmp_path: Path)
     assert call(tmp_path, "dance", "-").returncode == 2
 
 
+@pytest.mark.thorough
 def test_a_truncated_upload_leaves_nothing(tmp_path: Path, file: Path) -> None:
     """The client or its connection is killed while it sends."""
     (tmp_path / "token").write_text("good")

@@ -213,6 +213,7 @@ def test_a_killed_ssh_is_a_lost_connection(service: ServiceFactory, monkeypatch:
     assert raised.value.hint == "try again; stargaze infra status"
 
 
+@pytest.mark.thorough
 def test_noise_without_an_answer_is_silence(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_client, "SILENCE_TIMEOUT", 0.2)
 
@@ -231,6 +232,7 @@ def test_lines_are_yielded_at_once_and_heartbeats_are_not(service: ServiceFactor
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", ["exec sleep 60", """answer '"begin": "x"'; exec sleep 60"""])
 def test_silence_is_a_lost_connection(service: ServiceFactory, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(ssh_client, "SILENCE_TIMEOUT", 0.2)

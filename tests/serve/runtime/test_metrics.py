@@ -101,6 +101,7 @@ if child:
     assert 'stargaze_prediction_jobs_total{outcome="done"} 3.0' in serve_and_scrape(tmp_path)
 
 
+@pytest.mark.thorough
 def test_an_unreachable_queue_leaves_out_only_its_length(tmp_path: Path) -> None:
     text = serve_and_scrape(tmp_path, queue_length=fails)
 
@@ -108,6 +109,7 @@ def test_an_unreachable_queue_leaves_out_only_its_length(tmp_path: Path) -> None
     assert "stargaze_release_info" in text
 
 
+@pytest.mark.thorough
 def test_metrics_are_served_on_loopback_only(tmp_path: Path) -> None:
     port = free_port()
     close = serve_metrics(port, str(tmp_path), lambda: 0, str)

@@ -98,7 +98,7 @@ def test_a_web_server_must_be_ready_once_and_then_only_listen(queue: Path, monke
 
     with HTTPServer(("127.0.0.1", 0), WebServer) as server:
         monkeypatch.setattr(healthcheck, "WEB_PORT", server.server_address[1])
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             assert healthcheck.main([], queue) == 1
             status["/readyz"] = 200

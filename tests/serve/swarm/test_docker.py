@@ -31,6 +31,8 @@ from stargaze.system.docker import DockerEngine, ImageRecipe
 from stargaze.system.source_package import find_recipe
 from stargaze.system.ssh import SshHost
 
+pytestmark = pytest.mark.thorough  # the fakes of docker and ssh are programs
+
 MACHINE = SshHost("production1", "production", "10.20.0.13", "10.20.0.13", "root", ())
 HOST = SshHost("production1", "production", "127.0.0.1", "127.0.0.1", "root", ())
 SSH = """#!/bin/sh

@@ -208,6 +208,7 @@ def test_a_drill_requires_a_release_of_this_store(
     assert commands == []
 
 
+@pytest.mark.thorough
 def test_a_load_generator_that_never_ends_is_killed_and_costs_no_other_result(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ Page = Callable[[Callable[[str], Answer | None]], str]
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     """Serve the responses of a function of the method; None closes the connection."""
     servers: list[ThreadingHTTPServer] = []
 
@@ -50,6 +50,7 @@ def page() -> Iterator[Page]:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"127.0.0.1:{server.server_port}"
 
+    monkeypatch.setattr(load_generator, "POLL_INTERVAL", 0.01)
     yield serve
     for server in servers:
         server.shutdown()
@@ -78,6 +79,7 @@ def test_every_outcome_of_a_request_is_counted(page: Page, first: Answer, then: 
     assert sum(summary[name] for name in load_generator.OUTCOMES) == 1
 
 
+@pytest.mark.thorough
 def test_a_job_that_never_finishes_is_lost(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_generator, "TIMEOUT", 0.3)
     waiting = {"state": "waiting", "url": "/t"}

@@ -43,7 +43,7 @@ def port() -> Iterator[int]:
     """The port of a page that knows two names."""
     handler = type("Named", (Page,), {"hosts": ("127.0.0.1", "stars.invalid")})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server.server_port

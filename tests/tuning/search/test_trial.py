@@ -15,6 +15,8 @@ from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS
 from stargaze.tuning.search.racing import DONE, Race
 from stargaze.tuning.search.trial import EXTRA_ROUNDS, TrialData, run_trial
 
+pytestmark = pytest.mark.thorough  # each test fits models
+
 SMALL = {"learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 5}
 
 

@@ -215,6 +215,7 @@ def test_a_response_that_is_cut_off_is_no_response(serve: Callable[..., str]) ->
     transport.close()
 
 
+@pytest.mark.thorough
 def test_the_token_does_not_follow_a_redirect_to_another_server(serve: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.5)
