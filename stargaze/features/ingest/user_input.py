@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,9 @@ FORM_FIELDS: tuple[schema.Field, ...] = (
 """Fields that can be entered, the usual ones first; an empty one is missing."""
 USUAL_FIELDS = frozenset(_FORM_NAMES)
 """Fields that a visitor is likely to know."""
+_SEPARATED = re.compile(r"\d{1,3}([, \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}])\d{3}(?:\1\d{3})*", re.ASCII)
+_ROUNDED = re.compile(r"(\d+(?:\.\d)?)([kKmM])", re.ASCII)
+_UNITS = {"k": 1_000, "m": 1_000_000}
 FIELDS_HINT = "use a field such as forks, contributors or license; the description of the API lists all"
 
 
@@ -137,6 +141,27 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
     return UnknownRepositoryError(f"{', '.join(names)}: not among the {len(known):,} known repositories", hint=hint)
 
 
+def expand_count(text: str) -> str:
+    """Return a count as digits if it is written as GitHub shows it, with separators or in thousands; other texts as they are.
+
+    >>> expand_count("12,345"), expand_count("1 234"), expand_count("12.3k"), expand_count("1.5"), expand_count("12,34")
+    ('12345', '1234', '12300', '1.5', '12,34')
+    """
+    if _SEPARATED.fullmatch(text):
+        return re.sub(r"\D", "", text)
+    rounded = _ROUNDED.fullmatch(text)
+    return f"{Decimal(rounded[1]) * _UNITS[rounded[2].lower()]:.0f}" if rounded else text
+
+
+def expand_counts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of fields, with counts that were entered as texts as digits."""
+    return {name: expand_count(value.strip()) if _is_count(name, value) else value for name, value in values.items()}
+
+
+def _is_count(name: str, value: object) -> bool:
+    return isinstance(value, str) and name in schema.FIELD_BY_NAME and schema.FIELD_BY_NAME[name].kind == "count"
+
+
 def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> pd.DataFrame:
     """Return repositories from entered figures, values by field; without ``fetched_at`` they are of ``now``.
 
@@ -148,7 +173,10 @@ def repositories_from_figures(figures: Sequence[Mapping[str, Any]], now: datetim
                 hint = did_you_mean(str(name), schema.FIELD_BY_NAME, FIELDS_HINT, cutoff=0.6)
                 raise InvalidInputError(f"{shorten(name)} is not a field of a repository", hint=hint)
     filled = [
-        {"fetched_at": now.isoformat(), **{name: value for name, value in item.items() if value not in ("", None)}}
+        {
+            "fetched_at": now.isoformat(),
+            **{name: value for name, value in expand_counts(item).items() if value not in ("", None)},
+        }
         for item in figures
     ]
     if not all(item.keys() - {"fetched_at"} for item in filled):

@@ -13,7 +13,7 @@ from stargaze.errors import InvalidInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import OWNER_TYPES
-from stargaze.features.ingest.user_input import FIELDS_HINT, FORM_FIELDS, InvalidFieldError
+from stargaze.features.ingest.user_input import FIELDS_HINT, FORM_FIELDS, InvalidFieldError, expand_counts
 from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
 from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
@@ -53,7 +53,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
             hint = did_you_mean(str(name), WHAT_IF_FIELDS, FIELDS_HINT, cutoff=0.7)
             raise InvalidInputError(f"{shorten(name)} is not a field that a what-if can change", hint=hint)
     parsed, entered = Values(), Values()
-    for name, value in what_if.items():
+    for name, value in expand_counts(what_if).items():
         text = value.strip() if isinstance(value, str) else value
         if text in ("", None):
             continue

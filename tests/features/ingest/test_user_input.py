@@ -340,3 +340,8 @@ def test_lengths_and_counts_follow_from_entered_texts() -> None:
     repositories = repositories_from_figures([{"description": "x" * 60, "topics": ["a", "b"]}], NOW)
 
     assert repositories[["description_length", "topic_count"]].to_numpy().tolist() == [[60.0, 2.0]]
+
+
+@pytest.mark.parametrize("text", ["1,234", "1 234", "1234", " 1234 "])
+def test_counts_are_accepted_as_github_shows_them(text: str) -> None:
+    assert repositories_from_figures([{"forks": text}], NOW)["forks"].tolist() == [1234.0]

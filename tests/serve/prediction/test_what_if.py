@@ -49,6 +49,8 @@ def repository(**fields: Any) -> pd.DataFrame:
         ({"has_wiki": "no"}, 0.0),
         ({"has_wiki": True}, 1.0),
         ({"forks": 1e5}, 100_000.0),
+        ({"forks": "12,345"}, 12_345.0),
+        ({"forks": " 1.2k"}, 1_200.0),
         ({"language": "None"}, None),
         ({"owner_type": "organization"}, "Organization"),
         ({"topics": "web, http"}, ["web", "http"]),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
-from stargaze.features.ingest.user_input import FORM_FIELDS
+from stargaze.features.ingest.user_input import FORM_FIELDS, expand_counts
 from stargaze.features.matrix import CATALOG
 from stargaze.features.schema import FIELD_BY_NAME, Field
 from stargaze.serve.prediction.labels import field_label
@@ -33,9 +32,6 @@ COPIED = (
     (re.compile(r"(?<=[\w.-])[ \t]+/[ \t]+(?=[\w.-])"), "/"),  # the heading of GitHub's page
 )
 """Patterns of what people copy, and their replacement."""
-SEPARATED = re.compile(r"\d{1,3}([, \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}])\d{3}(?:\1\d{3})*", re.ASCII)
-ROUNDED = re.compile(r"(\d+(?:\.\d)?)([kKmM])", re.ASCII)
-UNITS = {"k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -106,20 +102,8 @@ def _form_field(field: Field, vocabulary: Sequence[str]) -> FormField:
 
 def form_figures(form: Mapping[str, str]) -> dict[str, str]:
     """Return the fields that were filled in; an empty field is unknown."""
-    filled = {field: form[field.name].strip() for field in FORM_FIELDS if form.get(field.name, "").strip()}
-    return {field.name: expand_count(text) if field.kind == "count" else text for field, text in filled.items()}
-
-
-def expand_count(text: str) -> str:
-    """Return a count as digits if it is written as GitHub shows it, with separators or in thousands; other texts as they are.
-
-    >>> expand_count("12,345"), expand_count("1 234"), expand_count("12.3k"), expand_count("1.5"), expand_count("12,34")
-    ('12345', '1234', '12300', '1.5', '12,34')
-    """
-    if SEPARATED.fullmatch(text):
-        return re.sub(r"\D", "", text)
-    rounded = ROUNDED.fullmatch(text)
-    return f"{Decimal(rounded[1]) * UNITS[rounded[2].lower()]:.0f}" if rounded else text
+    names = [field.name for field in FORM_FIELDS]
+    return expand_counts({name: form[name].strip() for name in names if form.get(name, "").strip()})
 
 
 def split_names(text: str) -> list[str]:
