@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -17,13 +16,10 @@ from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
+from stargaze.serve.lookup.github_details import query_details, run_parts, smaller_size, split
 from stargaze.serve.lookup.github_requests import (
-    BACKOFF,
-    FAIR_TIME,
     GRACE_TIME,
     LATE,
-    LEAST_TIME,
-    PARALLEL,
     PATIENCE,
     QUERY,
     UNREADABLE,
@@ -40,8 +36,8 @@ CONTRIBUTORS_RESERVE = 12
 """Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
 QUERY_SIZE = 40
 """Repositories of one query: GitHub counts so many within seconds."""
-REPOSITORY, CONTRIBUTORS = "repository", "contributors"
-"""Kinds of resources."""
+REPOSITORY, RECORD, CONTRIBUTORS = "repository", "record", "contributors"
+"""Kinds of resources: what is known of a repository, its REST record beside GraphQL, and its contributors."""
 EXCLUDED = "excluded"
 """The reason of a repository that the config excludes."""
 T = TypeVar("T")
@@ -115,24 +111,12 @@ class GithubRepositories:
     def _read_repository(self, reply: Reply) -> tuple[Any, str]:
         if not is_repository(reply.data) or reply.data.get("private"):
             return None, "Not Found"
-        return self._to_value(reply.data, {}, reply, is_complete=False)
+        return self._to_value(reply.data, reply)
 
     def _add_contributors(self, results: dict[str, RepositoryReply], deadline: float) -> dict[str, RepositoryReply]:
         """Request the contributors of what was found, with one request each."""
         names = {key: str(result.record["full_name"]) for key, result in results.items() if result.record}
-        resources = {
-            key: Resource(
-                CONTRIBUTORS,
-                name,
-                f"/repos/{name}/contributors",
-                _read_contributors,
-                {"per_page": 1, "anon": "true"},
-                CONTRIBUTORS_MAX_AGE,
-                CONTRIBUTORS_RESERVE,
-                PATIENCE,
-            )
-            for key, name in names.items()
-        }
+        resources = {key: _contributors(name) for key, name in names.items()}
         replies = self.requests.fetch(list(resources.values()), deadline)
         for key, resource in resources.items():
             reply, result = replies[resource.key], results[key]
@@ -170,16 +154,16 @@ class GithubRepositories:
         for resource in resources:
             value = self.requests.earlier(resource.key).value or {}
             groups.setdefault(value.get("part_size", QUERY_SIZE), []).append(resource)
-        return [part for size, group in groups.items() for part in _split(group, size)]
+        return [part for size, group in groups.items() for part in split(group, size)]
 
     def _query(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
-        """Query records, then counts and commits at the same time."""
+        """Query records, then counts, commits and contributors at the same time."""
         names = [resource.name for resource in resources]
         text = graphql.names_query(len(names), extra="isPrivate isEmpty")
         try:
             reply = self.requests.query(QUERY, text, graphql.names_variables(names), deadline)
         except TooHeavyError:
-            results = self._run_parts(self._query, resources, deadline, deadline - GRACE_TIME)
+            results = run_parts(self.requests, self._query, resources, deadline, deadline - GRACE_TIME)
             return self._unavailable(resources, LATE) | results
         except UnavailableError as error:
             return self._unavailable(resources, str(error))
@@ -187,91 +171,43 @@ class GithubRepositories:
         if time.monotonic() > deadline:  # for the next visitor
             deadline = time.monotonic() + LOOKUP_SECONDS
         public = {name: node for name, node in nodes.items() if "gone" not in node and not node.get("isPrivate")}
-        details, waits = self._query_details({name: str(node["id"]) for name, node in public.items()}, deadline)
+        shown = {name: node for name, node in public.items() if not self._exclusions.match(str(node["nameWithOwner"]))}
+        # A repository that is too large for GraphQL has fewer counts in REST.
+        large = [resource for resource in resources if resource.name in shown and self._is_incomplete(resource)]
+        fetch = partial(self.requests.fetch, deadline=deadline)
+        details, waits, others = query_details(
+            self.requests,
+            {name: str(node["id"]) for name, node in shown.items()},
+            [
+                partial(fetch, [replace(resource, kind=RECORD) for resource in large]),
+                partial(fetch, [_contributors(str(node["nameWithOwner"])) for node in shown.values()]),
+            ],
+            deadline,
+        )
         data, replies = reply.data["data"], dict[str, GithubReply]()
         for index, resource in enumerate(resources):
             if resource.name not in nodes and data.get(f"r{index}") is None:  # a fault, not a refusal
                 replies |= self._unavailable([resource], LATE)
                 continue
             value, gone = None, str(nodes.get(resource.name, {}).get("gone") or "Not Found")
-            if resource.name in public:
-                node, wait = public[resource.name], waits.get(resource.name)
-                value, gone = self._to_value(node, details.get(resource.name, {}), reply, is_complete=wait is None)
-                if value and wait is not None:
-                    value |= {"retry_after": wait, "part_size": _smaller(len(names))}
+            if node := public.get(resource.name):
+                value, gone = self._to_value(node, reply)
+            if value:
+                is_complete = resource.name not in waits
+                rest = None if is_complete else others.get(replace(resource, kind=RECORD).key)
+                older = rest.value["record"] if rest and rest.value else {}
+                record = {**older, **_known(value["record"]), **details.get(resource.name, {})}
+                value = {"record": record, "is_complete": is_complete}
+            if value and not value["is_complete"]:
+                wait = waits[resource.name] or (MAX_AGE if resource in large else 0.0)
+                value |= {"retry_after": wait, "part_size": smaller_size(len(names))}
             replies[resource.key] = GithubReply(value, gone, received_at=self.requests.now())
         return replies
 
-    def _query_details(
-        self, ids: Mapping[str, str], deadline: float
-    ) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-        """Return counts and commits by name, and for each name that lacks some when they are requested again [s].
-
-        ``ids`` are by name; a former name has the same as the present one.
-        """
-        details: dict[str, dict[str, Any]] = {}
-        waits: dict[str, float] = {}
-        is_fair = deadline - time.monotonic() >= FAIR_TIME
-        kinds, unique = graphql.KINDS if ids else (), list(dict.fromkeys(ids.values()))
-        # before the thread of this method is late itself
-        end = deadline - 2 * GRACE_TIME
-        results = self.requests.run([partial(self._query_nodes, kind, unique, deadline) for kind in kinds], end)
-        for kind, nodes in zip(kinds, results, strict=True):
-            if nodes is None and is_fair:
-                self.requests.count_fault(kind.name)
-            for name, node_id in ids.items():
-                node = (nodes or {}).get(node_id, MAX_AGE if len(unique) == 1 else 0.0)
-                if isinstance(node, dict):
-                    details.setdefault(name, {}).update(graphql.parse_fields(node))
-                else:
-                    waits[name] = min(node, waits.get(name, MAX_AGE))
-        return details, waits
-
-    def _query_nodes(
-        self, kind: graphql.Kind, ids: Sequence[str], deadline: float, without: frozenset[str] = frozenset()
-    ) -> dict[str, Any]:
-        """Return the nodes by id; instead of one that is missing, when to request it again [s].
-
-        Fields that an organization refuses make its whole node missing, so it is queried again without them.
-        """
-        try:
-            reply = self.requests.query(kind.name, kind.without(without), {"ids": list(ids)}, deadline)
-        except TooHeavyError as error:
-            log.warning("no %s of %d repositories from GitHub: %s", kind.name, len(ids), error)
-            none = dict.fromkeys(ids, MAX_AGE if len(ids) == 1 else 0.0)
-            query = partial(self._query_nodes, kind, without=without)
-            return none | self._run_parts(query, ids, deadline, deadline - 3 * GRACE_TIME)
-        except UnavailableError as error:
-            log.warning("no %s from GitHub: %s", kind.name, error)
-            return dict.fromkeys(ids, BACKOFF)
-        nodes, errors = reply.data["data"].get("nodes"), graphql.errors_by_index(reply.data)
-        found: dict[str, Any] = {}
-        refused: dict[frozenset[str], list[str]] = {}
-        for index, (node_id, node) in enumerate(itertools.zip_longest(ids, nodes if isinstance(nodes, list) else ())):
-            refusals = [error for error in errors.get(index, ()) if error.type in graphql.REFUSED]
-            fields = frozenset(error.field for error in refusals if error.field in kind.names) - without
-            if isinstance(node, dict) and "nameWithOwner" in node:
-                found[node_id] = node
-            elif fields:
-                refused.setdefault(fields, []).append(node_id)
-            else:
-                found[node_id] = MAX_AGE if refusals or len(ids) == 1 else 0.0
-        for fields, part in refused.items():
-            found |= self._query_nodes(kind, part, deadline, without | fields)
-        return found
-
-    def _run_parts(
-        self, query: Callable[[Sequence[T], float], dict[str, Any]], items: Sequence[T], deadline: float, end: float
-    ) -> dict[str, Any]:
-        """Query smaller parts at the same time after GitHub gave up on all, and return what is received until ``end``.
-
-        Nothing is sent if it was one item or no time is left.
-        """
-        if len(items) == 1 or deadline - time.monotonic() < LEAST_TIME:
-            return {}
-        parts = _split(items, _smaller(len(items)))
-        results = self.requests.run([partial(query, part, deadline) for part in parts], end)
-        return {key: value for result in results for key, value in (result or {}).items()}
+    def _is_incomplete(self, resource: Resource) -> bool:
+        """Return whether an earlier reply lacks counts."""
+        value = self.requests.earlier(resource.key).value
+        return bool(value) and not value["is_complete"]
 
     def _unavailable(self, resources: Iterable[Resource], reason: str) -> dict[str, GithubReply]:
         return {
@@ -285,9 +221,7 @@ class GithubRepositories:
             return RepositoryReply(gone=EXCLUDED)
         return RepositoryReply(record, reply.gone, reply.unavailable, value["is_complete"])
 
-    def _to_value(
-        self, item: Mapping[str, Any], details: Mapping[str, Any], reply: Reply, *, is_complete: bool
-    ) -> tuple[Any, str]:
+    def _to_value(self, item: Mapping[str, Any], reply: Reply) -> tuple[Any, str]:
         """Return the value that is cached; nothing is kept of an excluded repository under a former name."""
         try:
             row = map_record({**item, "_collected_at": reply.at.isoformat()})
@@ -295,16 +229,24 @@ class GithubRepositories:
             return None, UNREADABLE + error.message
         if self._exclusions.match(str(row.get("full_name"))):
             return None, EXCLUDED
-        return {"record": {**row, **details}, "is_complete": is_complete}, ""
+        return {"record": row, "is_complete": False}, ""
 
 
-def _split(items: Sequence[T], size: int) -> list[list[T]]:
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+def _contributors(name: str) -> Resource:
+    return Resource(
+        CONTRIBUTORS,
+        name,
+        f"/repos/{name}/contributors",
+        _read_contributors,
+        {"per_page": 1, "anon": "true"},
+        CONTRIBUTORS_MAX_AGE,
+        CONTRIBUTORS_RESERVE,
+        PATIENCE,
+    )
 
 
-def _smaller(count: int) -> int:
-    """Return the size of the parts of a query that failed: they are sent at the same time."""
-    return max(count // PARALLEL, 1)
+def _known(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def _read_contributors(reply: Reply) -> tuple[Any, str]:

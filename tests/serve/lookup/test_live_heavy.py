@@ -20,6 +20,17 @@ HEAVY = 3
 """A row that takes GitHub more than ten seconds to count."""
 
 
+class HangingRequests(GithubRequests):
+    """GitHub does not respond to queries of counts of several repositories until ``responds`` is set."""
+
+    responds = threading.Event()
+
+    def query(self, kind: str, text: str, variables: Any, deadline: float) -> Reply:
+        if len(variables.get("ids", ())) > 1:
+            self.responds.wait(20)
+        return super().query(kind, text, variables, deadline)
+
+
 @pytest.fixture
 def requests(url: str, clock: FastClock) -> Iterator[GithubRequests]:
     requests = GithubRequests(url, "good", NoWaitClock(clock.time))
@@ -50,25 +61,42 @@ def test_after_github_gave_up_on_all_each_is_counted_alone(
     world.population.heavy[HEAVY] = True
 
     replies = fetch(requests, names)
-    sent = count_requests(world)
-    fetch(requests, names)
 
     assert complete(replies) == {*names} - {names[HEAVY]}
     assert replies[names[HEAVY]].record
-    assert count_requests(world) == sent  # the one that failed alone is not counted again at once
     clock.ahead = 2 * BACKOFF
     assert not requests.pause_reason(QUERY, "graphql")
 
 
-class HangingRequests(GithubRequests):
-    """GitHub does not respond to queries of counts of several repositories until ``responds`` is set."""
+def test_a_repository_that_graphql_cannot_count_has_the_counts_of_rest(
+    world: World, requests: GithubRequests, names: list[str]
+) -> None:
+    world.population.heavy[HEAVY] = True
 
-    responds = threading.Event()
+    fetch(requests, names)
+    second = fetch(requests, names)
+    sent = count_requests(world)
+    third = fetch(requests, names)
 
-    def query(self, kind: str, text: str, variables: Any, deadline: float) -> Reply:
-        if len(variables.get("ids", ())) > 1:
-            self.responds.wait(20)
-        return super().query(kind, text, variables, deadline)
+    assert second[names[HEAVY]].record == third[names[HEAVY]].record
+    assert (second[names[HEAVY]].record or {})["subscribers"] == world.population.subscribers[HEAVY]
+    assert count_requests(world) == sent  # it is counted again when the reply is old
+
+
+@pytest.mark.thorough  # it waits for a deadline
+def test_late_counts_do_not_delay_the_contributors(
+    url: str, clock: FastClock, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = HangingRequests(url, "good", NoWaitClock(clock.time))
+    requests.responds.clear()
+    monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", FAIR_TIME + 1.0)
+
+    replies = fetch(requests, names)
+    requests.responds.set()
+    requests.close()
+
+    assert complete(replies) == set()
+    assert all((reply.record or {}).get("contributors") for reply in replies.values())
 
 
 @pytest.mark.thorough  # it waits for a deadline
@@ -76,6 +104,7 @@ def test_after_a_timeout_of_all_the_next_visitor_requests_each_alone(
     url: str, clock: FastClock, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests = HangingRequests(url, "good", NoWaitClock(clock.time))
+    requests.responds.clear()
     monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", FAIR_TIME + 1.0)
 
     first = fetch(requests, names)
