@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from stargaze.formatting import format_count, format_percent, format_stars
+from stargaze.formatting import as_sentence, format_count, format_percent, format_stars
 from stargaze.serve.prediction.milestone_text import milestone_text
 
 AS_EXPECTED = 1.25
@@ -119,3 +119,12 @@ def format_range(low: float, high: float) -> str:
     """
     first, last = format_count(low + 0.0), format_count(high + 0.0)
     return first if first == last else f"{first}–{last}"
+
+
+def note_sentence(note: str) -> str:
+    """Return a note of an answer as a sentence.
+
+    >>> note_sentence("is a fork of a/b"), note_sentence("star history until 2026-01-01")
+    ('It is a fork of a/b.', 'Star history until 2026-01-01.')
+    """
+    return as_sentence(f"it {note}" if note.startswith(("is ", "was ", "has ")) else note)

@@ -10,10 +10,10 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import InvalidInputError
-from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, is_job_id
+from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import compare_url, edit_url, parse_compared
-from stargaze.serve.web.prediction_jobs import find_or_submit, status_of_job
+from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
 from stargaze.serve.web.views.comparison import compared_rows, failed_rows, offers_metrics
@@ -43,16 +43,8 @@ def add_compare_routes(
         if names != "...".join(compared):
             return redirect(compare_url(compared), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
-        job = readable_job(_shown_job(queue, compared) or find_or_submit(queue, parsed))
+        job = readable_job(find_shown(queue, compared) or find_or_submit(queue, parsed))
         return _comparison_page(view.get(), job, compared), status_of_job(job)
-
-
-def _shown_job(queue: PredictionQueue, names: list[str]) -> PredictionJob | None:
-    """Return the job that a waiting page names, if it is about these repositories: a failed one is not submitted again."""
-    job_id = request.args.get("job", "")
-    job = queue.get(job_id) if is_job_id(job_id) else None
-    is_same = job is not None and job.request is not None and list(job.request.repositories) == names
-    return job if is_same else None
 
 
 def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> str:

@@ -16,7 +16,7 @@ from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, Predi
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import edit_url
-from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404, status_of_job
+from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, get_or_404, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
 from stargaze.serve.web.views.comparison import offers_metrics
@@ -43,14 +43,25 @@ class ResultPages:
     poller: LongPoller
 
     def show(
-        self, job: PredictionJob, canonical: str = "", values: Values | None = None, errors: Values | None = None
+        self,
+        job: PredictionJob,
+        canonical: str = "",
+        values: Values | None = None,
+        errors: Values | None = None,
+        page: str = "",
     ) -> Shown:
-        """Return the page of a job and its status; ``values`` are those of the what-if's form, and ``errors`` are by field."""
-        job = readable_job(job)
-        page = self._render(job, canonical, values, errors)
-        return page, HTTPStatus.BAD_REQUEST if errors and not job.error else status_of_job(job)
+        """Return the page of a job and its status; ``values`` are those of the what-if's form, and ``errors`` are by field.
 
-    def _render(self, job: PredictionJob, canonical: str, values: Values | None, errors: Values | None) -> str:
+        ``page`` is the address that shows the job when it is finished, by default that of the job.
+        """
+        job = readable_job(job)
+        page = page or url_for("pages.prediction", job_id=job.id)
+        html = self._render(job, page, canonical, values, errors)
+        return html, HTTPStatus.BAD_REQUEST if errors and not job.error else status_of_job(job)
+
+    def _render(
+        self, job: PredictionJob, page: str, canonical: str, values: Values | None, errors: Values | None
+    ) -> str:
         asked = job.request or PredictionRequest()
         what_if = asked.what_if if values is None else values
         answer = job.answer or {}
@@ -58,6 +69,7 @@ class ResultPages:
             "prediction.html",
             view=self.view.get(),
             job=job,
+            page=page,
             predictions=prediction_views(answer["predictions"], what_if, errors) if answer else [],
             errors=answer.get("errors", []),
             digest=answer.get("digest"),
@@ -107,7 +119,8 @@ def add_result_routes(
         values = what_if_values(request.args)
         if values:
             return pages.show_what_if([f"{owner}/{name}"], [], values, canonical)
-        return pages.show(find_repository(queue, clock, owner, name), canonical)
+        job = find_shown(queue, [f"{owner}/{name}"]) or find_repository(queue, clock, owner, name)
+        return pages.show(job, canonical, page=url_for("pages.repository", owner=owner, name=name, job=job.id))
 
 
 def what_if_values(arguments: Mapping[str, str]) -> dict[str, str]:

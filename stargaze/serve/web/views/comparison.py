@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from stargaze.features.ingest.user_input import METRICS_HINT
 from stargaze.formatting import as_sentence, format_count, format_factor
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError
 from stargaze.serve.prediction.labels import label_fields
-from stargaze.serve.prediction.sentence import compare, forecast_phrase, format_range
+from stargaze.serve.prediction.sentence import compare, forecast_phrase, format_range, note_sentence
 
 MAX_FACTORS = 3
 
@@ -30,6 +30,8 @@ class ComparedRow:
     factors: tuple[tuple[str, str], ...]
     """Feature with its value, and factor."""
     enough_data: bool
+    notes: tuple[str, ...]
+    """For instance that it was renamed."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,15 @@ def offers_metrics(error: Mapping[str, str] | None) -> bool:
 
 
 def compared_rows(predictions: Sequence[Mapping[str, Any]]) -> list[ComparedRow]:
-    """Return the rows of an answer's predictions, in their order."""
-    return [_row(prediction) for prediction in predictions]
+    """Return the rows of an answer's predictions, in their order; one that was entered by two names is one row."""
+    notes: dict[str, dict[str, None]] = {}
+    for prediction in predictions:
+        notes.setdefault(prediction["full_name"], {}).update(dict.fromkeys(prediction["notes"]))
+    unique = {prediction["full_name"]: prediction for prediction in reversed(predictions)}
+    return [_row(unique[name], notes[name]) for name in notes]
 
 
-def _row(prediction: Mapping[str, Any]) -> ComparedRow:
+def _row(prediction: Mapping[str, Any], notes: Iterable[str]) -> ComparedRow:
     low, high, actual = prediction["interval_low"], prediction["interval_high"], prediction["actual_stars"]
     is_compared = actual is not None and prediction["enough_data"]
     inside = bool(prediction["inside_interval"])
@@ -89,6 +95,7 @@ def _row(prediction: Mapping[str, Any]) -> ComparedRow:
         forecast=forecast_phrase(prediction) or prediction["history_note"] or "no forecast",
         factors=_main_factors(prediction["explanation"]),
         enough_data=bool(prediction["enough_data"]),
+        notes=tuple(map(note_sentence, notes)),
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stargaze.bundle.manifest import MALFORMED
-from stargaze.formatting import as_sentence, format_count, format_percent, format_stars
-from stargaze.serve.prediction.sentence import prediction_sentence
+from stargaze.formatting import format_count, format_percent, format_stars
+from stargaze.serve.prediction.sentence import note_sentence, prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
@@ -134,7 +134,7 @@ def _view(
             percentile_text(prediction["percentile"]) if prediction["enough_data"] else "",
             _source(prediction),
         ),
-        notes=tuple(map(_note, prediction["notes"])),
+        notes=tuple(map(note_sentence, prediction["notes"])),
         warnings=tuple(map(format_outside, prediction["out_of_range"])),
         in_training_data=bool(prediction["in_training_data"]),
         enough_data=bool(prediction["enough_data"]),
@@ -216,12 +216,8 @@ def _source(prediction: Mapping[str, Any]) -> str:
     return f"{texts[prediction['source']]} The estimate is for this day."
 
 
-def _note(note: str) -> str:
-    return as_sentence(f"it {note}" if note.startswith(("is ", "was ", "has ")) else note)
-
-
 def _history_note(prediction: Mapping[str, Any]) -> str:
     """Return the note of the answer; without one, why a history has no chart."""
     days = len(prediction["history"]["dates"]) if prediction.get("history") else MIN_DAYS
     note = prediction["history_note"] or ("" if days >= MIN_DAYS else "the star history is too short for a chart")
-    return _note(note) if note else ""
+    return note_sentence(note) if note else ""

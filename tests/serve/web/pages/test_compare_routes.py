@@ -74,6 +74,22 @@ def test_an_unknown_repository_has_its_reason_and_the_others_their_answers(
     assert "2 of 3 repositories answered, sorted by expected stars." in html
 
 
+def test_a_repository_entered_by_two_names_is_one_row_that_says_so(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str]
+) -> None:
+    compare(page, queue, f"{names[0]}...{names[1]}...{names[2]}")
+    (job,) = queue.jobs.values()
+    assert job.answer
+    first, second, _ = job.answer["predictions"]
+    second |= {"full_name": first["full_name"], "notes": ["was renamed: you entered an/old-name"]}
+
+    html = page.get(f"/compare/{'...'.join(names)}").text
+
+    assert html.count('rowheader"><a') == 2
+    assert "It was renamed: you entered an/old-name." in html
+    assert "2 repositories, sorted by expected stars." in html
+
+
 def test_the_heading_counts_what_was_answered(page: FlaskClient, queue: FakePredictionQueue, names: list[str]) -> None:
     html = compare(page, queue, f"{names[0]}...no/one...no/two")
 

@@ -282,12 +282,29 @@ def test_the_form_has_only_fields_that_the_bundle_uses(page: FlaskClient) -> Non
     assert 'name="downloads"' not in html
 
 
+def test_the_address_of_a_waiting_page_is_valid_when_its_job_is_deleted(
+    page: FlaskClient, queue: FakePredictionQueue
+) -> None:
+    page.get("/repositories/no/such-one")
+    queue.work()
+    (job,) = queue.jobs
+
+    failed = page.get(f"/repositories/no/such-one?job={job}")
+    other = page.get(f"/repositories/no/other?job={job}")
+
+    assert (failed.status_code, "no/such-one: not among" in failed.text) == (404, True)
+    assert "no/such-one" not in other.text
+    queue.jobs.clear()
+    assert page.get(f"/repositories/no/such-one?job={job}").status_code == 200
+    assert len(queue.jobs) == 1
+
+
 def test_a_pending_permalink_refreshes_to_the_job(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str]
 ) -> None:
     html = page.get(f"/repositories/{names[0]}").text
 
-    assert f"url=/predictions/{next(iter(queue.jobs))}" in html
+    assert f"url=/repositories/{names[0]}?job={next(iter(queue.jobs))}" in html
     assert f'property="og:image" content="http://localhost/card/{names[0]}.png"' in html
 
 
