@@ -103,7 +103,7 @@ def test_invalid_metrics_are_kept_with_the_reason_beside_the_field(visit: Visit,
     language = page.get_by_label("Language")
     expect(language).to_have_value("Zig" * 100)
     expect(language).to_have_attribute("aria-invalid", "true")
-    expect(language).to_have_accessible_description("longer than 255 characters primary language")
+    expect(language).to_have_accessible_description("Longer than 255 characters primary language")
     expect(page.get_by_label("Name")).to_have_value("me/mine")
     expect(page.get_by_label("Forks")).to_have_value("12")
 
