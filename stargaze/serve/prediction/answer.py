@@ -71,11 +71,9 @@ def _outcomes(context: PredictionContext, requests: Sequence[PredictionRequest],
 def _answer_together(context: PredictionContext, requests: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:
     names = list(dict.fromkeys(name for request in requests for name in request.repositories))
     figures = [row for request in requests for row in request.figures]
-    no_rows = context.bundle.known.head(0)
-    lookup_result = context.lookup.find(names, now) if names else LookupResult(no_rows)
-    batch = PredictionBatch(
-        context.bundle, lookup_result, repositories_from_figures(figures, now) if figures else no_rows
-    )
+    lookup_result = context.lookup.find(names, now) if names else LookupResult(context.no_rows)
+    entered_rows = repositories_from_figures(figures, now) if figures else context.no_rows
+    batch = PredictionBatch(context.bundle, context.known_records, lookup_result, entered_rows)
     entered = iter(range(len(figures)))
     parts: list[Part | StargazeError] = []
     for request in requests:

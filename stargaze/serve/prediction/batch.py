@@ -23,6 +23,7 @@ from stargaze.serve.prediction.neighbors import LeafIndex
 from stargaze.serve.prediction.out_of_range import TrainingRanges
 from stargaze.serve.prediction.predict import (
     Prediction,
+    RecordTable,
     estimate_without_popularity,
     records_of,
     to_predictions,
@@ -46,6 +47,8 @@ class PredictionBatch:
     """The table: first repositories that were looked up, then entered ones, then what-ifs, which are added to it."""
 
     bundle: Bundle
+    known_records: RecordTable
+    """The records of the bundle's repositories."""
     lookup_result: LookupResult
     entered: pd.DataFrame
     what_ifs: list[pd.DataFrame] = field(default_factory=list)
@@ -81,21 +84,34 @@ class PredictionBatch:
 
     @cached_property
     def records(self) -> Sequence[Mapping[str, Any]]:
-        """The fields of each row that an answer repeats."""
-        return records_of(self._table)
+        """The fields of each row that an answer repeats, converted before for the bundle's own."""
+        known, others = self._known_rows, self._other_rows
+        records = dict(zip(known, self.known_records.take(list(known.values())), strict=True))
+        if others:
+            records |= zip(others, records_of(self._table.iloc[others]), strict=True)
+        return [records[row] for row in range(len(self._table))]
 
     @cached_property
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
-        bundled = {row for name, row in self.lookup_result.rows.items() if self.lookup_result.source[name] == "bundle"}
-        known = {row: self.bundle.row_by_name[self.records[row]["full_name"].lower()] for row in sorted(bundled)}
-        others = [row for row in range(len(self._table)) if row not in known]
+        known, others = self._known_rows, self._other_rows
         features = np.empty((len(self._table), len(self.bundle.columns)), dtype="float32")
         if known:
             features[list(known)] = self.bundle.known_features[list(known.values())]
         if others:
             features[others] = self.bundle.features(self._table.iloc[others])
         return features
+
+    @cached_property
+    def _known_rows(self) -> Mapping[int, int]:
+        """The row in the bundle of each row that is one of the bundle's own."""
+        bundled = {row for name, row in self.lookup_result.rows.items() if self.lookup_result.source[name] == "bundle"}
+        names = self.lookup_result.frame["full_name"].tolist() if bundled else []
+        return {row: self.bundle.row_by_name[names[row].lower()] for row in sorted(bundled)}
+
+    @property
+    def _other_rows(self) -> list[int]:
+        return [row for row in range(len(self._table)) if row not in self._known_rows]
 
     @cached_property
     def _table(self) -> pd.DataFrame:
@@ -222,6 +238,16 @@ class PredictionContext:
     exclusions: Exclusions = NO_EXCLUSIONS
 
     @cached_property
+    def known_records(self) -> RecordTable:
+        """The records of the bundle's repositories."""
+        return RecordTable(self.bundle.known)
+
+    @cached_property
+    def no_rows(self) -> pd.DataFrame:
+        """A table without repositories."""
+        return self.bundle.known.head(0)
+
+    @cached_property
     def leaf_index(self) -> LeafIndex:
         """The leaves that the known repositories reach."""
         return LeafIndex(self.bundle, self.exclusions)
@@ -241,6 +267,7 @@ class PredictionContext:
         widest = self.bundle.answer_policies[0].policy
         self.training_ranges.for_policy(widest)
         self.leaf_index.prepare(widest)
+        len(self.known_records)
 
     def offline(self) -> PredictionContext:
         """Return a context without GitHub, histories and track record that shares the indexes."""
@@ -248,5 +275,10 @@ class PredictionContext:
             self.bundle, BundledRepositories(self.bundle, self.exclusions), exclusions=self.exclusions
         )
         # cached_property stores its value there
-        other.__dict__.update(leaf_index=self.leaf_index, training_ranges=self.training_ranges, controls=self.controls)
+        other.__dict__.update(
+            leaf_index=self.leaf_index,
+            training_ranges=self.training_ranges,
+            controls=self.controls,
+            known_records=self.known_records,
+        )
         return other
