@@ -19,7 +19,14 @@ from stargaze.config import ServeSection
 from stargaze.errors import StargazeError
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.runtime.settings import session_key
-from stargaze.serve.web.api.request_counts import COUNT_ERRORS, WINDOW, Count, RequestCounts, open_request_counts
+from stargaze.serve.web.api.request_counts import (
+    COUNT_ERRORS,
+    WINDOW,
+    Count,
+    OwnCounts,
+    RequestCounts,
+    open_request_counts,
+)
 from stargaze.store import Store
 
 POLICY = "predictions"
@@ -39,12 +46,13 @@ class RateLimitedError(StargazeError):
 
 
 class RateLimiter:
-    """Counts the requests of each client; accepts all while the counts are unavailable."""
+    """Counts the requests of each client; each process for itself while the counts of all are unavailable."""
 
     def __init__(
         self, limit: int, counts: RequestCounts, key: bytes, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limit, self._counts, self._key, self._clock = limit, counts, key, clock
+        self._own = OwnCounts(clock)
         self._resumes_at = 0.0
         """When the counts are tried again; 0 if they were available."""
 
@@ -53,8 +61,10 @@ class RateLimiter:
         if "counted" in g:
             return
         g.counted = self._ask(self._counts.count)
-        if g.counted and g.counted.used > self._limit:
-            message = f"too many requests: try again in {_seconds_left(g.counted)} s"
+        g.own = Count() if g.counted else self._own.count(self._client())
+        count = g.counted or g.own
+        if count.used > self._limit:
+            message = f"too many requests: try again in {_seconds_left(count)} s"
             raise RateLimitedError(message, hint="put several repositories into one request")
 
     def add_headers(self, response: Response) -> Response:
@@ -64,10 +74,10 @@ class RateLimiter:
         count = g.counted if "counted" in g else self._ask(self._counts.read)
         response.headers["RateLimit-Policy"] = f'"{POLICY}";q={self._limit};w={WINDOW}'
         if count:
-            seconds = _seconds_left(count)
-            response.headers["RateLimit"] = f'"{POLICY}";r={max(0, self._limit - count.used)};t={seconds}'
-            if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                response.headers["Retry-After"] = str(seconds)
+            left = max(0, self._limit - count.used)
+            response.headers["RateLimit"] = f'"{POLICY}";r={left};t={_seconds_left(count)}'
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            response.headers["Retry-After"] = str(_seconds_left(count or g.get("own", Count())))
         return response
 
     def _ask(self, action: Callable[[str], Count]) -> Count | None:
@@ -81,7 +91,7 @@ class RateLimiter:
         except COUNT_ERRORS as error:
             self._resumes_at = self._clock() + PAUSE
             if was_available:
-                log.warning("the rate limit is not applied until its storage is available: %s", error)
+                log.warning("the rate limit is that of each process until its storage is available: %s", error)
             return None
         self._resumes_at = 0.0
         if not was_available:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class SqliteCounts(SqlitePool):
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         super().__init__(path, TIMEOUT, synchronous="OFF")
         self._clock = clock
+        self._turn = threading.Lock()
         self._next_cleanup = 0.0
 
     def count(self, client: str) -> Count:
@@ -78,11 +80,37 @@ class SqliteCounts(SqlitePool):
 
     def _fetch(self, statement: str, client: str) -> Count:
         values = {"client": client, "now": self._clock(), "window": WINDOW}
-        rows = self._run(lambda db: db.execute(statement.replace("PRESENT", _PRESENT), values).fetchall())
+        # SQLite lets writers retry in no order: of many threads at once, one could wait until its timeout.
+        if not self._turn.acquire(timeout=TIMEOUT):
+            raise sqlite3.OperationalError("another thread waits for the file")
+        try:
+            rows = self._run(lambda db: db.execute(statement.replace("PRESENT", _PRESENT), values).fetchall())
+        finally:
+            self._turn.release()
         return Count(rows[0][0], min(rows[0][1], WINDOW)) if rows else Count()
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         db.execute(_TABLE)
+
+
+class OwnCounts:
+    """The counts of this process alone, while those of all are unavailable."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: dict[str, tuple[int, float]] = {}
+
+    def count(self, client: str) -> Count:
+        """Count one more request, and return the new count."""
+        now = self._clock()
+        with self._lock:
+            if client not in self._counts:
+                self._counts = {name: count for name, count in self._counts.items() if count[1] > now}
+            used, ends_at = self._counts.get(client, (0, 0.0))
+            used, ends_at = (used + 1, ends_at) if ends_at > now else (1, now + WINDOW)
+            self._counts[client] = used, ends_at
+        return Count(used, ends_at - now)
 
 
 class RedisCounts:

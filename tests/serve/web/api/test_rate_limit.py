@@ -7,11 +7,12 @@ import contextlib
 import logging
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -92,6 +93,43 @@ def test_an_unreachable_redis_rejects_nobody(visit: Open, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         assert [submit(page, number) for number in range(3)] == [202] * 3
     assert any("storage" in record.getMessage().lower() for record in caplog.records)
+
+
+def test_without_the_counts_of_all_each_process_has_the_limit(visit: Open) -> None:
+    pages = [visit(ServeSection(rate_limit=3, results_url="redis://127.0.0.1:1/0")) for _ in range(2)]
+
+    answers = [pages[number % 2].post(PATH, json={"repositories": [f"a/b{number}"]}) for number in range(10)]
+
+    assert [answer.status_code for answer in answers] == [202] * 6 + [429] * 4
+    assert not any("RateLimit" in answer.headers for answer in answers)
+    assert all(0 < int(answer.headers["Retry-After"]) <= 60 for answer in answers[6:])
+
+
+class WatchedCounts(SqliteCounts):
+    """Remembers whether two threads used the file at the same time, for whose lock SQLite would let them compete."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.using, self.competed = threading.Lock(), False
+
+    def _run(self, action: Callable[[sqlite3.Connection], Any]) -> Any:
+        if not self.using.acquire(blocking=False):
+            self.competed = True
+            return super()._run(action)
+        try:
+            return super()._run(action)
+        finally:
+            self.using.release()
+
+
+def test_threads_of_a_process_take_turns_at_the_file(tmp_path: Path) -> None:
+    counts = WatchedCounts(tmp_path / "counts.sqlite")
+
+    with ThreadPoolExecutor(32) as pool:
+        used = [count.used for count in pool.map(lambda _: counts.count("a"), range(400))]
+
+    assert sorted(used) == list(range(1, 401))
+    assert not counts.competed
 
 
 @pytest.mark.parametrize("path", ["/repositories/a/b{}", "/badge/a/b{}.svg", "/card/a/b{}.png"])
@@ -214,7 +252,7 @@ class BrokenCounts:
 
 def test_an_outage_is_logged_once_and_asked_again_after_a_pause(caplog: pytest.LogCaptureFixture) -> None:
     now, counts, web = [100.0], BrokenCounts(), Flask("web")
-    limiter = RateLimiter(2, counts, b"key", lambda: now[0])
+    limiter = RateLimiter(6, counts, b"key", lambda: now[0])
 
     def count() -> int:
         with web.test_request_context():
@@ -234,10 +272,10 @@ def test_an_outage_is_logged_once_and_asked_again_after_a_pause(caplog: pytest.L
         now[0] += PAUSE
         after = [count(), count()]
 
-    assert (before, calls) == ([200] * 7, 2)
-    assert after == [429, 429]  # which counts on from the two calls before
+    assert (before, calls) == ([200] * 6 + [429], 2)  # the process counts alone
+    assert after == [200, 200]  # which counts on from the two calls before
     assert [record.getMessage() for record in caplog.records] == [
-        "the rate limit is not applied until its storage is available: disk I/O error",
+        "the rate limit is that of each process until its storage is available: disk I/O error",
         "requests are counted again",
     ]
 
