@@ -139,9 +139,9 @@ def _parse_numbers(column: pd.Series, *, minimum: float, maximum: float) -> tupl
 
 
 def _number_or_text(value: object) -> object:
-    """Return what may be a number, else None; an integer beyond 64 bits becomes infinite."""
+    """Return what may be a number, else None; an integer beyond 64 bits becomes a float that is too large."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if abs(value) < 2**63 else float("inf")
+        return value if abs(value) < 2**63 else 1e300 if value > 0 else -1e300
     return value if isinstance(value, (str, float, np.number, Decimal)) else None
 
 

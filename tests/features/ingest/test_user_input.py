@@ -201,6 +201,7 @@ def test_several_repositories_keep_their_order() -> None:
         ({"full_name": "a/b", "forks": "-1"}, "'a/b': forks is '-1': a count cannot be negative"),
         ({"full_name": "a/b", "forks": -1}, "forks is -1: a count cannot be negative"),
         ({"full_name": "a/b", "forks": 10**12}, "larger than any on GitHub"),
+        ({"full_name": "a/b", "forks": 10**30}, "larger than any on GitHub"),
         ({"full_name": "a/b", "forks": 1e400}, "not a whole number"),
         ({"full_name": "a/b", "forks": "many"}, "forks is 'many': not a whole number"),
         ({"full_name": "a/b", "forks": [1]}, "forks is a list: not a whole number"),
