@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 import resource
@@ -27,9 +28,6 @@ from stargaze.config import FeaturesSection, ServeSection
 from stargaze.features import schema
 from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.store import Store
-from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.families import FAMILIES
-from tests.growth_bundles import write_growth_bundle
 from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
 from tests.serve.fake_queue import FakePredictionQueue
 from tests.shared_work import pytest_collection_finish, share_work  # noqa: F401 - a hook
@@ -72,6 +70,8 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame
 @pytest.fixture(scope="session")
 def growth_bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A growth bundle of synthetic histories; fitting it takes two seconds."""
+    from tests.growth_bundles import write_growth_bundle
+
     return write_growth_bundle(Store(tmp_path_factory.mktemp("growth")))
 
 
@@ -164,13 +164,17 @@ def page(released_store: Store, queue: FakePredictionQueue) -> Any:
 
 
 def _model(sample: pd.DataFrame, names: list[str], vocabularies: dict[str, list[str]]) -> Any:
+    from stargaze.tuning.cross_validation import Arrays  # the process that starts the workers needs no scikit-learn
+
     inputs = build_matrix(sample, names, vocabularies).to_numpy()
     categories = tuple(place for place, name in enumerate(names) if name in vocabularies)
     arrays = Arrays(inputs, np.log1p(sample["stars"].to_numpy()), np.zeros(len(sample), dtype=int), categories)
-    return fit(FAMILIES["lightgbm"], {"n_estimators": 40}, arrays, np.arange(len(sample)), 0)
+    return _fit(arrays, 40)
 
 
 def _spread(sample: pd.DataFrame, model: Ensemble, vocabularies: dict[str, list[str]]) -> Any:
+    from stargaze.tuning.cross_validation import Arrays
+
     inputs, target = (
         build_matrix(sample, FEATURES["all"], vocabularies).to_numpy(),
         np.log1p(sample["stars"].to_numpy()),
@@ -179,7 +183,14 @@ def _spread(sample: pd.DataFrame, model: Ensemble, vocabularies: dict[str, list[
     arrays = Arrays(
         append_prediction(inputs, predicted), np.abs(target - predicted), np.zeros(len(sample), dtype=int), (0, 1)
     )
-    return fit(FAMILIES["lightgbm"], {"n_estimators": 10}, arrays, np.arange(len(sample)), 0)
+    return _fit(arrays, 10)
+
+
+def _fit(arrays: Any, rounds: int) -> Any:
+    from stargaze.tuning.cross_validation import fit
+    from stargaze.tuning.families import FAMILIES
+
+    return fit(FAMILIES["lightgbm"], {"n_estimators": rounds}, arrays, np.arange(len(arrays.target)), 0)
 
 
 def _meta(
@@ -229,6 +240,11 @@ def _predicted(
 
 def _make_repositories(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFrame:
     """Return repositories whose counts follow a hidden popularity, each with its own noise."""
+    return schema.conform(pd.DataFrame({**_columns(n, seed), **columns}))
+
+
+@functools.cache
+def _columns(n: int, seed: int) -> dict[str, Any]:
     random = np.random.default_rng([seed, 2025])  # not the stream of the seed alone, which the code under test may use
     wiki, organization = random.integers(0, 2, n), random.integers(0, 2, n)
     popularity = 1.0 + random.normal(0.0, 1.0, n) + 1.5 * wiki + organization
@@ -238,7 +254,7 @@ def _make_repositories(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFr
 
     age = random.integers(100, 4000, n)
     idle = (age * random.random(n) ** 3).astype(int)
-    frame = {
+    return {
         "id": random.permutation(10 * n)[:n] + 1,
         "full_name": [f"owner{random.integers(n) ** 2 % n}-x/{_word(random)}-{row}" for row in range(n)],
         "fetched_at": COLLECTED,
@@ -257,7 +273,6 @@ def _make_repositories(n: int = 300, seed: int = 0, **columns: Any) -> pd.DataFr
         "forks": count(0.7, 0.5),
         "subscribers": count(0.5, 0.5),
     }
-    return schema.conform(pd.DataFrame({**frame, **columns}))
 
 
 def _word(random: np.random.Generator) -> str:

@@ -49,5 +49,5 @@ def share_work() -> None:
 def pytest_collection_finish() -> None:
     """Start garbage collection: rare, and without all that was imported, which takes as long as twenty tests."""
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(50_000)
     gc.enable()

@@ -19,6 +19,7 @@ DTYPES: dict[str, str] = {
     "date": "datetime64[s, UTC]",
     "list": "object",
 }
+PARSED_DTYPES = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in DTYPES.items()}
 MAX_COUNT_BY_FIELD = {
     "stars": 5_000_000.0,
     "forks": 5_000_000.0,
@@ -130,6 +131,7 @@ FIELDS: tuple[Field, ...] = (
     Field("code_bytes", "count", "B", "size of the code in all languages"),
 )
 FIELD_BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
+DTYPE_BY_FIELD = pd.Series({field.name: PARSED_DTYPES[field.kind] for field in FIELDS}, dtype="object")
 
 
 def empty(n_rows: int = 0) -> pd.DataFrame:
@@ -147,6 +149,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     >>> conform(pd.DataFrame({"full_name": ["a/b"], "stars": [3]}))[["stars", "forks"]].to_numpy().tolist()
     [[3.0, nan]]
     """
+    if frame.dtypes.equals(DTYPE_BY_FIELD):
+        return frame.copy(deep=False)
     columns = {}
     absent: dict[Kind, pd.Series] = {}  # one shared column per kind: a prediction request lacks seventy
     for field in FIELDS:
@@ -160,6 +164,8 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cast(column: pd.Series, field: Field) -> pd.Series:
+    if column.dtype == PARSED_DTYPES[field.kind]:
+        return column
     if field.kind == "date":
         dates = column if isinstance(column.dtype, pd.DatetimeTZDtype) else pd.to_datetime(column, utc=True)
         return dates.dt.as_unit("s")
