@@ -46,7 +46,7 @@ def spread_indices(count: int, most: int = MAX_POINTS) -> list[int]:
 
 @dataclass(frozen=True)
 class HistoryTable:
-    """Histories ordered by name and date, with the rows of each repository by its name in lower case."""
+    """Histories by repository and date, with the rows of each repository by its name in lower case."""
 
     frame: pd.DataFrame
     rows: Mapping[str, slice]
@@ -54,12 +54,12 @@ class HistoryTable:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> HistoryTable:
         """Index the result of :func:`read_history`; names that differ only in case are one repository."""
-        lower = frame["full_name"].str.lower()
-        order = np.lexsort((frame["date"].to_numpy(), lower.to_numpy(dtype="object").astype(str)))
-        ordered, keys = frame.iloc[order], lower.to_numpy()[order]
-        begins = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.array([], dtype=int)
-        ends = np.r_[begins[1:], len(keys)]
-        rows = {str(keys[begin]): slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)}
+        codes, keys = pd.factorize(frame["full_name"].str.lower())
+        order = np.lexsort((frame["date"].dt.tz_localize(None).to_numpy(), codes))  # not by slow objects
+        ordered, codes = frame.iloc[order], codes[order]
+        begins = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.array([], dtype=int)
+        ends = np.r_[begins[1:], len(codes)]
+        rows = {str(keys[codes[begin]]): slice(int(begin), int(end)) for begin, end in zip(begins, ends, strict=True)}
         columns = ordered.drop(columns="full_name").dropna(axis=1, how="all").reset_index(drop=True)
         dtypes = {name: dtype for name, dtype in SMALL_DTYPES.items() if name in columns}
         return cls(columns.astype(dtypes), rows)
@@ -82,6 +82,10 @@ class StarHistories:
         self._version: FileVersion = None
         self._table: HistoryTable | None = None
         self._cache: OrderedDict[tuple[str, str, float, int], Mapping[str, Any]] = OrderedDict()
+
+    def prepare(self) -> None:
+        """Load the table now, so that no visitor waits for it."""
+        self._reload(datetime.now(UTC))
 
     def find(self, full_name: str, now: datetime, growth: GrowthBundle | None) -> Mapping[str, Any]:
         """Return the history of one repository with its forecast by a growth bundle, as in a prediction of an answer."""

@@ -263,7 +263,9 @@ class PredictionContext:
         return TrainingRanges(self.bundle)
 
     def prepare(self) -> None:
-        """Compute the indexes of the widest policy now, so that the first request does not wait for them."""
+        """Compute the indexes of the widest policy and load the histories now, so that the first request does not wait."""
+        if self.star_histories:
+            self.star_histories.prepare()
         widest = self.bundle.answer_policies[0].policy
         self.training_ranges.for_policy(widest)
         self.leaf_index.prepare(widest)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.bundle.forecast import forecast_growth
+from stargaze.serve.lookup import star_history
 from stargaze.serve.lookup.star_history import (
     MAX_POINTS,
     NO_HISTORY,
+    HistoryTable,
     StarHistories,
     leave_out_passed,
     spread_indices,
@@ -86,6 +90,36 @@ def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pyte
         assert [star_histories.find("a/b", NOW, None) for _ in range(3)] == [NO_HISTORY] * 3
 
     assert caplog.text.count("no star histories") == 1
+
+
+def test_a_prepared_table_is_not_read_for_a_visitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write(tmp_path, one_history("own/name", list(range(10, 60))))
+    histories = StarHistories(Store(tmp_path), str(path))
+
+    histories.prepare()
+    monkeypatch.setattr(star_history, "_read_table", lambda *_: pytest.fail("a visitor waits for the table"))
+
+    assert histories.find("own/name", NOW, None)["history"]["stars"][-1] == 59
+
+
+@pytest.mark.thorough  # it makes a table of 300,000 rows
+def test_a_large_table_is_indexed_in_less_than_a_second() -> None:
+    n_names, n_weeks = 3_000, 100
+    names = np.repeat([f"own{number % 99}/Name{number}" for number in range(n_names)], n_weeks)
+    dates = np.tile(pd.date_range("2022-01-03", periods=n_weeks, freq="7D", tz="UTC"), n_names)
+    stars = np.tile(np.arange(n_weeks, dtype=float), n_names)
+    order = np.random.default_rng(1).permutation(len(names))
+    frame = pd.DataFrame({"full_name": names, "date": dates, "stars": stars}).iloc[order]
+    frame["full_name"] = frame["full_name"].astype("str")
+
+    started = time.process_time()
+    table = HistoryTable.from_frame(frame)
+    seconds = time.process_time() - started
+
+    assert seconds < 0.8
+    history = table.history("OWN7/name7")
+    assert history is not None
+    assert history["stars"].tolist() == list(range(n_weeks))
 
 
 def test_a_replaced_table_is_loaded_again(tmp_path: Path) -> None:
