@@ -38,6 +38,7 @@ def test_the_fields_of_graphql_follow_from_the_queries() -> None:
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_only_removes_values(sample: pd.DataFrame, name: str) -> None:
+    sample = sample[::10]
     partial = apply_pattern(sample, name, 0)
 
     assert partial.dtypes.equals(sample.dtypes)
