@@ -36,7 +36,6 @@ _ADD = """
 _REPLACE = 'if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("set", KEYS[1], ARGV[2], "ex", ARGV[3]) end'
 _DELETE = 'if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end'
 _TABLE = "CREATE TABLE jobs (id TEXT PRIMARY KEY, job TEXT NOT NULL, stored_at REAL NOT NULL)"
-_GET = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
 _OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
 log = logging.getLogger(__name__)
 _to_text = partial(str, encoding="utf-8", errors="replace")
@@ -156,15 +155,10 @@ class _SqliteTexts(SqlitePool):
         self._run(lambda db: db.executemany("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", rows))
 
     def add(self, key: str, text: str) -> str | None:
-        row = (key, text, time.time())
-
-        def insert(db: sqlite3.Connection) -> str | None:
-            if db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row).rowcount:
-                return None
-            existing: str = db.execute(_GET, [json.dumps([key])]).fetchone()[1]
-            return existing
-
-        return self._run(insert)
+        existing = self.get([key])[key]
+        if existing is None and not self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", key, text, time.time()):
+            existing = self.get([key])[key]  # another process was faster
+        return existing
 
     def replace(self, key: str, old: str, new: str) -> bool:
         return self._write(
@@ -175,7 +169,8 @@ class _SqliteTexts(SqlitePool):
         self._write("DELETE FROM jobs WHERE id = ? AND job = ?", key, old)
 
     def get(self, keys: Sequence[str]) -> Mapping[str, str | None]:
-        rows = self._run(lambda db: db.execute(_GET, [json.dumps(keys)]).fetchall())
+        query = "SELECT id, iif(typeof(job) = 'text', job, '') FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._run(lambda db: db.execute(query, [json.dumps(keys)]).fetchall())
         return dict.fromkeys(keys) | dict(rows)
 
     def check(self) -> None:
