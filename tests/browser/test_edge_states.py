@@ -122,6 +122,28 @@ def test_a_forecast_of_millions_of_stars_fits_on_the_smallest_screen(visit: Visi
     assert Axe().run(page).response["violations"] == []
 
 
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desktop", "phone"])
+def test_the_longest_names_fit_in_a_comparison(
+    visit: Visit, queue: FakePredictionQueue, options: dict[str, Any]
+) -> None:
+    answered, failed = (tuple(f"{letter * 39}/{number}{'x' * 99}" for number in range(2)) for letter in "ab")
+    answer = {
+        "digest": queue.bundle.digest, "answered_at": NOW.isoformat(), "errors": [],
+        "predictions": [full_prediction() | {"full_name": name} for name in answered],
+    }  # fmt: skip
+    error = {"code": "unknown_repository", "message": f"{', '.join(failed)}: not known", "hint": ""}
+    for names, state, changed in ((answered, "done", {"answer": answer}), (failed, "failed", {"error": error})):
+        job = queue.submit(PredictionRequest(names))
+        queue.jobs[job.id] = replace(job, state=state, **changed)
+
+        page = visit(f"/compare/{'...'.join(names)}", options)
+
+        expect(page.locator("#result")).to_have_attribute("data-state", state)
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        if state == "done":
+            assert page.locator(".compared").evaluate("(table) => table.scrollWidth <= table.parentElement.clientWidth")
+
+
 def test_a_script_in_a_description_is_text(visit: Visit, queue: FakePredictionQueue) -> None:
     page = visit(f"/predictions/{finish_job(queue).id}", {})
 

@@ -60,7 +60,11 @@ def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> 
         rows=compared_rows(predictions),
         errors=failed_rows(answer["errors"]),
         offers_metrics=offers_metrics(job.error),
-        overlay=overlay_chart(predictions, "age" if request.args.get("by") == "age" else "date"),
+        overlay=overlay_chart(
+            predictions,
+            "age" if request.args.get("by") == "age" else "date",
+            is_recent=request.args.get("range") == "recent",
+        ),
         history_note="; ".join(notes) or "No star history is known.",
         coverage=f"{100 * view.meta['coverage']:g}%",
         digest=(job.answer or {}).get("digest"),

@@ -9,12 +9,10 @@ from typing import Any
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.sentence import format_range
-from stargaze.serve.web.views.star_chart import MIN_DAYS, Chart, Series, date_ticks, draw_chart, read_series
+from stargaze.serve.web.views.star_chart import Chart, Series, date_ticks, draw_chart, read_series, recent_series
 
 MAX_ROWS = 24
 """Maximum number of rows of the table."""
-RECENT_DAYS = 365
-"""Length of the history in the closer view, which histories of more than twice that have [days]."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class HistoryChart:
 
     chart: Chart
     recent: Chart | None
-    """The last year and the forecast, which is hardly visible beside a long history."""
+    """The last year and the forecast, if the history is long."""
     source: str
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[ForecastRow, ...]
@@ -49,10 +47,10 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
         return None
     milestone = prediction.get("milestone")
     history = prediction["history"]
-    recent = _recent(series)
+    recent = recent_series([series])
     return HistoryChart(
         _draw(series, milestone),
-        _draw(recent, milestone) if recent else None,
+        _draw(recent[0], milestone) if recent else None,
         f"{'From GitHub' if history.get('source') == 'github' else 'Stored history'}, {history['as_of']}.",
         tuple((point.label, format_count(point.stars)) for point in _spread(series.history)),
         tuple(map(_forecast_row, prediction["forecast"] or ())),
@@ -64,18 +62,6 @@ def history_chart(prediction: Mapping[str, Any]) -> HistoryChart | None:
 def _draw(series: Series, milestone: Mapping[str, Any] | None) -> Chart:
     ticks = date_ticks(series.points[0].day, series.points[-1].day)
     return draw_chart([series], ticks, milestone["stars"] if milestone else None)
-
-
-def _recent(series: Series) -> Series | None:
-    """Return the last year with the forecast; None without a forecast or if the history is not much longer."""
-    last = series.history[-1].day
-    recent = tuple(point for point in series.history if point.day >= last - RECENT_DAYS)
-    is_long = last - series.history[0].day > 2 * RECENT_DAYS
-    return (
-        Series(series.name, recent, series.forecast)
-        if series.forecast and is_long and len(recent) >= MIN_DAYS
-        else None
-    )
 
 
 def _forecast_row(point: Mapping[str, Any]) -> ForecastRow:

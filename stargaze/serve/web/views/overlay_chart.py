@@ -19,6 +19,7 @@ from stargaze.serve.web.views.star_chart import (
     draw_chart,
     linear_map,
     read_series,
+    recent_series,
 )
 
 TABLE_ROWS = 12
@@ -30,6 +31,8 @@ class OverlayChart:
     """The chart, the names of its lines and of repositories without a history, and the table."""
 
     by: str
+    is_recent: bool | None
+    """Whether only the last year and the forecasts are shown; None if there is no such choice."""
     chart: Chart
     names: tuple[str, ...]
     missing: tuple[str, ...]
@@ -37,17 +40,24 @@ class OverlayChart:
     """Date or age, and the count of each repository; a dash outside of its history."""
 
 
-def overlay_chart(predictions: Sequence[Mapping[str, Any]], by: Literal["date", "age"] = "date") -> OverlayChart | None:
+def overlay_chart(
+    predictions: Sequence[Mapping[str, Any]], by: Literal["date", "age"] = "date", *, is_recent: bool = False
+) -> OverlayChart | None:
     """Return the chart of all predictions that have a history; None if none has one. Age counts from the first known day."""
     found = {str(item["full_name"]): read_series(item) for item in predictions}
     series = [item if by == "date" else _by_age(item) for item in found.values() if item is not None]
     if not series:
         return None
+    recent = recent_series(series) if by == "date" else None
+    if recent and is_recent:
+        series = recent
     days = [point.day for item in series for point in item.points]
     ticks = date_ticks(min(days), max(days)) if by == "date" else age_ticks(max(days))
-    missing = tuple(name for name, item in found.items() if item is None)
     names = tuple(item.name for item in series)
-    return OverlayChart(by, draw_chart(series, ticks), names, missing, tuple(_rows(series, by)))
+    missing = tuple(name for name in found if name not in names)
+    return OverlayChart(
+        by, is_recent if recent else None, draw_chart(series, ticks), names, missing, tuple(_rows(series, by))
+    )
 
 
 def _by_age(series: Series) -> Series:

@@ -21,6 +21,8 @@ MIN_DAYS = 2
 """A line needs as many days of a history."""
 MAX_TICKS = 4
 """As many labels as fit below a chart on a phone."""
+RECENT_DAYS = 365
+"""Length of the history in the closer view, which there is for histories of more than twice that [days]."""
 DAYS_PER_MONTH, DAYS_PER_YEAR = 30.4375, 365.25
 STEPS = (1, 2, 5, 10, 20, 50, 100)
 
@@ -113,6 +115,22 @@ def read_series(prediction: Mapping[str, Any]) -> Series | None:
     expected = [_point(item["date"], item["stars"], item["low"], item["high"]) for item in prediction["forecast"] or ()]
     ahead = tuple(point for point in expected if point.day > known[-1].day)
     return Series(str(prediction["full_name"]), tuple(known), ahead)
+
+
+def recent_series(series: Sequence[Series]) -> list[Series] | None:
+    """Return the last year of histories with their forecasts, which are hardly visible beside more; None if they are visible."""
+    last = max(item.history[-1].day for item in series)
+    since = last - RECENT_DAYS
+    is_long = any(item.history[0].day < since - RECENT_DAYS for item in series)
+    if not is_long or not any(item.forecast for item in series):
+        return None
+    recent = [tuple(point for point in item.history if point.day >= since) for item in series]
+    shown = [
+        Series(item.name, points, item.forecast)
+        for item, points in zip(series, recent, strict=True)
+        if len(points) >= MIN_DAYS
+    ]
+    return shown or None
 
 
 def draw_chart(series: Sequence[Series], ticks: Sequence[tuple[float, str]], milestone: float | None = None) -> Chart:

@@ -45,3 +45,22 @@ def test_the_table_has_a_dash_outside_of_a_history() -> None:
     assert overlay
     assert overlay.rows[0] == ("2025-03-01", ("8", "8"))
     assert overlay.rows[-1][1][0] == "–"
+
+
+def test_the_last_year_of_all_histories_shows_their_forecasts() -> None:
+    rows = [
+        example_prediction(full_name="a/long", **example_history(weeks=500)),
+        example_prediction(full_name="b/ended", **example_history(weeks=20)),
+    ]
+
+    whole, recent = (overlay_chart(rows, is_recent=is_recent) for is_recent in (False, True))
+
+    assert whole
+    assert recent
+    assert (whole.is_recent, recent.is_recent) == (False, True)
+    assert (recent.names, recent.missing) == (("a/long",), ("b/ended",))
+    assert recent.chart.last == whole.chart.last
+    assert float(recent.chart.today.removesuffix("%")) < 60
+    for without in (overlay_chart(predictions(), is_recent=True), overlay_chart(rows, by="age", is_recent=True)):
+        assert without
+        assert without.is_recent is None
