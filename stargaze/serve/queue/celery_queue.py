@@ -202,7 +202,11 @@ class CeleryPredictionQueue:
             raise QueueUnavailableError(message, hint="it is started again; see logs/worker.log below the store")
 
     def warm_up(self) -> None:
-        """Open the connections of the first requests, which would wait for TLS and logins; what fails is tried by them."""
+        """Open the connections of the first requests, which would wait for TLS and logins; what fails is tried by them.
+
+        Celery reads the entry points of all installed packages before its first message: so would each of the first threads.
+        """
+        self._app.backend  # noqa: B018 - see above
         with contextlib.suppress(*RESULT_STORE_ERRORS):
             self._results.warm_up(N_CONNECTIONS)
         with contextlib.suppress(*QUEUE_ERRORS), contextlib.ExitStack() as stack:
