@@ -16,7 +16,8 @@ from stargaze.features.selection.filters import apply_filters
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.calibrate import calibrate_on, coverage_by_decade
+from stargaze.tuning.training.calibrate import coverage_by_decade
+from stargaze.tuning.training.calibrate_policy import calibrate_on
 
 N_FOLDS = 5
 COVERAGE = 0.9

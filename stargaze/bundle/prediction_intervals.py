@@ -151,6 +151,19 @@ class PartialIntervals:
         return low, high
 
 
+@dataclass(frozen=True)
+class AnswerPolicy:
+    """A policy that can answer, and its prediction intervals."""
+
+    policy: str
+    intervals: PartialIntervals
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
+        """Return the inverse of ``dataclasses.asdict``."""
+        return cls(str(value["policy"]), PartialIntervals.from_dict(value["intervals"]))
+
+
 def spread_scale(spread: np.ndarray) -> np.ndarray:
     """Return the factor of the radius: the square root, because errors of the predicted spread then cost less."""
     root: np.ndarray = np.sqrt(np.maximum(spread, MIN_SPREAD))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from stargaze.bundle import catboost_model, lightgbm_model, skops_model, xgboost_model
+from stargaze.bundle.formats import catboost_model, lightgbm_model, skops_model, xgboost_model
 from stargaze.bundle.manifest import BadBundleError
 
 
@@ -64,3 +65,9 @@ def deserialize_model(kind: str, data: bytes) -> Model:
     if kind not in parsers:
         raise BadBundleError(f"{kind!r} is not a model format: {', '.join(parsers)}")
     return parsers[kind](data)
+
+
+def are_weights(weights: list[Any]) -> bool:
+    """Return whether these are positive numbers that sum to one; JSON may contain true, NaN and 1e999."""
+    plain = all(type(weight) in (int, float) and 0.0 < weight <= 1.0 for weight in weights)
+    return plain and math.isclose(sum(weights), 1.0, abs_tol=1e-6)

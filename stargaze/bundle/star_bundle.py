@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import io
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow.parquet import ParquetFile
 
-from stargaze.bundle import skops_model
 from stargaze.bundle.description import check_star_description
+from stargaze.bundle.formats import skops_model
+from stargaze.bundle.known_repositories import read_known
 from stargaze.bundle.manifest import (
     DESCRIPTION,
     MALFORMED,
@@ -31,8 +27,14 @@ from stargaze.bundle.manifest import (
     convert_malformed,
     read_description,
 )
-from stargaze.bundle.prediction_intervals import MAX_LOG_STARS, Intervals, PartialIntervals, append_prediction
-from stargaze.bundle.serialization import Ensemble, Model, deserialize_model
+from stargaze.bundle.prediction_intervals import (
+    MAX_LOG_STARS,
+    AnswerPolicy,
+    Intervals,
+    PartialIntervals,
+    append_prediction,
+)
+from stargaze.bundle.serialization import Ensemble, Model, are_weights, deserialize_model
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
@@ -43,27 +45,10 @@ from stargaze.features.matrix import CATALOG, build_matrix, find_missing_fields,
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
-MAX_KNOWN = 2_000_000
-MAX_KNOWN_BYTES = 1_000_000_000
-"""Largest table of known repositories, in rows and uncompressed; 50,000 rows have 20 MB."""
 IMPLIED = frozenset({"full_name", "fetched_at"})
 """Fields that every record has."""
-FULL_NAME = re.compile(r"[!-~]{1,100}/[!-~]{1,200}")
 BATCH_ROWS = 2_000
 """Rows per batch when the features of the known repositories are computed: intermediate arrays stay below 30 MB."""
-
-
-@dataclass(frozen=True)
-class AnswerPolicy:
-    """A policy that can answer, and its prediction intervals."""
-
-    policy: str
-    intervals: PartialIntervals
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> AnswerPolicy:
-        """Return the inverse of ``dataclasses.asdict``."""
-        return cls(str(value["policy"]), PartialIntervals.from_dict(value["intervals"]))
 
 
 @dataclass(frozen=True)
@@ -112,7 +97,7 @@ class Bundle:
             and {item.policy for item in self.answer_policies} <= set(meta["models"]) & set(meta["spreads"])
             and all(item.intervals.is_valid() for item in self.answer_policies)
             and np.isfinite(np.asarray(meta["star_quantiles"], dtype="float64")).sum() > 1
-            and all(_are_weights([item["weight"] for item in members]) for members in meta["models"].values())
+            and all(are_weights([item["weight"] for item in members]) for members in meta["models"].values())
         )
 
     @property
@@ -189,12 +174,7 @@ class Bundle:
     @cached_property
     def known(self) -> pd.DataFrame:
         """The repositories that the bundle contains, with every column of the schema."""
-        try:  # without the cloud file systems that pandas would load (15 MB)
-            return schema.conform(_read_known(self.content[KNOWN]))
-        except (*MALFORMED, OSError, MemoryError) as error:
-            raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
-        finally:  # no variable holds the Arrow table any more
-            pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
+        return read_known(self.content[KNOWN])
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute the inputs of a policy's models, NaN where a value is missing."""
@@ -317,28 +297,3 @@ class Bundle:
             if policy in self.spreads:
                 outputs[policy].append(float(self.spread(inputs, self.predict(inputs, policy), policy)[0]))
         return outputs
-
-
-def _are_weights(weights: list[Any]) -> bool:
-    """Return whether these are positive numbers that sum to one; JSON may contain true, NaN and 1e999."""
-    plain = all(type(weight) in (int, float) and 0.0 < weight <= 1.0 for weight in weights)
-    return plain and math.isclose(sum(weights), 1.0, abs_tol=1e-6)
-
-
-def _read_known(content: bytes) -> pd.DataFrame:
-    """Read the known repositories; raise ValueError if a name or a count is not one, or the table is too large."""
-    file = ParquetFile(io.BytesIO(content))
-    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    if file.metadata.num_rows > MAX_KNOWN or sum(group.total_byte_size for group in groups) > MAX_KNOWN_BYTES:
-        raise ValueError(f"more than {MAX_KNOWN:,} repositories or {MAX_KNOWN_BYTES:,} bytes")
-    table = file.read(use_threads=False)
-    table.validate(full=True)  # texts are UTF-8
-    frame: pd.DataFrame = table.to_pandas(use_threads=False)
-    if frame.empty:  # serve without known repositories: tuning.bundled_repositories = 0
-        return frame
-    names, stars = frame["full_name"].astype("object"), frame["stars"].to_numpy(dtype="float64", na_value=np.nan)
-    if not all(isinstance(name, str) and FULL_NAME.fullmatch(name) for name in names):
-        raise ValueError("a name is not owner/name")
-    if (stars < 0).any() or np.isinf(stars).any():
-        raise ValueError("a number of stars is not one")
-    return frame

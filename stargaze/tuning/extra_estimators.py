@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stargaze.bundle import catboost_model, xgboost_model
+from stargaze.bundle.formats import catboost_model, xgboost_model
 
 
 @dataclass

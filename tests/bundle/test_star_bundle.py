@@ -69,7 +69,7 @@ def test_memory_is_released_after_the_arrow_table_of_known_repositories(
     """A table that still exists at that time keeps 46 MB of a worker with 50,000 repositories."""
     pool, allocated = pa.default_memory_pool(), list[int]()
     unused = SimpleNamespace(release_unused=lambda: allocated.append(pool.bytes_allocated()))
-    monkeypatch.setattr("stargaze.bundle.star_bundle.pa.default_memory_pool", lambda: unused)
+    monkeypatch.setattr("stargaze.bundle.known_repositories.pa.default_memory_pool", lambda: unused)
     before = pool.bytes_allocated()
 
     known = Bundle.load(bundle_folder).known

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from stargaze.bundle.formats.skops_model import SkopsModel
 from stargaze.bundle.serialization import Model
-from stargaze.bundle.skops_model import SkopsModel
 from stargaze.bundle.star_bundle import Bundle
 
 N_PERMUTATIONS = 8

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.formats.skops_model import SkopsModel
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.bundle.serialization import LeafModel, Model
-from stargaze.bundle.skops_model import SkopsModel
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import StargazeError
 from stargaze.features.ingest.validate import validate_columns

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from stargaze.bundle.prediction_intervals import (
-    FieldEffect,
     Intervals,
-    Level,
-    PartialIntervals,
-    append_prediction,
     spread_scale,
 )
-from stargaze.features.matrix import find_missing_fields
-from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 from stargaze.tuning.training.radii import adjust_radii, find_inside, number_of_decade, round_up
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50
@@ -27,153 +19,6 @@ ROUNDS, SWEEPS, CLOSE = 8, 15, 1e-4
 """Iterations of the level correction and of the alternating fit, and its convergence tolerance [nat]."""
 MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
-LEVELS, LEAST_LEVEL = (0.0, 0.1, 0.4, 0.75), 400
-"""Shares of missing information from which on the intervals have classes of their own; a level needs this many rows."""
-USUALLY_KNOWN = 0.05
-"""Largest share of complete rows that lack a field whose absence counts as missing information."""
-WIDENING_ROUNDS, WIDENINGS = 2, 8
-"""How often the intervals are calibrated again after rows with missing fields were widened, and the steps of each time."""
-LEAST_GROWTH, LEAST_WIDENING = 0.004, 0.001
-"""The least growth of the mean width when a field is removed, and the smallest step of its widening [nat]."""
-EMPTY = Intervals(0.5, (0.0,), (0.0,), ((0.0,),))
-SPREAD = {
-    "n_estimators": 120,
-    "learning_rate": 0.05,
-    "num_leaves": 15,
-    "min_child_samples": 40,
-    "colsample_bytree": 0.5,
-    "subsample": 0.8,
-    "reg_lambda": 5.0,
-}
-"""Small trees, because the size of residuals is mostly noise."""
-
-
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""The arguments of :meth:`PartialIntervals.bounds`."""
-
-
-@dataclass(frozen=True)
-class CalibratedIntervals:
-    """Calibrated intervals and the model of the prediction error."""
-
-    intervals: PartialIntervals
-    spread: Any
-    names: tuple[str, ...] = ()
-    """The features of the model."""
-
-    def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the bounds of each prediction interval [stars]; shapes (n,)."""
-        return self.intervals.bounds(*self.predicted_errors(inputs, predicted))
-
-    def predicted_errors(self, inputs: np.ndarray, predicted: np.ndarray) -> Rows:
-        """Return which fields each row lacks, its prediction, and its predicted error [nat]."""
-        missing = find_missing_fields(inputs, self.names, self.intervals.fields)
-        return missing, predicted, self.spread.predict(append_prediction(inputs, predicted))
-
-
-@dataclass(frozen=True)
-class FieldRemoval:
-    """Inputs and predictions [nat] of complete rows, and of the same rows without each record field."""
-
-    complete: tuple[np.ndarray, np.ndarray]
-    without_field: Mapping[str, tuple[np.ndarray, np.ndarray]]
-
-
-def calibrate_on(
-    inputs: np.ndarray,
-    predicted: np.ndarray,
-    target: np.ndarray,
-    folds: np.ndarray,
-    categories: Sequence[int],
-    coverage: float,
-    seed: int,
-    names: Sequence[str] = (),
-    importance: Mapping[str, float] | None = None,
-    removal: FieldRemoval | None = None,
-) -> CalibratedIntervals:
-    """Fit the error model and calibrate the intervals with a nominal coverage [fraction] on out-of-fold predictions.
-
-    ``inputs`` (n, n_features) are those of the model, ``predicted`` and ``target`` (n,) are log1p(stars) [nat]. The error of
-    each row is predicted by a model that was not fitted on its fold. ``names`` are the features and ``importance`` the share
-    of each record field: rows that lack more information get intervals of their own. With ``removal``, rows that lack a
-    field are widened until removing it does not make intervals narrower on average.
-    """
-    error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
-    spread = np.zeros(len(target))
-    for fold in np.unique(folds):
-        out = folds == fold
-        spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
-    fields = _effects(importance or {}, names, removal)
-    missing = find_missing_fields(inputs, names, fields)
-    levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
-    number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
-    calibrated = CalibratedIntervals(levels, model, tuple(names))
-    for _ in range(1 if removal is None else WIDENING_ROUNDS):
-        wider = calibrated.intervals.widen(missing, spread)
-        fitted = tuple(
-            Level(level.missing, calibrate(predicted[number == i], wider[number == i], target[number == i], coverage))
-            for i, level in enumerate(levels.levels)
-        )
-        calibrated = replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
-        calibrated = calibrated if removal is None else _widen_missing(calibrated, removal)
-    return calibrated
-
-
-def _effects(
-    importance: Mapping[str, float], names: Sequence[str], removal: FieldRemoval | None
-) -> dict[str, FieldEffect]:
-    """Return the share of each field; of a field that complete rows lack too, such as a license, it is 0."""
-    if removal is None:
-        return {name: FieldEffect(share) for name, share in importance.items()}
-    absent = find_missing_fields(removal.complete[0], names, importance).mean(axis=0)
-    return {
-        name: FieldEffect(share if lacks <= USUALLY_KNOWN else 0.0)
-        for (name, share), lacks in zip(importance.items(), absent, strict=True)
-    }
-
-
-def _widen_missing(calibrated: CalibratedIntervals, removal: FieldRemoval) -> CalibratedIntervals:
-    """Widen the intervals of rows that lack a field until removing it does not make them narrower on average.
-
-    The error model is fitted on few rows without a field that hardly matters, and can be more certain by chance.
-    """
-    intervals = calibrated.intervals
-    complete = calibrated.predicted_errors(*removal.complete)
-    without_field = {
-        name: calibrated.predicted_errors(*rows)
-        for name, rows in removal.without_field.items()
-        if name in intervals.fields and not np.array_equal(rows[0], removal.complete[0], equal_nan=True)
-    }
-    for _ in range(WIDENINGS):
-        base = _mean_width(intervals, complete)
-        fields = dict(intervals.fields)
-        for name, rows in without_field.items():
-            lacking = LEAST_GROWTH - (_mean_width(intervals, rows) - base)
-            if lacking > 0:
-                wider = fields[name].widening + lacking / max(base, LEAST_GROWTH) + LEAST_WIDENING
-                fields[name] = replace(fields[name], widening=min(round(wider, 5), 1.0))
-        if fields == intervals.fields:
-            break
-        intervals = replace(intervals, fields=fields)
-    return replace(calibrated, intervals=intervals)
-
-
-def _mean_width(intervals: PartialIntervals, rows: Rows) -> float:
-    """Return the mean width of the intervals on the log scale [nat]."""
-    low, high = intervals.bounds(*rows)
-    return float(np.mean(np.log1p(high) - np.log1p(low)))
-
-
-def _levels(missing: np.ndarray) -> tuple[Level, ...]:
-    """Return the levels of missing information, with empty intervals; one with few rows joins the level below."""
-    starts = list(LEVELS)
-    while len(starts) > 1:
-        sizes = np.bincount(np.searchsorted(starts, missing, side="right") - 1, minlength=len(starts))
-        few = np.flatnonzero(sizes[1:] < LEAST_LEVEL) + 1
-        if not len(few):
-            break
-        del starts[int(few[-1])]
-    return tuple(Level(start, EMPTY) for start in starts)
 
 
 def calibrate(
@@ -256,12 +101,6 @@ def coverage_by_decade(
         }
         for decade in np.unique(decades).tolist()
     ]
-
-
-def _fit_error_model(
-    inputs: np.ndarray, errors: np.ndarray, categories: Sequence[int], seed: int
-) -> CategoricalLightGBM:
-    return CategoricalLightGBM(dict(SPREAD), tuple(categories), seed).fit(inputs, errors)
 
 
 def _classes(stars: np.ndarray) -> list[float]:

@@ -13,7 +13,7 @@ from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import copied_rows
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.search.parallel import parallel_map
-from stargaze.tuning.training.calibrate import CalibratedIntervals, FieldRemoval, calibrate_on
+from stargaze.tuning.training.calibrate_policy import CalibratedIntervals, FieldRemoval, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 from stargaze.tuning.training.policy_rows import PolicyRows
 from stargaze.tuning.training.scoring import field_importance, hold_out_predictions, score_folds, score_test_rows

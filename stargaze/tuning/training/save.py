@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.prediction_intervals import append_prediction
-from stargaze.bundle.star_bundle import AnswerPolicy
+from stargaze.bundle.prediction_intervals import AnswerPolicy, append_prediction
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet

@@ -10,7 +10,8 @@ import pandas as pd
 
 from stargaze.bundle.serialization import Ensemble
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.calibrate import CalibratedIntervals, coverage_by_decade
+from stargaze.tuning.training.calibrate import coverage_by_decade
+from stargaze.tuning.training.calibrate_policy import CalibratedIntervals
 from stargaze.tuning.training.policy_rows import PolicyRows
 
 MAX_OUTLIERS, MAX_BY_OWNER = 10, 2

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from stargaze.tuning.training.calibrate import calibrate, calibrate_on, coverage_by_decade
+from stargaze.tuning.training.calibrate import calibrate, coverage_by_decade
+from stargaze.tuning.training.calibrate_policy import calibrate_on
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 Draw = Callable[[np.random.Generator, int], Rows]

@@ -18,7 +18,7 @@ from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.serve.prediction.labels import TEXT_FEATURES
 from stargaze.serve.prediction.predict import predict
 from stargaze.store import Store
-from stargaze.tuning.training.calibrate import CalibratedIntervals, calibrate_on
+from stargaze.tuning.training.calibrate_policy import CalibratedIntervals, calibrate_on
 from stargaze.tuning.training.ensemble import select_candidates
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best

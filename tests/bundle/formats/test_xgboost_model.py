@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from stargaze.bundle import xgboost_model
+from stargaze.bundle.formats import xgboost_model
 from stargaze.bundle.manifest import BadBundleError
 
 Tree = dict[str, Any]

@@ -9,9 +9,9 @@ import lightgbm
 import numpy as np
 import pytest
 
-from stargaze.bundle import lightgbm_text
-from stargaze.bundle.lightgbm_model import LightgbmModel, load_lightgbm
-from stargaze.bundle.lightgbm_text import check_lightgbm_text
+from stargaze.bundle.formats import lightgbm_text
+from stargaze.bundle.formats.lightgbm_model import LightgbmModel, load_lightgbm
+from stargaze.bundle.formats.lightgbm_text import check_lightgbm_text
 from stargaze.bundle.manifest import BadBundleError
 
 RANDOM = np.random.default_rng(0)

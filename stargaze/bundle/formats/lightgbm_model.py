@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stargaze.bundle.lightgbm_text import check_lightgbm_text
+from stargaze.bundle.formats.lightgbm_text import check_lightgbm_text
 from stargaze.bundle.manifest import BadBundleError
 
 KIND = "lightgbm"

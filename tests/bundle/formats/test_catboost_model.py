@@ -13,7 +13,7 @@ import catboost
 import numpy as np
 import pytest
 
-from stargaze.bundle.catboost_model import CatboostModel, from_catboost
+from stargaze.bundle.formats.catboost_model import CatboostModel, from_catboost
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.tuning.extra_estimators import CategoricalCatBoost
 

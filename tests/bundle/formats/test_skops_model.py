@@ -13,8 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skops import io
 
+from stargaze.bundle.formats.skops_model import make_reproducible
 from stargaze.bundle.serialization import deserialize_model
-from stargaze.bundle.skops_model import make_reproducible
 
 INPUTS = np.random.default_rng(0).normal(size=(60, 3))
 MODELS = [

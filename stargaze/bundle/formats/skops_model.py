@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from stargaze.bundle.formats.skops_checks import SCHEMA, check_estimator, check_members
 from stargaze.bundle.manifest import MALFORMED, MAX_OUTPUT, BadBundleError
-from stargaze.bundle.skops_checks import SCHEMA, check_estimator, check_members
 
 KIND = "skops"
 FIRST_ID = 1_000_000_000

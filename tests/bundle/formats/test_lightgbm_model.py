@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stargaze.bundle import lightgbm_model
+from stargaze.bundle.formats import lightgbm_model
 from stargaze.bundle.manifest import BadBundleError
 
 

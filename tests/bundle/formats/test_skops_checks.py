@@ -18,8 +18,8 @@ from sklearn.preprocessing import TargetEncoder
 from sklearn.svm import SVR
 from skops import io as skops_io
 
+from stargaze.bundle.formats.skops_model import load_skops, make_reproducible
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.bundle.skops_model import load_skops, make_reproducible
 
 RANDOM = np.random.default_rng(0)
 ROWS = np.column_stack([RANDOM.integers(0, 6, 120), RANDOM.normal(size=(120, 3))])

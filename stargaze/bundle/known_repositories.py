@@ -1,0 +1,48 @@
+"""The repositories that a bundle contains, read within limits and checked."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from stargaze.bundle.manifest import MALFORMED, BadBundleError
+from stargaze.features import schema
+
+MAX_KNOWN = 2_000_000
+MAX_KNOWN_BYTES = 1_000_000_000
+"""Largest table of known repositories, in rows and uncompressed; 50,000 rows have 20 MB."""
+FULL_NAME = re.compile(r"[!-~]{1,100}/[!-~]{1,200}")
+
+
+def read_known(content: bytes) -> pd.DataFrame:
+    """Return the repositories of a bundle's table with every column of the schema; raise BadBundleError if it is not valid."""
+    try:  # without the cloud file systems that pandas would load (15 MB)
+        return schema.conform(_read_table(content))
+    except (*MALFORMED, OSError, MemoryError) as error:
+        raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
+    finally:  # no variable holds the Arrow table any more
+        pa.default_memory_pool().release_unused()  # Arrow would keep 20 MB for reuse
+
+
+def _read_table(content: bytes) -> pd.DataFrame:
+    """Read the known repositories; raise ValueError if a name or a count is not one, or the table is too large."""
+    file = ParquetFile(io.BytesIO(content))
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    if file.metadata.num_rows > MAX_KNOWN or sum(group.total_byte_size for group in groups) > MAX_KNOWN_BYTES:
+        raise ValueError(f"more than {MAX_KNOWN:,} repositories or {MAX_KNOWN_BYTES:,} bytes")
+    table = file.read(use_threads=False)
+    table.validate(full=True)  # texts are UTF-8
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    if frame.empty:  # serve without known repositories: tuning.bundled_repositories = 0
+        return frame
+    names, stars = frame["full_name"].astype("object"), frame["stars"].to_numpy(dtype="float64", na_value=np.nan)
+    if not all(isinstance(name, str) and FULL_NAME.fullmatch(name) for name in names):
+        raise ValueError("a name is not owner/name")
+    if (stars < 0).any() or np.isinf(stars).any():
+        raise ValueError("a number of stars is not one")
+    return frame
