@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import DARK, PHONE, WITHOUT_JAVASCRIPT
@@ -74,6 +75,13 @@ def test_nothing_is_wider_than_the_page(report: Page) -> None:
     report.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
 
     assert report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+@pytest.mark.parametrize("report", [{}, {**PHONE, **DARK}], indirect=True, ids=str)
+def test_the_report_is_accessible(report: Page) -> None:
+    report.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+
+    assert Axe().run(report).response["violations"] == []
 
 
 @pytest.mark.parametrize("report", [{}, DARK], indirect=True, ids=str)
