@@ -128,7 +128,7 @@ def test_an_answer_that_cannot_be_shown_has_failed(released_store: Store, predic
     shown = page.get(f"/predictions/{answered.id}")
 
     assert shown.status_code == 200
-    assert "the stored result cannot be read" in shown.text
+    assert "The stored result cannot be read" in shown.text
     assert [page.get(f"/predictions/{answered.id}.{suffix}").status_code for suffix in ("csv", "json")] == [404, 404]
 
 
