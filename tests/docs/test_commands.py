@@ -26,8 +26,8 @@ SECTIONS = {section.name: getattr(Config(), section.name) for section in datacla
 
 @functools.cache
 def root() -> Any:
-    """Return the command line's root command."""
-    return typer.main.get_command(app)
+    """Return a root command of this module's own: one that parses without its parents keeps a help option without -h."""
+    return typer.main.get_group(app)
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
