@@ -106,7 +106,8 @@ class GithubRepositories:
         self.requests.keep(new)
 
     def _repository(self, name: str, reserve: int = 0) -> Resource:
-        return Resource(REPOSITORY, name, f"/repos/{name}", self._read_repository, reserve=reserve)
+        path = f"/repos/{name}"
+        return Resource(REPOSITORY, name, path, self._read_repository, reserve=reserve, can_be_refused=False)
 
     def _read_repository(self, reply: Reply) -> tuple[Any, str]:
         if not is_repository(reply.data) or reply.data.get("private"):

@@ -181,6 +181,8 @@ class GithubRequests:
             return replace(before, unavailable=str(error))
         if reply.not_modified and before.etag:
             return replace(before, received_at=self.now())
+        if resource.is_refused_by_others(reply):
+            return replace(before, unavailable=BAD_TOKEN)
         try:
             value, gone = (None, reply.gone) if reply.gone else resource.read(reply)
         except MALFORMED as error:

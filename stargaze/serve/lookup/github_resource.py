@@ -11,6 +11,8 @@ from stargaze.features.github.api.client import Reply
 
 MAX_AGE = 600.0
 """Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
+BLOCKED = ("block", "legal", "dmca", "451")
+"""Words of the reasons for which GitHub blocks a repository."""
 
 
 class WaitRequiredError(Exception):
@@ -54,16 +56,27 @@ class Resource:
     """Faults of this kind, one after another, after which none is requested for a while."""
     default_limit: tuple[int, float] | None = None
     """Limit and window [s] as long as no response has stated them."""
+    can_be_refused: bool = True
+    """Whether a refusal means that there is none; otherwise only a blocked one, and a proxy may refuse others."""
 
     @property
     def key(self) -> str:
         """The cache key: kind and name."""
         return f"{self.kind} {self.name.lower()}"
 
+    def is_refused_by_others(self, reply: Reply) -> bool:
+        """Return whether a refusal says nothing about the repository."""
+        return reply.refused and not self.can_be_refused and not is_blocked(reply.gone)
+
     @property
     def limit(self) -> str:
         """The name of the rate limit that counts it."""
         return "search" if self.path.startswith("/search/") else "core"
+
+
+def is_blocked(reason: str) -> bool:
+    """Return whether GitHub refuses a repository to everybody."""
+    return any(word in reason.lower() for word in BLOCKED)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
 from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositories, RepositoryReply
 from stargaze.serve.lookup.github_requests import RATE_LIMITED, UNREADABLE
+from stargaze.serve.lookup.github_resource import is_blocked
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 INVALID = "the values from GitHub are invalid"
-BLOCKED = ("block", "legal", "dmca", "451")
 MAX_VALIDATED = 500
 """Validated rows in memory, some 10 kB each."""
 Validated = tuple[Mapping[str, Any] | None, pd.DataFrame, str]
@@ -197,7 +197,7 @@ def _gone_error(name: str, reason: str) -> ErrorDetails:
     if reason.startswith(UNREADABLE):
         message = f"{name}: {INVALID}: {reason.removeprefix(UNREADABLE)}"
         return _error("invalid_github_data", message, METRICS_HINT)
-    if any(word in reason.lower() for word in BLOCKED):
+    if is_blocked(reason):
         return _error("blocked_repository", f"{name}: GitHub blocks access to it: {reason}", METRICS_HINT)
     message = f"{name}: GitHub has no public repository of this name: it was deleted or renamed, or is private"
     return _error(UnknownRepositoryError.code, message, f"check its spelling, or {METRICS_HINT}")

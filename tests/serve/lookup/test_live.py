@@ -530,3 +530,24 @@ def test_the_bundle_answers_for_a_known_repository_whose_values_from_github_are_
     assert result.frame.iloc[result.rows[known.lower()]]["full_name"] == known
     assert "the values from GitHub are invalid: these are the values of" in result.notes[known.lower()][-1]
     assert result.errors[unknown]["code"] == "invalid_github_data"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (302, {"Location": "http://login.example/"}, {"message": "Found"}),
+        (403, {}, {"message": "Request forbidden by administrative rules"}),
+        (418, {}, {"message": "I'm a teapot"}),
+    ],
+)
+def test_a_refusal_by_a_proxy_does_not_mean_that_there_is_no_such_repository(
+    lookup: GithubLookup, fake_github: FakeGithub, reply: Reply
+) -> None:
+    fake_github.replies["/repos/new/thing"] = reply
+
+    refused = lookup.find(["new/thing"], NOW).errors["new/thing"]
+    fake_github.replies["/repos/new/thing"] = 200, {}, ROW
+    after = lookup.find(["new/thing"], NOW)
+
+    assert refused["code"] == "github_unavailable"
+    assert after.rows

@@ -51,7 +51,7 @@ class TooHeavyError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A usable response; ``gone`` is the reason why a resource is not available."""
+    """A usable response; ``gone`` is the reason why a resource is not available, ``refused`` that GitHub has not said so."""
 
     data: Any
     at: datetime
@@ -61,6 +61,7 @@ class Reply:
     last_page: int = 1
     duration: float = 0.0
     raw: bytes = b""
+    refused: bool = False
 
 
 @dataclass
@@ -155,11 +156,12 @@ class Client:
                 action = ResponseAction("failed", reason=str(error), wait=rate_limit.backoff(faults))
             except OtherServerError as error:  # the last response is the redirect to it
                 action = ResponseAction("other_server", reason=f"points to another server, {error}")
+            is_refused = action.kind in REFUSAL_KINDS
             action = self._adjust_action(action, allow_refusal=allow_refusal)
             if action.kind in ("ok", "not_modified", "gone"):
                 self._is_github = True
                 self.on_response()
-                return _reply(action, response, self._response_time(response))
+                return replace(_reply(action, response, self._response_time(response)), refused=is_refused)
             if action.kind == "redirect":
                 redirects += 1
                 target = _redirected(target, response, action, redirects)
