@@ -10,7 +10,6 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
 from stargaze.features.github.api.limited_http import ResponseLimits
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_cache import GithubCache, SharedRateLimit
-from stargaze.serve.lookup.github_resource import GithubReply, NoWaitClock, Resource, WaitRequiredError
+from stargaze.serve.lookup.github_resource import GithubReply, NoWaitClock, Resource, WaitRequiredError, limited_until
 from stargaze.store import Store
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 6.0
@@ -46,7 +45,6 @@ MAX_CONNECTIONS = 2 * PARALLEL
 MAX_CACHED = 4_000
 """Replies in memory, some 2 kB each."""
 LATE = "GitHub did not respond in time"
-RATE_LIMITED = "rate limited by GitHub"
 UNREACHABLE = "GitHub cannot be reached at the moment"
 UNREADABLE = "unreadable: "
 """The beginning of the reason for a reply that contains impossible values."""
@@ -204,8 +202,7 @@ class GithubRequests:
                 yield connection.client
             except TooHeavyError:
                 if seconds >= FAIR_TIME and time.monotonic() <= deadline + GRACE_TIME:
-                    with self._lock:
-                        self._add_fault(kind, f"one {kind}", PATIENCE, self.now() + BACKOFF)
+                    self.count_fault(kind, PATIENCE)
                 raise
             except (StargazeError, WaitRequiredError) as error:
                 is_refused = connection.client.stats.refused > refused
@@ -232,7 +229,7 @@ class GithubRequests:
         if self._limit and resource:
             until = self._limit.take(limit, resource.reserve, self.now(), resource.default_limit)
             if until:
-                raise UnavailableError(_limited_until(until))
+                raise UnavailableError(limited_until(until))
 
     def _pause(
         self, resource: Resource | str, limit: str, client: Client, error: Exception, *, is_refused: bool
@@ -250,17 +247,18 @@ class GithubRequests:
         with self._lock:  # requests fail at the same time
             self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
             if is_limited:
-                self._pauses[limit] = until, _limited_until(until)
+                self._pauses[limit] = until, limited_until(until)
             elif isinstance(error, CredentialsError):
                 self._pauses[""] = until, BAD_TOKEN
             else:
                 self._add_fault(kind, key, patience, until)
         log.warning("no requests to GitHub for a while (%s): %s", kind, error)
 
-    def count_fault(self, resource: Resource | str) -> None:
+    def count_fault(self, resource: Resource | str, patience: int = 0) -> None:
         """Count a request to which GitHub did not respond in time; ``resource`` may be the kind of a query."""
+        kind, key, usual = _kind_of(resource)
         with self._lock:
-            self._add_fault(*_kind_of(resource), self.now() + BACKOFF)
+            self._add_fault(kind, key, patience or usual, self.now() + BACKOFF)
 
     def _add_fault(self, kind: str, key: str, patience: int, until: float) -> None:
         self._faults[kind] += 1
@@ -346,7 +344,3 @@ def _kind_of(resource: Resource | str) -> tuple[str, str, int]:
     if isinstance(resource, Resource):
         return resource.kind, resource.key, resource.patience
     return resource, f"one {resource}", 1 if resource == QUERY else PATIENCE
-
-
-def _limited_until(until: float) -> str:
-    return f"{RATE_LIMITED} until {datetime.fromtimestamp(until, UTC):%H:%M} UTC"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from stargaze.features.github.api.client import Reply
 
 MAX_AGE = 600.0
 """Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
+RATE_LIMITED = "rate limited by GitHub"
 BLOCKED = ("block", "legal", "dmca", "451")
 """Words of the reasons for which GitHub blocks a repository."""
 
@@ -72,6 +74,11 @@ class Resource:
     def limit(self) -> str:
         """The name of the rate limit that counts it."""
         return "search" if self.path.startswith("/search/") else "core"
+
+
+def limited_until(until: float) -> str:
+    """Return the reason of a request that is not sent before this time [s since 1970]."""
+    return f"{RATE_LIMITED} until {datetime.fromtimestamp(until, UTC):%H:%M} UTC"
 
 
 def is_blocked(reason: str) -> bool:

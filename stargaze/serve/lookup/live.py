@@ -18,8 +18,8 @@ from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryE
 from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
 from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositories, RepositoryReply
-from stargaze.serve.lookup.github_requests import RATE_LIMITED, UNREADABLE
-from stargaze.serve.lookup.github_resource import is_blocked
+from stargaze.serve.lookup.github_requests import UNREADABLE
+from stargaze.serve.lookup.github_resource import RATE_LIMITED, is_blocked
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 INVALID = "the values from GitHub are invalid"
