@@ -21,6 +21,8 @@ WIDENING_ROUNDS, WIDENINGS = 2, 8
 """How often the intervals are calibrated again after rows with missing fields were widened, and the steps of each time."""
 LEAST_GROWTH, LEAST_WIDENING = 0.004, 0.001
 """The least growth of the mean width when a field is removed, and the smallest step of its widening [nat]."""
+MOST_WIDTH = 4.6
+"""The mean width above which a removal may narrow intervals [nat]: with a factor of 100 they are of no use to a reader."""
 EMPTY = Intervals(0.5, (0.0,), (0.0,), ((0.0,),))
 SPREAD = {
     "n_estimators": 120,
@@ -59,10 +61,13 @@ class CalibratedIntervals:
 
 @dataclass(frozen=True)
 class FieldRemoval:
-    """Inputs and predictions [nat] of complete rows, and of the same rows without each record field."""
+    """Inputs and predictions [nat] of the same rows before and after the removal of a record field."""
 
-    complete: tuple[np.ndarray, np.ndarray]
-    without_field: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    field: str
+    before: tuple[np.ndarray, np.ndarray]
+    after: tuple[np.ndarray, np.ndarray]
+    is_first: bool
+    """Whether the rows were complete before."""
 
 
 def calibrate_on(
@@ -75,69 +80,73 @@ def calibrate_on(
     seed: int,
     names: Sequence[str] = (),
     importance: Mapping[str, float] | None = None,
-    removal: FieldRemoval | None = None,
+    removals: Sequence[FieldRemoval] = (),
 ) -> CalibratedIntervals:
     """Fit the error model and calibrate the intervals with a nominal coverage [fraction] on out-of-fold predictions.
 
     ``inputs`` (n, n_features) are those of the model, ``predicted`` and ``target`` (n,) are log1p(stars) [nat]. The error of
     each row is predicted by a model that was not fitted on its fold. ``names`` are the features and ``importance`` the share
-    of each record field: rows that lack more information get intervals of their own. With ``removal``, rows that lack a
-    field are widened until removing it does not make intervals narrower on average.
+    of each record field: rows that lack more information get intervals of their own. Rows that lack a field are widened
+    until no one of ``removals`` makes intervals narrower on average; the first ones are those of one field of complete rows.
     """
     error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
         spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
-    fields = _effects(importance or {}, names, removal)
+    fields = _effects(importance or {}, names, removals)
     missing = find_missing_fields(inputs, names, fields)
     levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
     number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
     calibrated = CalibratedIntervals(levels, model, tuple(names))
-    for _ in range(1 if removal is None else WIDENING_ROUNDS):
+    for _ in range(WIDENING_ROUNDS if removals else 1):
         wider = calibrated.intervals.widen(missing, spread)
         fitted = tuple(
             Level(level.missing, calibrate(predicted[number == i], wider[number == i], target[number == i], coverage))
             for i, level in enumerate(levels.levels)
         )
         calibrated = replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
-        calibrated = calibrated if removal is None else _widen_missing(calibrated, removal)
+        calibrated = _widen_missing(calibrated, removals)
     return calibrated
 
 
 def _effects(
-    importance: Mapping[str, float], names: Sequence[str], removal: FieldRemoval | None
+    importance: Mapping[str, float], names: Sequence[str], removals: Sequence[FieldRemoval]
 ) -> dict[str, FieldEffect]:
     """Return the share of each field; of a field that complete rows lack too, such as a license, it is 0."""
-    if removal is None:
+    if not removals:
         return {name: FieldEffect(share) for name, share in importance.items()}
-    absent = find_missing_fields(removal.complete[0], names, importance).mean(axis=0)
+    absent = find_missing_fields(removals[0].before[0], names, importance).mean(axis=0)
     return {
         name: FieldEffect(share if lacks <= USUALLY_KNOWN else 0.0)
         for (name, share), lacks in zip(importance.items(), absent, strict=True)
     }
 
 
-def _widen_missing(calibrated: CalibratedIntervals, removal: FieldRemoval) -> CalibratedIntervals:
-    """Widen the intervals of rows that lack a field until removing it does not make them narrower on average.
+def _widen_missing(calibrated: CalibratedIntervals, removals: Sequence[FieldRemoval]) -> CalibratedIntervals:
+    """Widen the intervals of rows that lack a field until no removal makes them narrower on average.
 
     The error model is fitted on few rows without a field that hardly matters, and can be more certain by chance.
     """
     intervals = calibrated.intervals
-    complete = calibrated.predicted_errors(*removal.complete)
-    without_field = {
-        name: calibrated.predicted_errors(*rows)
-        for name, rows in removal.without_field.items()
-        if name in intervals.fields and not np.array_equal(rows[0], removal.complete[0], equal_nan=True)
-    }
+    changing = [
+        removal
+        for removal in removals
+        if removal.field in intervals.fields
+        and (removal.is_first or intervals.fields[removal.field].importance > 0)  # others would widen complete rows too
+        and not np.array_equal(removal.before[0], removal.after[0], equal_nan=True)
+    ]
+    rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
     for _ in range(WIDENINGS):
-        base = _mean_width(intervals, complete)
+        width = {key: _mean_width(intervals, item) for key, item in rows.items()}
         fields = dict(intervals.fields)
-        for name, rows in without_field.items():
-            lacking = LEAST_GROWTH - (_mean_width(intervals, rows) - base)
-            if lacking > 0:
-                wider = fields[name].widening + lacking / max(base, LEAST_GROWTH) + LEAST_WIDENING
-                fields[name] = replace(fields[name], widening=min(round(wider, 5), 1.0))
+        for removal in changing:
+            before, after = width[id(removal.before)], width[id(removal.after)]
+            lacking = LEAST_GROWTH - (after - before)
+            if lacking > 0 and before < MOST_WIDTH:
+                wider = intervals.fields[removal.field].widening + lacking / max(after, LEAST_GROWTH) + LEAST_WIDENING
+                wider = max(fields[removal.field].widening, min(round(wider, 5), 1.0))
+                fields[removal.field] = replace(fields[removal.field], widening=wider)
         if fields == intervals.fields:
             break
         intervals = replace(intervals, fields=fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +12,20 @@ from stargaze.features.masking import apply_pattern, maskable_fields, remove_fie
 from stargaze.features.matrix import CATALOG, is_any_known, own_features
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
-MAX_CHECKED = 2_000
-"""Validation rows of which single fields are removed."""
+MAX_CHECKED, MAX_NESTED, ORDERS = 2_000, 400, 15
+"""Validation rows of which single fields are removed, and of which all fields are, in this number of random orders."""
+LEAST_ANSWERED = 0.5
+"""The least share of rows that the policy answers after a removal in a random order: another policy answers the others."""
 MEASURED = ("live with token", "live without token", "five typed metrics", "one typed metric")
 """The patterns that are scored on the test rows."""
+
+
+@dataclass(frozen=True)
+class RemovalOrder:
+    """Inputs of complete validation rows, and of the same rows after the removal of each field and of all before it."""
+
+    complete: np.ndarray
+    steps: tuple[tuple[str, np.ndarray], ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class PolicyRows:
     checked: np.ndarray
     """Validation rows of which one field at a time is removed; ``without_field`` are their inputs."""
     without_field: dict[str, np.ndarray]
+    orders: tuple[RemovalOrder, ...]
     names: tuple[str, ...]
     """The selected features."""
 
@@ -54,8 +66,7 @@ class PolicyRows:
             partial = apply_pattern(repositories, name, feature_set.split.seed)
             inputs = table.serving_inputs(feature_set, policy, partial).to_numpy()
             measured[name] = (inputs, is_any_known(inputs, own))
-        spaced = np.linspace(0, len(table.validation) - 1, min(len(table.validation), MAX_CHECKED)).astype("int64")
-        checked = table.validation[spaced]
+        checked = _spaced(table.validation, MAX_CHECKED)
         return cls(
             complete,
             replace(copies, weights=1.0 / np.bincount(copied)[copied]),
@@ -67,6 +78,7 @@ class PolicyRows:
             measured,
             checked,
             _remove_each_field(table, feature_set, policy, checked),
+            tuple(_remove_in_random_orders(table, feature_set, policy)),
             tuple(feature_set.selected[policy]),
         )
 
@@ -89,3 +101,30 @@ def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, row
             changed = table.compute_features(feature_set, names, partial)
             result[field] = complete.assign(**{name: changed[name] for name in names}).to_numpy()
     return result
+
+
+def _remove_in_random_orders(table: Dataset, feature_set: FeatureSet, policy: str) -> Iterator[RemovalOrder]:
+    """Yield the inputs of some rows while all fields that a selected feature reads are removed, one after the other."""
+    random, selected = np.random.default_rng(feature_set.split.seed), feature_set.selected[policy]
+    rows, own = _spaced(table.validation, MAX_NESTED), own_features(selected, policy)
+    repositories = table.repositories.iloc[rows]
+    complete = table.serving_inputs(feature_set, policy, repositories)
+    sources = {field for name in selected for field in CATALOG[name].source}
+    fields = [field for field in maskable_fields(repositories) if field in sources]
+    for _ in range(ORDERS):
+        partial, inputs, steps = repositories, complete, []
+        for field in random.permutation(fields).tolist():
+            partial = remove_fields(partial, [field], np.zeros((len(rows), 1), dtype=bool))
+            names = [name for name in selected if field in CATALOG[name].source]
+            changed = table.compute_features(feature_set, names, partial)
+            inputs = inputs.assign(**{name: changed[name] for name in names})
+            if is_any_known(inputs.to_numpy(), own).mean() < LEAST_ANSWERED:
+                break
+            steps.append((field, inputs.to_numpy()))
+        yield RemovalOrder(complete.to_numpy(), tuple(steps))
+
+
+def _spaced(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return at most so many of the rows, evenly spaced."""
+    places = np.linspace(0, len(rows) - 1, min(len(rows), count)).astype("int64")
+    return np.asarray(rows[places])

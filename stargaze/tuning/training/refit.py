@@ -140,11 +140,24 @@ def _calibrate(
         seed,
         rows.names,
         importance,
-        FieldRemoval(
-            _with_predictions(model, rows.complete.inputs[rows.checked]),
-            {name: _with_predictions(model, inputs) for name, inputs in rows.without_field.items()},
-        ),
+        _removals(model, rows),
     )
+
+
+def _removals(model: Ensemble, rows: PolicyRows) -> list[FieldRemoval]:
+    """Return the removal of each field from complete rows, then those of all fields one after the other in random orders."""
+    complete = _with_predictions(model, rows.complete.inputs[rows.checked])
+    removals = [
+        FieldRemoval(field, complete, _with_predictions(model, inputs), is_first=True)
+        for field, inputs in rows.without_field.items()
+    ]
+    for order in rows.orders:
+        before = _with_predictions(model, order.complete)
+        for field, inputs in order.steps:
+            after = _with_predictions(model, inputs)
+            removals.append(FieldRemoval(field, before, after, is_first=False))
+            before = after
+    return removals
 
 
 def _with_predictions(model: Ensemble, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
