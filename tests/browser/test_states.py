@@ -188,10 +188,13 @@ def test_an_invalid_value_is_kept_with_the_reason_beside_it(visit: Visit, names:
     expect(control).to_have_value("many")
     expect(control).to_have_attribute("aria-invalid", "true")
     assert Axe().run(page).response["violations"] == []
+    page.reload()  # the address has the invalid value, so there is an alert too
+    expect(finished(page).get_by_role("alert")).to_contain_text("was not recalculated")
 
     control.fill("12")
     expect(page.locator("[data-difference]")).to_contain_text("→ 12", timeout=TIMEOUT)
     expect(error).to_have_text("")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("value", "shown"), [("12", "[data-difference]"), ("many", ".field-error:not(:empty)")])

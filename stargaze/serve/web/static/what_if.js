@@ -47,6 +47,7 @@ function enhanceWhatIf(form) {
       const path = new URL(form.action).pathname;
       history.replaceState(history.state, "", query ? `${path}?${query}` : path);
     }
+    form.querySelector(".error")?.remove(); // of the address with which the page was loaded
     for (const control of controls) showError(control, "");
     if (!changed.length) {
       difference.textContent = edited ? "No change." : "";
