@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from stargaze.errors import InvalidInputError
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
+HIDDEN_OWNER = "-"
+"""No account of GitHub has this name. It stands for an excluded repository in stored requests."""
+
+
+def hidden_name(number: int) -> str:
+    """Return the name that is stored instead of that of an excluded repository."""
+    return f"{HIDDEN_OWNER}/excluded-{number}"
+
 
 class ExcludedRepositoryError(InvalidInputError):
     """A requested repository is excluded; the error is the same whether it exists or not, and for all: logs contain it."""
@@ -23,8 +31,8 @@ class Exclusions:
     """Names and owners in lower case.
 
     >>> exclusions = Exclusions.parse(["Own/Name", "acme/*"])
-    >>> [exclusions.match(name) for name in ("own/name", "ACME/any", "own/other")]
-    [True, True, False]
+    >>> [exclusions.match(name) for name in ("own/name", "ACME/any", "own/other", hidden_name(1))]
+    [True, True, False, True]
     """
 
     names: frozenset[str] = frozenset()
@@ -40,7 +48,7 @@ class Exclusions:
     def match(self, full_name: str) -> bool:
         """Return whether a repository is excluded."""
         name = full_name.lower()
-        return name in self.names or name.partition("/")[0] in self.owners
+        return name in self.names or name.partition("/")[0] in (*self.owners, HIDDEN_OWNER)
 
 
 NO_EXCLUSIONS = Exclusions()

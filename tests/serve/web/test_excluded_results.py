@@ -107,3 +107,25 @@ def test_its_name_is_on_no_page_and_not_in_the_log(
     paths = [record.path for record in caplog.records]
     assert not any(excluded in path for path in paths)
     assert paths[-1] == f"/repositories/{shown}"
+
+
+def test_its_name_is_in_no_stored_request(
+    queue: FakePredictionQueue, names: tuple[str, str], open_page: Callable[..., Any]
+) -> None:
+    queue.is_instant = True
+    excluded, shown = names
+    page = open_page(excluded)
+
+    alone = page.get(f"/api/v1/repositories/{excluded}")
+    compared = page.get(f"/compare/{excluded}...{shown}")
+    bodies = ({"repositories": [shown, excluded]}, {"figures": [{"full_name": excluded, "forks": 7}]})
+    jobs = [page.get(page.post("/api/v1/predictions", json=body).json["url"]).json for body in bodies]
+
+    assert (alone.status_code, alone.json["code"]) == (404, "excluded_repository")
+    assert f">{excluded}</th>" in compared.text  # as in the address
+    assert [row["full_name"] for row in jobs[0]["predictions"]] == [shown]
+    assert [error["code"] for error in jobs[0]["errors"]] == ["excluded_repository"]
+    assert jobs[1]["error"]["code"] == "excluded_repository"
+    stored = json.dumps([job.to_json() for job in queue.jobs.values()])
+    assert shown in stored
+    assert excluded.lower() not in stored.lower()
