@@ -17,6 +17,7 @@ from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.live import LookupResult
 from stargaze.serve.lookup.star_history import NO_HISTORY, leave_out_passed
 from stargaze.serve.prediction.batch import BatchResult, PredictionBatch, PredictionContext, Row, predict_batch
+from stargaze.serve.prediction.labels import number_unnamed
 from stargaze.serve.prediction.what_if import apply_what_if, parse_what_if
 from stargaze.serve.prediction_request import UNEXPECTED_ERROR, Answer, ErrorDetails, PredictionRequest, error_details
 
@@ -155,7 +156,8 @@ def _answer(
         return [control.to_json(batch.records[index]) for control in context.controls.for_policy(policy)]
 
     (rows, errors), predictions = part, []
-    for row in rows:
+    names = number_unnamed([result.predictions[row.index].full_name for row in rows])
+    for row, name in zip(rows, names, strict=True):
         prediction = result.predictions[row.index]
         explanation = (
             {"similar": result.similar[row.index], "controls": controls(row.index, prediction.policy)}
@@ -169,6 +171,7 @@ def _answer(
                 "source": row.source,
                 "notes": list(row.notes),
                 **prediction.to_json(),
+                "full_name": name,
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import calendar
+import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
@@ -246,6 +247,16 @@ def field_label(field: Field) -> str:
 
 
 _FIELD_NAMES = re.compile(rf"(?<![\w'/.-])({'|'.join(name for name in FIELD_BY_NAME if '_' in name)})(?![\w'/-])")
+
+
+def number_unnamed(names: Sequence[str]) -> list[str]:
+    """Return the names of entered repositories, where those without one differ from each other.
+
+    >>> number_unnamed(["", "a/b", ""])
+    ['Custom repository', 'a/b', 'Custom repository 2']
+    """
+    unnamed = (f"{UNNAMED} {number}" if number > 1 else UNNAMED for number in itertools.count(1))
+    return [next(unnamed) if name in ("", UNNAMED) else name for name in names]
 
 
 def label_fields(text: str) -> str:

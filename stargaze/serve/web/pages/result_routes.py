@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, render_template, request, url_for
 
 from stargaze.features.schema import FIELD_BY_NAME
-from stargaze.serve.prediction.labels import UNNAMED
+from stargaze.serve.prediction.labels import number_unnamed
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
@@ -79,7 +80,7 @@ class ResultPages:
             canonical=canonical,
             address=request.path,
             edit_url=edit_url(job.request),
-            api_request=lambda name: _api_request(asked, name),
+            api_request=partial(_api_request, asked),
             what_if_errors=errors or {},
         )
 
@@ -135,7 +136,8 @@ def find_repository(queue: PredictionQueue, clock: Callable[[], datetime], owner
 
 def _part_of(asked: PredictionRequest, name: str) -> tuple[Sequence[str], Figures]:
     """Return the names and figures of one repository of a request, the first one if the name is empty."""
-    figures = [dict(row) for row in asked.figures if name in ("", row.get("full_name") or UNNAMED)]
+    names = number_unnamed([row.get("full_name") or "" for row in asked.figures])
+    figures = [dict(row) for row, own_name in zip(asked.figures, names, strict=True) if name in ("", own_name)]
     return ((), figures[:1]) if figures else ((name or asked.repositories[0],), ())
 
 
@@ -145,7 +147,7 @@ def _place_error(error: ErrorDetails, values: Values) -> dict[str, str]:
     return {field: "; ".join(filter(None, (error["message"], error["hint"])))}
 
 
-def _api_request(asked: PredictionRequest, name: str) -> dict[str, Any]:
-    """Return the body of an API request for one repository of a request."""
-    names, figures = _part_of(asked, name)
-    return {"figures": figures} if figures else {"repositories": names}
+def _api_request(asked: PredictionRequest, name: str, *, is_entered: bool) -> dict[str, Any]:
+    """Return the body of an API request for one repository of a request; one may be entered and looked up by the same name."""
+    figures = _part_of(asked, name)[1] if is_entered else ()
+    return {"figures": figures} if figures else {"repositories": [name]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import json
 import math
 import re
 from typing import TYPE_CHECKING
@@ -132,6 +133,26 @@ def test_figures_without_a_name_have_a_what_if(page: FlaskClient, name: str, con
 
     assert changed.status_code == 200
     assert "→ 900" in difference(changed.text)
+
+
+def test_repositories_of_equal_or_no_names_have_what_ifs_of_their_own(
+    page: FlaskClient, name: str, control: str
+) -> None:
+    figures = [{control: "3"}, {control: "4"}, {"full_name": name, control: "5"}]
+    job = page.post(PATH, json={"figures": figures, "repositories": [name]}).json
+    text = page.get(job["page"]).text
+
+    bodies = [json.loads(html.unescape(body)) for body in re.findall(r'data-request="([^"]*)"', text)]
+
+    sources = [(item["full_name"], item["source"]) for item in job["predictions"]]
+    assert len(set(sources)) == 4
+    expected = [*({"figures": [row]} for row in figures), {"repositories": [name]}]
+    assert len(bodies) == len(expected)
+    assert all(body in expected for body in bodies)
+    assert all(body in bodies for body in expected)
+    second = next(own_name for own_name, _ in sources if own_name.endswith(" 2"))
+    changed = page.get(job["page"], query_string={"repository": second, control: "9"}).text
+    assert "4 → 9" in difference(changed)
 
 
 @pytest.mark.parametrize("query", ["", "?license=mit"])
