@@ -12,7 +12,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
 from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
-from stargaze.features.ingest.user_input import UnknownRepositoryError, parse_name
+from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError, parse_name
 from stargaze.formatting import format_factor, format_stars
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.growth import load_answering_growth, load_growth_bundle
@@ -26,6 +26,7 @@ from stargaze.serve.prediction_request import Answer, PredictionRequest
 from stargaze.store import Store
 
 MAX_FACTORS = 3
+SERVE_HINT = "stargaze serve looks it up on GitHub"
 
 
 def predict_locally(
@@ -40,7 +41,18 @@ def predict_locally(
     exclusions = Exclusions.parse(exclude)
     lookup, growth = BundledRepositories(bundle, exclusions), load_answering_growth(store)
     context = PredictionContext(bundle, lookup, StarHistories(store, history), growth=growth, exclusions=exclusions)
-    return answer_or_raise(context, PredictionRequest(tuple(unique.values())), now)
+    try:
+        answer = answer_or_raise(context, PredictionRequest(tuple(unique.values())), now)
+    except StargazeError as error:
+        error.hint = _terminal_hint(error.hint)
+        raise
+    errors = [{**error, "hint": _terminal_hint(error["hint"])} for error in answer["errors"]]
+    return {**answer, "errors": errors}
+
+
+def _terminal_hint(hint: str) -> str:
+    """Return a hint without the form of the page."""
+    return hint.replace(METRICS_HINT, SERVE_HINT)
 
 
 def answer_lines(answer: Answer) -> list[str]:
@@ -84,7 +96,7 @@ def forecast_rows(
             errors.append(ExcludedRepositoryError())
         elif own_history.empty:
             command = f"stargaze fetch --name {name} --star-history {name}"
-            hint = did_you_mean(name, history["full_name"].unique(), command)
+            hint = did_you_mean(name, history["full_name"].unique(), command, cutoff=0.7)
             errors.append(UnknownRepositoryError(f"{name} is not in {path}", hint=hint))
         else:
             try:

@@ -144,3 +144,13 @@ def test_an_invalid_name_is_rejected_before_anything_is_loaded(store: Store) -> 
 def test_the_error_names_an_unknown_repository(released_store: Store) -> None:
     with pytest.raises(UnknownRepositoryError, match="no/such"):
         predict(released_store, "no/such")
+
+
+def test_hints_name_a_command_and_not_the_form_of_the_page(released_store: Store) -> None:
+    known, unknown = Bundle.load(released_store.current).known["full_name"].iloc[0], "zzzzzz/qqqqqqqq"
+
+    with pytest.raises(UnknownRepositoryError) as alone:
+        predict_locally(released_store, [unknown], now=NOW)
+    beside = predict_locally(released_store, [unknown, known], now=NOW)["errors"][0]
+
+    assert alone.value.hint == beside["hint"] == "stargaze serve looks it up on GitHub"

@@ -76,6 +76,10 @@ def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section
         forecast_rows(section, store, ["zzzzzz/qqqqqqqq"], now=NOW)
 
     assert similar.value.hint == f"Did you mean {known}?"
+    with pytest.raises(UnknownRepositoryError) as different:
+        forecast_rows(section, store, [f"no/{known.partition('/')[2][:3]}"], now=NOW)
+
+    assert different.value.hint.startswith("stargaze fetch")
     assert other.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --star-history zzzzzz/qqqqqqqq"
 
 
