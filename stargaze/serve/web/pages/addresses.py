@@ -21,10 +21,10 @@ def compare_url(names: Sequence[str], **arguments: Any) -> str:
     return url_for("pages.compare", names="...".join(names), **arguments)
 
 
-def parse_compared(text: str) -> list[str]:
-    """Return the names in the path of a comparison, each once; InvalidInputError if one is not a name.
+def parse_compared(text: str, most: int) -> list[str]:
+    """Return the names in the path of a comparison, each once; InvalidInputError if one is not a name or there are too many.
 
-    >>> parse_compared("a/b...c/d.js...A/B"), parse_compared("a/b....c/d"), parse_compared("a/x...y...c/.d")
+    >>> parse_compared("a/b...c/d.js...A/B", 2), parse_compared("a/b....c/d", 2), parse_compared("a/x...y...c/.d", 2)
     (['a/b', 'c/d.js'], ['a/b.', 'c/d'], ['a/x...y', 'c/.d'])
     """
     try:
@@ -34,6 +34,8 @@ def parse_compared(text: str) -> list[str]:
     unique: dict[str, str] = {}
     for name in names:
         unique.setdefault(name.casefold(), name)
+    if len(unique) > most:
+        raise InvalidInputError(f"{len(unique)} repositories are too many", hint=f"compare up to {most}")
     return list(unique.values())
 
 

@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response as Redirect
 from stargaze.errors import InvalidInputError
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.pages.addresses import compare_url, edit_url, parse_compared
+from stargaze.serve.web.pages.addresses import SEPARATOR, compare_url, edit_url, parse_compared
+from stargaze.serve.web.pages.forms import Page, page_with_error
 from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
@@ -31,17 +32,20 @@ def add_compare_routes(
     """Add the route of comparisons."""
 
     @blueprint.get("/compare/<path:names>")
-    def compare(names: str) -> tuple[str, HTTPStatus] | Redirect:
-        compared = parse_compared(names)
-        if len(compared) > max_repositories:
-            raise InvalidInputError(
-                f"{len(compared)} repositories are too many", hint=f"compare up to {max_repositories}"
+    def compare(names: str) -> tuple[str, HTTPStatus] | Page | Redirect:
+        try:
+            compared = parse_compared(names, max_repositories)
+        except InvalidInputError as error:
+            entered = "\n".join(SEPARATOR.split(names))
+            return page_with_error(
+                lambda details: render_template("index.html", view=view.get(), entered=entered, error=details), error
             )
         if len(compared) == 1:
             owner, _, name = compared[0].partition("/")
             return redirect(url_for("pages.repository", owner=owner, name=name), HTTPStatus.SEE_OTHER)
         if names != "...".join(compared):
-            return redirect(compare_url(compared), HTTPStatus.SEE_OTHER)
+            chosen = {name: request.args.get(name) for name in ("by", "range")}
+            return redirect(compare_url(compared, **chosen), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
         job = readable_job(find_shown(queue, compared) or find_or_submit(queue, parsed))
         return _comparison_page(view.get(), job, compared), status_of_job(job)

@@ -33,13 +33,13 @@ def names(sample: pd.DataFrame) -> list[str]:
     ],
 )
 def test_names_may_contain_dots(path: str, names: list[str]) -> None:
-    assert parse_compared(path) == names
+    assert parse_compared(path, 5) == names
 
 
 @pytest.mark.parametrize("path", ["a", "a...b", "...a/b", "a/b..c/d", "a/b...../d", "a/b...c/d/e"])
 def test_another_path_is_invalid(path: str) -> None:
     with pytest.raises(InvalidInputError):
-        parse_compared(path)
+        parse_compared(path, 5)
 
 
 def compare(page: FlaskClient, queue: FakePredictionQueue, path: str) -> str:
@@ -212,6 +212,7 @@ def test_the_job_of_something_else_is_not_shown(
         ("a/b...c/d...a/B", "/compare/a/b...c/d"),
         ("a/b...c/d.git", "/compare/a/b...c/d"),
         ("a/b...c/d/", "/compare/a/b...c/d"),
+        ("a/b...c/d...a/b?by=age&x=1", "/compare/a/b...c/d?by=age"),
     ],
 )
 def test_duplicates_lead_to_the_canonical_address(page: FlaskClient, path: str, location: str) -> None:
@@ -227,11 +228,12 @@ def test_duplicates_lead_to_the_canonical_address(page: FlaskClient, path: str, 
         ("...".join(f"a/b{number}" for number in range(6)), "6 repositories are too many"),
     ],
 )
-def test_an_invalid_address_is_an_error_page(
+def test_the_names_of_an_invalid_address_can_be_corrected(
     page: FlaskClient, queue: FakePredictionQueue, path: str, reason: str
 ) -> None:
     answer = page.get(f"/compare/{path}")
 
     assert answer.status_code == 400
     assert reason in answer.text
+    assert path.replace("...", "\n") + "</textarea>" in answer.text
     assert queue.jobs == {}
