@@ -44,11 +44,14 @@ def add_compare_routes(
             owner, _, name = compared[0].partition("/")
             return redirect(url_for("pages.repository", owner=owner, name=name), HTTPStatus.SEE_OTHER)
         if names != "...".join(compared):
-            chosen = {name: request.args.get(name) for name in ("by", "range")}
-            return redirect(compare_url(compared, **chosen), HTTPStatus.SEE_OTHER)
+            return redirect(compare_url(compared, **_chosen_axis()), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
         job = readable_job(find_shown(queue, compared) or find_or_submit(queue, parsed))
         return _comparison_page(view.get(), job, compared), status_of_job(job)
+
+
+def _chosen_axis() -> dict[str, str | None]:
+    return {name: request.args.get(name) for name in ("by", "range")}
 
 
 def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> str:
@@ -60,7 +63,7 @@ def _comparison_page(view: BundleView, job: PredictionJob, names: list[str]) -> 
         view=view,
         job=job,
         names=names,
-        address=compare_url(names, job=job.id),
+        address=compare_url(names, job=job.id, **_chosen_axis()),
         rows=compared_rows(predictions),
         errors=failed_rows(answer["errors"]),
         offers_metrics=offers_metrics(job.error),

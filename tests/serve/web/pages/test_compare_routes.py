@@ -191,9 +191,10 @@ def test_a_pending_comparison_refreshes_to_its_own_job(
 ) -> None:
     path = "...".join(names)
 
-    html = page.get(f"/compare/{path}").text
+    html = page.get(f"/compare/{path}?by=age").text
 
-    assert f"url=/compare/{path}?job={next(iter(queue.jobs))}" in html
+    assert f"url=/compare/{path}?job={next(iter(queue.jobs))}&amp;by=age" in html
+    assert f'data-page="/compare/{path}?job={next(iter(queue.jobs))}&amp;by=age"' in html
     assert "Calculating…</h1>" in html
 
 
