@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -18,6 +21,22 @@ MAX_EQUAL = 0.2
 """A feature that equals the stars in more of the repositories with many stars is a leak; others reach 0.02 [share]."""
 
 
+@dataclass(frozen=True)
+class _Column:
+    """What is compared of each pair of features: values, where they are known and the most frequent one, ranks; shapes (n,)."""
+
+    values: np.ndarray
+    known: np.ndarray
+    is_usual: np.ndarray
+    rank: np.ndarray
+
+    @classmethod
+    def of(cls, values: pd.Series) -> _Column:
+        """Return them for a feature, of which some values are known."""
+        is_usual = (values == values.mode().iloc[0]).to_numpy()
+        return cls(values.to_numpy(), values.notna().to_numpy(), is_usual, values.rank().to_numpy())
+
+
 def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
     """Return the features that are dropped without fitting a model, each with the reason.
 
@@ -25,15 +44,15 @@ def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSec
     policy comes first stays.
     """
     dropped: dict[str, str] = {}
-    remaining: list[str] = []
-    ranks = inputs.rank()
+    remaining: dict[str, _Column] = {}
     for name in sorted(map(str, inputs), key=lambda item: POLICIES.index(CATALOG[item].policy)):
         reason = f"leaks the target: {LEAKS[name]}" if name in LEAKS else _find_defect(inputs[name], target, section)
-        reason = reason or _find_duplicate(name, inputs, ranks, remaining, section)
-        if reason:
+        column = None if reason else _Column.of(inputs[name])
+        reason = reason if column is None else _find_duplicate(name, column, remaining, section)
+        if column is None or reason:
             dropped[name] = reason
         else:
-            remaining.append(name)
+            remaining[name] = column
     return dropped
 
 
@@ -71,31 +90,29 @@ def _find_leak(values: pd.Series, target: np.ndarray, section: FeaturesSection) 
     return ""
 
 
-def _find_duplicate(
-    name: str, inputs: pd.DataFrame, ranks: pd.DataFrame, others: list[str], section: FeaturesSection
-) -> str:
-    for other in others:
-        if inputs[name].equals(inputs[other].rename(name)):
-            return f"duplicate of {other}"
-        if CATALOG[name].kind == CATALOG[other].kind == "number":
-            rho = _rho_without_ties(inputs[name], inputs[other], ranks[name], ranks[other])
+def _find_duplicate(name: str, column: _Column, others: Mapping[str, _Column], section: FeaturesSection) -> str:
+    for other_name, other in others.items():
+        if np.array_equal(column.values, other.values, equal_nan=True):
+            return f"duplicate of {other_name}"
+        if CATALOG[name].kind == CATALOG[other_name].kind == "number":
+            rho = _rho_without_ties(column, other)
             if abs(rho) >= section.redundant_threshold:
-                return f"redundant with {other}: Spearman's rho {rho:.3f}"
+                return f"redundant with {other_name}: Spearman's rho {rho:.3f}"
     return ""
 
 
-def _rho_without_ties(first: pd.Series, second: pd.Series, first_rank: pd.Series, second_rank: pd.Series) -> float:
+def _rho_without_ties(first: _Column, second: _Column) -> float:
     """Return Spearman's rho over the rows in which at least one feature does not have its most frequent value.
 
     Most repositories have no forks and no releases: with these ties, any two such features would look the same.
     """
-    if (first.isna() ^ second.isna()).any():
+    if not np.array_equal(first.known, second.known):
         return 0.0
-    is_usual = (first == first.mode().iloc[0]) & (second == second.mode().iloc[0])
-    rows = first.notna() & ~is_usual
-    if rows.sum() < MIN_ROWS or first_rank[rows].nunique() < 2 or second_rank[rows].nunique() < 2:
+    rows = first.known & ~(first.is_usual & second.is_usual)
+    ranks = first.rank[rows], second.rank[rows]
+    if rows.sum() < MIN_ROWS or any(np.ptp(rank) == 0.0 for rank in ranks):
         return 0.0
-    return float(np.corrcoef(first_rank[rows], second_rank[rows])[0, 1])
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def rank_correlation(values: pd.Series, target: np.ndarray) -> float:
