@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, Literal
 
 from stargaze.formatting import format_count
+from stargaze.serve.prediction.sentence import note_sentence
 from stargaze.serve.web.views.star_chart import (
     Chart,
     Point,
@@ -36,6 +37,8 @@ class OverlayChart:
     chart: Chart
     names: tuple[str, ...]
     missing: tuple[str, ...]
+    notes: tuple[str, ...]
+    """For instance from which day on a history is known, where ages begin."""
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     """Date or age, and the count of each repository; a dash outside of its history."""
 
@@ -55,8 +58,15 @@ def overlay_chart(
     ticks = date_ticks(min(days), max(days)) if by == "date" else age_ticks(max(days))
     names = tuple(item.name for item in series)
     missing = tuple(name for name in found if name not in names)
+    noted = {str(item["full_name"]): item["history_note"] for item in predictions if item["history_note"]}
     return OverlayChart(
-        by, is_recent if recent else None, draw_chart(series, ticks), names, missing, tuple(_rows(series, by))
+        by,
+        is_recent if recent else None,
+        draw_chart(series, ticks),
+        names,
+        missing,
+        tuple(f"{name}: {note_sentence(note)}" for name, note in noted.items()),
+        tuple(_rows(series, by)),
     )
 
 

@@ -170,6 +170,7 @@ def test_the_histories_are_in_one_chart_by_date_or_by_age(
 
     assert html.count('class="chart"') == 1
     assert f"Stars by {by}" in html
+    assert ("Age counts from the first day of each star history that is known." in html) == (by == "age")
     assert f'href="/compare/{path}?by={other}#histories"' in html
     assert f"Without a star history: {job.answer['predictions'][2]['full_name']}" in html
 

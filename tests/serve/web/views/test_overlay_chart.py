@@ -13,7 +13,7 @@ def predictions() -> list[dict[str, Any]]:
     return [
         example_prediction(full_name="a/young", **example_history(weeks=20)),
         example_prediction(full_name="b/old", **example_history(weeks=60)),
-        example_prediction(full_name="c/none"),
+        example_prediction(full_name="c/none", history_note="no star history: GitHub does not answer"),
     ]
 
 
@@ -22,6 +22,7 @@ def test_a_repository_without_a_history_is_named() -> None:
 
     assert overlay
     assert (overlay.names, overlay.missing) == (("a/young", "b/old"), ("c/none",))
+    assert overlay.notes == ("c/none: No star history: GitHub does not answer.",)
     assert [len(plot.lines) for plot in overlay.chart.plots] == [2, 2]
     assert overlay_chart(predictions()[2:]) is None
 
