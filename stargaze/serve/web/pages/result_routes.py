@@ -66,6 +66,9 @@ class ResultPages:
         asked = job.request or PredictionRequest()
         what_if = asked.what_if if values is None else values
         answer = job.answer or {}
+        if canonical and answer:  # it may be requested by a former name, or in other letters
+            owner, _, name = answer["predictions"][0]["full_name"].partition("/")
+            canonical = url_for("pages.repository", owner=owner, name=name, _external=True)
         return render_template(
             "prediction.html",
             view=self.view.get(),

@@ -163,6 +163,12 @@ def test_the_page_of_an_unknown_repository_is_404(page: FlaskClient, name: str, 
     assert "no/such-one</textarea>" in answer.text
 
 
+def test_the_canonical_address_has_the_name_of_the_answer(page: FlaskClient, name: str) -> None:
+    text = page.get(f"/repositories/{name.swapcase()}").text
+
+    assert f'<link rel="canonical" href="http://localhost/repositories/{name}">' in text
+
+
 def test_a_slash_at_the_end_is_accepted(page: FlaskClient, name: str) -> None:
     assert page.get(f"/repositories/{name}/").status_code == 200
 
