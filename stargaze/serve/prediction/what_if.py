@@ -14,7 +14,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import OWNER_TYPES
 from stargaze.features.ingest.user_input import FIELDS_HINT, FORM_FIELDS, InvalidFieldError, expand_counts
-from stargaze.features.ingest.validate import GITHUB_START, shorten, validate_columns
+from stargaze.features.ingest.validate import GITHUB_START, MAX_CATEGORY_LENGTH, shorten, validate_columns
 from stargaze.features.licenses import license_key
 from stargaze.serve.prediction.labels import UNKNOWN, field_label
 from stargaze.serve.prediction.linked_fields import recompute_linked_fields
@@ -54,7 +54,7 @@ def parse_what_if(what_if: Mapping[str, Any], now: datetime) -> Values:
             raise InvalidInputError(f"{shorten(name)} is not a field that a what-if can change", hint=hint)
     parsed, entered = Values(), Values()
     for name, value in expand_counts(what_if).items():
-        text = value.strip() if isinstance(value, str) else value
+        text = value.strip() if isinstance(value, str) and len(value) <= MAX_CATEGORY_LENGTH else value
         if text in ("", None):
             continue
         if str(text).lower() in what_if_words(name):

@@ -71,6 +71,7 @@ def test_an_empty_field_is_not_changed(empty: Any) -> None:
     [
         ({"stars": "3"}, "'stars' is not a field that a what-if can change"),
         ({"owner_id": "3"}, "'owner_id' is not a field"),
+        ({"language": "C" + 300 * " "}, "longer than 255 characters"),
         ({"has_wiki": "perhaps"}, "should be true or false"),
         ({"forks": "none"}, "not a whole number"),
         ({"pushed_at": "none"}, "not a date"),

@@ -46,8 +46,25 @@ import schemathesis
 from hypothesis import strategies
 
 schemathesis.openapi.format("date", strategies.just("2016-06-01"))
+TOTALS = {"issues", "pull_requests", "commits", "releases"}
+
+
+def is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) or isinstance(value, str) and value.isdigit()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    body = case.body if isinstance(case.body, dict) else {}
+    figures = body.get("figures") if isinstance(body.get("figures"), list) else []
+    for row in [*figures, body.get("what_if")]:
+        if isinstance(row, dict) and len(row) > 1:
+            for name in [name for name, value in row.items() if name in TOTALS and is_count(value)]:
+                if len(row) > 1:
+                    del row[name]
 """
-"""A schema cannot reject dates in the future, in the wrong order, or after those of the repository."""
+"""A schema cannot reject dates in the future, in the wrong order, or after those of the repository, nor fewer issues than open
+ones: a total is sent alone."""
 
 
 class InstantQueue:
