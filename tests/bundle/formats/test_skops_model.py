@@ -24,7 +24,7 @@ MODELS = [
 PROGRAM = """
 import hashlib, sys
 objects = [object() for _ in range(int(sys.argv[1]))]  # shifts all later memory addresses
-from tests.bundle.test_skops_model import MODELS
+from tests.bundle.formats.test_skops_model import MODELS
 from stargaze.bundle.serialization import serialize_model
 print([hashlib.sha256(serialize_model(model)[1]).hexdigest() for model in MODELS])
 """
