@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import pandas as pd
 
@@ -39,34 +40,76 @@ class Contradiction:
     problem: str
 
 
-def find_contradictions(frame: pd.DataFrame) -> Iterator[Contradiction]:
-    """Yield the contradictions in rows with all columns of the schema; what is missing contradicts nothing."""
-    for wrong, fields, problem in (*_checks_of_dates(frame), *_checks_of_counts(frame)):
+@dataclass(frozen=True)
+class _Check:
+    """Fields that can disagree, what is said of them, and the function that says in which rows they do."""
+
+    fields: tuple[str, ...]
+    problem: str
+    find: Callable[[pd.DataFrame], pd.Series]
+
+
+def find_contradictions(frame: pd.DataFrame, changed: Collection[str] | None = None) -> Iterator[Contradiction]:
+    """Yield the contradictions in rows with all columns of the schema; what is missing contradicts nothing.
+
+    With ``changed``, only those between two of these fields.
+    """
+    for check in CHECKS:
+        if changed is not None and len(set(changed).intersection(check.fields)) < 2:
+            continue
+        wrong = check.find(frame)
         if wrong.any():
-            yield Contradiction(int(wrong.to_numpy().argmax()), fields, problem)
+            yield Contradiction(int(wrong.to_numpy().argmax()), check.fields, check.problem)
 
 
-def _checks_of_dates(frame: pd.DataFrame) -> Iterator[tuple[pd.Series, tuple[str, ...], str]]:
-    created, pushed, fetched = (frame[name] for name in ("created_at", "pushed_at", "fetched_at"))
-    yield fetched < created, ("created_at", "fetched_at"), "created_at must not be after the date of the values"
-    early = (pushed < created - DAY) & (frame["is_fork"] != 1)  # a fork has the pushes of its original
-    yield early, ("pushed_at", "created_at"), "pushed_at must not be before created_at"
+def _checks_of_dates() -> Iterator[_Check]:
+    yield _Check(
+        ("created_at", "fetched_at"),
+        "created_at must not be after the date of the values",
+        lambda frame: frame["fetched_at"] < frame["created_at"],
+    )
+    yield _Check(
+        ("pushed_at", "created_at"),
+        "pushed_at must not be before created_at",
+        # a fork has the pushes of its original
+        lambda frame: (frame["pushed_at"] < frame["created_at"] - DAY) & (frame["is_fork"] != 1),
+    )
     for name in EVENTS:
         begin = GITHUB_START if name != "first_commit_at" else FIRST_COMMIT
-        yield frame[name] < pd.Timestamp(begin), (name,), f"{name} must not be before {begin:%Y-%m-%d}"
-        yield frame[name] > fetched + DAY, (name, "fetched_at"), f"{name} must not be after the date of the values"
-    wrong = frame["first_release_at"] > frame["latest_release_at"] + DAY
+        yield _Check((name,), f"{name} must not be before {begin:%Y-%m-%d}", partial(_is_before, name, begin))
+        problem = f"{name} must not be after the date of the values"
+        yield _Check((name, "fetched_at"), problem, partial(_is_later, name, "fetched_at"))
     fields = ("first_release_at", "latest_release_at")
-    yield wrong, fields, "first_release_at must not be after latest_release_at"
+    yield _Check(fields, "first_release_at must not be after latest_release_at", partial(_is_later, *fields))
 
 
-def _checks_of_counts(frame: pd.DataFrame) -> Iterator[tuple[pd.Series, tuple[str, ...], str]]:
+def _checks_of_counts() -> Iterator[_Check]:
     for totals, parts in PARTS:
-        total = frame[totals[0]] + frame[list(totals[1:])].sum(axis=1)
-        names, text = f"{totals[0]} must not be less than ", " and ".join
+        names = f"{totals[0]} must not be less than "
         for part in parts:
-            yield frame[part] > total, (totals[0], part), names + part
-        yield frame[list(parts)].sum(axis=1) > total, (totals[0], *parts), f"{names}{text(parts)} together"
+            yield _Check((totals[0], part), names + part, partial(_is_less, totals, (part,)))
+        problem = f"{names}{' and '.join(parts)} together"
+        yield _Check((totals[0], *parts), problem, partial(_is_less, totals, parts))
     for name in ("first_release_at", "latest_release_at"):
-        wrong = (frame["releases"] == 0) & frame[name].notna()
-        yield wrong, ("releases", name), f"releases must not be 0 if there is a {name}"
+        problem = f"releases must not be 0 if there is a {name}"
+        yield _Check(("releases", name), problem, partial(_has_no_release_but, name))
+
+
+def _is_before(name: str, begin: datetime, frame: pd.DataFrame) -> pd.Series:
+    return frame[name] < pd.Timestamp(begin)
+
+
+def _is_later(name: str, other: str, frame: pd.DataFrame) -> pd.Series:
+    return frame[name] > frame[other] + DAY
+
+
+def _is_less(totals: Sequence[str], parts: Sequence[str], frame: pd.DataFrame) -> pd.Series:
+    """Return where a total is less than its parts; other totals may contain some of them."""
+    return frame[totals[0]] + frame[list(totals[1:])].sum(axis=1) < frame[list(parts)].sum(axis=1)
+
+
+def _has_no_release_but(name: str, frame: pd.DataFrame) -> pd.Series:
+    return (frame["releases"] == 0) & frame[name].notna()
+
+
+CHECKS = (*_checks_of_dates(), *_checks_of_counts())

@@ -177,9 +177,8 @@ def _check_dates(frame: pd.DataFrame, changed: Collection[str], fetched: pd.Seri
 
 def _check_contradictions(frame: pd.DataFrame, changed: Collection[str]) -> None:
     """Raise InvalidFieldError if entered values contradict each other; the others follow them."""
-    for item in find_contradictions(frame):
-        if len(set(changed).intersection(item.fields)) > 1:
-            raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
+    for item in find_contradictions(frame, changed):
+        raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
 
 
 def _format(name: str, value: Any, missing: str) -> str:
