@@ -107,7 +107,9 @@ class CeleryPredictionQueue:
         first: StoredJob | None,
         expected: PredictionRequest | None,
     ) -> tuple[PredictionJob, bool]:
-        """Do the same after a first attempt; its request must be the ``expected`` one.
+        """Return the living or answered job, or reserve the next attempt, if there is a ``first`` attempt.
+
+        The existing job must have the ``expected`` request, if one is given; otherwise IdempotencyKeyReusedError is raised.
 
         Waits while another process is publishing. A reservation that stays too long belongs to a process that died before
         publishing: it is a failed attempt. If it is removed meanwhile, the queue refused the job, and would refuse this one.
