@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stargaze.config import ServeSection
+from stargaze.serve.queue.backends import N_CONNECTIONS
 from stargaze.serve.runtime.settings import results_tls, results_url
 from stargaze.store import Store
 from stargaze.system.sqlite import SqlitePool
@@ -117,9 +118,16 @@ class RedisCounts:
     """The counts in Redis, one key for each client, which expires with its window."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self._client: Any = redis.Redis.from_url(
-            url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0), **options
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=N_CONNECTIONS,
+            timeout=TIMEOUT,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            **options,
         )
+        self._client: Any = redis.Redis(connection_pool=pool)
         self._count = self._client.register_script(_COUNT_IN_REDIS)
 
     def count(self, client: str) -> Count:
