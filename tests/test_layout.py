@@ -17,7 +17,7 @@ MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.parts
 FOLDERS = sorted({path.parent for path in MODULES})
 LINES = 47_000
 """The largest number of lines of the package."""
-TABLES = {"features/extract.py", "tuning/families.py"}
+TABLES = {"tuning/families.py"}
 """Tables of data: one function per feature, one row per model family."""
 TERMS = (
     "rate limit",

@@ -6,25 +6,26 @@ record does not have the input. It must not read the stars, other rows or a cloc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stargaze.features.feature_kinds import (
+    AGE,
+    COMPUTED,
+    DAMPING_DAYS,
+    ISSUES,
+    FeaturePolicy,
+    days_between,
+    divide,
+    first_known,
+    total_count,
+)
 from stargaze.features.licenses import license_family
-from stargaze.features.registry import Column, Compute, Feature, Policy, Registry
+from stargaze.features.registry import Column, Compute, Feature
 
-COMPUTED = Registry()
-"""The features of this module."""
 feature, add_fields = COMPUTED.feature, COMPUTED.add_fields
-
-AGE = ("created_at", "fetched_at")
-"""The fields that :func:`age` reads."""
-ISSUES = ("issues", "open_issues", "closed_issues")
-"""The fields that the number of issues is computed from."""
-DAMPING_DAYS = 30.0
-"""The number that is added to the age in daily rates, so that rates of new repositories stay moderate [days]."""
 
 
 def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
@@ -74,72 +75,7 @@ def _compute_column(item: Feature, repositories: pd.DataFrame) -> Column:
     return values if item.kind == "category" else np.asarray(values, dtype="float32")
 
 
-def days_between(earlier: pd.Series, later: pd.Series) -> np.ndarray:
-    """Return later - earlier [days], NaN where a date is missing; shape (n,).
-
-    Examples
-    --------
-    >>> days_between(pd.to_datetime(pd.Series(["2020-01-02"])), pd.to_datetime(pd.Series(["2020-01-03"]))).tolist()
-    [1.0]
-    """
-    seconds = later.to_numpy("datetime64[s]") - earlier.to_numpy("datetime64[s]")
-    return np.where(np.isnat(seconds), np.nan, seconds.astype("int64") / 86_400.0)
-
-
-def _divide(count: Column, by: Column, offset: float = 1.0) -> np.ndarray:
-    """Return count / (by + offset); the offset bounds the ratios of new and small repositories."""
-    ratio: np.ndarray = np.asarray(count) / (np.maximum(np.asarray(by), 0.0) + offset)
-    return ratio
-
-
-def _first_known(first: Column, second: Column) -> np.ndarray:
-    known = np.asarray(first)
-    return np.where(np.isnan(known), np.asarray(second), known)
-
-
-def _count(r: pd.DataFrame, name: str) -> Column:
-    """Return a count; issues are the stated total, else open and closed ones."""
-    return (
-        _first_known(r[name], np.asarray(r["open_issues"]) + np.asarray(r["closed_issues"]))
-        if name == "issues"
-        else r[name]
-    )
-
-
-def _count_fields(name: str) -> tuple[str, ...]:
-    return ISSUES if name == "issues" else (name,)
-
-
-@dataclass(frozen=True)
-class _Policy:
-    """Adds features of common kinds to one policy."""
-
-    policy: Policy
-
-    def add(self, compute: Compute, name: str, unit: str, meaning: str, *source: str, group: str = "") -> None:
-        """Add a feature that a function computes."""
-        compute.__name__ = name
-        feature(self.policy, unit, meaning, *source, group=group)(compute)
-
-    def duration(self, name: str, meaning: str, start: str, end: str) -> None:
-        """Add the time between two dates."""
-        self.add(lambda r: days_between(r[start], r[end]), name, "days", meaning, start, end)
-
-    def ratio(self, name: str, unit: str, meaning: str, count: str, by: str) -> None:
-        """Add the ratio of two counts."""
-        source = (*_count_fields(count), *_count_fields(by))
-        self.add(lambda r: _divide(_count(r, count), _count(r, by)), name, unit, meaning, *source)
-
-    def daily_rate(self, name: str, meaning: str, count: str) -> None:
-        """Add a count per day of the repository's age."""
-        self.add(lambda r: _divide(r[count], age(r), DAMPING_DAYS), name, "1/day", meaning, count, *AGE)
-
-    def pattern_count(self, name: str, unit: str, meaning: str, field: str, pattern: str) -> None:
-        """Add the number of matches of a pattern in a text."""
-        self.add(lambda r: r[field].str.count(pattern), name, unit, meaning, field)
-
-
-static, activity, popularity = _Policy("static"), _Policy("activity"), _Policy("all")
+static, activity, popularity = FeaturePolicy("static"), FeaturePolicy("activity"), FeaturePolicy("all")
 
 
 # ---- static: written by the maintainer ----------------------------------------------------------------------------
@@ -284,17 +220,17 @@ activity.duration("active_span", "time from creation to last push", "created_at"
 
 @feature("activity", "share", "active span as a share of the age", "pushed_at", *AGE)
 def active_share(r: pd.DataFrame) -> Column:
-    return _divide(days_between(r["created_at"], r["pushed_at"]), age(r))
+    return divide(days_between(r["created_at"], r["pushed_at"]), age(r))
 
 
 @feature("activity", "issues", "issues, open and closed", *ISSUES)
 def issues(r: pd.DataFrame) -> Column:
-    return _count(r, "issues")
+    return total_count(r, "issues")
 
 
 @feature("activity", "1/day", "issues per day", *ISSUES, *AGE)
 def issue_rate(r: pd.DataFrame) -> Column:
-    return _divide(_first_known(_count(r, "issues"), r["open_issues"]), age(r), DAMPING_DAYS)
+    return divide(first_known(total_count(r, "issues"), r["open_issues"]), age(r), DAMPING_DAYS)
 
 
 activity.ratio("open_issues_per_contributor", "issues", "open issues per contributor", "open_issues", "contributors")
@@ -345,7 +281,7 @@ popularity.ratio("forks_per_subscriber", "forks", "forks per subscriber", "forks
 
 @feature("all", "forks", "forks per issue", "forks", *ISSUES)
 def forks_per_issue(r: pd.DataFrame) -> Column:
-    return _divide(r["forks"], _first_known(_count(r, "issues"), r["open_issues"]))
+    return divide(r["forks"], first_known(total_count(r, "issues"), r["open_issues"]))
 
 
 popularity.ratio("forks_per_commit", "forks", "forks per commit", "forks", "commits")

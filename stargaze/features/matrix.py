@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.encoding.encoder import LEARNED
-from stargaze.features.extract import COMPUTED, extract
+from stargaze.features.extract import extract
+from stargaze.features.feature_kinds import COMPUTED
 from stargaze.features.registry import Feature
 
 CATALOG: dict[str, Feature] = {**COMPUTED, **LEARNED}

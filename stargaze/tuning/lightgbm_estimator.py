@@ -31,10 +31,7 @@ class CategoricalLightGBM:
         """Fit on a float matrix of shape (n, n_features)."""
         model = lightgbm.LGBMRegressor(random_state=self.seed, **FIXED, **self.parameters)
         model.fit(
-            np.asarray(inputs),
-            target,
-            sample_weight=sample_weight,
-            categorical_feature=list(self.categories) or "auto",
+            np.asarray(inputs), target, sample_weight=sample_weight, categorical_feature=list(self.categories) or "auto"
         )
         self.booster = model.booster_
         return self

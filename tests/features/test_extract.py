@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.extract import days_between, extract, feature
+from stargaze.features.extract import extract, feature
+from stargaze.features.feature_kinds import days_between
 from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
 

@@ -8,12 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.encoding.encoder import (
-    TEXT_COMPONENTS,
-    Encoder,
-    TargetEncodings,
-    encoded_columns,
-)
+from stargaze.features.encoding.encoder import TEXT_COMPONENTS, Encoder, TargetEncodings, encoded_columns
 from stargaze.features.encoding.text_models import TextComponents
 from stargaze.features.encoding.tokens import TokenizedText, tokenize
 

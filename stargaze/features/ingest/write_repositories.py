@@ -151,12 +151,7 @@ def build_batch(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> RawBatch:
 
 
 def write_repositories(
-    batches: Iterable[RawBatch],
-    counts: FetchCounts,
-    section: FetchSection,
-    store: Store,
-    now: datetime,
-    report: Report,
+    batches: Iterable[RawBatch], counts: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
 ) -> FetchSummary:
     """Keep the newest valid record of each repository and write ``repositories.parquet``.
 

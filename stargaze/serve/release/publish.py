@@ -30,13 +30,7 @@ from stargaze.serve.release.choose_bundles import (
 )
 from stargaze.serve.release.commit_tree import extract_release, list_commit
 from stargaze.serve.release.install import install_newest
-from stargaze.serve.release.record import (
-    RELEASE_FILE,
-    Release,
-    encode_release,
-    printable,
-    read_history,
-)
+from stargaze.serve.release.record import RELEASE_FILE, Release, encode_release, printable, read_history
 from stargaze.serve.release.release_folder import release_name, short_name
 from stargaze.serve.release.repository import (
     BUNDLE_FOLDER,

@@ -59,12 +59,7 @@ def plan_image(
 
 
 def apply_image_plan(
-    plan: ImagePlan,
-    section: DeploySection,
-    recipe: ImageRecipe,
-    engine: DockerEngine,
-    bundle: Path,
-    notify: Notify,
+    plan: ImagePlan, section: DeploySection, recipe: ImageRecipe, engine: DockerEngine, bundle: Path, notify: Notify
 ) -> str:
     """Build the image if necessary, transfer it to every node that lacks it, and return its content digest."""
     content, missing = plan.content, plan.missing

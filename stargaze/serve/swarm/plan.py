@@ -95,11 +95,7 @@ def prepare_stack(
 
 
 def desired_stack(
-    section: DeploySection,
-    target: ProductionTarget,
-    survey: Survey,
-    image: tuple[str, str],
-    secrets: SecretVersions,
+    section: DeploySection, target: ProductionTarget, survey: Survey, image: tuple[str, str], secrets: SecretVersions
 ) -> dict[str, Any]:
     """Return the stack of the config, with an image (name and content digest) and secret versions."""
     nodes = tuple(node.as_node() for node in survey.nodes)

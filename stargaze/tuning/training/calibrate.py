@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stargaze.bundle.prediction_intervals import (
-    Intervals,
-    spread_scale,
-)
+from stargaze.bundle.prediction_intervals import Intervals, spread_scale
 from stargaze.tuning.training.radii import adjust_radii, find_inside, number_of_decade, round_up
 
 ROWS_PER_CLASS, LEAST_ROWS = 200, 50
@@ -21,12 +18,7 @@ MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
 
 
-def calibrate(
-    predicted: np.ndarray,
-    spread: np.ndarray,
-    target: np.ndarray,
-    coverage: float,
-) -> Intervals:
+def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
     """Calibrate the radii so that the coverage holds in every class of true and of predicted counts.
 
     A radius that depends on the prediction alone misses most repositories with many stars, because models underestimate

@@ -74,11 +74,7 @@ def _refit_policy(
     importance = field_importance(model, rows)
     calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance)
     scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
-    scores |= {
-        "members": len(chosen),
-        "ensemble_gain": round(fitted.gain, 5),
-        "ensemble_error": round(fitted.error, 5),
-    }
+    scores |= {"members": len(chosen), "ensemble_gain": round(fitted.gain, 5), "ensemble_error": round(fitted.error, 5)}
     return PolicyPredictor(
         model,
         tuple(candidates[index] for index in chosen),
@@ -146,22 +142,19 @@ def _calibrate(
 
 def _removals(model: Ensemble, rows: PolicyRows) -> list[FieldRemoval]:
     """Return the removal of each field from complete rows, then those of all fields one after the other in random orders."""
-    inputs = [rows.complete.inputs[rows.checked], *rows.without_field.values()]
-    inputs += [block for order in rows.orders for block in (order.complete, *(step for _field, step in order.steps))]
-    predicted = iter(_with_predictions(model, inputs))
-    complete = next(predicted)
-    removals = [FieldRemoval(field, complete, next(predicted), is_first=True) for field in rows.without_field]
+    complete = _with_predictions(model, rows.complete.inputs[rows.checked])
+    removals = [
+        FieldRemoval(field, complete, _with_predictions(model, inputs), is_first=True)
+        for field, inputs in rows.without_field.items()
+    ]
     for order in rows.orders:
-        before = next(predicted)
-        for field, _inputs in order.steps:
-            after = next(predicted)
+        before = _with_predictions(model, order.complete)
+        for field, inputs in order.steps:
+            after = _with_predictions(model, inputs)
             removals.append(FieldRemoval(field, before, after, is_first=False))
             before = after
     return removals
 
 
-def _with_predictions(model: Ensemble, blocks: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Predict all blocks at once: a call of a model takes as long as hundreds of rows."""
-    ends = np.cumsum([len(block) for block in blocks])
-    predicted = np.maximum(model.predict(np.vstack(blocks)), 0.0)
-    return list(zip(blocks, np.split(predicted, ends[:-1]), strict=True))
+def _with_predictions(model: Ensemble, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return inputs, np.maximum(model.predict(inputs), 0.0)

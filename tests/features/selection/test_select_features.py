@@ -16,7 +16,7 @@ from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.dataset import Dataset, assign_folds, read_feature_set
-from stargaze.features.extract import COMPUTED
+from stargaze.features.feature_kinds import COMPUTED
 from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
 from stargaze.features.selection.filters import apply_filters

@@ -6,11 +6,10 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urljoin
 
-from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
+from stargaze.errors import ExternalError
 from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.http_transport import (
     Clock,
@@ -21,6 +20,17 @@ from stargaze.features.github.api.http_transport import (
     Transport,
 )
 from stargaze.features.github.api.rate_limit import ResponseAction, format_seconds
+from stargaze.features.github.api.replies import (
+    API_URL_HINT,
+    RESUME_HINT,
+    Reply,
+    check_wait,
+    describe_request,
+    error_of,
+    read_reply,
+    redirected,
+    resource_of,
+)
 from stargaze.system.progress import Notify
 
 MAX_TRIES = 8
@@ -29,39 +39,18 @@ MAX_FIRST_TRIES = 3
 """Tries before the first response, when the address may be wrong or the network down."""
 MAX_LIMIT_WAITS = 8
 """Waits of one request for the same rate limit; with growing waits this is over an hour."""
-MAX_WAIT = 3 * 3600.0
-"""Seconds of the longest single wait; for a longer one, the command stops and names the time."""
-MAX_REDIRECTS = 5
 MAX_REASON = 500
 """Length of GitHub's message in an error [characters]."""
 MAX_CLOCK_SKEW = 300.0
 """Seconds of clock difference to GitHub that are not reported."""
 CLOCK_SAMPLES = 60
 """Responses whose smallest time difference is the clock offset; GitHub truncates dates to whole seconds."""
-TOKEN_HINT = "create a token (no scope is needed), then: export GITHUB_TOKEN=..."  # noqa: S105 # no password
 EMPTY_RESPONSE = Response(0, {}, b"")
 REFUSAL_KINDS = ("refused", "other_server")
-API_URL_HINT = "check github.api_url; for GitHub Enterprise it ends in /api/v3"
-RESUME_HINT = "responses so far are kept in the cache; the same command (stargaze fetch) continues"
 
 
 class TooHeavyError(Exception):
     """GitHub did not finish within its ten seconds; the request must be split."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A usable response; ``gone`` is the reason why a resource is not available, ``refused`` that GitHub has not said so."""
-
-    data: Any
-    at: datetime
-    etag: str = ""
-    not_modified: bool = False
-    gone: str = ""
-    last_page: int = 1
-    duration: float = 0.0
-    raw: bytes = b""
-    refused: bool = False
 
 
 @dataclass
@@ -91,13 +80,7 @@ class Client:
     ``notify`` is called for each request and wait, ``on_wait`` before each wait, ``on_response`` for each usable response.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        clock: Clock,
-        *,
-        notify: Notify | None = None,
-    ) -> None:
+    def __init__(self, transport: Transport, clock: Clock, *, notify: Notify | None = None) -> None:
         self._transport = transport
         self._clock = clock
         self._notify = notify or (lambda _line: None)
@@ -118,7 +101,7 @@ class Client:
         ConfigError if GitHub rejects the request itself (422 and similar), CredentialsError if it rejects the token, and
         ExternalError if faults or limits outlast all retries or the server is not GitHub.
         """
-        return self._request(Request(path, params or {}, etag=etag), _resource_of(path), allow_refusal=allow_refusal)
+        return self._request(Request(path, params or {}, etag=etag), resource_of(path), allow_refusal=allow_refusal)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> Reply:
         """POST a GraphQL query; errors as for :meth:`get`, and TooHeavyError if the query must be split."""
@@ -161,10 +144,10 @@ class Client:
             if action.kind in ("ok", "not_modified", "gone"):
                 self._is_github = True
                 self.on_response()
-                return replace(_reply(action, response, self._response_time(response)), refused=is_refused)
+                return replace(read_reply(action, response, self._response_time(response)), refused=is_refused)
             if action.kind == "redirect":
                 redirects += 1
-                target = _redirected(target, response, action, redirects)
+                target = redirected(target, response, action, redirects)
             elif action.kind == "rate_limit":
                 limits += 1
                 self._handle_limit(request, action, limits, self._response_time(response))
@@ -175,7 +158,7 @@ class Client:
                 faults += 1
                 self._handle_fault(request, action, faults, self._response_time(response))
             else:
-                raise _error_for(action, request, resource)
+                raise error_of(action, request, resource)
 
     def _adjust_action(self, action: ResponseAction, *, allow_refusal: bool) -> ResponseAction:
         """Adjust the action to earlier responses and to ``allow_refusal``; a message may have any length."""
@@ -190,7 +173,7 @@ class Client:
         try:
             response = self._transport.send(request)
         except NoResponseError as error:
-            self._notify(f"{_describe(request)}: {error}")
+            self._notify(f"{describe_request(request)}: {error}")
             raise
         except OtherServerError as error:
             self.stats.requests -= 1
@@ -198,9 +181,9 @@ class Client:
             raise
         self._has_response = True
         left = response.headers.get("x-ratelimit-remaining", "?")
-        self._notify(
-            f"{_describe(request)}: {response.status} in {response.duration:.1f} s, {len(response.body):,} bytes, {left} left"
-        )
+        size = f"{len(response.body):,} bytes"
+        text = f"{response.status} in {response.duration:.1f} s, {size}, {left} left"
+        self._notify(f"{describe_request(request)}: {text}")
         return response
 
     def _wait_for(self, resource: str) -> None:
@@ -247,10 +230,10 @@ class Client:
         self.stats.refused += 1
         if limits > MAX_LIMIT_WAITS:
             raise ExternalError(
-                f"GitHub's {action.reason} still applies after {limits} waits ({_describe(request)})",
+                f"GitHub's {action.reason} still applies after {limits} waits ({describe_request(request)})",
                 hint=f"{RESUME_HINT}; wait an hour, and use the token in no other program",
             )
-        _check_wait(request, action, at)
+        check_wait(request, action, at)
         self._pause(action.reason, action.wait)
         _, state = self.latest
         if state:
@@ -262,89 +245,8 @@ class Client:
         if faults >= tries:
             page = "a web page" in action.reason
             hint = f"{API_URL_HINT}; {RESUME_HINT}" if page else RESUME_HINT
-            raise ExternalError(f"GitHub answered {_describe(request)} {tries} times with: {action.reason}", hint=hint)
-        _check_wait(request, action, at)
+            raise ExternalError(
+                f"GitHub answered {describe_request(request)} {tries} times with: {action.reason}", hint=hint
+            )
+        check_wait(request, action, at)
         self.wait_before_retry(action.reason, action.wait)
-
-
-def _check_wait(request: Request, action: ResponseAction, at: datetime) -> None:
-    """Raise an error instead of waiting longer than MAX_WAIT."""
-    if action.wait > MAX_WAIT:
-        until = at + timedelta(seconds=action.wait)
-        raise ExternalError(
-            f"rate limited by GitHub until {until:%Y-%m-%d %H:%M} UTC, in {format_seconds(action.wait)} "
-            f"({_describe(request)}: {action.reason})",
-            hint=f"run it again then: {RESUME_HINT}",
-        )
-
-
-def _redirected(request: Request, response: Response, action: ResponseAction, redirects: int) -> Request:
-    """Return the request for the redirect target; GraphQL queries change nothing, so they follow too."""
-    if redirects > MAX_REDIRECTS or not action.reason:
-        raise ExternalError(f"{request.path}: GitHub redirects without end, or to no address", hint=RESUME_HINT)
-    try:
-        path = urljoin(response.url, action.reason)
-    except ValueError:  # not an address: the transport reports it
-        path = action.reason
-    return replace(request, path=path, params=request.params if "?" not in path else {})
-
-
-def _reply(action: ResponseAction, response: Response, at: datetime) -> Reply:
-    return Reply(
-        data=action.data,
-        at=at,
-        etag=response.headers.get("etag", ""),
-        not_modified=action.kind == "not_modified",
-        gone=action.reason if action.kind == "gone" else "",
-        last_page=_last_page(response.headers.get("link", "")),
-        duration=response.duration,
-        raw=response.body,
-    )
-
-
-def _error_for(action: ResponseAction, request: Request, resource: str) -> StargazeError:
-    if action.kind == "unauthorized":
-        hint = f"it is wrong, expired or too narrow; {TOKEN_HINT}"
-        return CredentialsError(f"GitHub rejects GITHUB_TOKEN: {action.reason}", hint=hint)
-    if action.kind == "not_github":
-        hint = f"{API_URL_HINT}; or a proxy responds instead of GitHub; {RESUME_HINT}"
-        return ExternalError(
-            f"{_describe(request)} was answered with {action.reason}: that is not GitHub's API", hint=hint
-        )
-    if action.kind == "other_server":
-        hint = (
-            f"no request and no token is sent there; if GitHub's API is there, set github.api_url to it; {RESUME_HINT}"
-        )
-        return ExternalError(f"GitHub {action.reason} ({_describe(request)})", hint=hint)
-    graphql_hint = "github.graphql = false uses the search only; " if resource == "graphql" else ""
-    hint = f"{graphql_hint}change it; responses so far are kept"
-    return ConfigError(f"GitHub rejects the request that [github] describes: {action.reason}", hint=hint)
-
-
-def _resource_of(path: str) -> str:
-    return "search" if path.startswith("/search/") else "core"
-
-
-def _describe(request: Request) -> str:
-    """Describe a request in one line; of a GraphQL body only the size."""
-    if request.body is not None:
-        return f"POST {request.path} ({len(request.body):,} bytes)"
-    query = "&".join(f"{name}={value}" for name, value in request.params.items())
-    return f"GET {request.path}{'?' * bool(query)}{query}"
-
-
-def _last_page(link: str) -> int:
-    """Return the number of the last page in a Link header, 1 without one.
-
-    Examples
-    --------
-    >>> _last_page('<https://x/repositories/1/contributors?per_page=1&page=2>; rel="next", <https://x/y?page=57>; rel="last"')
-    57
-    """
-    for part in link.split(","):
-        address, _, relation = part.partition(";")
-        if 'rel="last"' in relation:
-            query = address.strip().strip("<>").partition("?")[2]
-            pages = [pair.partition("=")[2] for pair in query.split("&") if pair.startswith("page=")]
-            return (rate_limit.parse_count(pages[-1]) if pages else None) or 1
-    return 1

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from stargaze.errors import ExternalError
-from stargaze.features.github.api.client import RESUME_HINT, Client, Reply, TooHeavyError
+from stargaze.features.github.api.client import Client, TooHeavyError
 from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
+from stargaze.features.github.api.replies import RESUME_HINT, Reply
 from stargaze.features.ingest.field_mapping import map_record
 
 CORE_FRAGMENT = """fragment Core on Repository {

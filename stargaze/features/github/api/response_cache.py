@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.errors import ExternalError
-from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.crawl_run import SEARCH_PREFIX, CrawlRun
+from stargaze.features.github.api.replies import Reply
 from stargaze.system.sqlite import connect_database, is_damage, move_damaged
 
 SCHEMA_VERSION = 3

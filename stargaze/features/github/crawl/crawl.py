@@ -213,8 +213,7 @@ def _read_rows(
         }
         known = session.cache.get_details(KINDS, {number: repositories[number].stamp for number in items})
         report(
-            f"writing {position:,} of {len(repositories):,} repositories",
-            0.9 * position / max(len(repositories), 1),
+            f"writing {position:,} of {len(repositories):,} repositories", 0.9 * position / max(len(repositories), 1)
         )
         for number, item in items.items():
             position += 1

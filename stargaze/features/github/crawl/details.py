@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Reply
 from stargaze.features.github.api.graphql import BatchSize, Kind, NodeError, query_in_batches
+from stargaze.features.github.api.replies import Reply
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession, ResponseCache
 from stargaze.features.github.search.search import RepoRef, is_node, is_repository, parse_repository
 from stargaze.system.progress import Advance

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession
 from stargaze.store import Store
 from stargaze.system.files import atomic_write

@@ -127,12 +127,7 @@ def created_range(text: str, now: datetime) -> tuple[int, int]:
     low, after = _parse_day(text, first, beginning)
     high = after if last is None else _parse_day(text, last, end)[1]
     if sign:
-        low, high = {
-            ">=": (low, end),
-            ">": (after + 1, end),
-            "<=": (beginning, after),
-            "<": (beginning, low - 1),
-        }[sign]
+        low, high = {">=": (low, end), ">": (after + 1, end), "<=": (beginning, after), "<": (beginning, low - 1)}[sign]
     low, high = max(low, beginning), min(high, end)
     if high < low:
         raise _range_error("created", text)

@@ -11,8 +11,8 @@ from typing import Any
 
 from stargaze.config import GithubSection
 from stargaze.errors import ExternalError
-from stargaze.features.github.api.client import RESUME_HINT, Reply
 from stargaze.features.github.api.crawl_run import SEARCH_PREFIX
+from stargaze.features.github.api.replies import RESUME_HINT, Reply
 from stargaze.features.github.api.response_cache import CachedResponse, CrawlSession
 from stargaze.features.github.search import sampling
 from stargaze.features.github.search.partition import Slice, partition_search, top_slice

@@ -12,8 +12,9 @@ import pytest
 
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import rate_limit
-from stargaze.features.github.api.client import MAX_REDIRECTS, MAX_TRIES, Client, Reply, TooHeavyError
+from stargaze.features.github.api.client import MAX_TRIES, Client, TooHeavyError
 from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError
+from stargaze.features.github.api.replies import MAX_REDIRECTS, Reply
 from tests.features.github.conftest import NOW, FakeClock, make_response
 from tests.referee.recorded import Exchange
 from tests.referee.replay import replaying

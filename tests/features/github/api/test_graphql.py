@@ -8,9 +8,10 @@ import pytest
 
 from stargaze.errors import ExternalError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Client, Reply
+from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.graphql import MAX_TRIES_DOWN, BatchSize, query_in_batches
 from stargaze.features.github.api.http_transport import Request, Response
+from stargaze.features.github.api.replies import Reply
 from tests.features.github.conftest import FakeClock, make_response
 
 NULL = {"data": {"repository": None}}
