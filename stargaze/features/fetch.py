@@ -66,10 +66,7 @@ def fetch_from_github(
 ) -> CrawlSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
     has_token = bool(options.token.strip())
-    with (
-        _connect(section, options) as client,
-        open_response_cache(store.github_cache, section.api_url) as cache,
-    ):
+    with _connect(section, options) as client, open_response_cache(store.github_cache, section.api_url) as cache:
         return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
 

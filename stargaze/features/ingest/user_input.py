@@ -110,18 +110,6 @@ def parse_name(text: str) -> str:
     return name
 
 
-def look_up_repositories(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
-    """Return the known repositories of the given names, in their order; shape (n_names, n_fields).
-
-    Raise UnknownRepositoryError if a name is unknown; the hint lists similar names.
-    """
-    rows = rows_by_name(known)
-    unknown = [name for name in names if name.lower() not in rows]
-    if unknown:
-        raise unknown_repositories(unknown, known)
-    return known.iloc[[rows[name.lower()] for name in names]].reset_index(drop=True)
-
-
 def rows_by_name(known: pd.DataFrame) -> dict[str, int]:
     """Return the row of each repository by its name in lower case.
 

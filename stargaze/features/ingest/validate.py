@@ -15,7 +15,9 @@ from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.features.schema import Field
 
-FULL_NAME = re.compile(r"(?P<owner>[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})")
+FULL_NAME = re.compile(
+    r"(?P<owner>(?=[A-Za-z0-9-]{0,39}[_/])[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})"
+)
 """owner/name: an owner has up to 39 characters, and "_" with up to 8 more if an enterprise manages the user."""
 NAME_HINT = "use owner/name, e.g. pallets/flask"
 GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)

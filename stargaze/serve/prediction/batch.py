@@ -14,6 +14,7 @@ import pandas as pd
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES
+from stargaze.features.ingest.contradictions import describe_unusual
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.live import BundledRepositories, LookupResult, RepositoryLookup, Source
 from stargaze.serve.lookup.star_history import StarHistories
@@ -219,6 +220,9 @@ def _predict_what_ifs(
             "interval_high": float(high),
             "factor": float(np.exp(predicted - before[batch.originals[row]][0])),
             "changes": list_changes(batch.records[batch.originals[row]], batch.records[row]),
+            "notes": [
+                *set(describe_unusual(batch.records[row])) - set(describe_unusual(batch.records[batch.originals[row]]))
+            ],
             "out_of_range": [item for item in new_outside[row] if item not in outside[batch.originals[row]]],
         }
         for row, (predicted, low, high) in _by_policy(policies, policies, estimates).items()

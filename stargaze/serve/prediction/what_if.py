@@ -79,9 +79,8 @@ def apply_what_if(frame: pd.DataFrame, values: Values, now: datetime) -> pd.Data
         for name, value in values.items()
     }
     changed = frame.assign(**columns)
-    _check_dates(changed, values, fetched)
     changed = recompute_linked_fields(frame, changed, values)
-    _check_contradictions(changed, values)
+    _check_contradictions(changed.assign(fetched_at=fetched), values)
     return changed
 
 
@@ -159,26 +158,15 @@ def _date_column(frame: pd.DataFrame, name: str, value: Any, fetched: pd.Series)
     return before.where(same_day, value).astype(before.dtype)  # an unchanged day keeps its hour
 
 
-def _check_dates(frame: pd.DataFrame, changed: Collection[str], fetched: pd.Series) -> None:
-    """Raise InvalidInputError if a changed date does not fit to the day of the values or to the creation."""
-    dates = [name for name in WHAT_IF_FIELDS if schema.FIELD_BY_NAME[name].kind == "date" and name != "fetched_at"]
-    for name in dates:
-        late = frame[name].dt.normalize() > fetched.dt.normalize()
-        if late.any() and {name, "fetched_at"} & set(changed):
-            last = format_day(fetched[late].iloc[0])
-            message = f"{name} {format_day(frame[name][late].iloc[0])} is later than the values ({last})"
-            raise InvalidInputError(message, hint=f"enter a day up to {last}, or {TODAY}")
-    early = (frame["pushed_at"].dt.normalize() < frame["created_at"].dt.normalize()) & (frame["is_fork"] != 1)
-    if early.any() and {"pushed_at", "created_at"} & set(changed):
-        created = format_day(frame["created_at"][early].iloc[0])
-        message = f"pushed_at {format_day(frame['pushed_at'][early].iloc[0])} is before the creation ({created})"
-        raise InvalidInputError(message, hint="change both dates")
-
-
 def _check_contradictions(frame: pd.DataFrame, changed: Collection[str]) -> None:
-    """Raise InvalidFieldError if entered values contradict each other; the others follow them."""
+    """Raise InvalidFieldError if changed values contradict each other or the day of the values; other fields follow them."""
     for item in find_contradictions(frame, changed):
-        raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
+        if "fetched_at" not in item.fields:
+            raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
+        last = format_day(frame["fetched_at"].iloc[item.row])
+        raise InvalidFieldError(
+            f"{item.problem} ({last})", hint=f"enter a day up to {last}, or {TODAY}", fields=item.fields
+        )
 
 
 def _format(name: str, value: Any, missing: str) -> str:

@@ -16,11 +16,10 @@ from stargaze.features import schema
 from stargaze.features.ingest.user_input import (
     FORM_FIELDS,
     InvalidFieldError,
-    UnknownRepositoryError,
     find_invalid_fields,
-    look_up_repositories,
     parse_name,
     repositories_from_figures,
+    unknown_repositories,
 )
 from stargaze.features.ingest.validate import FULL_NAME
 
@@ -104,6 +103,7 @@ def test_another_host_is_named_as_the_reason(text: str) -> None:
         *("https://github.com@evil.org/a/b", "ftp://github.com/a/b", "file:///etc/passwd", "javascript://x/%0a"),
         *("https://github.com", "https://github.com/pallets", "https://github.com/../../etc", "github.com/a"),
         *("https://github.com/topics/python", "https://github.com/orgs/pallets/repositories", "//evil.org/a/b"),
+        *("a" * 40 + "/b", "a" * 40 + "_b/c", "a/" + "b" * 101),
         *("a" * 10_000, "a/" + "b" * 10_000, "https://github.com/a/" + "b" * 10_000, "\x1b[2J/x", "a/b\u202e"),
     ],
 )
@@ -129,17 +129,6 @@ def test_any_text_is_a_possible_name_on_github_or_rejected(text: str) -> None:
 # ---- known ones ---------------------------------------------------------------------------------------------------
 
 
-def test_known_repositories_are_returned_in_the_requested_order() -> None:
-    repositories = look_up_repositories(["torvalds/linux", "PALLETS/Flask"], KNOWN)
-
-    assert repositories["full_name"].tolist() == ["Torvalds/Linux", "pallets/flask"]
-    assert repositories.index.tolist() == [0, 1]
-
-
-def test_a_repeated_name_is_returned_twice() -> None:
-    assert len(look_up_repositories(["pallets/flask", "pallets/flask"], KNOWN)) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -150,17 +139,15 @@ def test_a_repeated_name_is_returned_twice() -> None:
     ],
 )
 def test_an_unknown_name_is_an_error_with_similar_names(name: str, hint: str) -> None:
-    with pytest.raises(UnknownRepositoryError) as caught:
-        look_up_repositories(["pallets/flask", name], KNOWN)
+    error = unknown_repositories([name], KNOWN)
 
-    assert caught.value.message == f"{name}: not among the 3 known repositories"
-    assert caught.value.hint == hint
-    assert caught.value.exit_code == 3
+    assert error.message == f"{name}: not among the 3 known repositories"
+    assert error.hint == hint
+    assert error.exit_code == 3
 
 
 def test_without_known_repositories_every_name_is_unknown() -> None:
-    with pytest.raises(UnknownRepositoryError, match="not among the 0 known"):
-        look_up_repositories(["a/b"], KNOWN.head(0))
+    assert unknown_repositories(["a/b"], KNOWN.head(0)).message == "a/b: not among the 0 known repositories"
 
 
 # ---- figures ------------------------------------------------------------------------------------------------------
@@ -291,9 +278,10 @@ def test_figures_need_no_name() -> None:
         ({"updated_at": "-1"}, {"updated_at": "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"}),
         ({"forks": "unknown"}, {"forks": "not a whole number"}),
         ({"forks": "n/a"}, {}),
+        ({"created_at": "2020-02-02", "pushed_at": "2019-01-01", "forks": "1"}, {}),
         (
-            {"created_at": "2020-02-02", "pushed_at": "2019-01-01", "forks": "1"},
-            dict.fromkeys(("pushed_at", "created_at"), "pushed_at must not be before created_at"),
+            {"created_at": "2020-02-02", "fetched_at": "2019-01-01", "forks": "1"},
+            dict.fromkeys(("created_at", "fetched_at"), "created_at must not be after the date of the values"),
         ),
     ],
 )

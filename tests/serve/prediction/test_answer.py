@@ -368,7 +368,7 @@ def test_a_what_if_that_one_repository_cannot_have_does_not_reject_the_others(co
     what_if = {row["full_name"]: row["what_if"] for row in answer["predictions"]}
     assert what_if[name] is None
     assert what_if["me/mine"]["changes"]
-    assert [(error["name"], error["code"]) for error in answer["errors"]] == [(name, "invalid_request")]
+    assert [(error["name"], error["code"]) for error in answer["errors"]] == [(name, "invalid_field")]
     assert answer["errors"][0]["message"] == alone["message"]
 
 
@@ -394,5 +394,6 @@ def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int
         **{part: before[part] for part in ("expected_stars", "interval_low", "interval_high")},
         "factor": 1.0,
         "changes": [],
+        "notes": [],
         "out_of_range": [],
     }

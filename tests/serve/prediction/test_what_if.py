@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import InvalidInputError
 from stargaze.features import schema
+from stargaze.features.ingest.contradictions import EARLY_PUSH, describe_unusual
 from stargaze.features.ingest.user_input import InvalidFieldError
 from stargaze.serve.prediction.predict import records_of
 from stargaze.serve.prediction.what_if import (
@@ -135,7 +136,7 @@ def test_today_is_the_day_of_the_figures() -> None:
 
 
 def test_a_release_later_than_the_figures_is_rejected() -> None:
-    with pytest.raises(InvalidInputError, match=r"2021-01-01 is later than the values \(2020-05-17\)"):
+    with pytest.raises(InvalidFieldError, match=r"latest_release_at must not be after the date .* \(2020-05-17\)"):
         apply_what_if(repository(), {"latest_release_at": pd.Timestamp("2021-01-01", tz="UTC")}, NOW)
 
 
@@ -162,17 +163,36 @@ def test_every_word_of_every_field_can_be_applied(name: str) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"pushed_at": "2020-05-18"}, r"pushed_at 2020-05-18 is later than the values \(2020-05-17\)"),
-        ({"pushed_at": "2018-05-18"}, r"pushed_at 2018-05-18 is before the creation \(2019-01-01\)"),
-        ({"created_at": "2020-03-02"}, r"pushed_at 2020-03-01 is before the creation"),
-        ({"fetched_at": "2020-02-01"}, r"pushed_at 2020-03-01 is later than the values \(2020-02-01\)"),
+        ({"pushed_at": "2020-05-18"}, r"pushed_at must not be after the date of the values \(2020-05-17\)"),
+        ({"created_at": "2020-05-18"}, r"created_at must not be after the date of the values \(2020-05-17\)"),
+        ({"fetched_at": "2020-02-01"}, r"pushed_at must not be after the date of the values \(2020-02-01\)"),
     ],
 )
 def test_impossible_dates_are_rejected(values: dict[str, str], reason: str) -> None:
     before = repository(created_at="2019-01-01", pushed_at="2020-03-01")
 
-    with pytest.raises(InvalidInputError, match=reason):
+    with pytest.raises(InvalidFieldError, match=reason) as caught:
         apply_what_if(before, parse_what_if(values, NOW), NOW)
+    assert caught.value.hint.startswith("enter a day up to 2020-0")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_noted"),
+    [
+        ({"pushed_at": "2018-05-18"}, True),
+        ({"created_at": "2020-03-03"}, True),
+        ({"created_at": "2020-03-02"}, False),
+        ({"pushed_at": "2018-05-18", "is_fork": "yes"}, False),
+        ({"pushed_at": "2018-05-18", "created_at": "2018-01-01"}, False),
+    ],
+)
+def test_a_push_before_the_creation_is_possible_and_noted(values: dict[str, str], is_noted: bool) -> None:
+    before = repository(created_at="2019-01-01", pushed_at="2020-03-01")
+
+    after = apply_what_if(before, parse_what_if(values, NOW), NOW)
+
+    assert describe_unusual(records_of(before)[0]) == []
+    assert describe_unusual(records_of(after)[0]) == [EARLY_PUSH] * is_noted
 
 
 @pytest.mark.parametrize(

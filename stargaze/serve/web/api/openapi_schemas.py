@@ -20,7 +20,7 @@ BOOLEAN = {"type": "boolean"}
 ERROR_DETAILS = {"code": {**TEXT, "pattern": "^[a-z][a-z_]*$"}, "message": TEXT, "hint": TEXT}
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
-FULL_NAME = r"[A-Za-z0-9_-]{1,48}/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
+FULL_NAME = r"[A-Za-z0-9-]{1,39}(_[A-Za-z0-9]{1,8})?/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
 NAME_OR_URL = (
     rf"^({FULL_NAME}/?|(https?://)?(www\.)?github\.com/{FULL_NAME}([/?#][!-~]*)?|git@github\.com:{FULL_NAME})$"
 )
@@ -159,6 +159,7 @@ def _prediction() -> Schema:
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
     interval = {"expected_stars": NUMBER, "interval_low": NUMBER, "interval_high": NUMBER}
     outside = _list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT}))
+    what_if = {**interval, "factor": NUMBER, "changes": _list_of(change)}
     explanation = {
         "method": {"enum": ["exact", "sampled"]},
         "baseline_stars": {**NUMBER, "description": "(expected_stars + 1) = (baseline_stars + 1) times all factors."},
@@ -213,12 +214,9 @@ def _prediction() -> Schema:
                 "description": "The estimate without forks, subscribers and similar counts.",
             },
             "similar": _list_of(_object({"full_name": TEXT, "actual_stars": OPTIONAL_NUMBER, "similarity": SHARE})),
-            "out_of_range": {
-                **outside,
-                "description": "Values outside the range of the training data.",
-            },
+            "out_of_range": {**outside, "description": "Values outside the range of the training data."},
             "controls": {**_list_of(_object(control)), "description": "The fields that `what_if` may change."},
-            "what_if": _optional({**interval, "factor": NUMBER, "changes": _list_of(change), "out_of_range": outside}),
+            "what_if": _optional({**what_if, "notes": _list_of(TEXT), "out_of_range": outside}),
             "history": _optional({"source": TEXT, "as_of": DAY, "dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
             "history_note": {**TEXT, "description": "Why there is no history, or how old it is."},
             "forecast": {"type": ["array", "null"], "items": _object(forecast)},

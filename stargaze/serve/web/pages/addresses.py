@@ -39,12 +39,12 @@ def parse_compared(text: str, most: int) -> list[str]:
     return list(unique.values())
 
 
-def url_of_names(names: list[str]) -> str:
+def url_of_names(names: list[str], **arguments: Any) -> str:
     """Return the page of one repository, or that of several compared with each other."""
     if len(names) > 1:
-        return compare_url(names)
+        return compare_url(names, **arguments)
     owner, _, name = names[0].partition("/")
-    return url_for("pages.repository", owner=owner, name=name)
+    return url_for("pages.repository", owner=owner, name=name, **arguments)
 
 
 def edit_url(asked: PredictionRequest | None) -> str:

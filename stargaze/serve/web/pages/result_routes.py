@@ -9,14 +9,15 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Redirect
 
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.labels import number_unnamed
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, PredictionQueue, PredictionRequest
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
-from stargaze.serve.web.pages.addresses import edit_url
+from stargaze.serve.web.pages.addresses import edit_url, url_of_names
 from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, get_or_404, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
@@ -110,12 +111,20 @@ def add_result_routes(
     pages = ResultPages(queue, view, clock, LongPoller(queue, MAX_WAITING))
 
     @blueprint.get("/predictions/<job_id>")
-    def prediction(job_id: str) -> str | Shown:
+    def prediction(job_id: str) -> str | Shown | Redirect:
         job = get_or_404(queue, job_id)
-        values = what_if_values(request.args)
-        if not values or job.request is None:
+        values, chosen = what_if_values(request.args), request.args.get("repository", "")
+        if job.request is None or not (values or chosen):
             return pages.show(job)[0]  # the job exists, even if it failed
-        return pages.show_what_if(*_part_of(job.request, request.args.get("repository", "")), values)
+        names, figures = _part_of(job.request, chosen)
+        if len(job.request.repositories) + len(job.request.figures) == 1:
+            return pages.show_what_if(names, figures, values)
+        if figures:
+            part = parse_request(names, figures, max_repositories=1, now=clock())
+            address = url_for("pages.prediction", job_id=find_or_submit(queue, part).id, **values)
+        else:
+            address = url_of_names(list(names), **values)
+        return redirect(address, HTTPStatus.SEE_OTHER)
 
     @blueprint.get("/repositories/<owner>/<name>", strict_slashes=False)
     def repository(owner: str, name: str) -> Shown:
@@ -123,11 +132,11 @@ def add_result_routes(
         values = what_if_values(request.args)
         if values:
             return pages.show_what_if([f"{owner}/{name}"], [], values, canonical)
-        job = find_shown(queue, [f"{owner}/{name}"]) or find_repository(queue, clock, owner, name)
+        job = find_shown(queue, [f"{owner}/{name}"], clock()) or find_repository(queue, clock, owner, name)
         return pages.show(job, canonical, page=url_for("pages.repository", owner=owner, name=name, job=job.id))
 
 
-def what_if_values(arguments: Mapping[str, str]) -> dict[str, str]:
+def what_if_values(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields of a repository among the arguments of an address; an empty one is not changed."""
     return {name: value.strip() for name, value in arguments.items() if name in FIELD_BY_NAME and value.strip()}
 

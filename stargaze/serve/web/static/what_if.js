@@ -3,11 +3,12 @@
 
 const PAUSE = 200; // after the last key [ms]
 
-/** Return a remark about changed values that are outside of the training data. */
-function describeOutside({ out_of_range: outside = [] }) {
-  if (!outside.length) return "";
+/** Return remarks about changed values that are unusual or outside of the training data. */
+function describeOutside({ notes = [], out_of_range: outside = [] }) {
+  const remarks = notes.map((note) => ` It ${note}.`).join("");
+  if (!outside.length) return remarks;
   const texts = outside.map(({ label, value, low, high }) => `${label}: ${value} (${low ? `training data: ${low} to ${high}` : "not in the training data"})`);
-  return ` Outside the training data, less reliable: ${texts.join("; ")}.`;
+  return `${remarks} Outside the training data, less reliable: ${texts.join("; ")}.`;
 }
 
 /** Return the difference as text nodes. */
@@ -26,7 +27,6 @@ function describeWhatIf({ expected_stars: before, what_if: changed }) {
 function enhanceWhatIf(form) {
   const difference = form.querySelector("[data-difference]");
   const controls = Array.from(form.querySelectorAll("[data-original]"));
-  const isPageOfOne = document.querySelectorAll("[data-what-if]").length === 1;
   let timer = 0;
   let running = null;
   const showError = (control, text) => {
@@ -42,11 +42,9 @@ function enhanceWhatIf(form) {
     const signal = running.signal;
     const changed = controls.filter((control) => control.value.trim() && control.value.trim() !== control.dataset.original);
     const values = Object.fromEntries(changed.map((control) => [control.name, control.value.trim()]));
-    if (isPageOfOne) {
-      const query = new URLSearchParams(values).toString();
-      const path = new URL(form.action).pathname;
-      history.replaceState(history.state, "", query ? `${path}?${query}` : path);
-    }
+    const query = new URLSearchParams(values).toString();
+    const path = new URL(form.action).pathname;
+    history.replaceState(history.state, "", query ? `${path}?${query}` : path);
     form.querySelector(".error")?.remove(); // of the address with which the page was loaded
     for (const control of controls) showError(control, "");
     if (!changed.length) {

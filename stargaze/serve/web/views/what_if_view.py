@@ -10,6 +10,7 @@ from typing import Any
 from stargaze.errors import StargazeError
 from stargaze.formatting import format_count, format_factor, format_stars
 from stargaze.serve.prediction.labels import label_fields
+from stargaze.serve.prediction.sentence import note_sentence
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.web.views.explanation_view import format_interval
 
@@ -42,6 +43,7 @@ class WhatIf:
     changes: tuple[str, ...]
     outside: str = ""
     """Changed values that are outside of the training data."""
+    notes: str = ""
 
     @property
     def has_effect(self) -> bool:
@@ -82,7 +84,8 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
         format_factor(what_if["factor"]),
         format_interval(what_if),
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
-        "; ".join(map(format_outside, what_if.get("out_of_range", ()))),  # earlier versions stored none
+        "; ".join(map(format_outside, what_if.get("out_of_range", ()))),  # earlier versions stored neither
+        " ".join(map(note_sentence, what_if.get("notes", ()))),
     )
 
 

@@ -120,10 +120,14 @@ def test_one_of_several_entered_repositories_is_changed(page: FlaskClient, name:
     rows = [{"full_name": "me/first", "forks": 12}, {"full_name": "me/second", "forks": 700}]
     job = page.post(PATH, json={"figures": rows}).json
 
-    changed = page.get(f"{job['page']}?repository=me/second&{control}=3").text
+    changed = page.get(f"{job['page']}?repository=me/second&{control}=3", follow_redirects=True)
 
-    assert changed.count('class="card"') == 1
-    assert "me/second: " in changed
+    assert changed.text.count('class="card"') == 1
+    assert "me/second: " in changed.text
+    assert changed.request.query_string.decode() == f"{control}=3", "the address holds the state"
+    again = page.get(f"{changed.request.path}?{control}=4").text
+    assert "me/second: " in again, "as the form without JavaScript sends it"
+    assert "→ 4" in difference(again)
 
 
 def test_figures_without_a_name_have_a_what_if(page: FlaskClient, name: str, control: str) -> None:
@@ -142,7 +146,13 @@ def test_repositories_of_equal_or_no_names_have_what_ifs_of_their_own(
     job = page.post(PATH, json={"figures": figures, "repositories": [name]}).json
     text = page.get(job["page"]).text
 
-    bodies = [json.loads(html.unescape(body)) for body in re.findall(r'data-request="([^"]*)"', text)]
+    assert "data-what-if" not in text, "the address of several repositories holds no what-if"
+    links = re.findall(r'<a href="([^"]+)">What if', text)
+    forms = [page.get(html.unescape(link), follow_redirects=True) for link in links]
+    bodies = [
+        json.loads(html.unescape(body)) for form in forms for body in re.findall(r'data-request="([^"]*)"', form.text)
+    ]
+    assert [form.request.path in form.text for form in forms] == [True] * 4
 
     sources = [(item["full_name"], item["source"]) for item in job["predictions"]]
     assert len(set(sources)) == 4
@@ -151,7 +161,8 @@ def test_repositories_of_equal_or_no_names_have_what_ifs_of_their_own(
     assert all(body in expected for body in bodies)
     assert all(body in bodies for body in expected)
     second = next(own_name for own_name, _ in sources if own_name.endswith(" 2"))
-    changed = page.get(job["page"], query_string={"repository": second, control: "9"}).text
+    query = {"repository": second, control: "9"}
+    changed = page.get(job["page"], query_string=query, follow_redirects=True).text
     assert "4 → 9" in difference(changed)
 
 
