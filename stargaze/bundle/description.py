@@ -67,10 +67,7 @@ DECADES = array(record({"decade": text, "n": integer()}, {"coverage": nullable(S
 COUNT = number(0, 1e12)
 OUTLIERS = array(
     record(
-        {
-            "full_name": text,
-            **dict.fromkeys(("expected_stars", "interval_low", "interval_high", "actual_stars"), COUNT),
-        }
+        {"full_name": text, **dict.fromkeys(("expected_stars", "interval_low", "interval_high", "actual_stars"), COUNT)}
     ),
     0,
     10,

@@ -103,7 +103,10 @@ class ServeSection:
         64, "Maximum number of prediction requests that a worker answers in one batch.", limits=(1, 1000)
     )
     cache_ttl: float = key(
-        600.0, "An identical prediction request within this time returns the same result.", unit="s", limits=(0, 86_400)
+        600.0,
+        "An identical prediction request within this time returns the same result, unless it lacks something temporary.",
+        unit="s",
+        limits=(0, 86_400),
     )
     rate_limit: int = key(120, "Prediction requests per minute and visitor; 0 means no limit.", limits=(0, 1_000_000))
     track_record: bool = key(

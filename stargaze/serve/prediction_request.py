@@ -6,6 +6,7 @@ A job is stored before it is queued, so an accepted request cannot disappear.
 from __future__ import annotations
 
 import dataclasses
+import math
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ MAX_ATTEMPTS = 2
 
 RETRY_HINT = "try again"
 Answer = dict[str, Any]
-"""A worker's answer: ``digest``, ``answered_at`` and ranked ``predictions``."""
+"""A worker's answer: ``digest``, ``answered_at``, ranked ``predictions``; ``expires_at`` if GitHub may soon return more."""
 ErrorDetails = dict[str, str]
 """``code``, ``message`` and ``hint``."""
 UNEXPECTED_ERROR: ErrorDetails = {
@@ -82,6 +83,11 @@ class PredictionJob:
     def is_pending(self) -> bool:
         """Whether there is neither an answer nor an error yet."""
         return self.state not in FINISHED_STATES
+
+    def expires_in(self, now: datetime) -> float:
+        """Return for how long the job answers the same request [s]; infinite unless something temporary is missing."""
+        expires_at = (self.answer or {}).get("expires_at")
+        return (_read_time(expires_at) - now).total_seconds() if expires_at else math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Return what the result store holds besides the status."""
@@ -160,7 +166,7 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     finished: JobState = "failed" if stored["error"] else "done"
     state: JobState = "queued" if status in (RESERVED, QUEUED) else "running" if status == RUNNING else finished
     # A worker that gets a malformed message stores its error without request and times.
-    times = {name: _read_time(stored[name]) for name in ("accepted_at", "deadline")}
+    times = {name: None if stored[name] is None else _read_time(stored[name]) for name in ("accepted_at", "deadline")}
     request = None if stored["request"] is None else PredictionRequest.from_json(stored["request"])
     error = stored["error"] and {"code": StargazeError.code, **stored["error"]}  # earlier versions stored no code
     job = PredictionJob(job_id, state, **{**stored, "request": request, "error": error, **times})
@@ -171,11 +177,12 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     if job.answer is not None:
         _check_types(str, job.answer["digest"])
         _check_types(dict, *job.answer["predictions"])
+        job.expires_in(datetime.now(UTC))
     return job
 
 
-def _read_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+def _read_time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _check_types(kind: type, *values: object) -> None:

@@ -59,7 +59,8 @@ class FakePredictionQueue:
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
         self.check()
-        return next((job for job in self.jobs.values() if job.request == request), None)
+        found = (job for job in self.jobs.values() if job.request == request and job.expires_in(NOW) > 0)
+        return next(found, None)
 
     def get(self, job_id: str) -> PredictionJob | None:
         self.check()

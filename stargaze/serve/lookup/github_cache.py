@@ -88,10 +88,12 @@ class SharedRateLimit:
         self._path, self._server = path, server
         self._counts_unchanged = counts_unchanged
 
-    def take(self, resource: str, reserve: int, now: float, default: tuple[int, float] | None = None) -> float:
+    def take(
+        self, resource: str, reserve: int, now: float, default: tuple[int, float] | None = None, cost: int = 1
+    ) -> float:
         """Take one request if more than ``reserve`` remain; return 0, or when the window ends [s since 1970].
 
-        ``default`` is limit and window [s] as long as no response has stated them.
+        ``default`` is limit and window [s] as long as no response has stated them. A cost of 0 takes nothing.
         """
         key = (self._server, resource)
         with _logged_faults(self._path, "written"), open_transaction(self._path, LOCK_TIMEOUT, TABLES) as db:
@@ -104,7 +106,9 @@ class SharedRateLimit:
                 remaining, until = row
                 if remaining <= reserve:
                     return until
-                db.execute("UPDATE rate_limits SET remaining = remaining - 1 WHERE server = ? AND resource = ?", key)
+                db.execute(
+                    "UPDATE rate_limits SET remaining = remaining - ? WHERE server = ? AND resource = ?", (cost, *key)
+                )
         return 0.0
 
     def update(self, resource: str, remaining: int, until: float, now: float) -> None:

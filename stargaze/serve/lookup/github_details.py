@@ -11,16 +11,9 @@ from typing import Any, TypeVar
 
 from stargaze.features.github.api import graphql
 from stargaze.features.github.api.client import TooHeavyError
-from stargaze.serve.lookup.github_requests import (
-    BACKOFF,
-    FAIR_TIME,
-    GRACE_TIME,
-    LEAST_TIME,
-    PARALLEL,
-    GithubRequests,
-    UnavailableError,
-)
+from stargaze.serve.lookup.github_requests import FAIR_TIME, GRACE_TIME, LEAST_TIME, PARALLEL, GithubRequests
 from stargaze.serve.lookup.github_resource import MAX_AGE, GithubReply
+from stargaze.serve.lookup.pauses import BACKOFF, UnavailableError
 
 AGAIN = 0.0
 """The next visitor requests it alone."""
@@ -49,7 +42,7 @@ def query_details(
     results: list[Any] = requests.run([*queries, *others], deadline - 2 * GRACE_TIME)
     for kind, nodes in zip(graphql.KINDS, results[: len(queries)], strict=True):
         if nodes is None and is_fair:
-            requests.count_fault(kind.name)
+            requests.pauses.count_fault(kind.name)
         for name, node_id in ids.items():
             node = (nodes or {}).get(node_id, AGAIN)
             if isinstance(node, dict):

@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 
 from stargaze.features import schema
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 from stargaze.features.github.crawl.star_history import WEEKS_PER_PAGE, is_week
-from stargaze.serve.lookup.github_repositories import GithubRepositories, RepositoryReply
-from stargaze.serve.lookup.github_requests import PATIENCE
+from stargaze.serve.lookup.github_repositories import GithubRepositories, RepositoryReply, earliest
 from stargaze.serve.lookup.github_resource import GithubReply, Resource
+from stargaze.serve.lookup.pauses import PATIENCE
 
 HISTORY_SECONDS = 2.0
 """Time for the histories of all names of a batch [s]."""
@@ -46,6 +46,8 @@ class LiveHistory:
     is_whole: bool = False
     """Whether it reaches back to the first star."""
     reason: str = ""
+    retry_at: float = 0.0
+    """When GitHub can be expected to return more [s since 1970]; 0 if nothing temporary is missing."""
 
 
 class GithubStarHistories:
@@ -65,7 +67,8 @@ class GithubStarHistories:
         recent = {key: self._recent[key][1] for key in map(str.lower, names) if self._recent.get(key, (0.0,))[0] > now}
         fetched = self._fetch([name for name in names if name.lower() not in recent])
         for key, history in fetched.items():
-            self._recent[key] = now + (WHOLE_MAX_AGE if history.is_whole else PARTIAL_MAX_AGE), history
+            is_whole = history.is_whole and not history.reason
+            self._recent[key] = now + (WHOLE_MAX_AGE if is_whole else PARTIAL_MAX_AGE), history
         while len(self._recent) > MAX_RECENT:
             self._recent.popitem(last=False)
         return recent | fetched
@@ -88,7 +91,9 @@ class GithubStarHistories:
         return {
             key: _to_history(key, [replies[page.key] for page in (first[key], *more.get(key, ()))])
             if key in stars
-            else LiveHistory(reason=reply.unavailable or "GitHub has no public repository of this name")
+            else LiveHistory(
+                reason=reply.unavailable or "GitHub has no public repository of this name", retry_at=reply.retry_at
+            )
             for key, reply in records.items()
         }
 
@@ -166,13 +171,14 @@ def _in_turn(lists: Sequence[Sequence[Resource]]) -> list[Resource]:
 
 def _to_history(name: str, replies: Sequence[GithubReply]) -> LiveHistory:
     """Return the history on the first pages that GitHub has returned without a gap."""
-    first, pages = replies[0], []
+    first, pages, retry_at = replies[0], [], replies[0].retry_at
     for reply in replies:
         if not reply.value:
+            retry_at = earliest(retry_at, reply.retry_at)
             break
         pages.append(reply.value)
     if not pages:
-        return LiveHistory(reason=first.unavailable or f"GitHub returns none: {first.gone}")
+        return LiveHistory(reason=first.unavailable or f"GitHub returns none: {first.gone}", retry_at=retry_at)
     weeks = {week[0]: week for page in reversed(pages) for week in page["weeks"]}
     counts = weekly_counts(list(weeks.values()), pages[0]["stars"], pages[0]["at"])
     if not counts:
@@ -184,4 +190,5 @@ def _to_history(name: str, replies: Sequence[GithubReply]) -> LiveHistory:
             "stars": [float(count) for _, count in counts],
         }
     )
-    return LiveHistory(frame, first.received_at, is_whole=not pages[-1]["is_full"], reason=first.unavailable)
+    is_whole = not pages[-1]["is_full"]
+    return LiveHistory(frame, first.received_at, is_whole, first.unavailable, retry_at)

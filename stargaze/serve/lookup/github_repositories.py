@@ -11,22 +11,16 @@ from typing import Any, TypeVar
 
 from stargaze.errors import BadDataError
 from stargaze.features.github.api import graphql
-from stargaze.features.github.api.client import Reply, TooHeavyError
+from stargaze.features.github.api.client import TooHeavyError
+from stargaze.features.github.api.replies import Reply
 from stargaze.features.github.crawl.details import parse_names_reply
 from stargaze.features.github.search.search import is_repository
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_details import query_details, run_parts, smaller_size, split
-from stargaze.serve.lookup.github_requests import (
-    GRACE_TIME,
-    LATE,
-    PATIENCE,
-    QUERY,
-    UNREADABLE,
-    GithubRequests,
-    UnavailableError,
-)
+from stargaze.serve.lookup.github_requests import GRACE_TIME, UNREADABLE, GithubRequests
 from stargaze.serve.lookup.github_resource import MAX_AGE, GithubReply, Resource
+from stargaze.serve.lookup.pauses import LATE_PAUSE, PATIENCE, QUERY, Pause, UnavailableError
 
 LOOKUP_SECONDS = 3.0
 """Time for the records of all names of a batch [s]; the star histories have another two."""
@@ -34,6 +28,8 @@ CONTRIBUTORS_MAX_AGE = 6 * 3600.0
 """Time for which a number of contributors is reused [s]; GitHub computes it rarely."""
 CONTRIBUTORS_RESERVE = 12
 """Requests per hour that are kept for the records of repositories, which are worth most, if there is no token."""
+UNKNOWN_LIMIT = 20, 3600.0
+"""Names per hour that GitHub may not have, if there is no token: whoever tries names leaves requests for repositories."""
 QUERY_SIZE = 40
 """Repositories of one query: GitHub counts so many within seconds."""
 REPOSITORY, RECORD, CONTRIBUTORS = "repository", "record", "contributors"
@@ -55,6 +51,8 @@ class RepositoryReply:
     """Whether the record contains counts and commits, which a single REST response lacks."""
     lacks: str = ""
     """Why further counts were not requested."""
+    retry_at: float = 0.0
+    """When GitHub can be expected to return more [s since 1970]; 0 if nothing temporary is missing."""
 
 
 class GithubRepositories:
@@ -90,8 +88,8 @@ class GithubRepositories:
         resources = [self._repository(name, reserve) for name in allowed]
         if self.has_token:
             replies = self.requests.cached(dict.fromkeys((resource.key for resource in resources), MAX_AGE))
-            reason = self.requests.pause_reason(QUERY, "graphql") or LATE
-            replies = self._unavailable([item for item in resources if item.key not in replies], reason) | replies
+            pause = self.requests.pauses.find(QUERY, "graphql") or self.requests.pauses.late()
+            replies = self._unavailable([item for item in resources if item.key not in replies], pause) | replies
         else:
             replies = self.requests.fetch(resources, deadline)
         return {resource.name.lower(): self._to_result(replies[resource.key]) for resource in resources}
@@ -107,7 +105,10 @@ class GithubRepositories:
 
     def _repository(self, name: str, reserve: int = 0) -> Resource:
         path = f"/repos/{name}"
-        return Resource(REPOSITORY, name, path, self._read_repository, reserve=reserve, can_be_refused=False)
+        limit = None if self.has_token else UNKNOWN_LIMIT
+        return Resource(
+            REPOSITORY, name, path, self._read_repository, reserve=reserve, unknown_limit=limit, can_be_refused=False
+        )
 
     def _read_repository(self, reply: Reply) -> tuple[Any, str]:
         if not is_repository(reply.data) or reply.data.get("private"):
@@ -124,7 +125,10 @@ class GithubRepositories:
             record = dict(result.record or {})
             if reply.value is not None:
                 record["contributors"] = reply.value
-            results[key] = replace(result, record=record, lacks="" if reply.value is not None else reply.unavailable)
+                results[key] = replace(result, record=record)
+            else:
+                retry_at = earliest(result.retry_at, reply.retry_at)
+                results[key] = replace(result, record=record, lacks=reply.unavailable, retry_at=retry_at)
         return results
 
     def _fetch_by_graphql(self, resources: Sequence[Resource], deadline: float) -> dict[str, GithubReply]:
@@ -139,8 +143,8 @@ class GithubRepositories:
         )
         for part, fetched in zip(parts, results, strict=True):
             if fetched is None:
-                self.requests.count_fault(QUERY)
-            replies |= fetched or self._unavailable(part, LATE)
+                self.requests.pauses.count_fault(QUERY)
+            replies |= fetched or self._unavailable(part, self.requests.pauses.late(QUERY, "graphql"))
             self.requests.keep(fetched or {})
         return replies
 
@@ -165,9 +169,9 @@ class GithubRepositories:
             reply = self.requests.query(QUERY, text, graphql.names_variables(names), deadline)
         except TooHeavyError:
             results = run_parts(self.requests, self._query, resources, deadline, deadline - GRACE_TIME)
-            return self._unavailable(resources, LATE) | results
+            return self._unavailable(resources, self.requests.pauses.late()) | results
         except UnavailableError as error:
-            return self._unavailable(resources, str(error))
+            return self._unavailable(resources, error.pause)
         nodes = parse_names_reply(names, reply)
         if time.monotonic() > deadline:  # for the next visitor
             deadline = time.monotonic() + LOOKUP_SECONDS
@@ -188,7 +192,7 @@ class GithubRepositories:
         data, replies = reply.data["data"], dict[str, GithubReply]()
         for index, resource in enumerate(resources):
             if resource.name not in nodes and data.get(f"r{index}") is None:  # a fault, not a refusal
-                replies |= self._unavailable([resource], LATE)
+                replies |= self._unavailable([resource], self.requests.pauses.late())
                 continue
             value, gone = None, str(nodes.get(resource.name, {}).get("gone") or "Not Found")
             if node := public.get(resource.name):
@@ -210,17 +214,18 @@ class GithubRepositories:
         value = self.requests.earlier(resource.key).value
         return bool(value) and not value["is_complete"]
 
-    def _unavailable(self, resources: Iterable[Resource], reason: str) -> dict[str, GithubReply]:
-        return {
-            resource.key: replace(self.requests.earlier(resource.key), unavailable=reason) for resource in resources
-        }
+    def _unavailable(self, resources: Iterable[Resource], pause: Pause) -> dict[str, GithubReply]:
+        return {resource.key: self.requests.earlier(resource.key).paused(pause) for resource in resources}
 
     def _to_result(self, reply: GithubReply) -> RepositoryReply:
         value = reply.value or {"record": None, "is_complete": True}
         record = value["record"]
         if record and self._exclusions.match(str(record["full_name"])):  # cached before it was excluded
             return RepositoryReply(gone=EXCLUDED)
-        return RepositoryReply(record, reply.gone, reply.unavailable, value["is_complete"])
+        retry_at = reply.retry_at
+        if not reply.unavailable and "retry_after" in value:  # counts that are late
+            retry_at = reply.received_at + max(value["retry_after"], LATE_PAUSE)
+        return RepositoryReply(record, reply.gone, reply.unavailable, value["is_complete"], retry_at=retry_at)
 
     def _to_value(self, item: Mapping[str, Any], reply: Reply) -> tuple[Any, str]:
         """Return the value that is cached; nothing is kept of an excluded repository under a former name."""
@@ -231,6 +236,11 @@ class GithubRepositories:
         if self._exclusions.match(str(row.get("full_name"))):
             return None, EXCLUDED
         return {"record": row, "is_complete": False}, ""
+
+
+def earliest(*times: float) -> float:
+    """Return the earliest of the times [s since 1970] that are not 0; 0 if there is none."""
+    return min(filter(None, times), default=0.0)
 
 
 def _contributors(name: str) -> Resource:

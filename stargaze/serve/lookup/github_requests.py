@@ -6,20 +6,29 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from stargaze.errors import CredentialsError, StargazeError
-from stargaze.features.github.api.client import Client, Reply, TooHeavyError
+from stargaze.errors import StargazeError
+from stargaze.features.github.api.client import Client, TooHeavyError
 from stargaze.features.github.api.http_transport import NO_RETRY, HttpTransport
 from stargaze.features.github.api.limited_http import ResponseLimits
+from stargaze.features.github.api.replies import Reply
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_cache import GithubCache, SharedRateLimit
-from stargaze.serve.lookup.github_resource import GithubReply, NoWaitClock, Resource, WaitRequiredError, limited_until
+from stargaze.serve.lookup.github_resource import (
+    UNKNOWN_LIMITED,
+    GithubReply,
+    NoWaitClock,
+    Resource,
+    WaitRequiredError,
+    limited_until,
+)
+from stargaze.serve.lookup.pauses import BACKOFF, BAD_TOKEN, PATIENCE, Pause, Pauses, UnavailableError
 from stargaze.store import Store
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.5, 6.0
@@ -32,30 +41,19 @@ GRACE_TIME = 0.2
 """Time after the deadline in which a response is still used [s]."""
 MAX_REPLY = 4 * 1024 * 1024
 """Largest response: those about a few repositories have less than 100 kB [byte]."""
-BACKOFF = 60.0
-"""No request of a kind is sent for this long after a fault, because every visitor would wait for the next one [s]."""
 PARALLEL = 5
 """Requests at the same time: as many as a visitor may enter names."""
-QUERY = "query"
-"""The kind of the queries by name, without which there is no record."""
-PATIENCE = 3
-"""Faults in a row after which no contributors, histories or counts are requested: one may be due to a large repository."""
 MAX_CONNECTIONS = 2 * PARALLEL
 """Requests that are late do not hold up the next ones."""
+UNKNOWN = "unknown names"
+"""The limit of replies without a value, beside those of GitHub."""
 MAX_CACHED = 4_000
 """Replies in memory, some 2 kB each."""
-LATE = "GitHub did not respond in time"
-UNREACHABLE = "GitHub cannot be reached at the moment"
 UNREADABLE = "unreadable: "
 """The beginning of the reason for a reply that contains impossible values."""
-BAD_TOKEN = "GitHub refuses this server's requests"  # noqa: S105 # no password
 MALFORMED = (StargazeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-class UnavailableError(Exception):
-    """GitHub did not answer; the message is the reason for the visitor."""
 
 
 NO_REPLY = GithubReply()
@@ -83,9 +81,7 @@ class GithubRequests:
         self._clock = clock or NoWaitClock()
         self._shared_cache, self._limit = cache, limit
         self._cache: OrderedDict[str, GithubReply] = OrderedDict()
-        self._pauses: dict[str, tuple[float, str]] = {}
-        self._faults: Counter[str] = Counter()
-        """Faults of each kind since the last response."""
+        self.pauses = Pauses(self._clock.time)
         self._idle: deque[_Connection] = deque()
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._lock = threading.Lock()
@@ -118,9 +114,9 @@ class GithubRequests:
         )
         for resource, result in zip(missing, results, strict=True):
             if result is None and is_fair:
-                self.count_fault(resource)
+                self.pauses.count_fault(resource)
         fetched = {
-            resource.key: result or self._unavailable(resource.key, LATE)
+            resource.key: result or self.earlier(resource.key).paused(self.pauses.late(resource, resource.limit))
             for resource, result in zip(missing, results, strict=True)
         }
         self.keep(fetched)
@@ -147,7 +143,7 @@ class GithubRequests:
         """Send a GraphQL query; raise UnavailableError, or TooHeavyError if GitHub gave up."""
         with self._connection(kind, "graphql", deadline) as client:
             reply = client.query(text, variables)
-        self._faults[kind] = 0
+        self.pauses.end_faults(kind)
         return reply
 
     def run(
@@ -174,25 +170,27 @@ class GithubRequests:
         try:
             with self._connection(resource.kind, resource.limit, deadline, resource) as client:
                 reply = client.get(resource.path, resource.params, etag=before.etag, allow_refusal=True)
-            self._faults[resource.kind] = 0
+            self.pauses.end_faults(resource.kind)
         except UnavailableError as error:
-            return replace(before, unavailable=str(error))
+            return before.paused(error.pause)
         if reply.not_modified and before.etag:
             return replace(before, received_at=self.now())
         if resource.is_refused_by_others(reply):
-            return replace(before, unavailable=BAD_TOKEN)
+            return before.paused(Pause(BAD_TOKEN, self.now() + BACKOFF))
         try:
             value, gone = (None, reply.gone) if reply.gone else resource.read(reply)
         except MALFORMED as error:
             log.warning("the reply to %s cannot be read: %r", resource.path, error)
             value, gone = None, f"{UNREADABLE}unexpected values"
+        if value is None and resource.unknown_limit and self._limit:
+            self._limit.take(UNKNOWN, 0, self.now(), resource.unknown_limit)
         return GithubReply(value, gone, received_at=self.now(), etag=reply.etag)
 
     @contextlib.contextmanager
     def _connection(self, kind: str, limit: str, deadline: float, resource: Resource | None = None) -> Iterator[Client]:
         """Give a client for one request; raise UnavailableError if it must not be sent now, or has failed."""
         if not self._slots.acquire(timeout=max(deadline - LEAST_TIME - time.monotonic(), 0.0)):
-            raise UnavailableError(LATE)
+            raise UnavailableError(self.pauses.late())
         try:
             self._check_allowed(kind, limit, deadline, resource)
             connection = self._take_connection()
@@ -202,14 +200,15 @@ class GithubRequests:
                 yield connection.client
             except TooHeavyError:
                 if seconds >= FAIR_TIME and time.monotonic() <= deadline + GRACE_TIME:
-                    self.count_fault(kind, PATIENCE)
+                    self.pauses.count_fault(kind, PATIENCE)
                 raise
             except (StargazeError, WaitRequiredError) as error:
                 is_refused = connection.client.stats.refused > refused
                 is_late = time.monotonic() > deadline + GRACE_TIME  # then it is counted already
                 if is_refused or (seconds >= FAIR_TIME and not is_late):
-                    self._pause(resource or kind, limit, connection.client, error, is_refused=is_refused)
-                raise UnavailableError(self.pause_reason(resource or kind, limit) or LATE) from error
+                    self.pauses.add(resource or kind, limit, connection.client, error, is_refused=is_refused)
+                pause = self.pauses.find(resource or kind, limit) or self.pauses.late()
+                raise UnavailableError(pause) from error
             finally:
                 self._store_limit(connection.client)
                 self._idle.append(connection)
@@ -222,54 +221,17 @@ class GithubRequests:
         return self._connect()
 
     def _check_allowed(self, kind: str, limit: str, deadline: float, resource: Resource | None) -> None:
-        if reason := self.pause_reason(resource or kind, limit):
-            raise UnavailableError(reason)
+        if pause := self.pauses.find(resource or kind, limit):
+            raise UnavailableError(pause)
         if time.monotonic() > deadline - LEAST_TIME:
-            raise UnavailableError(LATE)
+            raise UnavailableError(self.pauses.late())
         if self._limit and resource:
+            may_be_unknown = resource.unknown_limit and self.earlier(resource.key).value is None
+            if may_be_unknown and (until := self._limit.take(UNKNOWN, 0, self.now(), cost=0)):
+                raise UnavailableError(Pause(limited_until(until, UNKNOWN_LIMITED), until))
             until = self._limit.take(limit, resource.reserve, self.now(), resource.default_limit)
             if until:
-                raise UnavailableError(limited_until(until))
-
-    def _pause(
-        self, resource: Resource | str, limit: str, client: Client, error: Exception, *, is_refused: bool
-    ) -> None:
-        """Send no request of this kind for a while, or none that a rate limit counts, and store the reason.
-
-        If the kind has patience, only this resource is not requested: it may be too much for GitHub alone.
-        """
-        now = self.now()
-        kind, key, patience = _kind_of(resource)
-        states = [state for name, state in client.limits.items() if name == limit]
-        is_limited = is_refused or any(state.remaining <= 0 and state.until > now for state in states)
-        seconds = error.seconds if isinstance(error, WaitRequiredError) else 0.0
-        until = now + (max(seconds, BACKOFF) if is_limited else BACKOFF)
-        with self._lock:  # requests fail at the same time
-            self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
-            if is_limited:
-                self._pauses[limit] = until, limited_until(until)
-            elif isinstance(error, CredentialsError):
-                self._pauses[""] = until, BAD_TOKEN
-            else:
-                self._add_fault(kind, key, patience, until)
-        log.warning("no requests to GitHub for a while (%s): %s", kind, error)
-
-    def count_fault(self, resource: Resource | str, patience: int = 0) -> None:
-        """Count a request to which GitHub did not respond in time; ``resource`` may be the kind of a query."""
-        kind, key, usual = _kind_of(resource)
-        with self._lock:
-            self._add_fault(kind, key, patience or usual, self.now() + BACKOFF)
-
-    def _add_fault(self, kind: str, key: str, patience: int, until: float) -> None:
-        self._faults[kind] += 1
-        self._pauses[kind if self._faults[kind] >= patience else key] = until, UNREACHABLE
-
-    def pause_reason(self, resource: Resource | str, limit: str) -> str:
-        """Return why no such request is sent at present; empty if it may be sent."""
-        now = self.now()
-        names = (resource,) if isinstance(resource, str) else (resource.kind, resource.key)
-        pauses = [self._pauses.get(name, (0.0, "")) for name in (*names, limit, "")]
-        return next((reason for until, reason in pauses if until > now), "")
+                raise UnavailableError(Pause(limited_until(until), until))
 
     def _store_limit(self, client: Client) -> None:
         name, state = client.latest
@@ -283,9 +245,6 @@ class GithubRequests:
             self._url, self._token, self._clock, timeout=timeout, reconnect=NO_RETRY, limits=limits
         )
         return _Connection(transport, Client(transport, self._clock), limits)
-
-    def _unavailable(self, key: str, reason: str) -> GithubReply:
-        return replace(self.earlier(key), unavailable=reason)
 
     def _is_fresh(self, key: str, max_age: float) -> bool:
         return key in self._cache and self.now() - self._cache[key].received_at < max_age
@@ -309,11 +268,7 @@ class GithubRequests:
 
 
 def open_github(
-    url: str,
-    token: str,
-    store: Store,
-    clock: Callable[[], float] = time.time,
-    exclusions: Exclusions = NO_EXCLUSIONS,
+    url: str, token: str, store: Store, clock: Callable[[], float] = time.time, exclusions: Exclusions = NO_EXCLUSIONS
 ) -> GithubRequests:
     """Return the requests to GitHub at this URL, with the cache and the rate limits that the processes of a store share."""
     server = f"{url} {'with' if token.strip() else 'without'} a token"
@@ -337,10 +292,3 @@ def _pass_on(late: Callable[[int, T], None], index: int, future: Future[T]) -> N
     """Pass on the result of a call that ended late."""
     if not future.cancelled() and (result := _result(future)) is not None:
         late(index, result)
-
-
-def _kind_of(resource: Resource | str) -> tuple[str, str, int]:
-    """Return kind, key and patience of a resource, or of a kind of queries: one repository may be too large to be counted."""
-    if isinstance(resource, Resource):
-        return resource.kind, resource.key, resource.patience
-    return resource, f"one {resource}", 1 if resource == QUERY else PATIENCE

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 
 MAX_AGE = 600.0
 """Time for which a reply is reused without a request; afterwards it is revalidated by its ETag [s]."""
 RATE_LIMITED = "rate limited by GitHub"
+UNKNOWN_LIMITED = "too many names were requested that GitHub does not have: no other ones are requested"
 BLOCKED = ("block", "legal", "dmca", "451")
 """Words of the reasons for which GitHub blocks a repository."""
 
@@ -58,6 +59,8 @@ class Resource:
     """Faults of this kind, one after another, after which none is requested for a while."""
     default_limit: tuple[int, float] | None = None
     """Limit and window [s] as long as no response has stated them."""
+    unknown_limit: tuple[int, float] | None = None
+    """Limit and window [s] of replies without a value, after which it is requested only if it once had one."""
     can_be_refused: bool = True
     """Whether a refusal means that there is none; otherwise only a blocked one, and a proxy may refuse others."""
 
@@ -76,9 +79,9 @@ class Resource:
         return "search" if self.path.startswith("/search/") else "core"
 
 
-def limited_until(until: float) -> str:
+def limited_until(until: float, reason: str = RATE_LIMITED) -> str:
     """Return the reason of a request that is not sent before this time [s since 1970]."""
-    return f"{RATE_LIMITED} until {datetime.fromtimestamp(until, UTC):%H:%M} UTC"
+    return f"{reason} until {datetime.fromtimestamp(until, UTC):%H:%M} UTC"
 
 
 def is_blocked(reason: str) -> bool:
@@ -95,3 +98,9 @@ class GithubReply:
     unavailable: str = ""
     received_at: float = 0.0
     etag: str = ""
+    retry_at: float = 0.0
+    """How long the reason can be expected to hold, if GitHub was unavailable [s since 1970]."""
+
+    def paused(self, pause: tuple[str, float]) -> Self:
+        """Return this earlier reply with the reason why GitHub is unavailable, and its end."""
+        return replace(self, unavailable=pause[0], retry_at=pause[1])

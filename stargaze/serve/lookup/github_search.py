@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
 from stargaze.serve.lookup.github_cache import SharedRateLimit
 from stargaze.serve.lookup.github_requests import GithubRequests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ from stargaze.features.ingest.validate import validate_columns
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions, excluded_error
 from stargaze.serve.lookup.github_repositories import EXCLUDED, GithubRepositories, RepositoryReply
 from stargaze.serve.lookup.github_requests import UNREADABLE
-from stargaze.serve.lookup.github_resource import RATE_LIMITED, is_blocked
+from stargaze.serve.lookup.github_resource import RATE_LIMITED, UNKNOWN_LIMITED, is_blocked
 from stargaze.serve.prediction_request import ErrorDetails, error_details
 
 INVALID = "the values from GitHub are invalid"
@@ -64,7 +64,8 @@ class GithubLookup:
         answered = {*collected.rows, *collected.errors}
         bundled = self._bundled.find([name for key, name in spellings.items() if key not in answered], now)
         collected.add_bundled(bundled, failures)
-        return collected.to_result()
+        retry_at = {key: reply.retry_at for key, reply in replies.items() if reply.retry_at}
+        return replace(collected.to_result(), retry_at=retry_at)
 
     @cached_property
     def _bundled(self) -> BundledRepositories:
@@ -80,7 +81,8 @@ class _Failure:
 
     def to_error(self, unknown: ErrorDetails) -> ErrorDetails:
         """Return the error; ``unknown`` is that of the bundle."""
-        code = "github_rate_limited" if self.reason.startswith(RATE_LIMITED) else "github_unavailable"
+        is_limited = self.reason.startswith((RATE_LIMITED, UNKNOWN_LIMITED))
+        code = "github_rate_limited" if is_limited else "github_unavailable"
         return self.error or _error(code, f"{unknown['message']}; {self.reason}", METRICS_HINT)
 
 
@@ -223,7 +225,8 @@ class LookupResult:
     """The rows that were found, and an error for each other name; names are in lower case.
 
     ``frame`` has the columns of the schema; ``rows`` maps names to its rows. ``source`` is "bundle" only for rows of the
-    bundle, whose features are precomputed. ``notes`` are remarks for the visitor.
+    bundle, whose features are precomputed. ``notes`` are remarks for the visitor. ``retry_at`` is when GitHub can be expected to
+    return what it did not return now [s since 1970].
     """
 
     frame: pd.DataFrame
@@ -231,6 +234,7 @@ class LookupResult:
     source: Mapping[str, Source] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     errors: Mapping[str, ErrorDetails] = field(default_factory=dict)
+    retry_at: Mapping[str, float] = field(default_factory=dict)
 
 
 class RepositoryLookup(Protocol):

@@ -28,6 +28,7 @@ MAX_CACHED = 1_000
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
 NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None, "milestone": None, "history_note": ""}
+"""Those of GitHub also have ``retry_at``, when it can be expected to return more [s since 1970]."""
 NO_LIVE_HISTORY = LiveHistory()
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
@@ -116,13 +117,14 @@ class StarHistories:
                 frame = self._table.history(name)
             if frame is None:
                 reason = live.reason or (self._table and "none is stored for this repository")
-                return {**NO_HISTORY, "history_note": f"No star history: {reason}" if reason else ""}
+                note = f"No star history: {reason}" if reason else ""
+                return {**NO_HISTORY, "history_note": note, **_retry(live)}
             self._cache[key] = {"history": to_curve(frame, received_at), **to_forecast(frame, growth)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         result = self._cache[key]
         notes = [describe_history(result["history"], live), result["history_note"]]
-        return {**result, "history_note": "; ".join(filter(None, notes))}
+        return {**result, "history_note": "; ".join(filter(None, notes)), **_retry(live)}
 
     def _reload(self, now: datetime) -> None:
         """Load a new table; one that cannot be read is logged once and treated as missing."""
@@ -132,6 +134,10 @@ class StarHistories:
         self._table = _read_table(self._path, now) if version else None
         self._version = version
         self._cache.clear()
+
+
+def _retry(live: LiveHistory) -> dict[str, float]:
+    return {"retry_at": live.retry_at} if live.retry_at else {}
 
 
 def to_curve(history: pd.DataFrame, received_at: float = 0.0) -> dict[str, Any]:
@@ -171,11 +177,7 @@ def to_forecast(history: pd.DataFrame, growth: GrowthBundle | None) -> dict[str,
         reason = error.message.removeprefix(f"{history['full_name'].iloc[-1]}: ")
         return {**nothing, "history_note": f"No forecast: {reason}"}
     points = [
-        {
-            **vars(point),
-            "date": (result.last_day + timedelta(days=point.days)).isoformat(),
-            "coverage": growth.coverage,
-        }
+        {**vars(point), "date": (result.last_day + timedelta(days=point.days)).isoformat(), "coverage": growth.coverage}
         for point in result.points
     ]
     return {**nothing, "forecast": points, "milestone": result.milestone and result.milestone.to_json()}

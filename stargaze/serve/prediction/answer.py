@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
 from stargaze.errors import ExternalError, InvalidInputError, StargazeError
+from stargaze.features.ingest.contradictions import describe_unusual
 from stargaze.features.ingest.user_input import UnknownRepositoryError, repositories_from_figures
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.live import LookupResult
@@ -26,6 +27,8 @@ FAULTS = (
     *(RuntimeError, StargazeError, TypeError, ValueError),
 )
 """The exceptions that a fault in one request can raise. SoftTimeLimitExceeded is not among them: it ends the whole batch."""
+LEAST_REUSE = 5.0
+"""An answer is used again for so long at least [s]: nothing that is missing costs more than one request in that time."""
 NO_EXPLANATION: dict[str, Any] = {"explanation": None, "without_popularity": None, "similar": [], "controls": []}
 """Returned where no explanation was requested, even if another request of the batch computed one."""
 Outcome = Answer | StargazeError
@@ -94,7 +97,15 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     return [
         part
         if isinstance(part, StargazeError)
-        else _answer(context, batch, result, histories if request.explain else None, part, now)
+        else _answer(
+            context,
+            batch,
+            result,
+            histories if request.explain else None,
+            part,
+            map(str.lower, request.repositories),
+            now,
+        )
         for request, part in zip(requests, parts, strict=True)
     ]
 
@@ -148,6 +159,7 @@ def _answer(
     result: BatchResult,
     histories: Mapping[str, Mapping[str, Any]] | None,
     part: Part,
+    asked: Iterable[str],
     now: datetime,
 ) -> Answer:
     """Return the answer to one request, most stars first; without histories it has no explanation either."""
@@ -155,7 +167,7 @@ def _answer(
     def controls(index: int, policy: str) -> list[dict[str, Any]]:
         return [control.to_json(batch.records[index]) for control in context.controls.for_policy(policy)]
 
-    (rows, errors), predictions = part, []
+    (rows, errors), predictions, retry_at = part, [], [batch.lookup_result.retry_at.get(name, 0.0) for name in asked]
     names = number_unnamed([result.predictions[row.index].full_name for row in rows])
     for row, name in zip(rows, names, strict=True):
         prediction = result.predictions[row.index]
@@ -165,17 +177,20 @@ def _answer(
             else NO_EXPLANATION
         )
         found = (histories or {}) if row.source != "entered" else {}
-        history = found.get(prediction.full_name.lower(), NO_HISTORY)
+        history = dict(
+            leave_out_passed(found.get(prediction.full_name.lower(), NO_HISTORY), now, prediction.actual_stars)
+        )
+        retry_at.append(history.pop("retry_at", 0.0))
         predictions.append(
             {
                 "source": row.source,
-                "notes": list(row.notes),
+                "notes": [*row.notes, *describe_unusual(batch.records[row.index])],
                 **prediction.to_json(),
                 "full_name": name,
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],
-                **leave_out_passed(history, now, prediction.actual_stars),
+                **history,
             }
         )
     predictions.sort(key=lambda item: (-item["expected_stars"], item["full_name"]))
@@ -184,9 +199,16 @@ def _answer(
         "digest": context.bundle.digest,
         "growth_digest": context.growth.digest if context.growth else None,
         "answered_at": now.isoformat(),
+        "expires_at": _expiry(retry_at, now),
         "predictions": ranked,
         "errors": errors,
     }
+
+
+def _expiry(retry_at: Iterable[float], now: datetime) -> str | None:
+    """Return until when an answer may be used again: as long as the reasons of what is missing can be expected to hold."""
+    earliest = min(filter(None, retry_at), default=0.0)
+    return datetime.fromtimestamp(max(earliest, now.timestamp() + LEAST_REUSE), UTC).isoformat() if earliest else None
 
 
 def _find_histories(

@@ -109,10 +109,7 @@ KEYWORD_KINDS = {
     "praise": "praise (fast, simple)",
 }
 TEXT_FEATURES = "text"
-GROUP_LABELS = {
-    TEXT_FEATURES: "words of name, description and topics",
-    UNKNOWN: "unknown values",
-}
+GROUP_LABELS = {TEXT_FEATURES: "words of name, description and topics", UNKNOWN: "unknown values"}
 """Labels of the factors that several features share."""
 RELEASE_FEATURES = frozenset({"release_age", "time_to_first_release", "push_after_release", "release_span"})
 """Features that a repository without releases does not have."""

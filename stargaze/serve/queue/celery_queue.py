@@ -51,7 +51,7 @@ class CeleryPredictionQueue:
     The id of a job is a keyed hash of request, release, time period and attempt. So identical requests get the same job on
     every replica without an index of requests, and clients cannot guess ids. After a failed attempt comes the next number, so a
     request has at most one living job, and no id is used twice. An answer for which ``is_readable`` is false, because another
-    version stored it, is a failed attempt too.
+    version stored it, is a failed attempt too, and so is one that lacked something temporary, when it has expired.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class CeleryPredictionQueue:
                     was_reserved = True
                     time.sleep(POLL_INTERVAL)
                     continue
-                if stored[0] != RESERVED and not self._has_failed(existing):
+                if stored[0] != RESERVED and not self._is_over(existing, identity):
                     return existing, False
                 if stored[0] != DONE:  # a worker that gets its message must not answer it any more
                     error = existing.error or waiting_error(limit)
@@ -151,7 +151,7 @@ class CeleryPredictionQueue:
         """
         first_id = self._hash_id(identity, 0)
         stored = first or self._results.get(first_id)
-        if stored is None or not self._has_failed(self._to_job(first_id, stored)):
+        if stored is None or not self._is_over(self._to_job(first_id, stored), identity):
             return 0, first_id, stored
         low, high = 0, 1
         found = {0: stored}
@@ -167,12 +167,15 @@ class CeleryPredictionQueue:
         return low, self._hash_id(identity, low), found[low]
 
     def find(self, request: PredictionRequest) -> PredictionJob | None:
-        """Return the job of an identical request if it is queued or has ended."""
+        """Return the job of an identical request if it is queued, or has ended and not expired."""
         if not self._section.cache_ttl:
             return None
         with _convert_errors():
             _, job_id, stored = self._last_attempt(self._identity(request))
-        return None if stored is None or stored[0] == RESERVED else self._to_job(job_id, stored)
+        if stored is None or stored[0] == RESERVED:
+            return None
+        job = self._to_job(job_id, stored)
+        return job if job.expires_in(self._clock()) > 0 else None
 
     def get(self, job_id: str) -> PredictionJob | None:
         """Return the job; an unfinished one past its deadline is failed."""
@@ -221,8 +224,10 @@ class CeleryPredictionQueue:
     def _to_job(self, job_id: str, stored: StoredJob) -> PredictionJob:
         return job_from_result(job_id, *stored, now=self._clock(), time_limit=self._section.time_limit)
 
-    def _has_failed(self, job: PredictionJob) -> bool:
-        return job.state == "failed" or not self._is_readable(job)
+    def _is_over(self, job: PredictionJob, identity: Mapping[str, Any]) -> bool:
+        """Return whether the next attempt follows; the answer to an idempotency key is always the same."""
+        is_expired = "key" not in identity and job.expires_in(self._clock()) <= 0
+        return job.state == "failed" or is_expired or not self._is_readable(job)
 
     def _publish(self, job: PredictionJob) -> None:
         if not self._declared:

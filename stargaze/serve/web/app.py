@@ -32,7 +32,6 @@ from stargaze.serve.web.error_responses import add_error_handlers
 from stargaze.serve.web.excluded_results import hide_excluded, names_excluded
 from stargaze.serve.web.pages.exports import exports_blueprint
 from stargaze.serve.web.pages.live_example import LiveExample
-from stargaze.serve.web.pages.result_routes import find_repository
 from stargaze.serve.web.pages.routes import SearchGithub, pages_blueprint
 from stargaze.serve.web.response_headers import add_headers
 from stargaze.serve.web.views.bundle_view import BundleView, load_bundle_view
@@ -110,7 +109,7 @@ def make_web(
     queue = add_rate_limit(web, section, store, queue)
     web.register_blueprint(api_blueprint(section, queue, clock))
     web.register_blueprint(pages_blueprint(section, queue, view, clock, track_record, example, search_github))
-    web.register_blueprint(exports_blueprint(queue, view, partial(find_repository, queue, clock)))
+    web.register_blueprint(exports_blueprint(queue, view, clock))
     log_requests(web, partial(names_excluded, exclusions))
     web.after_request(compress_response)  # the last one that was added runs first
     web.after_request(add_headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 
 from flask import abort, request
@@ -21,15 +22,16 @@ def find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> Predict
     return job
 
 
-def find_shown(queue: PredictionQueue, names: Sequence[str]) -> PredictionJob | None:
-    """Return the job that the address of a waiting page names, if it is about these repositories.
+def find_shown(queue: PredictionQueue, names: Sequence[str], now: datetime) -> PredictionJob | None:
+    """Return the job that the address of a waiting page names, if it is about these repositories and has not expired.
 
     So a failed one is not tried again. When the job is deleted, the address is still that of the repositories.
     """
     job_id = request.args.get("job", "")
     job = queue.get(job_id) if is_job_id(job_id) else None
-    is_same = job is not None and job.request is not None and list(job.request.repositories) == list(names)
-    return job if is_same else None
+    if job is None or job.request is None or list(job.request.repositories) != list(names):
+        return None
+    return job if job.expires_in(now) > 0 else None
 
 
 def get_or_404(queue: PredictionQueue, job_id: str) -> PredictionJob:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.serve.lookup.github_cache import SharedRateLimit
-from stargaze.serve.lookup.github_repositories import CONTRIBUTORS_RESERVE, GithubRepositories
+from stargaze.serve.lookup.github_history import HISTORY_RESERVE
+from stargaze.serve.lookup.github_repositories import CONTRIBUTORS_RESERVE, UNKNOWN_LIMIT, GithubRepositories
 from stargaze.serve.lookup.github_requests import open_github
 from stargaze.serve.lookup.github_resource import GithubReply
 from stargaze.serve.lookup.live import GithubLookup
@@ -56,6 +58,46 @@ def test_two_processes_use_one_limit_for_repositories_first_and_say_when_it_ends
 
     clock.ahead = 3_700.0
     assert lookups[0].find(names[-1:], NOW).rows
+
+
+def test_names_that_github_does_not_have_leave_requests_for_repositories(
+    bundle: Bundle, url: str, store: Store, world: World, clock: FastClock
+) -> None:
+    lookups = [create_lookup(bundle, url, store, clock) for _process in range(2)]
+    known, new = world.population.name(3), world.population.name(4)
+    lookups[0].find([known], NOW)
+    before, limit = world.counts.requests, UNKNOWN_LIMIT[0]
+    clock.ahead += 601.0  # the record of the known one is requested again
+
+    errors = [
+        error
+        for number in range(2 * limit)
+        for error in lookups[number % 2].find([f"somebody/unknown-{number}"], NOW).errors.values()
+    ]
+
+    until = datetime.fromtimestamp(clock.now + UNKNOWN_LIMIT[1], UTC)
+    assert world.counts.requests == before + limit
+    assert [error["code"] for error in errors] == ["unknown_repository"] * limit + ["github_rate_limited"] * limit
+    assert errors[-1]["message"].endswith(
+        (f"until {until:%H:%M} UTC", f"until {until - timedelta(minutes=1):%H:%M} UTC")
+    )
+    assert lookups[1].find([known], NOW).notes == {known.lower(): []}
+    assert not lookups[1].find([new], NOW).rows, "it may not exist either"
+    assert lookups[0].find(["somebody/unknown-0"], NOW).errors.popitem()[1]["code"] == "unknown_repository", "cached"
+    assert lookups[1].github.fetch_records([known], time.monotonic() + 60.0, HISTORY_RESERVE)[known.lower()].record
+    clock.ahead += UNKNOWN_LIMIT[1] + 1
+    assert lookups[1].find([new], NOW).rows
+
+
+def test_with_a_token_names_that_github_does_not_have_are_limited_by_its_own_limit_only(
+    bundle: Bundle, url: str, store: Store, clock: FastClock
+) -> None:
+    requests = open_github(url, "good", store, clock.time)
+    lookup = GithubLookup(bundle, GithubRepositories(requests))
+
+    errors = lookup.find([f"somebody/unknown-{number}" for number in range(2 * UNKNOWN_LIMIT[0])], NOW).errors.values()
+
+    assert {error["code"] for error in errors} == {"unknown_repository"}
 
 
 def test_an_unchanged_response_counts_without_a_token_only(

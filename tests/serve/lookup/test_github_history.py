@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 from stargaze.serve.lookup import github_history
 from stargaze.serve.lookup.exclusion import Exclusions
 from stargaze.serve.lookup.github_history import WEEK, GithubStarHistories, read_history_page, weekly_counts

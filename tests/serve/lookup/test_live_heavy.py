@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from stargaze.features.github.api.client import Reply
+from stargaze.features.github.api.replies import Reply
 from stargaze.serve.lookup import github_repositories
 from stargaze.serve.lookup.github_repositories import GithubRepositories, RepositoryReply
-from stargaze.serve.lookup.github_requests import BACKOFF, FAIR_TIME, QUERY, GithubRequests
+from stargaze.serve.lookup.github_requests import FAIR_TIME, GithubRequests
 from stargaze.serve.lookup.github_resource import NoWaitClock
+from stargaze.serve.lookup.pauses import BACKOFF, QUERY
 from tests.simulated.fast_clock import FastClock
 from tests.simulated.world import World
 
@@ -65,7 +66,7 @@ def test_after_github_gave_up_on_all_each_is_counted_alone(
     assert complete(replies) == {*names} - {names[HEAVY]}
     assert replies[names[HEAVY]].record
     clock.ahead = 2 * BACKOFF
-    assert not requests.pause_reason(QUERY, "graphql")
+    assert not requests.pauses.find(QUERY, "graphql")
 
 
 def test_a_repository_that_graphql_cannot_count_has_the_counts_of_rest(
@@ -130,7 +131,7 @@ def test_a_query_of_names_that_github_gives_up_on_is_split(
     monkeypatch.setattr(world, "respond", fail_if_several)
 
     assert complete(fetch(requests, names)) == set(names)
-    assert not requests.pause_reason(QUERY, "graphql")
+    assert not requests.pauses.find(QUERY, "graphql")
 
 
 def test_a_name_that_github_fails_on_is_unavailable_and_not_unknown(

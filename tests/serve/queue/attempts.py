@@ -41,6 +41,30 @@ def check_attempts(
     assert [queues[0]._results.get(job_id)[0] for job_id in ids] == [DONE] * len(ids)  # type: ignore[index]
 
 
+def check_expiry(open_queue: Callable[..., CeleryPredictionQueue], count_messages: Callable[[], int]) -> None:
+    """An answer that lacks something temporary is used until it expires, by all processes; then one new job follows."""
+    seconds, accepted = [0.0], utc_now()
+    first, second = (open_queue(clock=lambda: accepted + timedelta(seconds=seconds[0])) for _ in range(2))
+    request, before = PredictionRequest(("an/expiry",)), count_messages()
+    jobs = [first.submit(request)]
+    keyed = first.submit(request, key="expiry")
+    for job in (*jobs, keyed):
+        expires_at = (accepted + timedelta(seconds=60)).isoformat()
+        answer = {"digest": "d", "predictions": [], "errors": [], "expires_at": expires_at}
+        first._results.save([dataclasses.replace(job, answer=answer)], DONE)
+
+    seconds[0] = 59.0
+    assert [queue.submit(request).id for queue in (first, second)] == [jobs[0].id] * 2
+    assert (second.find(request) or keyed).id == jobs[0].id
+    seconds[0] = 61.0
+    assert first.find(request) is second.find(request) is None
+    jobs += [queue.submit(request) for queue in (second, first)]
+    assert jobs[1].id == jobs[2].id != jobs[0].id, "requests are joined while one is in work"
+    assert first.submit(request, key="expiry").id == keyed.id, "a key has one answer"
+    assert (second.get(jobs[0].id) or keyed).answer, "its address shows it further"
+    assert count_messages() == before + 3
+
+
 def check_changes(results: ResultStore) -> None:
     """Change a job that another process has reserved since, or a worker has answered."""
     first, second = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.serve.web.pages import exports
+from tests.serve.fake_queue import NOW
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -51,3 +53,20 @@ def test_only_what_may_succeed_later_is_tried_again(
 
     assert [answer.status_code for answer in answers] == [status, status]
     assert len(submitted) == count
+
+
+@pytest.mark.parametrize("path", ["/repositories/{0}", "/compare/{0}...{1}"])
+def test_an_expired_result_is_not_shown_at_the_address_of_its_repositories(
+    page: FlaskClient, queue: FakePredictionQueue, sample: pd.DataFrame, path: str
+) -> None:
+    queue.is_instant = True
+    address = path.format(*sample["full_name"].iloc[:2])
+    page.get(address)
+    (job,) = queue.jobs.values()
+    assert job.answer
+    for seconds, count in ((60, 1), (-1, 2)):
+        job.answer["expires_at"] = (NOW + timedelta(seconds=seconds)).isoformat()
+
+        assert page.get(f"{address}?job={job.id}").status_code == 200
+        assert len(queue.jobs) == count
+    assert page.get(f"/predictions/{job.id}").status_code == 200

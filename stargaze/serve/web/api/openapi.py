@@ -13,7 +13,7 @@ from stargaze.serve.web.api.openapi_schemas import ID, TEXT, Schema, reference, 
 from stargaze.serve.web.problems import PROBLEM_TYPE, PROBLEMS
 
 EXAMPLE_NAME = "nylas/N1"
-OWNER = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,48}$"}
+OWNER = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,39}(_[A-Za-z0-9]{1,8})?$"}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{0,90}[A-Za-z0-9_-]$"}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -145,11 +145,7 @@ def _get(section: ServeSection) -> Schema:
     return {
         "operationId": "get",
         "summary": "Read a job",
-        "parameters": [
-            {"name": "id", "in": "path", "required": True, "schema": ID},
-            _prefer("zero"),
-            IF_NONE_MATCH,
-        ],
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": ID}, _prefer("zero"), IF_NONE_MATCH],
         "responses": {
             "200": _response("The job in its present state.", section, "ETag", "Preference-Applied"),
             "304": _not_modified(section),

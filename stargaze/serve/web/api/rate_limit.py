@@ -68,8 +68,8 @@ class RateLimiter:
             raise RateLimitedError(message, hint="put several repositories into one request")
 
     def add_headers(self, response: Response) -> Response:
-        """Add the state of the limit to counted requests and those of the API, and Retry-After to rejected ones."""
-        if "counted" not in g and request.blueprint != "api":
+        """Add the state of the limit to counted requests and all of the API, and Retry-After to rejected ones."""
+        if "counted" not in g and not request.path.startswith("/api/"):  # no route matches some refused requests
             return response
         count = g.counted if "counted" in g else self._ask(self._counts.read)
         response.headers["RateLimit-Policy"] = f'"{POLICY}";q={self._limit};w={WINDOW}'
@@ -121,11 +121,7 @@ class RateLimitedQueue:
 
 
 def add_rate_limit(
-    web: Flask,
-    section: ServeSection,
-    store: Store,
-    queue: PredictionQueue,
-    environ: Mapping[str, str] = os.environ,
+    web: Flask, section: ServeSection, store: Store, queue: PredictionQueue, environ: Mapping[str, str] = os.environ
 ) -> PredictionQueue:
     """Return the queue whose ``submit`` rejects a visitor who exceeds ``serve.rate_limit``."""
     if count := section.trusted_proxies:

@@ -7,6 +7,8 @@ import functools
 import io
 import json
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +22,7 @@ from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.api.rate_limit import RateLimitedError
 from stargaze.serve.web.api.routes import job_to_json
 from stargaze.serve.web.error_responses import visible_error
+from stargaze.serve.web.pages.result_routes import find_repository
 from stargaze.serve.web.prediction_jobs import get_or_404, status_of_job
 from stargaze.serve.web.problems import PROBLEMS
 from stargaze.serve.web.views.bundle_view import BundleView
@@ -43,12 +46,12 @@ MAX_CACHED_CARDS = 256
 
 
 def exports_blueprint(
-    queue: PredictionQueue, view: HotReloaded[BundleView], find_repository: Callable[[str, str], PredictionJob]
+    queue: PredictionQueue, view: HotReloaded[BundleView], clock: Callable[[], datetime]
 ) -> Blueprint:
-    """Return the routes; ``find_repository`` returns the job of a repository, by owner and name."""
+    """Return the routes."""
     blueprint = Blueprint("exports", __name__)
     _add_files(blueprint, queue)
-    _add_images(blueprint, find_repository, LongPoller(queue, MAX_WAITING))
+    _add_images(blueprint, queue, clock)
 
     @blueprint.get("/try")
     def try_api() -> str:
@@ -78,38 +81,48 @@ def _add_files(blueprint: Blueprint, queue: PredictionQueue) -> None:
         return _file_response(json.dumps(job_to_json(job), indent=1) + "\n", "application/json", job_id, "json")
 
 
-def _add_images(blueprint: Blueprint, find_repository: Callable[[str, str], PredictionJob], poller: LongPoller) -> None:
-    def find_prediction(owner: str, name: str) -> tuple[HTTPStatus, dict[str, Any] | None]:
-        """Return 200 and the prediction, or None if it takes longer; an error status if there will be none."""
-        try:
-            job = find_repository(owner, name)
-            job = readable_job(poller.wait(job, MAX_WAIT) or job)
-        except InvalidInputError:
-            return HTTPStatus.NOT_FOUND, None
-        except RateLimitedError:
-            raise  # it is about one visitor, and pictures are cached for all
-        except StargazeError as error:
-            visible_error(error)  # logged: a picture has no room for it
-            return HTTPStatus.SERVICE_UNAVAILABLE, None
-        return status_of_job(job), job.answer["predictions"][0] if job.answer else None
+def _add_images(blueprint: Blueprint, queue: PredictionQueue, clock: Callable[[], datetime]) -> None:
+    find_prediction = partial(_find_prediction, queue, LongPoller(queue, MAX_WAITING), clock)
 
     @blueprint.get("/badge/<owner>/<name>.svg")
     def badge(owner: str, name: str) -> Response:
-        status, prediction = find_prediction(owner, name)
+        status, prediction, seconds = find_prediction(owner, name)
         if prediction is None:
             text = "unknown" if status == HTTPStatus.NOT_FOUND else "see page"
-            return _image_response(render_badge(text, known=False), "svg+xml", MAX_AGE_PENDING, status)
+            return _image_response(render_badge(text, known=False), "svg+xml", seconds, status)
         text = format_short(prediction["expected_stars"]) if prediction["enough_data"] else "not enough data"
-        return _image_response(render_badge(text, known=prediction["enough_data"]), "svg+xml", MAX_AGE)
+        return _image_response(render_badge(text, known=prediction["enough_data"]), "svg+xml", seconds)
 
     @blueprint.get("/card/<owner>/<name>.png")
     def card(owner: str, name: str) -> Response:
-        status, prediction = find_prediction(owner, name)
+        status, prediction, seconds = find_prediction(owner, name)
         if status == HTTPStatus.NOT_FOUND:
             abort(status)
         if prediction is None:
-            return _image_response(render_card(None, f"{owner}/{name}"), "png", MAX_AGE_PENDING, status)
-        return _image_response(_cached_card(json.dumps(prediction)), "png", MAX_AGE)
+            return _image_response(render_card(None, f"{owner}/{name}"), "png", seconds, status)
+        return _image_response(_cached_card(json.dumps(prediction)), "png", seconds)
+
+
+def _find_prediction(
+    queue: PredictionQueue, poller: LongPoller, clock: Callable[[], datetime], owner: str, name: str
+) -> tuple[HTTPStatus, dict[str, Any] | None, int]:
+    """Return 200 and the prediction, or None if it takes longer; an error status if there will be none.
+
+    The number is the time for which the picture may be cached [s].
+    """
+    try:
+        job = find_repository(queue, clock, owner, name)
+        job = readable_job(poller.wait(job, MAX_WAIT) or job)
+    except InvalidInputError:
+        return HTTPStatus.NOT_FOUND, None, MAX_AGE_PENDING
+    except RateLimitedError:
+        raise  # it is about one visitor, and pictures are cached for all
+    except StargazeError as error:
+        visible_error(error)  # logged: a picture has no room for it
+        return HTTPStatus.SERVICE_UNAVAILABLE, None, MAX_AGE_PENDING
+    if job.answer is None:
+        return status_of_job(job), None, MAX_AGE_PENDING
+    return HTTPStatus.OK, job.answer["predictions"][0], int(min(max(job.expires_in(clock()), 0), MAX_AGE))
 
 
 def _answered_or_404(queue: PredictionQueue, job_id: str) -> tuple[PredictionJob, Answer]:

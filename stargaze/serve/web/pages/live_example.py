@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import StargazeError
-from stargaze.serve.prediction_request import FINISHED_STATES, Answer, PredictionQueue
+from stargaze.serve.prediction_request import FINISHED_STATES, PredictionJob, PredictionQueue
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.prediction_view import is_readable, readable_job
 
@@ -45,7 +45,7 @@ class LiveExample:
         self._thread: threading.Thread | None = None
         self._name = ""
         self._prediction: Mapping[str, Any] | None = None
-        self._answered_at = self._asked_at = -MAX_AGE
+        self._asked_at, self._fresh_until = -MAX_AGE, -MAX_AGE
 
     def find(self, name: str) -> Mapping[str, Any] | None:
         """Return the prediction of the repository; None if there is none yet."""
@@ -60,7 +60,7 @@ class LiveExample:
             now = self._timer()
             if name != self._name:
                 self._name, self._prediction, self._asked_at = name, None, -MAX_AGE
-            is_fresh = self._prediction is not None and now - self._answered_at < MAX_AGE
+            is_fresh = self._prediction is not None and now < self._fresh_until
             is_asking = self._thread is not None and self._thread.is_alive()
             if not is_fresh and not is_asking and now - self._asked_at >= PAUSE:
                 self._asked_at = now
@@ -72,7 +72,7 @@ class LiveExample:
     def _ask(self, name: str) -> None:
         """Keep the answer if it is finished in time; otherwise a later visit asks again."""
         try:
-            answer = self._request(name)
+            job = self._request(name)
         except StargazeError as error:
             log.info("no example: %s", error.message)
             return
@@ -80,10 +80,11 @@ class LiveExample:
             log.exception("no example")
             return
         with self._lock:
-            if answer.get("predictions") and name == self._name:
-                self._prediction, self._answered_at = answer["predictions"][0], self._timer()
+            if job and job.answer and name == self._name:
+                self._prediction = job.answer["predictions"][0]
+                self._fresh_until = self._timer() + min(MAX_AGE, job.expires_in(self._clock()))
 
-    def _request(self, name: str) -> Answer:
+    def _request(self, name: str) -> PredictionJob | None:
         parsed = parse_request([name], max_repositories=1, now=self._clock())
         job = self._queue.find(parsed)
         if self._submits:
@@ -94,4 +95,4 @@ class LiveExample:
                     break
                 time.sleep(INTERVAL)
                 job = self._queue.get(job.id)
-        return (readable_job(job).answer if job else None) or {}
+        return job and readable_job(job)

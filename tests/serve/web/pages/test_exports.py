@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -15,7 +16,9 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from stargaze.serve.web.pages import exports
+from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.images import render_badge, render_card
+from tests.serve.fake_queue import NOW
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -113,6 +116,20 @@ def test_the_first_picture_of_a_repository_shows_the_result(
 
     assert "max-age=3600" in first.headers["Cache-Control"]
     assert page.get(f"/{path.format(names[0])}").data == first.data
+
+
+@pytest.mark.parametrize(("seconds", "age"), [(None, 3600), (90_000, 3600), (60, 60)])
+def test_a_picture_is_cached_no_longer_than_its_answer_is_used(
+    page: FlaskClient, queue: FakePredictionQueue, names: list[str], seconds: int | None, age: int
+) -> None:
+    queue.submit(parse_request([names[0]], max_repositories=1, now=NOW))
+    queue.work()
+    expires_at = seconds and (NOW + timedelta(seconds=seconds)).isoformat()
+    for job in queue.jobs.values():
+        job.answer["expires_at"] = expires_at
+
+    for path in (f"/badge/{names[0]}.svg", f"/card/{names[0]}.png"):
+        assert page.get(path).headers["Cache-Control"] == f"public, max-age={age}"
 
 
 def test_a_picture_without_a_result_is_neutral_and_cached_briefly(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,28 @@ def test_an_example_is_requested_once(example: LiveExample, queue: FakePredictio
 
     wait_until(lambda: example.find(name))
     assert len(queue.jobs) == 1
+
+
+@pytest.mark.thorough
+def test_an_example_that_lacks_something_temporary_is_requested_again_when_it_expires(
+    example: LiveExample, queue: FakePredictionQueue, timer: Timer, name: str
+) -> None:
+    example.find(name)
+    wait_until(lambda: queue.jobs)
+    queue.work()
+    job = next(iter(queue.jobs.values()))
+    assert job.answer
+    job.answer["expires_at"] = (NOW + timedelta(seconds=60)).isoformat()
+    wait_until(lambda: example.find(name))
+    queue.jobs.clear()
+    timer.seconds += 59
+    example.find(name)
+    assert not queue.jobs
+    timer.seconds += 2
+
+    assert example.find(name)
+    wait_until(lambda: queue.jobs)
+    queue.work()
 
 
 @pytest.mark.thorough
