@@ -9,7 +9,6 @@ from typing import Any
 import bentoml
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.ingest.user_input import look_up_repositories
 
 
 @bentoml.service(workers=2, traffic={"timeout": 60})
@@ -25,7 +24,8 @@ class Stars:
         """Return prediction and interval of each repository."""
         if not repositories:
             return []
-        estimate = self.bundle.estimate(look_up_repositories(repositories, self.bundle.known))
+        rows = [self.bundle.row_by_name[name.lower()] for name in repositories]
+        estimate = self.bundle.estimate(self.bundle.known.iloc[rows])
         return [
             {"stars": stars, "low": low, "high": high}
             for stars, low, high in zip(

@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.ingest.user_input import look_up_repositories
 
 with tempfile.TemporaryDirectory() as folder:
     joblib.dump(Bundle.load(Path(os.environ["BUNDLE"])), Path(folder) / "model.joblib")
@@ -32,7 +31,8 @@ def predict(body: PredictionBody) -> list[dict[str, Any]]:
     """Return prediction and interval of each repository."""
     if not body.repositories:
         return []
-    estimate = bundle.estimate(look_up_repositories(body.repositories, bundle.known))
+    rows = [bundle.row_by_name[name.lower()] for name in body.repositories]
+    estimate = bundle.estimate(bundle.known.iloc[rows])
     return [
         {"stars": stars, "low": low, "high": high}
         for stars, low, high in zip(
