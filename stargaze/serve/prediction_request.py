@@ -30,7 +30,7 @@ RETRY_HINT = "try again"
 Answer = dict[str, Any]
 """A worker's answer: ``digest``, ``answered_at``, ranked ``predictions``; ``expires_at`` if GitHub may soon return more."""
 ErrorDetails = dict[str, str]
-"""``code``, ``message`` and ``hint``."""
+"""``code``, ``message`` and ``hint``; ``expires_at`` if the reason is temporary."""
 UNEXPECTED_ERROR: ErrorDetails = {
     "code": StargazeError.code,
     "message": "unexpected error in the worker",
@@ -86,7 +86,7 @@ class PredictionJob:
 
     def expires_in(self, now: datetime) -> float:
         """Return for how long the job answers the same request [s]; infinite unless something temporary is missing."""
-        expires_at = (self.answer or {}).get("expires_at")
+        expires_at = (self.answer or self.error or {}).get("expires_at")
         return (_read_time(expires_at) - now).total_seconds() if expires_at else math.inf
 
     def to_json(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _parse(job_id: str, status: str, stored: Mapping[str, Any]) -> PredictionJob
     if job.answer is not None:
         _check_types(str, job.answer["digest"])
         _check_types(dict, *job.answer["predictions"])
-        job.expires_in(datetime.now(UTC))
+    job.expires_in(datetime.now(UTC))
     return job
 
 
@@ -217,7 +217,9 @@ def time_limit_error(time_limit: float) -> ErrorDetails:
 
 def error_details(error: StargazeError) -> ErrorDetails:
     """Return an error in the form that jobs and responses carry."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
+    expires_at = getattr(error, "expires_at", None)
+    details = {"code": error.code, "message": error.message, "hint": error.hint}
+    return {**details, "expires_at": expires_at} if expires_at else details
 
 
 VISITOR_CODES = frozenset(

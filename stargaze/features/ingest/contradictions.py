@@ -26,7 +26,6 @@ DAY = pd.Timedelta(days=1)
 NO_TIME = pd.Timedelta(0)
 EARLY_PUSH = "was pushed before its creation, as repositories are that were imported or moved"
 """Two of a thousand repositories of the sample: this is unusual, but no contradiction."""
-Find = Callable[[pd.DataFrame, pd.Timedelta], pd.Series]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class _Check:
 
     fields: tuple[str, ...]
     problem: str
-    find: Find
+    find: Callable[[pd.DataFrame, pd.Timedelta], pd.Series]
     checks_one: bool = False
 
 

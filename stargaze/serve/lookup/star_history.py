@@ -27,8 +27,9 @@ MAX_CACHED = 1_000
 """Repositories whose history and forecast are cached; a forecast takes some ten milliseconds."""
 SMALL_DTYPES = {"stars": "float32", "forks": "float32", "issues": "float32", "language": "category"}
 """Counts below 16 million are exact in 32 bits; there are millions of rows."""
-NO_HISTORY: Mapping[str, Any] = {"history": None, "forecast": None, "milestone": None, "history_note": ""}
-"""Those of GitHub also have ``retry_at``, when it can be expected to return more [s since 1970]."""
+History = Mapping[str, Any]
+NO_HISTORY: History = {"history": None, "forecast": None, "milestone": None, "history_note": "", "retry_at": 0.0}
+"""``retry_at`` is when GitHub can be expected to return more [s since 1970], 0 if nothing temporary is missing."""
 NO_LIVE_HISTORY = LiveHistory()
 FileVersion = tuple[int, int, int] | None
 log = logging.getLogger(__name__)
@@ -118,13 +119,13 @@ class StarHistories:
             if frame is None:
                 reason = live.reason or (self._table and "none is stored for this repository")
                 note = f"No star history: {reason}" if reason else ""
-                return {**NO_HISTORY, "history_note": note, **_retry(live)}
+                return {**NO_HISTORY, "history_note": note, "retry_at": live.retry_at}
             self._cache[key] = {"history": to_curve(frame, received_at), **to_forecast(frame, growth)}
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         result = self._cache[key]
         notes = [describe_history(result["history"], live), result["history_note"]]
-        return {**result, "history_note": "; ".join(filter(None, notes)), **_retry(live)}
+        return {**result, "history_note": "; ".join(filter(None, notes)), "retry_at": live.retry_at}
 
     def _reload(self, now: datetime) -> None:
         """Load a new table; one that cannot be read is logged once and treated as missing."""
@@ -134,10 +135,6 @@ class StarHistories:
         self._table = _read_table(self._path, now) if version else None
         self._version = version
         self._cache.clear()
-
-
-def _retry(live: LiveHistory) -> dict[str, float]:
-    return {"retry_at": live.retry_at} if live.retry_at else {}
 
 
 def to_curve(history: pd.DataFrame, received_at: float = 0.0) -> dict[str, Any]:

@@ -120,7 +120,8 @@ def _add_to_batch(
     unknown = {error["name"].lower() for error in errors}
     rows = batch.rows([name for name in request.repositories if name.lower() not in unknown], entered)
     if not rows:
-        raise _combined(errors)
+        times = [batch.lookup_result.retry_at.get(name.lower(), 0.0) for name in request.repositories]
+        raise _combined(errors, _expiry(times, now))
     values = parse_what_if(request.what_if, now)
     if not request.what_if:
         return rows, errors
@@ -139,11 +140,11 @@ def _add_to_batch(
     ], errors
 
 
-def _combined(errors: Sequence[Mapping[str, str]]) -> StargazeError:
-    """Return one error for all names, with the code of the first."""
+def _combined(errors: Sequence[Mapping[str, str]], expires_at: str | None) -> StargazeError:
+    """Return one error for all names, with the code of the first, and until when it can be expected to hold."""
     messages, hints = (list(dict.fromkeys(error[part] for error in errors)) for part in ("message", "hint"))
     error = UnknownRepositoryError("; ".join(messages), hint="; ".join(filter(None, hints)))
-    error.code = errors[0]["code"]
+    error.code, error.expires_at = errors[0]["code"], expires_at
     return error
 
 
@@ -180,7 +181,7 @@ def _answer(
         history = dict(
             leave_out_passed(found.get(prediction.full_name.lower(), NO_HISTORY), now, prediction.actual_stars)
         )
-        retry_at.append(history.pop("retry_at", 0.0))
+        retry_at.append(history.pop("retry_at"))
         predictions.append(
             {
                 "source": row.source,

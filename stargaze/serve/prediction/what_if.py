@@ -164,9 +164,8 @@ def _check_contradictions(frame: pd.DataFrame, changed: Collection[str]) -> None
         if "fetched_at" not in item.fields:
             raise InvalidFieldError(item.problem, hint="correct one of them", fields=item.fields)
         last = format_day(frame["fetched_at"].iloc[item.row])
-        raise InvalidFieldError(
-            f"{item.problem} ({last})", hint=f"enter a day up to {last}, or {TODAY}", fields=item.fields
-        )
+        hint = f"enter a day up to {last}, or {TODAY}"
+        raise InvalidFieldError(f"{item.problem} ({last})", hint=hint, fields=item.fields)
 
 
 def _format(name: str, value: Any, missing: str) -> str:

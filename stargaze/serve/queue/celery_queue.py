@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -226,8 +227,10 @@ class CeleryPredictionQueue:
 
     def _is_over(self, job: PredictionJob, identity: Mapping[str, Any]) -> bool:
         """Return whether the next attempt follows; the answer to an idempotency key is always the same."""
-        is_expired = "key" not in identity and job.expires_in(self._clock()) <= 0
-        return job.state == "failed" or is_expired or not self._is_readable(job)
+        seconds = job.expires_in(self._clock())
+        if job.state == "failed":
+            return not 0 < seconds < math.inf  # the reason of an error may still hold
+        return ("key" not in identity and seconds <= 0) or not self._is_readable(job)
 
     def _publish(self, job: PredictionJob) -> None:
         if not self._declared:

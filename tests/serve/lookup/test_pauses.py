@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,23 @@ def bundle(bundle_folder: Path) -> Bundle:
     return Bundle.load(bundle_folder)
 
 
-def open_context(bundle: Bundle, url: str, store: Store, clock: FastClock, token: str) -> PredictionContext:
-    repositories = GithubRepositories(open_github(url, token, store, clock.time))
-    histories = StarHistories(store, live=GithubStarHistories(repositories))
-    return PredictionContext(bundle, GithubLookup(bundle, repositories), histories)
+OpenContext = Callable[[str, str], PredictionContext]
+
+
+@pytest.fixture
+def open_context(bundle: Bundle, store: Store, clock: FastClock) -> Iterator[OpenContext]:
+    """Return the function that opens the context of a worker, with an address and a token."""
+    opened = []
+
+    def open_one(url: str, token: str) -> PredictionContext:
+        opened.append(open_github(url, token, store, clock.time))
+        repositories = GithubRepositories(opened[-1])
+        histories = StarHistories(store, live=GithubStarHistories(repositories))
+        return PredictionContext(bundle, GithubLookup(bundle, repositories), histories)
+
+    yield open_one
+    for requests in opened:
+        requests.close()
 
 
 def ask(context: PredictionContext, clock: FastClock, *names: str, explain: bool = True) -> dict[str, Any]:
@@ -58,9 +72,9 @@ def name_with_one_page(world: World) -> str:
 
 @pytest.mark.parametrize("token", ["good", ""])
 def test_a_complete_answer_does_not_expire(
-    bundle: Bundle, url: str, store: Store, clock: FastClock, world: World, token: str
+    open_context: OpenContext, bundle: Bundle, url: str, clock: FastClock, world: World, token: str
 ) -> None:
-    answer = ask(open_context(bundle, url, store, clock, token), clock, name_with_one_page(world))
+    answer = ask(open_context(url, token), clock, name_with_one_page(world))
 
     assert answer["predictions"][0]["history"]["source"] == "github"
     assert answer["expires_at"] is None
@@ -68,9 +82,9 @@ def test_a_complete_answer_does_not_expire(
 
 @pytest.mark.parametrize("token", ["good", ""])
 def test_an_answer_without_github_expires_with_the_pause_of_the_requests(
-    bundle: Bundle, store: Store, clock: FastClock, token: str
+    open_context: OpenContext, bundle: Bundle, clock: FastClock, token: str
 ) -> None:
-    context, name = open_context(bundle, UNREACHABLE, store, clock, token), str(bundle.known["full_name"].iloc[0])
+    context, name = open_context(UNREACHABLE, token), str(bundle.known["full_name"].iloc[0])
 
     answers = [ask(context, clock, name) for _ in range(2)]
 
@@ -79,9 +93,9 @@ def test_an_answer_without_github_expires_with_the_pause_of_the_requests(
 
 
 def test_a_rate_limited_answer_expires_when_the_limit_ends(
-    bundle: Bundle, url: str, store: Store, clock: FastClock, world: World
+    open_context: OpenContext, bundle: Bundle, url: str, clock: FastClock, world: World
 ) -> None:
-    name, context = name_with_one_page(world), open_context(bundle, url, store, clock, "")
+    name, context = name_with_one_page(world), open_context(url, "")
     other = str(bundle.known["full_name"].iloc[0])
     context.lookup.github.fetch([name])
     world.window("core", known=False).take(clock.now, 40)  # no history is requested
@@ -98,10 +112,10 @@ def test_a_rate_limited_answer_expires_when_the_limit_ends(
 
 
 def test_a_late_answer_expires_when_its_reply_may_have_arrived(
-    bundle: Bundle, url: str, store: Store, clock: FastClock, world: World, monkeypatch: pytest.MonkeyPatch
+    open_context: OpenContext, bundle: Bundle, url: str, clock: FastClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(github_repositories, "LOOKUP_SECONDS", 0.0)
-    context, name = open_context(bundle, url, store, clock, "good"), str(bundle.known["full_name"].iloc[0])
+    context, name = open_context(url, "good"), str(bundle.known["full_name"].iloc[0])
 
     answer = ask(context, clock, name, explain=False)
 
@@ -110,10 +124,26 @@ def test_a_late_answer_expires_when_its_reply_may_have_arrived(
     assert world.counts.requests == 0
 
 
-def test_one_temporary_error_among_several_names_makes_the_answer_expire(
-    bundle: Bundle, store: Store, clock: FastClock
+def test_an_error_states_how_long_its_reason_can_be_expected_to_hold(
+    open_context: OpenContext, bundle: Bundle, url: str, clock: FastClock, world: World
 ) -> None:
-    context = open_context(bundle, UNREACHABLE, store, clock, "")
+    missing = ask(open_context(url, ""), clock, "no/such")
+    window = world.window("core", known=False)
+    window.take(clock.now, window.limit)
+    limited = ask(open_context(url, ""), clock, world.population.name(3))
+    unreachable = ask(open_context(UNREACHABLE, ""), clock, world.population.name(3))
+
+    assert (missing["code"], "expires_at" in missing) == ("unknown_repository", False)
+    assert limited["code"] == "github_rate_limited"
+    assert datetime.fromisoformat(limited["expires_at"]).timestamp() == pytest.approx(window.until, abs=10)
+    assert unreachable["code"] == "github_unavailable"
+    assert LEAST_REUSE < (reuse(unreachable, clock) or 0) <= BACKOFF
+
+
+def test_one_temporary_error_among_several_names_makes_the_answer_expire(
+    open_context: OpenContext, bundle: Bundle, clock: FastClock
+) -> None:
+    context = open_context(UNREACHABLE, "")
 
     answer = ask(context, clock, str(bundle.known["full_name"].iloc[0]), "some/other", explain=False)
 

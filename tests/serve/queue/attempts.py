@@ -63,6 +63,15 @@ def check_expiry(open_queue: Callable[..., CeleryPredictionQueue], count_message
     assert first.submit(request, key="expiry").id == keyed.id, "a key has one answer"
     assert (second.get(jobs[0].id) or keyed).answer, "its address shows it further"
     assert count_messages() == before + 3
+    error = {"code": "github_unavailable", "message": "a test", "hint": ""}
+    error["expires_at"] = (accepted + timedelta(seconds=90)).isoformat()
+    first._results.save([dataclasses.replace(jobs[1], error=error)], DONE)
+    seconds[0] = 89.0
+    assert second.submit(request).id == jobs[1].id, "the reason may still hold"
+    assert (second.find(request) or keyed).error == error
+    seconds[0] = 91.0
+    assert second.find(request) is None
+    assert second.submit(request).id not in {job.id for job in jobs}
 
 
 def check_changes(results: ResultStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -70,7 +71,9 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         job = poller.wait(job, wait) or job
         if job.error:
             error = visitor_error(job.error, job.request_id)
-            return problem_response(status_of_code(error["code"]), error)
+            seconds = job.expires_in(clock())
+            headers = {"Retry-After": str(max(math.ceil(seconds), 1))} if seconds < math.inf else {}
+            return problem_response(status_of_code(error["code"]), error, headers)
         response = _job_response(job, wait)
         if job.state not in FINISHED_STATES:
             response.status_code = HTTPStatus.ACCEPTED

@@ -106,10 +106,7 @@ def _add_images(blueprint: Blueprint, queue: PredictionQueue, clock: Callable[[]
 def _find_prediction(
     queue: PredictionQueue, poller: LongPoller, clock: Callable[[], datetime], owner: str, name: str
 ) -> tuple[HTTPStatus, dict[str, Any] | None, int]:
-    """Return 200 and the prediction, or None if it takes longer; an error status if there will be none.
-
-    The number is the time for which the picture may be cached [s].
-    """
+    """Return status, prediction (None if there is none yet or will be none), and how long the picture may be cached [s]."""
     try:
         job = find_repository(queue, clock, owner, name)
         job = readable_job(poller.wait(job, MAX_WAIT) or job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
+from tests.serve.fake_queue import NOW
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -222,3 +224,19 @@ def test_the_answer_is_that_of_the_job(page: FlaskClient, worker: FakePrediction
     answer = page.get(path).json
 
     assert json.dumps(page.get(answer["url"]).json) == json.dumps(answer)
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(1800.2, "1801"), (0.1, "1"), (None, "5")])
+def test_a_temporary_error_says_when_to_retry(
+    page: FlaskClient, queue: FakePredictionQueue, path: str, seconds: float | None, header: str
+) -> None:
+    page.get(path, headers=AT_ONCE)
+    fail_job(queue, "github_rate_limited")
+    (job,) = queue.jobs.values()
+    assert job.error
+    if seconds:
+        job.error["expires_at"] = (NOW + timedelta(seconds=seconds)).isoformat()
+
+    answer = page.get(path)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, header)
