@@ -22,8 +22,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 FUZZ_CASES ?= 5000
-# Data of the tests' Docker engine: only the first run builds its images and layers.
+# Each process would compile all modules that it imports, if a variable of the environment forbade to write bytecode.
+export PYTHONDONTWRITEBYTECODE :=
+# Data of the tests' Docker engines: only the first run builds images and layers. The suites with a Swarm have an engine of their
+# own, so that `docker` can run beside them.
 ENGINE := $(CURDIR)/.engine
+swarm hosts-and-swarm kills: ENGINE := $(CURDIR)/.engine-swarm
 # The minimal Debian from which the hosts and containers of the tests are created.
 DEBIAN := $(CURDIR)/.debian
 # A Debian with the RabbitMQ and the Redis of the tests, in the versions that production runs.
@@ -44,7 +48,7 @@ demo: $(VENV)/.installed
 	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
 
 test:
-	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests job browser referee
+	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests browser referee job
 
 check:
 	+@$(PYTHON) tools/run_suites.py install lint types unit
@@ -72,9 +76,8 @@ types: $(VENV)/.installed-dev
 tests: $(VENV)/.installed-dev
 	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not ($(OTHERS))"
 
-# The compiled tests are kept for the next run: to compile them takes 6 s.
 unit: $(VENV)/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
+	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
 
 thorough: $(VENV)/.installed-dev
 	$(PYTEST) --quiet --numprocesses auto $(SKIP) -m "thorough and not real"
@@ -178,5 +181,5 @@ lock:
 
 # The store stays: keys, releases and track record in it cannot be created again.
 clean:
-	rm -rf $(VENV) $(ENGINE) $(DEBIAN) $(SERVERS) $(SERVERS)-previous .openstack .hosts build dist
+	rm -rf $(VENV) $(ENGINE) $(ENGINE)-swarm $(DEBIAN) $(SERVERS) $(SERVERS)-previous .openstack .hosts build dist
 	@test ! -e store || echo "store/ was kept: it may contain keys, releases and a track record (stargaze backup FILE); rm -rf store deletes it"

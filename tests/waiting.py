@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 PAUSE = 0.02
+"""Shortest time between two checks [s]."""
+LONGEST_PAUSE = 1.0
+"""Longest time between two checks [s]."""
+NOT_BLOCKED = 60.0
+"""Many times what a call takes on a busy machine if it does not wait for a peer without a limit [s]."""
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return the value of the condition as soon as it is true; fail after the timeout."""
-    limit = time.monotonic() + seconds
+    """Return the value of the condition as soon as it is true; fail after the timeout.
+
+    At most half of the time is used by the condition, which may start programs, so that what it waits for has a core.
+    """
+    began = time.monotonic()
+    limit = began + seconds
     while not (value := condition()):
-        assert time.monotonic() < limit, f"not within {seconds:g} s"
-        time.sleep(PAUSE)
+        now = time.monotonic()
+        assert now < limit, f"not within {seconds:g} s"
+        time.sleep(max(PAUSE, min(now - began, LONGEST_PAUSE)))
+        began = time.monotonic()
     return value
+
+
+@contextlib.contextmanager
+def not_blocked(seconds: float = NOT_BLOCKED) -> Iterator[None]:
+    """Fail if the block has waited for a peer that does not respond. Speed is measured in benchmarks, not here."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < seconds

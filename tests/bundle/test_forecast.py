@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stargaze.bundle.forecast import GrowthForecast, Milestone, forecast_growth, next_round_number
-from stargaze.bundle.growth_bundle import MAX_STARS
+from stargaze.bundle.growth_bundle import MAX_STARS, GrowthBundle
 from stargaze.errors import BadDataError
 from tests.growth_bundles import constant_bundle
 from tests.histories import BEGIN, one_history
@@ -158,13 +158,18 @@ def test_a_history_that_cannot_be_continued_says_why(stars: list[float], reason:
         forecast_growth(constant_bundle(), one_history("a/b", stars))
 
 
-def test_a_forecast_of_one_history_takes_less_than_fifty_milliseconds() -> None:
-    """Of processor time, the shortest of several: other processes do not count."""
-    bundle, history = constant_bundle(), one_history("a/b", 10.0 * np.arange(500))
-    times = []
-    for _ in range(5):
-        begin = time.process_time()
-        forecast_growth(bundle, history)
-        times.append(time.process_time() - begin)
+def test_the_features_of_one_forecast_are_computed_once_and_for_the_last_day_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[pd.DataFrame] = []
+    compute = GrowthBundle.compute_features
 
-    assert min(times) < 0.05
+    def count(bundle: GrowthBundle, origin: Any) -> pd.DataFrame:
+        computed.append(compute(bundle, origin))
+        return computed[-1]
+
+    monkeypatch.setattr(GrowthBundle, "compute_features", count)
+
+    forecast_growth(constant_bundle(), one_history("a/b", 10.0 * np.arange(500)))
+
+    assert [len(features) for features in computed] == [1]

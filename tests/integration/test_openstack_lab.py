@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -337,7 +336,7 @@ def test_calls_are_counted_by_service_method_and_path(proxied_connection: Any, f
         "nova POST /v2.1/os-keypairs": 1,
         "nova DELETE /v2.1/os-keypairs/{id}": 1,
     }
-    assert all(0 < call.seconds < 60 for call in faults.calls)
+    assert all(call.seconds > 0 for call in faults.calls)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -377,11 +376,12 @@ def test_a_service_can_be_slow(proxied_connection: Any, faults: Faults) -> None:
     """Each call takes longer, and concurrent calls are delayed at the same time."""
     faults.delay(0.5, service="neutron", method="GET", path="*/networks")
 
-    began = time.monotonic()
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: list(proxied_connection.network.networks()), range(8)))
-    assert 0.5 < time.monotonic() - began < 3.5
-    assert faults.count()["neutron GET /v2.0/networks"] == 8
+    calls = [call for call in faults.calls if call.path == "/v2.0/networks"]
+    assert len(calls) == 8
+    assert all(call.seconds > 0.5 for call in calls)
+    assert max(call.began for call in calls[:2]) < min(call.began + call.seconds for call in calls[:2])
 
 
 def test_a_function_is_called_at_the_call_with_a_number(proxied_connection: Any, faults: Faults) -> None:

@@ -45,6 +45,11 @@ class Project:
     def store(self) -> Path:
         return self.folder / "store"
 
+    @property
+    def released(self) -> str:
+        """The digest of the bundle that the page serves."""
+        return (self.store / "serving" / "current").resolve().name
+
     def run(self, *argv: str, expect: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command until it exits, and compare its exit code; ``variables`` are added to its environment."""
         done = subprocess.run(
@@ -153,5 +158,3 @@ class Pipeline:
 
     project: Project
     output: dict[str, Any]
-    quick_project: Project
-    """A copy whose leaderboard holds only families that are fitted in a moment; it is only copied, never changed."""

@@ -24,22 +24,20 @@ def test_a_growth_bundle_is_tuned_forecasts_and_is_released_with_the_star_bundle
         "STARGAZE_GROWTH_TRAIN_UNTIL": "2024-02-01",
         "STARGAZE_GROWTH_HORIZONS": "30,90",
     }
-    current = project.store / "serving" / "current"
-    first = current.resolve().name
 
     tuned = Path(json.loads(project.run("tune", "--json", **growth).stdout)["bundle"]).name
     rows = json.loads(project.run("forecast", "owner0/name0", "--json", **growth).stdout)
     project.run("deploy")
-    deployed = current.resolve().name
+    deployed = project.released
     releases = project.run_json("releases")
     project.run("rollback")
-    restored = current.resolve().name
+    restored = project.released
     kept = project.run("deploy")
 
     assert [row["days"] for row in rows] == [30, 90]
     assert all(0 <= row["low"] <= row["forecast"] <= row["high"] for row in rows)
-    assert deployed == f"{first}-{tuned}"
+    assert deployed == f"{quick_project.released}-{tuned}"
     assert [release["growth_digest"] for release in releases] == [tuned, None]
     assert (project.store / "serving" / "bundles" / deployed / "growth" / "manifest.json").is_file()
-    assert restored == current.resolve().name == first
+    assert restored == project.released == quick_project.released
     assert f"growth bundle {tuned[:12]} was rolled back at" in kept.stderr

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.job.project import Pipeline, Project, wait
+from tests.job.project import Project, wait
 
 pytestmark = pytest.mark.job
 ARGUMENTS = ("--trials", "3", "--seed", "5")
@@ -29,20 +29,20 @@ def second_bundle(quick_project: Project, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_second_release_is_served_and_a_rollback_restores_the_first(
-    job: Pipeline, second_bundle: tuple[Project, Any]
+    quick_project: Project, second_bundle: tuple[Project, Any]
 ) -> None:
     project, tuned = second_bundle
-    first = job.output["deploy"]["digest"]
+    first = quick_project.released
 
     failed = project.run("deploy", expect=1)
-    unchanged = (project.store / "serving" / "current").resolve().name
+    unchanged = project.released
     project.run("deploy", "--force", "it answers faster")
-    deployed = (project.store / "serving" / "current").resolve().name
+    deployed = project.released
     project.run("rollback")
-    restored = (project.store / "serving" / "current").resolve().name
+    restored = project.released
     held = project.run("deploy", expect=1)
 
-    assert "predicts worse than" in failed.stderr  # three linear models, where the first release had all families
+    assert "predicts worse than" in failed.stderr  # linear models, where the first release has LightGBM's
     assert unchanged == first
     assert deployed == Path(tuned["bundle"]).name != first
     assert restored == first

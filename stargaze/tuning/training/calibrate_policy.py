@@ -99,6 +99,8 @@ def calibrate_on(
     levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
     number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
     calibrated = CalibratedIntervals(levels, model, tuple(names))
+    changing = _changing(calibrated, removals)
+    rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
     for _ in range(WIDENING_ROUNDS if removals else 1):
         wider = calibrated.intervals.widen(missing, spread)
         fitted = tuple(
@@ -106,7 +108,7 @@ def calibrate_on(
             for i, level in enumerate(levels.levels)
         )
         calibrated = replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
-        calibrated = _widen_missing(calibrated, removals)
+        calibrated = _widen_missing(calibrated, changing, rows)
     return calibrated
 
 
@@ -123,20 +125,26 @@ def _effects(
     }
 
 
-def _widen_missing(calibrated: CalibratedIntervals, removals: Sequence[FieldRemoval]) -> CalibratedIntervals:
+def _changing(calibrated: CalibratedIntervals, removals: Sequence[FieldRemoval]) -> list[FieldRemoval]:
+    """Return the removals that change inputs, and for which intervals can be widened."""
+    fields = calibrated.intervals.fields
+    return [
+        removal
+        for removal in removals
+        if removal.field in fields
+        and (removal.is_first or fields[removal.field].importance > 0)  # others would widen complete rows too
+        and not np.array_equal(removal.before[0], removal.after[0], equal_nan=True)
+    ]
+
+
+def _widen_missing(
+    calibrated: CalibratedIntervals, changing: Sequence[FieldRemoval], rows: Mapping[int, Rows]
+) -> CalibratedIntervals:
     """Widen the intervals of rows that lack a field until no removal makes them narrower on average.
 
     The error model is fitted on few rows without a field that hardly matters, and can be more certain by chance.
     """
     intervals = calibrated.intervals
-    changing = [
-        removal
-        for removal in removals
-        if removal.field in intervals.fields
-        and (removal.is_first or intervals.fields[removal.field].importance > 0)  # others would widen complete rows too
-        and not np.array_equal(removal.before[0], removal.after[0], equal_nan=True)
-    ]
-    rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
     for _ in range(WIDENINGS):
         width = {key: _mean_width(intervals, item) for key, item in rows.items()}
         fields = dict(intervals.fields)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +20,7 @@ from stargaze.serve.lookup.github_search import (
 from stargaze.store import Store
 from tests.simulated.server import running
 from tests.simulated.world import World
+from tests.waiting import not_blocked
 
 
 @pytest.fixture
@@ -84,11 +84,10 @@ def test_threads_share_one_search(search: GithubSearch, world: World) -> None:
 
 def test_an_unreachable_github_is_a_note_and_costs_no_time(store: Store) -> None:
     search = open_github_search("http://127.0.0.1:9", store)
-    before = time.monotonic()
 
-    results = [search.find(query) for query in ("electron", "atom")]
+    with not_blocked():
+        results = [search.find(query) for query in ("electron", "atom")]
 
-    assert time.monotonic() - before < 10.0
     assert [result.note for result in results] == ["GitHub cannot be reached at the moment"] * 2
 
 

@@ -23,6 +23,7 @@ from stargaze.serve.lookup.github_requests import FAIR_TIME, LEAST_TIME, GithubR
 from stargaze.serve.lookup.github_resource import MAX_AGE, NoWaitClock
 from stargaze.serve.lookup.live import GithubLookup
 from stargaze.serve.lookup.pauses import BACKOFF
+from tests.waiting import not_blocked
 
 NOW = datetime.now(UTC)  # the fake servers date their responses
 ROW = {
@@ -220,15 +221,14 @@ def test_a_rate_limit_is_an_error_with_its_end_and_nobody_waits(
         "X-RateLimit-Resource": "core",
     }
     fake_github.replies["/repos/new/thing"] = 403, headers, {"message": "API rate limit exceeded for 127.0.0.1"}
-    started = time.monotonic()
 
-    error = lookup.find(["new/thing"], NOW).errors["new/thing"]
-    lookup.find(["new/other"], NOW)
+    with not_blocked():
+        error = lookup.find(["new/thing"], NOW).errors["new/thing"]
+        lookup.find(["new/other"], NOW)
 
     assert "rate limited by GitHub until" in error["message"]
     assert error["hint"] == "enter its metrics instead"
     assert len(fake_github.requests) == 1
-    assert time.monotonic() - started < 3
 
 
 def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: ManualClock) -> None:
@@ -256,11 +256,9 @@ def test_an_unreachable_github_is_tried_once_a_minute(bundle: Bundle, clock: Man
 def test_a_github_that_never_answers_does_not_block(bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         lookup = create_lookup(bundle, f"http://127.0.0.1:{silent.getsockname()[1]}", ManualClock())
-        started = time.monotonic()
+        with not_blocked():
+            result = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
 
-        result = lookup.find(["a/one", "a/two", bundle.known["full_name"].iloc[0]], NOW)
-
-    assert time.monotonic() - started < 8
     assert set(result.errors) == {"a/one", "a/two"}
     assert len(result.rows) == 1
 

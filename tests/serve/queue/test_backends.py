@@ -31,7 +31,7 @@ from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.serve.queue.attempts import check_attempts, check_changes, check_expiry
 from tests.servers import RABBITMQCTL, ROOT, Servers, broker_version
-from tests.waiting import wait_for
+from tests.waiting import not_blocked, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.filterwarnings("ignore::ResourceWarning")]  # sockets of killed servers
 
@@ -270,11 +270,9 @@ def test_a_message_that_kills_whole_workers_becomes_a_dead_letter(
 def test_an_unresponsive_broker_is_a_quick_error(queue: CeleryPredictionQueue, running_servers: Servers) -> None:
     queue.submit(PredictionRequest(("before/silence",)))
     running_servers.broker.send(signal.SIGSTOP)
-    started = time.monotonic()
     try:
-        with pytest.raises(ExternalError, match="the queue cannot be written"):
+        with not_blocked(), pytest.raises(ExternalError, match="the queue cannot be written"):
             queue.submit(PredictionRequest(("during/silence",)))
-        assert time.monotonic() - started < 10
     finally:
         running_servers.broker.send(signal.SIGCONT)
 
@@ -290,10 +288,8 @@ def test_a_broker_without_memory_is_a_quick_error_and_accepts_requests_again(
             lambda: queue.submit(PredictionRequest(("during/alarm",))),
             lambda: send_message(queue._app, section, HEARTBEAT, retry=False),
         ):
-            started = time.monotonic()
-            with pytest.raises((ExternalError, *QUEUE_ERRORS)):
+            with not_blocked(), pytest.raises((ExternalError, *QUEUE_ERRORS)):
                 send()
-            assert time.monotonic() - started < 10
     finally:
         running_servers.broker.run(RABBITMQCTL, "-q", "set_vm_memory_high_watermark", "absolute", "1GB")
 
@@ -313,11 +309,9 @@ def test_an_unreachable_broker_is_a_quick_error_and_keeps_accepted_jobs(
 ) -> None:
     accepted = queue.submit(PredictionRequest(("accepted/one",)))
     running_servers.broker.stop(signal.SIGKILL)
-    started = time.monotonic()
     try:
-        with pytest.raises(ExternalError, match="the queue cannot be written"):
+        with not_blocked(), pytest.raises(ExternalError, match="the queue cannot be written"):
             queue.submit(PredictionRequest(("away/one",)))
-        assert time.monotonic() - started < 10
         assert queue.get(accepted.id) is not None
     finally:
         running_servers.broker.start()
@@ -346,11 +340,9 @@ def test_an_unreachable_result_store_is_a_quick_error_and_answers_wait_for_it(
     slow = queue.submit(PredictionRequest(("be/slower",)))
     wait_for(lambda: (queue.get(slow.id) or slow).state == "running")
     running_servers.results.stop(signal.SIGKILL)
-    started = time.monotonic()
     try:
-        with pytest.raises(ExternalError, match="the result store cannot be reached"):
+        with not_blocked(), pytest.raises(ExternalError, match="the result store cannot be reached"):
             queue.submit(PredictionRequest(("no/results",)))
-        assert time.monotonic() - started < 10
         time.sleep(2.0)  # until the answer could not be stored
     finally:
         running_servers.results.start()

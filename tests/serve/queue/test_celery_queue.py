@@ -28,7 +28,7 @@ from stargaze.serve.supervisor.child_process import start_child
 from stargaze.serve.supervisor.supervise import prepare_store
 from stargaze.store import Store
 from tests.serve.queue.attempts import check_attempts, check_expiry
-from tests.waiting import wait_for
+from tests.waiting import not_blocked, wait_for
 
 SmallDisk = Callable[[int], AbstractContextManager[None]]
 
@@ -344,12 +344,10 @@ def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
 ) -> None:
     message_folder(store).rename(store.queue / "moved")
     message_folder(store).write_text("a file")
-    started = time.monotonic()
 
-    with pytest.raises(ExternalError, match="the queue cannot be written"):
+    with not_blocked(), pytest.raises(ExternalError, match="the queue cannot be written"):
         idle_queue.submit(PredictionRequest(("a/b",)))
 
-    assert time.monotonic() - started < 5
     with sqlite3.connect(store.results) as results:
         assert results.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
 
@@ -357,12 +355,9 @@ def test_a_missing_queue_is_an_immediate_error_and_removes_the_reservation(
 def test_an_unwritable_result_store_is_an_immediate_error(
     idle_queue: CeleryPredictionQueue, store: Store, small_disk: SmallDisk
 ) -> None:
-    started = time.monotonic()
-
-    with small_disk(0), pytest.raises(ExternalError, match="the result store cannot be reached"):
+    with not_blocked(), small_disk(0), pytest.raises(ExternalError, match="the result store cannot be reached"):
         idle_queue.submit(PredictionRequest(("a/b",)))
 
-    assert time.monotonic() - started < 5
     assert list(message_folder(store).iterdir()) == []
 
 

@@ -15,7 +15,9 @@ import requests
 from stargaze.config import ServeSection
 from stargaze.serve.runtime.settings import to_environment
 from stargaze.serve.supervisor.supervise import _start_web, listen, prepare_store, url_of
+from stargaze.serve.web.server.gunicorn_worker import REQUEST_TIMEOUT
 from stargaze.store import Store
+from tests.waiting import not_blocked
 
 pytestmark = pytest.mark.real
 
@@ -83,12 +85,12 @@ def test_a_client_that_sends_a_byte_per_second_blocks_nobody(site: tuple[str, in
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
             stack.enter_context(send_slowly(port, sent, HEAD if not sent else b"{" * 900))
-        started = time.monotonic()
-
-        statuses = [get(url).status_code for _ in range(20)]
+        statuses = []
+        for _ in range(20):
+            with not_blocked(REQUEST_TIMEOUT / 2):
+                statuses.append(get(url).status_code)
 
     assert statuses == [200] * 20
-    assert time.monotonic() - started < 5.0
 
 
 def test_ten_megabytes_are_rejected_before_they_are_sent(site: tuple[str, int]) -> None:

@@ -8,7 +8,6 @@ import logging
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +27,7 @@ from stargaze.serve.web.api.request_counts import Count, SqliteCounts
 from stargaze.serve.web.app import make_web
 from stargaze.serve.web.pages import exports
 from stargaze.store import Store
+from tests.waiting import not_blocked
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -370,11 +370,9 @@ def test_a_redis_that_does_not_answer_delays_by_seconds_at_most(visit: Open) -> 
     """It accepts connections and sends nothing."""
     with listen("127.0.0.1", 0) as silent:
         page = visit(ServeSection(rate_limit=50, results_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
-        started = time.monotonic()
 
-        assert [submit(page, number) for number in range(3)] == [202] * 3
-
-    assert time.monotonic() - started < 10.0
+        with not_blocked():
+            assert [submit(page, number) for number in range(3)] == [202] * 3
 
 
 @pytest.mark.parametrize(

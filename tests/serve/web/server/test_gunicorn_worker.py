@@ -26,16 +26,15 @@ from stargaze.serve.runtime.settings import MAX_BODY, to_environment, web_server
 from stargaze.serve.supervisor.child_process import ChildProcess, start_child
 from stargaze.serve.supervisor.supervise import listen, prepare_store, url_of
 from stargaze.serve.web.server.connection_counts import SLOTS, ConnectionCounts
-from stargaze.serve.web.server.gunicorn_worker import CLOSE_TIMEOUT, MAX_HELD, REQUEST_TIMEOUT, BufferingWorker
+from stargaze.serve.web.server.gunicorn_worker import MAX_HELD, REQUEST_TIMEOUT, BufferingWorker
 from stargaze.store import Store
-from tests.waiting import wait_for
+from tests.waiting import not_blocked, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 CONNECTIONS = 200
 HOST = "Host: 127.0.0.1\r\n"
-LIMIT = 2.0
-"""A normal request is answered in this time while slow clients are connected; a busy machine gets more [s]."""
-SLOW = LIMIT * (3 if os.environ.get("CI") or (os.getloadavg()[0] > 2) else 1)
+NOT_DELAYED = REQUEST_TIMEOUT / 2
+"""A request that waited until the server closed a slow client would take longer [s]."""
 
 
 @pytest.fixture(scope="module")
@@ -144,16 +143,10 @@ def test_requests_are_answered_at_once_while_slow_clients_are_connected(
     start, rest = KINDS[kind]
     clients = SlowClients(port, start.encode(), rest.encode())
     try:
-        durations = []
-        for _ in range(10):
-            begin = time.monotonic()
-            assert requests.get(f"{url}/healthz", timeout=30).ok
-            durations.append(time.monotonic() - begin)
+        for path in ("healthz",) * 10 + ("",):
+            with not_blocked(NOT_DELAYED):
+                assert requests.get(f"{url}/{path}", timeout=30).ok
             time.sleep(0.1)
-        begin = time.monotonic()
-        assert requests.get(f"{url}/", timeout=30).ok
-        durations.append(time.monotonic() - begin)
-        assert sorted(durations)[-2] < SLOW, durations
         if kind == "header":
             wait_for(lambda: clients.open_count() == 0, REQUEST_TIMEOUT + 20)
     finally:
@@ -310,8 +303,6 @@ def test_a_chunked_body_is_read(page: tuple[str, int, ChildProcess]) -> None:
 )
 def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess], data: str, status: bytes) -> None:
     _, port, _ = page
-    begin = time.monotonic()
-
     answer = _exchange(port, data.encode())
 
     assert answer.split(b" ", 2)[1] == status, answer[:200]
@@ -323,7 +314,6 @@ def test_an_invalid_request_gets_its_status(page: tuple[str, int, ChildProcess],
         assert problem["request_id"].encode() in head
     else:
         assert b"Request ID" in body
-    assert time.monotonic() - begin < REQUEST_TIMEOUT + CLOSE_TIMEOUT
 
 
 @pytest.mark.parametrize("header", ["SCRIPT_NAME", "X-Forwarded-Proto"])
@@ -368,5 +358,5 @@ def test_a_stopping_server_frees_the_port_before_its_last_response(tmp_path: Pat
         open_request.sendall(f"POST /api/v1/predictions HTTP/1.1\r\n{HOST}Content-Length: 100\r\n\r\n".encode())
         child.terminate()
 
-        with listen("127.0.0.1", port, patience=LIMIT):
+        with listen("127.0.0.1", port, patience=30.0):
             assert not child.has_ended()
