@@ -43,7 +43,8 @@ SUITES = {"faults", "ansible", "browser", "docs", "integration", "job", "labs", 
 OF_SEVERAL_MODULES = {
     *("commands/test_earlier_version.py", "features/github/test_command.py", "features/github/test_faults.py"),
     *("features/github/test_kills.py", "features/github/test_random_sequences.py", "report/test_command.py"),
-    *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py", "test_sample.py"),
+    *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py"),
+    *("test_run_suites.py", "test_sample.py"),
 }
 """Tests of several modules, or of files outside of the package."""
 

@@ -99,7 +99,7 @@ def calibrate_on(
     levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
     number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
     calibrated = CalibratedIntervals(levels, model, tuple(names))
-    changing = _changing(calibrated, removals)
+    changing = [removal for removal in removals if _can_widen(levels, removal)]
     rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
     for _ in range(WIDENING_ROUNDS if removals else 1):
         wider = calibrated.intervals.widen(missing, spread)
@@ -125,16 +125,11 @@ def _effects(
     }
 
 
-def _changing(calibrated: CalibratedIntervals, removals: Sequence[FieldRemoval]) -> list[FieldRemoval]:
-    """Return the removals that change inputs, and for which intervals can be widened."""
-    fields = calibrated.intervals.fields
-    return [
-        removal
-        for removal in removals
-        if removal.field in fields
-        and (removal.is_first or fields[removal.field].importance > 0)  # others would widen complete rows too
-        and not np.array_equal(removal.before[0], removal.after[0], equal_nan=True)
-    ]
+def _can_widen(intervals: PartialIntervals, removal: FieldRemoval) -> bool:
+    """Return whether a removal changes inputs and intervals can be widened for it alone, not for complete rows too."""
+    if not (effect := intervals.fields.get(removal.field)) or not (removal.is_first or effect.importance > 0):
+        return False
+    return not np.array_equal(removal.before[0], removal.after[0], equal_nan=True)
 
 
 def _widen_missing(

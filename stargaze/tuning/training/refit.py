@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -144,20 +145,13 @@ def _removals(model: Ensemble, rows: PolicyRows) -> list[FieldRemoval]:
     """Return the removal of each field from complete rows, then those of all fields one after the other in random orders."""
     inputs = [rows.complete.inputs[rows.checked], *rows.without_field.values()]
     inputs += [block for order in rows.orders for block in (order.complete, *(step for _field, step in order.steps))]
-    predicted = iter(_with_predictions(model, inputs))
+    # At once, because a call of a model takes as long as hundreds of rows.
+    ends = np.cumsum([len(each) for each in inputs])[:-1]
+    predicted = zip(inputs, np.split(np.maximum(model.predict(np.vstack(inputs)), 0.0), ends), strict=True)
     complete = next(predicted)
     removals = [FieldRemoval(field, complete, next(predicted), is_first=True) for field in rows.without_field]
     for order in rows.orders:
-        before = next(predicted)
-        for field, _inputs in order.steps:
-            after = next(predicted)
-            removals.append(FieldRemoval(field, before, after, is_first=False))
-            before = after
+        states = itertools.pairwise(itertools.islice(predicted, 1 + len(order.steps)))
+        steps = zip(order.steps, states, strict=True)
+        removals += [FieldRemoval(field, *state, is_first=False) for (field, _inputs), state in steps]
     return removals
-
-
-def _with_predictions(model: Ensemble, blocks: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Predict all blocks at once: a call of a model takes as long as hundreds of rows."""
-    ends = np.cumsum([len(block) for block in blocks])
-    predicted = np.maximum(model.predict(np.vstack(blocks)), 0.0)
-    return list(zip(blocks, np.split(predicted, ends[:-1]), strict=True))

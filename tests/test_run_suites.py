@@ -1,0 +1,60 @@
+"""The order in which `make test` and `.ci/run` start their suites."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def load_script() -> Any:
+    """Import the script, which is not in a package."""
+    spec = importlib.util.spec_from_file_location("run_suites", ROOT / "tools" / "run_suites.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its data classes look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+run_suites = load_script()
+
+
+def next_suites(*names: str, running: tuple[str, ...] = (), codes: dict[str, int] | None = None) -> list[str]:
+    """Return the suites that start now, while some are running and others have ended with an exit code."""
+    runs = [run_suites.Run(name, log=io.BytesIO(), code=(codes or {}).get(name)) for name in names]
+    for run in runs:
+        if run.suite in running or run.code is not None:
+            run.process = SimpleNamespace()
+    return [run.suite for run in run_suites.startable(runs)]
+
+
+def test_suites_start_beside_others_up_to_the_limit_and_none_before_an_earlier_one() -> None:
+    names, done = ("install", "hosts-and-swarm", "tests", "openstack", "docker"), {"install": 0}
+
+    assert next_suites(*names, codes=done) == ["hosts-and-swarm", "tests"]
+    assert next_suites(*names, running=("hosts-and-swarm", "tests"), codes=done) == []
+    assert next_suites(*names, running=("hosts-and-swarm",), codes={**done, "tests": 0}) == ["openstack", "docker"]
+
+
+def test_suites_wait_for_what_they_depend_on_and_do_not_start_if_it_failed() -> None:
+    assert next_suites("install", "debian", "lint") == ["install", "debian"]
+    assert next_suites("install", "lint", running=("install",)) == []
+    assert next_suites("install", "lint", codes={"install": 2}) == []
+
+
+def test_every_suite_is_a_target_of_the_makefile() -> None:
+    makefile, script = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text().replace("\\\n", "")
+    lists = re.findall(r"run_suites\.py (.+)", makefile) + re.findall(r"run_suites\.py (.+)", script)
+
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+    assert len(lists) == 3
+    assert {name for line in lists for name in line.split()} | set(run_suites.NEEDS) <= targets
