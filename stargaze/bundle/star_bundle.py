@@ -39,7 +39,6 @@ from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
-from stargaze.features.ingest.user_input import rows_by_name
 from stargaze.features.matrix import CATALOG, build_matrix, find_missing_fields, is_any_known, own_features
 
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
@@ -126,7 +125,7 @@ class Bundle:
     @cached_property
     def row_by_name(self) -> dict[str, int]:
         """The row of each known repository, by its name in lower case."""
-        return rows_by_name(self.known)
+        return {name: row for row, name in enumerate(self.known["full_name"].str.lower().tolist())}
 
     @cached_property
     def fitted_on(self) -> frozenset[str]:

@@ -112,17 +112,6 @@ def parse_name(text: str) -> str:
     return name
 
 
-def rows_by_name(known: pd.DataFrame) -> dict[str, int]:
-    """Return the row of each repository by its name in lower case.
-
-    Examples
-    --------
-    >>> rows_by_name(pd.DataFrame({"full_name": ["a/B", "c/d"]}))
-    {'a/b': 0, 'c/d': 1}
-    """
-    return {name: row for row, name in enumerate(known["full_name"].str.lower().tolist())}
-
-
 def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:
     """Return the error for unknown repositories; its hint lists similar names."""
     lower = known["full_name"].str.lower()

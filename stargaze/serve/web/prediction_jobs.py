@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -14,10 +15,11 @@ from stargaze.serve.web.problems import status_of_code
 from stargaze.serve.web.views.prediction_view import readable_job
 
 
-def find_or_submit(queue: PredictionQueue, parsed: PredictionRequest) -> PredictionJob:
-    """Return the job of a recent identical request, or a new one; one whose error was not the client's is tried again."""
+def find_or_submit(queue: PredictionQueue, parsed: PredictionRequest, now: datetime) -> PredictionJob:
+    """Return the job of a recent identical request, or a new one; an error of the server is tried again if it may have ended."""
     job = queue.find(parsed)
-    if job is None or status_of_job(readable_job(job)) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    may_succeed = job is None or job.expires_in(now) == math.inf
+    if job is None or (may_succeed and status_of_job(readable_job(job)) >= HTTPStatus.INTERNAL_SERVER_ERROR):
         job = queue.submit(parsed, request_id=request_id())
     return job
 

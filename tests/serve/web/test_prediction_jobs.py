@@ -22,8 +22,14 @@ PATHS = ("/repositories/{0}", "/repositories/{0}?license=mit", "/compare/{0}...{
 @pytest.mark.thorough
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
-    ("code", "status", "count"),
-    [("unknown_repository", 404, 1), ("github_unavailable", 503, 2), ("worker_died", 500, 2)],
+    ("code", "status", "seconds", "count"),
+    [
+        ("unknown_repository", 404, None, 1),
+        ("github_unavailable", 503, None, 2),
+        ("github_unavailable", 503, 60, 1),
+        ("github_unavailable", 503, -1, 2),
+        ("worker_died", 500, None, 2),
+    ],
 )
 def test_only_what_may_succeed_later_is_tried_again(
     page: FlaskClient,
@@ -33,6 +39,7 @@ def test_only_what_may_succeed_later_is_tried_again(
     path: str,
     code: str,
     status: int,
+    seconds: int | None,
     count: int,
 ) -> None:
     submitted = []
@@ -42,6 +49,8 @@ def test_only_what_may_succeed_later_is_tried_again(
         submitted.append(request)
         job = submit(*request, **options)
         error = {"code": code, "message": "a test", "hint": ""}
+        if seconds:
+            error["expires_at"] = (NOW + timedelta(seconds=seconds)).isoformat()
         queue.jobs[job.id] = dataclasses.replace(job, state="failed", error=error)
         return queue.jobs[job.id]
 

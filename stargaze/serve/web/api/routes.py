@@ -66,7 +66,7 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         parsed = parse_request([f"{owner}/{name}"], max_repositories=1, now=clock(), what_if=what_if)
         filled = {field: value for field, value in what_if.items() if value.strip()}
         parsed = dataclasses.replace(parsed, what_if=filled)
-        job = find_or_submit(queue, parsed)
+        job = find_or_submit(queue, parsed, clock())
         wait = preferred_wait(request.headers.get("Prefer", ""), DEFAULT_WAIT)
         job = poller.wait(job, wait) or job
         if job.error:

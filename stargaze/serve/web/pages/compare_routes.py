@@ -46,7 +46,7 @@ def add_compare_routes(
         if names != "...".join(compared):
             return redirect(compare_url(compared, **_chosen_axis()), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
-        job = readable_job(find_shown(queue, compared, clock()) or find_or_submit(queue, parsed))
+        job = readable_job(find_shown(queue, compared, clock()) or find_or_submit(queue, parsed, clock()))
         return _comparison_page(view.get(), job, compared), status_of_job(job)
 
 

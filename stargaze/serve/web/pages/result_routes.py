@@ -100,7 +100,7 @@ class ResultPages:
 
     def _finish(self, names: Sequence[str], figures: Figures, values: Values) -> PredictionJob:
         parsed = parse_request(names, figures, max_repositories=1, now=self.clock(), what_if=values)
-        job = find_or_submit(self.queue, parsed)
+        job = find_or_submit(self.queue, parsed, self.clock())
         return self.poller.wait(job, MAX_WAIT) or job
 
 
@@ -121,7 +121,7 @@ def add_result_routes(
             return pages.show_what_if(names, figures, values)
         if figures:
             part = parse_request(names, figures, max_repositories=1, now=clock())
-            address = url_for("pages.prediction", job_id=find_or_submit(queue, part).id, **values)
+            address = url_for("pages.prediction", job_id=find_or_submit(queue, part, clock()).id, **values)
         else:
             address = url_of_names(list(names), **values)
         return redirect(address, HTTPStatus.SEE_OTHER)
@@ -143,7 +143,7 @@ def what_if_values(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 def find_repository(queue: PredictionQueue, clock: Callable[[], datetime], owner: str, name: str) -> PredictionJob:
     """Return the job of a repository, which is submitted unless a recent one exists."""
-    return find_or_submit(queue, parse_request([f"{owner}/{name}"], max_repositories=1, now=clock()))
+    return find_or_submit(queue, parse_request([f"{owner}/{name}"], max_repositories=1, now=clock()), clock())
 
 
 def _part_of(asked: PredictionRequest, name: str) -> tuple[Sequence[str], Figures]:
