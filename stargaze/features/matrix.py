@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -102,9 +103,16 @@ def find_missing_fields(features: np.ndarray, names: Sequence[str], fields: Iter
     >>> find_missing_fields(np.array([[np.nan, 1.0]]), ["forks", "contributors"], ["forks", "contributors"]).tolist()
     [[True, False]]
     """
-    reads = [[i for i, name in enumerate(names) if field in CATALOG[name].source] for field in fields]
-    columns = [~is_any_known(features, positions) for positions in reads]
-    return np.column_stack(columns) if columns else np.zeros((len(features), 0), dtype=bool)
+    reads = _reading_features(tuple(names), tuple(fields))
+    n_known = (~np.isnan(features)).astype("float32") @ reads
+    return np.asarray((n_known == 0) & reads.any(axis=0))
+
+
+@functools.lru_cache(maxsize=64)
+def _reading_features(names: tuple[str, ...], fields: tuple[str, ...]) -> np.ndarray:
+    """Return 1 where a feature reads a field; shape (n_names, n_fields)."""
+    reads = [field in CATALOG[name].source for name in names for field in fields]
+    return np.array(reads, dtype="float32").reshape(len(names), len(fields))
 
 
 def _encode_category(values: pd.Series, vocabulary: Sequence[str]) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stargaze.features import schema
-from stargaze.features.matrix import build_matrix, build_vocabulary, category_positions
+from stargaze.features.matrix import build_matrix, build_vocabulary, category_positions, find_missing_fields
 
 
 def languages(*names: str | None) -> pd.DataFrame:
@@ -57,3 +57,15 @@ def test_a_vocabulary_does_not_depend_on_the_order_of_rows(seed: int) -> None:
 
 def test_the_positions_of_categories_are_returned() -> None:
     assert category_positions(["forks", "language", "age", "owner_type"]) == [1, 3]
+
+
+def test_a_field_is_missing_if_no_feature_that_reads_it_is_known() -> None:
+    """A field that no feature reads is not missing."""
+    features = np.array([[np.nan, np.nan, 1.0], [np.nan, 2.0, np.nan], [3.0, np.nan, np.nan]], dtype="float32")
+    names = ["age", "active_span", "forks"]
+
+    missing = find_missing_fields(features, names, ["created_at", "pushed_at", "forks", "license"])
+
+    rows = [[True, True, False, False], [False, False, True, False], [False, True, True, False]]
+    assert missing.tolist() == rows
+    assert find_missing_fields(features, names, []).shape == (3, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -157,7 +157,7 @@ class _Rows:
         """Return all rows as one frame."""
         frames = [frame for frame in self.frames if len(frame)]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else (frames or self.frames)[0]
-        return LookupResult(frame, self.rows, self.source, self.notes, self.errors)
+        return LookupResult(lambda: frame, len(frame), self.rows, self.source, self.notes, self.errors)
 
 
 def _notes(record: Mapping[str, Any]) -> list[str]:
@@ -224,17 +224,23 @@ def _is_missing(value: Any) -> bool:
 class LookupResult:
     """The rows that were found, and an error for each other name; names are in lower case.
 
-    ``frame`` has the columns of the schema; ``rows`` maps names to its rows. ``source`` is "bundle" only for rows of the
-    bundle, whose features are precomputed. ``notes`` are remarks for the visitor. ``retry_at`` is when GitHub can be expected to
-    return what it did not return now [s since 1970].
+    ``load`` returns a frame of ``n_rows`` rows with the columns of the schema; ``rows`` maps names to its rows. ``source`` is
+    "bundle" only for rows of the bundle, whose features and records are precomputed. ``notes`` are remarks for the visitor.
+    ``retry_at`` is when GitHub can be expected to return what it did not return now [s since 1970].
     """
 
-    frame: pd.DataFrame
+    load: Callable[[], pd.DataFrame]
+    n_rows: int
     rows: Mapping[str, int] = field(default_factory=dict)
     source: Mapping[str, Source] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     errors: Mapping[str, ErrorDetails] = field(default_factory=dict)
     retry_at: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows; taking those of the bundle costs half a millisecond, and few answers need them."""
+        return self.load()
 
 
 class RepositoryLookup(Protocol):
@@ -255,12 +261,13 @@ class BundledRepositories:
         """Look names up; the error of an unknown name suggests similar names."""
         spellings = {name.lower(): name for name in names}
         rows = self.bundle.row_by_name
-        names_in_bundle = [name for name in spellings if name in rows and not self.exclusions.match(name)]
+        found = {name: rows[name] for name in spellings if name in rows and not self.exclusions.match(name)}
         return LookupResult(
-            self.bundle.known.iloc[[rows[name] for name in names_in_bundle]],
-            {name: row for row, name in enumerate(names_in_bundle)},
-            dict.fromkeys(names_in_bundle, "bundle"),
-            errors={name: self._error(spelling) for name, spelling in spellings.items() if name not in names_in_bundle},
+            lambda: self.bundle.known.iloc[list(found.values())],
+            len(found),
+            {name: row for row, name in enumerate(found)},
+            dict.fromkeys(found, "bundle"),
+            errors={name: self._error(spelling) for name, spelling in spellings.items() if name not in found},
         )
 
     def _error(self, name: str) -> ErrorDetails:

@@ -75,7 +75,7 @@ def _outcomes(context: PredictionContext, requests: Sequence[PredictionRequest],
 def _answer_together(context: PredictionContext, requests: Sequence[PredictionRequest], now: datetime) -> list[Outcome]:
     names = list(dict.fromkeys(name for request in requests for name in request.repositories))
     figures = [row for request in requests for row in request.figures]
-    lookup_result = context.lookup.find(names, now) if names else LookupResult(context.no_rows)
+    lookup_result = context.lookup.find(names, now) if names else LookupResult(lambda: context.no_rows, 0)
     entered_rows = repositories_from_figures(figures, now) if figures else context.no_rows
     batch = PredictionBatch(context.bundle, context.known_records, lookup_result, entered_rows)
     entered = iter(range(len(figures)))

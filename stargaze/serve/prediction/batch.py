@@ -64,21 +64,17 @@ class PredictionBatch:
             if index in rows:
                 notes = tuple(dict.fromkeys((*rows[index].notes, *notes)))
             rows[index] = Row(index, self.lookup_result.source[name], notes)
-        n_looked_up = len(self.lookup_result.frame)
+        n_looked_up = self.lookup_result.n_rows
         return [*rows.values(), *(Row(n_looked_up + number, "entered") for number in entered)]
 
     def frame_of(self, row: Row) -> pd.DataFrame:
         """Return one row with all fields."""
-        n_looked_up = len(self.lookup_result.frame)
-        return (
-            self.lookup_result.frame.iloc[[row.index]]
-            if row.index < n_looked_up
-            else self.entered.iloc[[row.index - n_looked_up]]
-        )
+        number = row.index - self.lookup_result.n_rows
+        return self.lookup_result.frame.iloc[[row.index]] if number < 0 else self.entered.iloc[[number]]
 
     def add_what_if(self, row: Row, changed: pd.DataFrame) -> int:
         """Add a changed copy of a row and return its row in the table."""
-        index = len(self.lookup_result.frame) + len(self.entered) + len(self.what_ifs)
+        index = self._n_rows
         self.what_ifs.append(changed)
         self.originals[index] = row.index
         return index
@@ -90,13 +86,13 @@ class PredictionBatch:
         records = dict(zip(known, self.known_records.take(list(known.values())), strict=True))
         if others:
             records |= zip(others, records_of(self._table.iloc[others]), strict=True)
-        return [records[row] for row in range(len(self._table))]
+        return [records[row] for row in range(self._n_rows)]
 
     @cached_property
     def features(self) -> np.ndarray:
         """The features of each row, precomputed for the bundle's own; shape (n_rows, n_columns)."""
         known, others = self._known_rows, self._other_rows
-        features = np.empty((len(self._table), len(self.bundle.columns)), dtype="float32")
+        features = np.empty((self._n_rows, len(self.bundle.columns)), dtype="float32")
         if known:
             features[list(known)] = self.bundle.known_features[list(known.values())]
         if others:
@@ -106,13 +102,17 @@ class PredictionBatch:
     @cached_property
     def _known_rows(self) -> Mapping[int, int]:
         """The row in the bundle of each row that is one of the bundle's own."""
-        bundled = {row for name, row in self.lookup_result.rows.items() if self.lookup_result.source[name] == "bundle"}
-        names = self.lookup_result.frame["full_name"].tolist() if bundled else []
-        return {row: self.bundle.row_by_name[names[row].lower()] for row in sorted(bundled)}
+        found = self.lookup_result
+        bundled = {row: name for name, row in found.rows.items() if found.source[name] == "bundle"}
+        return {row: self.bundle.row_by_name[bundled[row]] for row in sorted(bundled)}
+
+    @property
+    def _n_rows(self) -> int:
+        return self.lookup_result.n_rows + len(self.entered) + len(self.what_ifs)
 
     @property
     def _other_rows(self) -> list[int]:
-        return [row for row in range(len(self._table)) if row not in self._known_rows]
+        return [row for row in range(self._n_rows) if row not in self._known_rows]
 
     @cached_property
     def _table(self) -> pd.DataFrame:
@@ -273,18 +273,13 @@ class PredictionContext:
         widest = self.bundle.answer_policies[0].policy
         self.training_ranges.for_policy(widest)
         self.leaf_index.prepare(widest)
-        len(self.known_records)
+        self.known_records.take([])
 
     def offline(self) -> PredictionContext:
         """Return a context without GitHub, histories and track record that shares the indexes."""
         other = PredictionContext(
             self.bundle, BundledRepositories(self.bundle, self.exclusions), exclusions=self.exclusions
         )
-        # cached_property stores its value there
-        other.__dict__.update(
-            leaf_index=self.leaf_index,
-            training_ranges=self.training_ranges,
-            controls=self.controls,
-            known_records=self.known_records,
-        )
+        shared = ("leaf_index", "training_ranges", "controls", "known_records")
+        other.__dict__.update({name: getattr(self, name) for name in shared})  # cached_property stores its value there
         return other

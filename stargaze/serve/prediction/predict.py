@@ -115,9 +115,6 @@ class RecordTable:
         self._numbers = repositories[list(NUMBERS)].to_numpy(dtype="float64")
         self._others = [_to_values(repositories[name]) for name in OTHERS]
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
     def take(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return the fields of these repositories, None if unknown."""
         return [

@@ -58,6 +58,7 @@ def create_celery_app(section: ServeSection, store: Store) -> Celery:
         **result_options(section, store),
         broker_connection_retry_on_startup=True,
         result_backend="disabled://",  # see ResultStore
+        result_backend_thread_safe=True,  # else each thread reads the entry points of all packages for one of its own
         result_expires=section.results_ttl,
         accept_content=["json"],
         result_accept_content=["json"],

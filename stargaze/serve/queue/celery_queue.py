@@ -208,11 +208,8 @@ class CeleryPredictionQueue:
             raise QueueUnavailableError(message, hint="it is started again; see logs/worker.log below the store")
 
     def warm_up(self) -> None:
-        """Open the connections of the first requests, which would wait for TLS and logins; what fails is tried by them.
-
-        Celery reads the entry points of all installed packages before its first message: so would each of the first threads.
-        """
-        self._app.backend  # noqa: B018 - see above
+        """Open the connections of the first requests, which would wait for TLS and logins; what fails is tried by them."""
+        _ = self._app.backend, self._app.amqp.send_task_message  # Celery reads entry points and imports its events
         with contextlib.suppress(*RESULT_STORE_ERRORS):
             self._results.warm_up(N_CONNECTIONS)
         with contextlib.suppress(*QUEUE_ERRORS), contextlib.ExitStack() as stack:

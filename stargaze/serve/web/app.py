@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from flask import Flask, Response, jsonify, request
@@ -50,7 +50,9 @@ WARM_UP_TIMEOUT = 2.0
 
 
 class SchemeAwareSessions(SecureCookieSessionInterface):
-    """Sessions whose cookie is marked Secure if the visitor uses https."""
+    """Sessions whose cookie is marked Secure if the visitor uses https; Flask would create a serializer for every request."""
+
+    get_signing_serializer = lru_cache(maxsize=1)(SecureCookieSessionInterface.get_signing_serializer)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Return whether the request came by https, as trusted proxy headers say."""

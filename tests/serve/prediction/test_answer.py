@@ -50,7 +50,9 @@ class RenamedLookup:
         frame = self.bundle.known.head(2).assign(fetched_at=now, stars=[1.0, 2.0])
         first = str(frame["full_name"].iloc[0]).lower()
         rows = {first: 0, "old/name": 0, str(frame["full_name"].iloc[1]).lower(): 1}
-        return LookupResult(frame, rows, dict.fromkeys(rows, "github"), {"old/name": ["was renamed from old/name"]})
+        return LookupResult(
+            lambda: frame, len(frame), rows, dict.fromkeys(rows, "github"), {"old/name": ["was renamed from old/name"]}
+        )
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,27 @@ def test_an_excluded_name_is_an_error_also_with_entered_figures(bundle: Bundle) 
 
 
 # ---- sources and notes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LookupWithoutRows:
+    """Finds repositories of the bundle, whose rows nobody may load."""
+
+    known: BundledRepositories
+
+    def find(self, names: Sequence[str], now: datetime) -> LookupResult:
+        return dataclasses.replace(self.known.find(names, now), load=self._fail)
+
+    def _fail(self) -> Any:
+        raise AssertionError("loaded")
+
+
+def test_the_rows_of_known_repositories_are_not_loaded(bundle: Bundle, context: PredictionContext) -> None:
+    """Their features and records are computed before: loading rows would take as long as the prediction."""
+    request = PredictionRequest(names_of(bundle, 3, 1))
+    without_rows = dataclasses.replace(context, lookup=LookupWithoutRows(BundledRepositories(bundle)))
+
+    assert answer_requests(without_rows, [request], NOW) == answer_requests(context, [request], NOW)
 
 
 def test_two_names_of_one_repository_are_answered_once(bundle: Bundle) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -327,6 +328,13 @@ def test_find_ignores_a_reserved_job(store: Store, monkeypatch: pytest.MonkeyPat
     job = queue.submit(PredictionRequest(("a/b",)))
 
     assert queue.find(PredictionRequest(("a/b",))) == job
+
+
+def test_the_threads_of_a_process_share_celerys_backend(store: Store) -> None:
+    """Each thread with its own would read the entry points of all installed packages, 6 ms of CPU time."""
+    app = create_celery_app(SECTION, store)
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(lambda: app.backend).result() is app.backend
 
 
 def test_a_result_stored_before_the_job_is_marked_queued_is_kept(idle_queue: CeleryPredictionQueue) -> None:

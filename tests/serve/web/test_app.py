@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.serve.runtime.settings import MAX_BODY
+from stargaze.serve.web.app import SchemeAwareSessions
 from stargaze.store import Store
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def test_the_cookie_is_http_only_and_same_site(page: FlaskClient) -> None:
 @pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
 def test_the_cookie_is_secure_with_https(page: FlaskClient, scheme: str, secure: bool) -> None:
     assert ("Secure" in page.get("/", base_url=f"{scheme}://localhost").headers["Set-Cookie"]) is secure
+
+
+def test_requests_share_one_serializer_of_sessions(page: FlaskClient) -> None:
+    sessions = page.application.session_interface
+    assert isinstance(sessions, SchemeAwareSessions)
+    assert sessions.get_signing_serializer(page.application) is sessions.get_signing_serializer(page.application)
 
 
 def test_an_unexpected_error_is_500_with_headers_and_without_traceback(page: FlaskClient) -> None:

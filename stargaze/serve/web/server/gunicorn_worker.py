@@ -108,18 +108,14 @@ class BufferedSocket:
         """Close the connection."""
         self._socket.close()
 
-    def setblocking(self, _flag: bool) -> None:  # noqa: FBT001 - the method of a socket
-        """Stay as it is."""
+    def setblocking(self, _value: object) -> None:
+        """Stay as it is; the main loop shuts it down when the rest is sent."""
 
-    def settimeout(self, _seconds: float | None) -> None:
-        """Stay as it is."""
+    settimeout = shutdown = setblocking
 
     def gettimeout(self) -> float:
         """Return the timeout of a socket that does not block."""
         return 0.0
-
-    def shutdown(self, _how: int) -> None:
-        """Leave it to the main loop, which sends the rest first."""
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
