@@ -27,7 +27,7 @@ LIMIT = 3.0
 While one suite waits, for a machine that boots or a process that ends, another one computes. The times that tests allow are
 many times longer than what they wait for, so sharing a core fails none.
 """
-NEEDS = {"tests": 1.8, "unit": 1.8, "thorough": 1.8, "real": 1.8, "job": 1.5, "cluster": 1.2}
+NEEDS = {"tests": 1.8, "unit": 1.8, "thorough": 1.8, "real": 1.8, "job": 1.5, "cluster": 1.2, "docker": 0.5}
 """Cores that a suite keeps busy on average, if no other one runs; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
