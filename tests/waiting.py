@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,3 +37,17 @@ def not_blocked(seconds: float = NOT_BLOCKED) -> Iterator[None]:
     start = time.monotonic()
     yield
     assert time.monotonic() - start < seconds
+
+
+@contextlib.contextmanager
+def acting_when(condition: Callable[[], Any], action: Callable[[], Any]) -> Iterator[None]:
+    """Call the action in another thread as soon as the condition is true; the end of the block waits for it."""
+
+    def act() -> None:
+        wait_for(condition)
+        action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    yield
+    thread.join()

@@ -33,8 +33,8 @@ MAX_PAGES = 40
 MAX_STARS = schema.FIELD_BY_NAME["stars"].maximum
 HISTORY = "history"
 DAY, WEEK = 86_400, 604_800
-FIRST_WEEK = 1_150_000_000
-"""GitHub is younger than that: earlier weeks are malformed [s since 1970]."""
+FIRST_WEEK = 1_149_984_000
+"""A Sunday before GitHub began, as GitHub's weeks do; earlier weeks are malformed [s since 1970]."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,11 @@ class GithubStarHistories:
         records = self._repositories.fetch_records(names, deadline, HISTORY_RESERVE)
         counts = {key: _stars(reply) for key, reply in records.items()}
         stars = {key: count for key, count in counts.items() if count is not None}
-        first = {key: _page(key, 1, HISTORY_RESERVE, count) for key, count in stars.items()}
+        week = math.floor((self._requests.now() - FIRST_WEEK) / WEEK)
+        first = {key: _page(week, key, 1, HISTORY_RESERVE, count) for key, count in stars.items()}
         replies = self._requests.fetch(list(first.values()), deadline)
         more = {
-            key: [_page(key, number, MORE_PAGES_RESERVE, 0) for number in range(2, _last_page(records[key]) + 1)]
+            key: [_page(week, key, number, MORE_PAGES_RESERVE, 0) for number in range(2, _last_page(records[key]) + 1)]
             for key in stars
             if _is_full(replies[first[key].key])
         }
@@ -127,10 +128,13 @@ def weekly_counts(weeks: Sequence[Sequence[Any]], stars: int, at: float) -> list
     return [(begins[-1], count), *reversed(counts)]
 
 
-def _page(name: str, number: int, reserve: int, stars: int) -> Resource:
+def _page(week: int, name: str, number: int, reserve: int, stars: int) -> Resource:
+    """Return a page of a repository as it is in this week: with the next one, all weeks move on by one."""
     path = f"/repos/{name}/stargazers/history"
     read = partial(read_history_page, stars=stars)
-    return Resource(HISTORY, f"{number} {name}", path, read, {"page": number}, HISTORY_MAX_AGE, reserve, PATIENCE)
+    return Resource(
+        HISTORY, f"{week} {number} {name}", path, read, {"page": number}, HISTORY_MAX_AGE, reserve, PATIENCE
+    )
 
 
 def read_history_page(reply: Reply, stars: int) -> tuple[Any, str]:

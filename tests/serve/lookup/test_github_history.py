@@ -25,6 +25,7 @@ from tests.histories import one_history
 from tests.simulated.fast_clock import FastClock
 from tests.simulated.server import running
 from tests.simulated.world import Faults, World
+from tests.waiting import NOT_BLOCKED
 
 NOW = datetime.now(UTC)
 SUNDAY = 1_600_560_000 - (1_600_560_000 - 259_200) % WEEK
@@ -155,11 +156,28 @@ def test_first_pages_come_before_further_ones_and_are_reused(
     assert history_requests(world) == requested
 
 
+@pytest.mark.thorough  # it requests many pages
+def test_a_new_week_moves_all_pages(url: str, store: Store, world: World, clock: FastClock) -> None:
+    clock.ahead = WEEK - (clock.now - SUNDAY) % WEEK - 3_600.0  # an hour before the end of a week
+    row = int(np.flatnonzero(world.population.created < clock.now - 100 * WEEK)[1])
+    name = world.population.name(row)
+    find(create_histories(url, store, clock, "good"), create_repositories(url, store, clock, "good"), [name])
+    before = history_requests(world)
+
+    clock.ahead += 7_200.0
+    find(create_histories(url, store, clock, "good"), create_repositories(url, store, clock, "good"), [name])
+
+    assert len(before) > 3
+    assert sorted(history_requests(world)) == sorted(before * 2)
+
+
 @pytest.mark.thorough  # it requests eight pages
 def test_pages_that_arrive_later_complete_the_curve(
     url: str, store: Store, world: World, clock: FastClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(github_history, "PARTIAL_MAX_AGE", 0.0)
+    monkeypatch.setattr(github_history, "HISTORY_SECONDS", NOT_BLOCKED)
+    clock.ahead = 43_200.0 - clock.now % 86_400  # noon: the stars of each week change with the day
     row = int(np.flatnonzero(world.population.created < clock.now - 100 * WEEK)[1])
     histories, name = create_histories(url, store, clock), world.population.name(row)
     world.window("core", known=False).take(clock.now, 20)

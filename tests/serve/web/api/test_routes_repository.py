@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from flask.testing import FlaskClient
 
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
 from tests.serve.fake_queue import NOW
+from tests.waiting import acting_when
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -60,11 +60,8 @@ def test_a_repository_is_answered_with_its_job(page: FlaskClient, worker: FakePr
 def test_a_result_that_is_ready_during_the_wait_is_returned(
     page: FlaskClient, queue: FakePredictionQueue, path: str
 ) -> None:
-    timer = threading.Timer(0.1, queue.work)
-    timer.start()
-
-    answer = page.get(path, headers={"Prefer": "wait=10"})
-    timer.join()
+    with acting_when(lambda: queue.jobs, queue.work):
+        answer = page.get(path, headers={"Prefer": "wait=10"})
 
     assert (answer.status_code, answer.json["state"]) == (200, "done")
     assert answer.headers["Preference-Applied"] == "wait=10"
@@ -162,9 +159,8 @@ def test_an_unknown_repository_is_404_with_its_code(page: FlaskClient, worker: F
 def test_a_failed_job_is_a_problem_of_its_kind(
     page: FlaskClient, queue: FakePredictionQueue, path: str, code: str, status: int
 ) -> None:
-    threading.Timer(0.1, fail_job, (queue, code)).start()
-
-    answer = page.get(path, headers={"Prefer": "wait=10"})
+    with acting_when(lambda: queue.jobs, lambda: fail_job(queue, code)):
+        answer = page.get(path, headers={"Prefer": "wait=10"})
 
     assert answer.status_code == answer.json["status"] == status
     assert ("Retry-After" in answer.headers) == (status == 503)

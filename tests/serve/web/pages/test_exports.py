@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -19,6 +18,7 @@ from stargaze.serve.web.pages import exports
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.images import render_badge, render_card
 from tests.serve.fake_queue import NOW
+from tests.waiting import acting_when
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -108,11 +108,8 @@ def test_the_first_picture_of_a_repository_shows_the_result(
     page: FlaskClient, queue: FakePredictionQueue, names: list[str], path: str
 ) -> None:
     """It waits for the worker."""
-    worker = threading.Timer(0.1, queue.work)
-    worker.start()
-
-    first = page.get(f"/{path.format(names[0])}")
-    worker.join()
+    with acting_when(lambda: queue.jobs, queue.work):
+        first = page.get(f"/{path.format(names[0])}")
 
     assert "max-age=3600" in first.headers["Cache-Control"]
     assert page.get(f"/{path.format(names[0])}").data == first.data
