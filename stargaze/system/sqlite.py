@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,7 @@ def connect_database(
     """
     deadline = time.monotonic() + timeout
     while True:
-        _prepare_file(path)
+        file = _prepare_file(path)
         db: sqlite3.Connection = sqlite3.connect(path, timeout=timeout, **options)  # type: ignore[call-overload]  # options of sqlite3
         try:
             for statement in ("PRAGMA journal_mode = WAL", f"PRAGMA synchronous = {synchronous}", *statements):
@@ -67,8 +68,9 @@ def connect_database(
             db.close()
             code = _code(error) & 0xFF
             can_retry = code == sqlite3.SQLITE_BUSY
-            if is_damage(error) or code == sqlite3.SQLITE_CANTOPEN:
-                can_retry = move_damaged(path) or is_damage(error)  # otherwise another process was first
+            if is_damage(error) or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+                # Another process may have been first, also between the opening of the file and that of its log.
+                can_retry = move_damaged(path) or is_damage(error) or file_ids(path)[0] != file
             if not can_retry or time.monotonic() >= deadline:
                 raise
             time.sleep(RETRY_DELAY)
@@ -193,23 +195,31 @@ def _code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0))
 
 
-def _prepare_file(path: Path) -> None:
-    """Create the file if it is missing; make it readable for its owner only."""
+def _prepare_file(path: Path) -> int:
+    """Create the file if it is missing; make it readable for its owner only. Return its number."""
     with convert_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             move_damaged(path)
-        if not path.exists():
-            create_private_file(path)  # whose descriptor is closed by then: closing one releases SQLite's locks
-        status = path.stat()
-        if status.st_mode & 0o777 != MODE and status.st_uid == os.geteuid():
-            path.chmod(MODE)
+        with contextlib.suppress(FileNotFoundError):  # another process has just moved a damaged one aside
+            return _create_file(path)
+        return _create_file(path)
+
+
+def _create_file(path: Path) -> int:
+    if not path.exists():
+        create_private_file(path)  # whose descriptor is closed by then: closing one releases SQLite's locks
+    status = path.stat()
+    if status.st_mode & 0o777 != MODE and status.st_uid == os.geteuid():
+        path.chmod(MODE)
+    return status.st_ino
 
 
 def _is_damaged(path: Path) -> bool:
-    sidecars = [path.with_name(path.name + suffix) for suffix in SIDECARS]
-    if not all(file.is_file() for file in (path, *sidecars) if file.exists()):
-        return True  # a folder, a pipe
+    for suffix in ("", *SIDECARS):
+        with contextlib.suppress(FileNotFoundError):  # SQLite deletes its log and its journal
+            if not stat.S_ISREG(path.with_name(path.name + suffix).stat().st_mode):
+                return True  # a folder, a pipe
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as db:
             return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")

@@ -20,7 +20,7 @@ from stargaze.serve.queue.backends import RESULT_STORE_ERRORS
 from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.store import Store
-from stargaze.system.sqlite import connect_database, move_damaged, open_transaction
+from stargaze.system.sqlite import _is_damaged, connect_database, move_damaged, open_transaction
 
 TABLES = ("CREATE TABLE IF NOT EXISTS numbers (number INTEGER)",)
 
@@ -136,6 +136,18 @@ def test_a_valid_file_is_not_moved(tmp_path: Path) -> None:
 
     assert not move_damaged(path)
     assert path.exists()
+
+
+@pytest.mark.thorough
+def test_a_valid_file_is_not_damaged_while_its_journal_is_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.sqlite"
+    connect_database(path, 2.0, TABLES).close()
+    script = "import os, sys\nwhile True:\n os.close(os.open(sys.argv[1], os.O_CREAT))\n os.unlink(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", script, f"{path}-journal"]) as writer:
+        try:
+            assert not any(_is_damaged(path) for _ in range(2_000))
+        finally:
+            writer.kill()
 
 
 def _write(path: Path, barrier: object, number: int) -> None:
