@@ -103,7 +103,9 @@ def find_missing_fields(features: np.ndarray, names: Sequence[str], fields: Iter
     >>> find_missing_fields(np.array([[np.nan, 1.0]]), ["forks", "contributors"], ["forks", "contributors"]).tolist()
     [[True, False]]
     """
-    reads = _reading_features(tuple(names), tuple(fields))
+    if not (fields := tuple(fields)):
+        return np.zeros((len(features), 0), dtype=bool)
+    reads = _reading_features(tuple(names), fields)
     n_known = (~np.isnan(features)).astype("float32") @ reads
     return np.asarray((n_known == 0) & reads.any(axis=0))
 

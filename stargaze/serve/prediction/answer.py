@@ -97,15 +97,7 @@ def _answer_together(context: PredictionContext, requests: Sequence[PredictionRe
     return [
         part
         if isinstance(part, StargazeError)
-        else _answer(
-            context,
-            batch,
-            result,
-            histories if request.explain else None,
-            part,
-            map(str.lower, request.repositories),
-            now,
-        )
+        else _answer(context, batch, result, histories if request.explain else None, part, request, now)
         for request, part in zip(requests, parts, strict=True)
     ]
 
@@ -160,7 +152,7 @@ def _answer(
     result: BatchResult,
     histories: Mapping[str, Mapping[str, Any]] | None,
     part: Part,
-    asked: Iterable[str],
+    request: PredictionRequest,
     now: datetime,
 ) -> Answer:
     """Return the answer to one request, most stars first; without histories it has no explanation either."""
@@ -168,7 +160,8 @@ def _answer(
     def controls(index: int, policy: str) -> list[dict[str, Any]]:
         return [control.to_json(batch.records[index]) for control in context.controls.for_policy(policy)]
 
-    (rows, errors), predictions, retry_at = part, [], [batch.lookup_result.retry_at.get(name, 0.0) for name in asked]
+    (rows, errors), predictions = part, []
+    retry_at = [batch.lookup_result.retry_at.get(name.lower(), 0.0) for name in request.repositories]
     names = number_unnamed([result.predictions[row.index].full_name for row in rows])
     for row, name in zip(rows, names, strict=True):
         prediction = result.predictions[row.index]
@@ -178,9 +171,8 @@ def _answer(
             else NO_EXPLANATION
         )
         found = (histories or {}) if row.source != "entered" else {}
-        history = dict(
-            leave_out_passed(found.get(prediction.full_name.lower(), NO_HISTORY), now, prediction.actual_stars)
-        )
+        present = found.get(prediction.full_name.lower(), NO_HISTORY)
+        history = dict(leave_out_passed(present, now, prediction.actual_stars))
         retry_at.append(history.pop("retry_at"))
         predictions.append(
             {
