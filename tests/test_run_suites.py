@@ -37,11 +37,12 @@ def next_suites(*names: str, running: tuple[str, ...] = (), codes: dict[str, int
 
 
 def test_suites_start_beside_others_up_to_the_limit_and_none_before_an_earlier_one() -> None:
-    names, done = ("install", "hosts-and-swarm", "tests", "openstack", "docker"), {"install": 0}
+    names, done = ("install", "tests", "hosts-and-swarm", "openstack", "docker", "job"), {"install": 0}
 
-    assert next_suites(*names, codes=done) == ["hosts-and-swarm", "tests"]
-    assert next_suites(*names, running=("hosts-and-swarm", "tests"), codes=done) == []
-    assert next_suites(*names, running=("hosts-and-swarm",), codes={**done, "tests": 0}) == ["openstack", "docker"]
+    assert next_suites(*names, codes=done) == ["tests"]
+    assert next_suites(*names, running=("tests",), codes=done) == []
+    assert next_suites(*names, codes={**done, "tests": 0}) == ["hosts-and-swarm", "openstack", "docker"]
+    assert next_suites(*names, running=("hosts-and-swarm", "docker"), codes={**done, "tests": 0, "openstack": 1}) == []
 
 
 def test_suites_wait_for_what_they_depend_on_and_do_not_start_if_it_failed() -> None:

@@ -21,11 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-LIMIT = 3.0
-"""Cores that the running suites would keep busy in all, half as many again as the two that they share.
-
-While one suite waits, for a machine that boots or a process that ends, another one computes. The times that tests allow are
-many times longer than what they wait for, so sharing a core fails none.
+LIMIT = 2.5
+"""Cores that the running suites would keep busy in all: more than the two that they share, because each waits at times, for
+a machine that boots or a process that ends. With more, suites take as long in all, and a Swarm exceeds its time limits.
 """
 NEEDS = {"tests": 1.8, "unit": 1.8, "thorough": 1.8, "real": 1.8, "job": 1.5, "cluster": 1.2, "docker": 0.5}
 """Cores that a suite keeps busy on average, if no other one runs; 1 unless it is listed here."""
