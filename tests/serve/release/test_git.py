@@ -120,8 +120,9 @@ def loader_pids(release_store: ReleaseStore) -> list[int]:
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{release_store.store.serving.resolve()}/.partial-" in (folder / "cmdline").read_text():
-                pids.append(int(folder.name))
+            command = (folder / "cmdline").read_text()
+            if "verify_bundle" in command and f"{release_store.store.serving.resolve()}/.partial-" in command:
+                pids.append(int(folder.name))  # git writes the files there before
     return pids
 
 
