@@ -121,8 +121,8 @@ def loader_pids(release_store: ReleaseStore) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (folder / "cmdline").read_text()
-            if "verify_bundle" in command and f"{release_store.store.serving.resolve()}/.partial-" in command:
-                pids.append(int(folder.name))  # git writes the files there before
+            if f"{release_store.store.serving.resolve()}/.partial-" in command and "release.sandbox" not in command:
+                pids.append(int(folder.name))  # the sandbox executes it, and has no command line at that moment
     return pids
 
 
