@@ -2,8 +2,7 @@
 
 python3 tools/run_suites.py SUITE...
 
-Suites start in the given order, as soon as the ones that run leave cores for them and the suites that they depend on have
-passed.
+Suites start in the given order, as soon as the cores that they need are free and the suites that they depend on have passed.
 The output of a suite is printed when it ends. The exit code is 1 if a suite failed.
 """
 
@@ -21,12 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-LIMIT = 2.5
-"""Cores that the running suites would keep busy in all: more than the two that they share, because each waits at times, for
-a machine that boots or a process that ends. With more, suites take as long in all, and a Swarm exceeds its time limits.
-"""
-NEEDS = {"tests": 1.8, "unit": 1.8, "thorough": 1.8, "real": 1.8, "job": 1.5, "cluster": 1.2, "docker": 0.5}
-"""Cores that a suite keeps busy on average, if no other one runs; 1 unless it is listed here."""
+CORES = 2
+"""Cores that the suites share. With more suites at a time all take as long together, and a Swarm exceeds its time limits."""
+NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2}
+"""Cores that a suite keeps busy; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
 PAUSE = 0.1
@@ -48,7 +45,7 @@ class Run:
     """Exit code; None while it runs, and if it was not started."""
 
     @property
-    def cores(self) -> float:
+    def cores(self) -> int:
         """Cores that it keeps busy."""
         return NEEDS.get(self.suite, 1)
 
@@ -110,7 +107,7 @@ def main(suites: Sequence[str]) -> int:
 
 def startable(runs: Sequence[Run]) -> list[Run]:
     """Return the suites that can start now, in their order: no suite starts before an earlier one that waits for cores."""
-    free = LIMIT - sum(run.cores for run in runs if run.is_running)
+    free = CORES - sum(run.cores for run in runs if run.is_running)
     codes = {run.suite: run.code for run in runs}
     ready = []
     for run in runs:
