@@ -17,6 +17,8 @@ class StargazeError(Exception):
     exit_code = 5
     code = "internal_error"
     for_visitors = False
+    expires_at: str | None = None
+    """Until when the reason can be expected to hold; None if it is not temporary."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -217,9 +217,8 @@ def time_limit_error(time_limit: float) -> ErrorDetails:
 
 def error_details(error: StargazeError) -> ErrorDetails:
     """Return an error in the form that jobs and responses carry."""
-    expires_at = getattr(error, "expires_at", None)
     details = {"code": error.code, "message": error.message, "hint": error.hint}
-    return {**details, "expires_at": expires_at} if expires_at else details
+    return {**details, "expires_at": error.expires_at} if error.expires_at else details
 
 
 VISITOR_CODES = frozenset(

@@ -80,8 +80,6 @@ class UnknownRepositoryError(MissingInputError):
 
     code = "unknown_repository"
     for_visitors = True
-    expires_at: str | None = None
-    """When the repository may become known; None if nothing temporary is the reason."""
 
 
 def parse_name(text: str) -> str:

@@ -53,10 +53,8 @@ UNREADABLE = "unreadable: "
 """The beginning of the reason for a reply that contains impossible values."""
 MALFORMED = (StargazeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-
 NO_REPLY = GithubReply()
+log = logging.getLogger(__name__)
 
 
 @dataclass

@@ -20,7 +20,8 @@ BOOLEAN = {"type": "boolean"}
 ERROR_DETAILS = {"code": {**TEXT, "pattern": "^[a-z][a-z_]*$"}, "message": TEXT, "hint": TEXT}
 ID = {"type": "string", "format": "uuid"}
 DAY = {"type": ["string", "null"], "format": "date"}
-FULL_NAME = r"[A-Za-z0-9-]{1,39}(_[A-Za-z0-9]{1,8})?/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
+OWNER_NAME = r"[A-Za-z0-9-]{1,39}(_[A-Za-z0-9]{1,8})?"
+FULL_NAME = OWNER_NAME + r"/[A-Za-z0-9._-]{0,99}[A-Za-z0-9_-]"
 NAME_OR_URL = (
     rf"^({FULL_NAME}/?|(https?://)?(www\.)?github\.com/{FULL_NAME}([/?#][!-~]*)?|git@github\.com:{FULL_NAME})$"
 )
