@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import re
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,6 +54,34 @@ def test_suites_wait_for_what_they_depend_on_and_do_not_start_if_it_failed() -> 
     assert next_suites("install", "debian", "lint") == ["install", "debian"]
     assert next_suites("install", "lint", running=("install",)) == []
     assert next_suites("install", "lint", codes={"install": 2}) == []
+
+
+@pytest.mark.real
+def test_a_suite_that_hangs_is_stopped_with_its_processes_and_its_output_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not even the end of the program that it started is enough: that one's child ignores two of the signals."""
+    program, pid = tmp_path / "make", tmp_path / "pid"
+    program.write_text(
+        f"""#!/bin/sh
+(trap '' INT ABRT; echo waiting; sh -c 'echo $PPID' >{pid}; while :; do sleep 0.1; done) &
+wait
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("MAKE", str(program))
+    monkeypatch.setattr(run_suites, "SIGNALS", [(number, 0.3) for number, _seconds in run_suites.SIGNALS])
+    monkeypatch.setattr(run_suites, "LIMIT", 5.0)
+
+    assert run_suites.main(["install", "lint"]) == 1
+
+    output = capfd.readouterr().out
+    assert "install: stopped, because it exceeds the time limit" in output
+    assert "FAILED with exit code 124; its output:\nwaiting\n" in output
+    assert "lint" in output.partition("result")[2]
+    assert "lint: started" not in output
+    with contextlib.suppress(FileNotFoundError):
+        assert Path("/proc", pid.read_text().strip(), "stat").read_text().rpartition(") ")[2][0] == "Z"
 
 
 def test_every_suite_is_a_target_of_the_makefile() -> None:

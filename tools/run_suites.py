@@ -3,7 +3,8 @@
 python3 tools/run_suites.py SUITE...
 
 Suites start in the given order, as soon as the cores that they need are free and the suites that they depend on have passed.
-The output of a suite is printed when it ends. The exit code is 1 if a suite failed.
+The output of a suite is printed when it ends. One that exceeds the time limit is stopped and has failed. The exit code is 1 if
+a suite failed.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2}
 """Cores that a suite keeps busy; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
+LIMIT = 30 * 60.0
+"""Time limit of a suite [s]: it hangs, since a test that hangs has failed before, and its output says where."""
+STOPPED = 124
+"""Exit code of a suite that was stopped."""
 PAUSE = 0.1
 """Time between two checks of the running suites [s]."""
-GRACE = 30.0
-"""Time that suites have to clean up after a signal, before they are killed [s]."""
+SIGNALS = ((signal.SIGINT, 30.0), (signal.SIGABRT, 5.0), (signal.SIGKILL, 5.0))
+"""Signals that stop a suite, and the time until the next [s]: it cleans up after the first and prints stacks after the second."""
 
 
 @dataclass
@@ -73,16 +78,21 @@ class Run:
         )
 
     def check(self) -> bool:
-        """Return whether it has just ended."""
-        if self.process is None or self.code is not None or self.process.poll() is None:
+        """Return whether it has just ended; stop it if it exceeds the time limit."""
+        if self.process is None or self.code is not None:
             return False
-        self.code = self.process.returncode
         self.seconds = time.monotonic() - self.started
-        return True
+        if self.process.poll() is None and self.seconds > LIMIT:
+            report(f"{self.suite}: stopped, because it exceeds the time limit of {LIMIT / 60:g} minutes")
+            stop([self])
+            self.code = STOPPED
+        else:
+            self.code = self.process.returncode
+        return self.code is not None
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to its process group, if it runs."""
-        if self.process and self.process.poll() is None:
+        """Send a signal to the processes of its group, also to those that its first process left."""
+        if self.process and self.code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
 
@@ -102,6 +112,8 @@ def main(suites: Sequence[str]) -> int:
                 if run.check():
                     print_log(run)
     print_table(runs, time.monotonic() - start)
+    for run in runs:
+        run.log.close()
     return 0 if all(run.code == 0 for run in runs) else 1
 
 
@@ -123,26 +135,33 @@ def startable(runs: Sequence[Run]) -> list[Run]:
 
 @contextlib.contextmanager
 def stopping(runs: Sequence[Run]) -> Iterator[None]:
-    """On SIGINT and SIGTERM, stop the running suites; kill those that do not end in time."""
+    """On SIGINT and SIGTERM, stop the running suites."""
 
-    def stop(number: int, _frame: object) -> None:
+    def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number in handlers:
             signal.signal(number, signal.SIG_IGN)  # later signals do not interrupt the cleanup
-        for run in runs:
-            run.send(signal.SIGINT)
-        deadline = time.monotonic() + GRACE
-        while any(run.process and run.process.poll() is None for run in runs) and time.monotonic() < deadline:
-            time.sleep(PAUSE)
-        for run in runs:
-            run.send(signal.SIGKILL)
+        stop(runs)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def stop(runs: Sequence[Run]) -> None:
+    """Stop the suites that run; each signal is for those that the one before did not end in time."""
+    for number, seconds in SIGNALS:
+        for run in runs:
+            run.send(number)
+        deadline = time.monotonic() + seconds
+        while (
+            not all(run.process is None or run.process.poll() is not None for run in runs)
+            and time.monotonic() < deadline
+        ):
+            time.sleep(PAUSE)
 
 
 def print_log(run: Run) -> None:
