@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,3 +52,14 @@ def acting_when(condition: Callable[[], Any], action: Callable[[], Any]) -> Iter
     thread.start()
     yield
     thread.join()
+
+
+def run_in_new_process(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a function of a module in a new process, which has no threads and so may fork.
+
+    The process of the tests has threads. A process that is forked from it could wait for ever for a lock that one of them held.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from stargaze.serve.queue.celery_app import create_celery_app
 from stargaze.serve.queue.result_store import ResultStore
 from stargaze.store import Store
 from stargaze.system.sqlite import _is_damaged, connect_database, move_damaged, open_transaction
+from tests.waiting import run_in_new_process
 
 TABLES = ("CREATE TABLE IF NOT EXISTS numbers (number INTEGER)",)
 
@@ -150,18 +152,17 @@ def test_a_valid_file_is_not_damaged_while_its_journal_is_deleted(tmp_path: Path
             writer.kill()
 
 
-def _write(path: Path, barrier: object, number: int) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
+def _write(path: Path, barrier: Barrier, number: int) -> None:
+    barrier.wait(60.0)
     with open_transaction(path, 10.0, TABLES) as db:
         db.execute("INSERT INTO numbers VALUES (?)", (number,))
 
 
-@pytest.mark.thorough
-def test_processes_that_notice_the_damage_together_create_one_new_file(tmp_path: Path) -> None:
-    context, path = multiprocessing.get_context("fork"), tmp_path / "numbers.sqlite"
+def _write_together(path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(8)
     for _ in range(10):
         path.write_bytes(b"not a database " * 1000)
-        barrier = context.Barrier(8)
         writers = [context.Process(target=_write, args=(path, barrier, number)) for number in range(8)]
         for writer in writers:
             writer.start()
@@ -170,6 +171,11 @@ def test_processes_that_notice_the_damage_together_create_one_new_file(tmp_path:
         assert [writer.exitcode for writer in writers] == [0] * 8
         with open_transaction(path, 2.0) as db:
             assert db.execute("SELECT count(*) FROM numbers").fetchone() == (8,)
+
+
+@pytest.mark.real
+def test_processes_that_notice_the_damage_together_create_one_new_file(tmp_path: Path) -> None:
+    run_in_new_process(_write_together, tmp_path / "numbers.sqlite")
 
 
 @pytest.mark.real

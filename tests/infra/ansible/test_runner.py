@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -69,8 +70,9 @@ def test_a_signal_stops_the_playbook_and_then_the_command(
     run: Callable[[str], tuple[Any, Reported]], tmp_path: Path, number: signal.Signals, exception: type[BaseException]
 ) -> None:
     started, continued = tmp_path / "started", tmp_path / "continued"
+    seconds = f"31.{os.getpid()}{int(number)}"  # the same test may run in another process of the tests
     tasks = (
-        f"    - ansible.builtin.shell: 'touch {started}; exec sleep 31.4159'\n"
+        f"    - ansible.builtin.shell: 'touch {started}; exec sleep {seconds}'\n"
         f"    - ansible.builtin.file: {{path: '{continued}', state: touch}}\n"
     )
     main = threading.main_thread().ident
@@ -86,7 +88,7 @@ def test_a_signal_stops_the_playbook_and_then_the_command(
         run(tasks)
 
     assert not continued.exists()
-    assert not [process for process in psutil.process_iter() if _cmdline(process) == ["sleep", "31.4159"]]
+    assert not [process for process in psutil.process_iter() if _cmdline(process) == ["sleep", seconds]]
     assert getattr(caught.value, "code", None) in (None, 128 + number)
 
 

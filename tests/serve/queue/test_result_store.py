@@ -30,6 +30,7 @@ from stargaze.store import Store
 from stargaze.system import sqlite
 from stargaze.system.sqlite import connect_database
 from tests.serve.queue.attempts import check_changes
+from tests.waiting import run_in_new_process
 
 SECTION = ServeSection(results_ttl=60.0)
 REQUEST = PredictionRequest(("a/b",))
@@ -277,17 +278,21 @@ def _save_all(results: ResultStore, numbers: range) -> None:
     assert list(results._texts._idle)[1:] == [os.getpid()]  # type: ignore[attr-defined]
 
 
-@pytest.mark.thorough
-def test_processes_that_are_forked_use_connections_of_their_own(results: ResultStore) -> None:
-    context = multiprocessing.get_context("fork")
+def _save_in_forked_processes(root: Path) -> None:
+    context, results = multiprocessing.get_context("fork"), ResultStore(create_celery_app(SECTION, Store(root)))
     results.check()
     children = [context.Process(target=_save_all, args=(results, range(n * 25, n * 25 + 25))) for n in range(4)]
     for child in children:
         child.start()
     for child in children:
         child.join()
-
     assert [child.exitcode for child in children] == [0] * 4
+
+
+@pytest.mark.real
+def test_processes_that_are_forked_use_connections_of_their_own(store: Store, results: ResultStore) -> None:
+    run_in_new_process(_save_in_forked_processes, store.root)
+
     assert all(results.get_many([make_job(number).id for number in range(100)]).values())
 
 
