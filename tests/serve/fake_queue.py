@@ -85,3 +85,10 @@ class FakePredictionQueue:
         assert job.request is not None
         answer = answer_one(self.bundle, job.request)
         return {"state": "done", "answer": answer} if "digest" in answer else {"state": "failed", "error": answer}
+
+
+def fail_job(queue: FakePredictionQueue, code: str, text: str = "a test") -> None:
+    """Let the only job fail."""
+    (job,) = queue.jobs.values()
+    error = {"code": code, "message": text, "hint": text}
+    queue.jobs[job.id] = dataclasses.replace(job, state="failed", error=error)

@@ -107,12 +107,8 @@ def _handle_http_error(error: HTTPException) -> ErrorResponse:
 
 
 def _handle_invalid_body(_: ParseException) -> ErrorResponse:
-    details = {
-        "code": code_of_status(HTTPStatus.BAD_REQUEST),
-        "message": "the chunks of the body are invalid",
-        "hint": "",
-    }
-    return error_response(HTTPStatus.BAD_REQUEST, details)
+    status, message = HTTPStatus.BAD_REQUEST, "the chunks of the body are invalid"
+    return error_response(status, {"code": code_of_status(status), "message": message, "hint": ""})
 
 
 def _unknown_host() -> ErrorResponse:

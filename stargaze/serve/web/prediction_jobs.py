@@ -11,6 +11,7 @@ from flask import abort, request
 
 from stargaze.serve.prediction_request import PredictionJob, PredictionQueue, PredictionRequest, is_job_id
 from stargaze.serve.runtime.request_log import request_id
+from stargaze.serve.web.error_responses import error_headers
 from stargaze.serve.web.problems import status_of_code
 from stargaze.serve.web.views.prediction_view import readable_job
 
@@ -47,3 +48,9 @@ def get_or_404(queue: PredictionQueue, job_id: str) -> PredictionJob:
 def status_of_job(job: PredictionJob) -> HTTPStatus:
     """Return the HTTP status of the page of a job: that of its error, if it has one."""
     return status_of_code(job.error["code"]) if job.error else HTTPStatus.OK
+
+
+def retry_header(status: HTTPStatus, job: PredictionJob, now: datetime) -> dict[str, str]:
+    """Return the header of a response with this status that says in how many seconds the request may succeed, if it may."""
+    seconds = job.expires_in(now) if job.error else math.inf
+    return {"Retry-After": str(max(math.ceil(seconds), 1))} if seconds < math.inf else error_headers(status)

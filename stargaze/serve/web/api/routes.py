@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +21,7 @@ from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.request_log import request_id
 from stargaze.serve.web.api.openapi import openapi_document
 from stargaze.serve.web.error_responses import problem_response
-from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404
+from stargaze.serve.web.prediction_jobs import find_or_submit, get_or_404, retry_header
 from stargaze.serve.web.problems import status_of_code
 from stargaze.serve.web.request_parsing import parse_json_request, parse_request
 
@@ -71,9 +70,8 @@ def api_blueprint(section: ServeSection, queue: PredictionQueue, clock: Callable
         job = poller.wait(job, wait) or job
         if job.error:
             error = visitor_error(job.error, job.request_id)
-            seconds = job.expires_in(clock())
-            headers = {"Retry-After": str(max(math.ceil(seconds), 1))} if seconds < math.inf else {}
-            return problem_response(status_of_code(error["code"]), error, headers)
+            status = status_of_code(error["code"])
+            return problem_response(status, error, retry_header(status, job, clock()))
         response = _job_response(job, wait)
         if job.state not in FINISHED_STATES:
             response.status_code = HTTPStatus.ACCEPTED

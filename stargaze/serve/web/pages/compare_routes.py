@@ -14,7 +14,7 @@ from stargaze.serve.prediction_request import PredictionJob, PredictionQueue
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import SEPARATOR, compare_url, edit_url, parse_compared
 from stargaze.serve.web.pages.forms import Page, page_with_error
-from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, status_of_job
+from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, retry_header, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
 from stargaze.serve.web.views.comparison import compared_rows, failed_rows, offers_metrics
@@ -32,7 +32,7 @@ def add_compare_routes(
     """Add the route of comparisons."""
 
     @blueprint.get("/compare/<path:names>")
-    def compare(names: str) -> tuple[str, HTTPStatus] | Page | Redirect:
+    def compare(names: str) -> Page | Redirect:
         try:
             compared = parse_compared(names, max_repositories)
         except InvalidInputError as error:
@@ -47,7 +47,8 @@ def add_compare_routes(
             return redirect(compare_url(compared, **_chosen_axis()), HTTPStatus.SEE_OTHER)
         parsed = parse_request(compared, max_repositories=max_repositories, now=clock())
         job = readable_job(find_shown(queue, compared, clock()) or find_or_submit(queue, parsed, clock()))
-        return _comparison_page(view.get(), job, compared), status_of_job(job)
+        status = status_of_job(job)
+        return _comparison_page(view.get(), job, compared), status, retry_header(status, job, clock())
 
 
 def _chosen_axis() -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from stargaze.serve.prediction_request import ErrorDetails
 from stargaze.serve.web.error_responses import error_headers, status_of_error, visible_error
 
 Page = tuple[str, int, dict[str, str]]
+"""A page, its status and headers."""
 KEPT_BY_BROWSERS = "private, no-cache"
 """With no-store browsers show an empty form, or an error instead of a refused one, when the visitor goes back."""
 TOKEN_SIZE = 24

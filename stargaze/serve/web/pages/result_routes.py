@@ -18,7 +18,8 @@ from stargaze.serve.prediction_request import ErrorDetails, PredictionJob, Predi
 from stargaze.serve.queue.long_polling import LongPoller
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import edit_url, url_of_names
-from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, get_or_404, status_of_job
+from stargaze.serve.web.pages.forms import Page
+from stargaze.serve.web.prediction_jobs import find_or_submit, find_shown, get_or_404, retry_header, status_of_job
 from stargaze.serve.web.request_parsing import parse_request
 from stargaze.serve.web.views.bundle_view import BundleView
 from stargaze.serve.web.views.comparison import offers_metrics
@@ -31,8 +32,6 @@ MAX_WAITING = 8
 """Pages of a process that wait at the same time; others show the state of the job."""
 Values = Mapping[str, Any]
 Figures = Sequence[dict[str, Any]]
-Shown = tuple[str, HTTPStatus]
-"""A page and its status."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,15 @@ class ResultPages:
         values: Values | None = None,
         errors: Values | None = None,
         page: str = "",
-    ) -> Shown:
-        """Return the page of a job and its status; ``values`` are those of the what-if's form, and ``errors`` are by field.
+    ) -> Page:
+        """Return the page of a job; ``values`` are those of the what-if's form, and ``errors`` are by field.
 
         ``page`` is the address that shows the job when it is finished, by default that of the job.
         """
         job = readable_job(job)
-        page = page or url_for("pages.prediction", job_id=job.id)
-        html = self._render(job, page, canonical, values, errors)
-        return html, HTTPStatus.BAD_REQUEST if errors and not job.error else status_of_job(job)
+        html = self._render(job, page or url_for("pages.prediction", job_id=job.id), canonical, values, errors)
+        status = HTTPStatus.BAD_REQUEST if errors and not job.error else status_of_job(job)
+        return html, status, retry_header(status, job, self.clock())
 
     def _render(
         self, job: PredictionJob, page: str, canonical: str, values: Values | None, errors: Values | None
@@ -88,7 +87,7 @@ class ResultPages:
             what_if_errors=errors or {},
         )
 
-    def show_what_if(self, names: Sequence[str], figures: Figures, values: Values, canonical: str = "") -> Shown:
+    def show_what_if(self, names: Sequence[str], figures: Figures, values: Values, canonical: str = "") -> Page:
         """Return the page with these values changed; with an invalid one, the page without the change and the reason."""
         errors = what_if_errors(values, self.clock())
         if not errors:
@@ -111,7 +110,7 @@ def add_result_routes(
     pages = ResultPages(queue, view, clock, LongPoller(queue, MAX_WAITING))
 
     @blueprint.get("/predictions/<job_id>")
-    def prediction(job_id: str) -> str | Shown | Redirect:
+    def prediction(job_id: str) -> str | Page | Redirect:
         job = get_or_404(queue, job_id)
         values, chosen = what_if_values(request.args), request.args.get("repository", "")
         if job.request is None or not (values or chosen):
@@ -127,7 +126,7 @@ def add_result_routes(
         return redirect(address, HTTPStatus.SEE_OTHER)
 
     @blueprint.get("/repositories/<owner>/<name>", strict_slashes=False)
-    def repository(owner: str, name: str) -> Shown:
+    def repository(owner: str, name: str) -> Page:
         canonical = url_for("pages.repository", owner=owner, name=name, _external=True)
         values = what_if_values(request.args)
         if values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from stargaze.serve.prediction_request import PredictionJob, PredictionRequest
-from tests.serve.fake_queue import NOW
+from tests.serve.fake_queue import NOW, fail_job
 from tests.waiting import acting_when
 
 if TYPE_CHECKING:
@@ -39,13 +38,6 @@ def worker(queue: FakePredictionQueue, monkeypatch: pytest.MonkeyPatch) -> FakeP
 
     monkeypatch.setattr(queue, "submit", submit_and_work)
     return queue
-
-
-def fail_job(queue: FakePredictionQueue, code: str, text: str = "a test") -> None:
-    """Let the only job fail."""
-    (job,) = queue.jobs.values()
-    error = {"code": code, "message": text, "hint": text}
-    queue.jobs[job.id] = dataclasses.replace(job, state="failed", error=error)
 
 
 def test_a_repository_is_answered_with_its_job(page: FlaskClient, worker: FakePredictionQueue, path: str) -> None:

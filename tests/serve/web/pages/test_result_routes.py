@@ -7,11 +7,14 @@ import html
 import json
 import math
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from flask.testing import FlaskClient
+
+from tests.serve.fake_queue import NOW, fail_job
 
 if TYPE_CHECKING:
     from tests.serve.fake_queue import FakePredictionQueue
@@ -218,3 +221,21 @@ def test_an_unknown_name_does_not_hide_the_others(page: FlaskClient, name: str) 
     assert text.count('class="card"') == 1
     assert "no/such-one" in text
     assert 'role="alert"' in text
+
+
+@pytest.mark.parametrize("address", ["/repositories/a/b", "/compare/a/b...c/d"])
+@pytest.mark.parametrize(("seconds", "header"), [(1800.2, "1801"), (None, "5")])
+def test_a_temporary_error_says_when_to_retry(
+    page: FlaskClient, queue: FakePredictionQueue, address: str, seconds: float | None, header: str
+) -> None:
+    page.get(address)
+    fail_job(queue, "github_rate_limited")
+    (job,) = queue.jobs.values()
+    assert job.error
+    if seconds:
+        job.error["expires_at"] = (NOW + timedelta(seconds=seconds)).isoformat()
+
+    answer = page.get(f"{address}?job={job.id}")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, header)
+    assert "Retry-After" not in page.get(f"/predictions/{job.id}").headers, "the page of the job itself never changes"
