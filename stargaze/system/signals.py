@@ -15,6 +15,9 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 """Constant of Linux' ``prctl.h``; the setting survives ``exec``."""
 
+RESEND_DELAY = 0.05
+"""Time after which a signal is sent again, so that what discarded its exception has ended [s]."""
+
 
 def signal_name(number: int) -> str:
     """Return the name of a signal; most real-time signals have none.
@@ -29,18 +32,17 @@ def signal_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def exit_on_signals() -> Iterator[Callable[[], None]]:
+def exit_on_signals() -> Iterator[None]:
     """Turn the first SIGTERM or SIGHUP into SystemExit(128 + signal), so that every ``finally`` runs; ignore later ones.
 
-    Python discards an exception that is raised during a ``__del__``. A loop without end calls the function that this block gets:
-    it raises SystemExit again.
+    Python discards an exception that is raised during a ``__del__`` or a callback: then the signal is sent again, SIGINT too.
     A signal that the parent process ignores (``nohup``) stays ignored. SIGCHLD is reset to its default: while it is ignored, the
     kernel discards exit codes, and a failed program, such as the verification of a signature, would seem successful.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
-        yield lambda: None
+        yield
         return
-    received = 0
+    received, discard = 0, sys.unraisablehook
 
     def exit_once(number: int, _frame: FrameType | None) -> None:
         nonlocal received
@@ -48,13 +50,23 @@ def exit_on_signals() -> Iterator[Callable[[], None]]:
             received = number
             raise SystemExit(128 + number)
 
-    def check() -> None:
-        if received:
-            raise SystemExit(128 + received)
+    def send_again(discarded: sys.UnraisableHookArgs) -> None:
+        nonlocal received
+        error = discarded.exc_value
+        is_exit = received and isinstance(error, SystemExit) and error.code == 128 + received
+        if is_exit or isinstance(error, KeyboardInterrupt):
+            number, received = (received, 0) if is_exit else (signal.SIGINT, received)
+            threading.Timer(RESEND_DELAY, os.kill, (os.getpid(), number)).start()
+        else:
+            discard(discarded)
 
     handlers: dict[int, Any] = dict.fromkeys(_not_ignored(signal.SIGTERM, signal.SIGHUP), exit_once)
     with _handlers({**handlers, signal.SIGCHLD: signal.SIG_DFL}):
-        yield check
+        sys.unraisablehook = send_again
+        try:
+            yield
+        finally:
+            sys.unraisablehook = discard
 
 
 @contextlib.contextmanager

@@ -208,7 +208,11 @@ def selected(folder: Path, *commands: str) -> dict[str, Any]:
     for command in commands:
         argv = [sys.executable, "-m", "stargaze", command]
         with subprocess.Popen(argv, cwd=folder, env={**os.environ, "XDG_CONFIG_HOME": str(folder)}) as process:
-            wait_for(lambda process=process: process.poll() is not None or features.exists(), 300)
-            process.terminate()  # the later stages take minutes
+            try:
+                wait_for(lambda process=process: process.poll() is not None or features.exists(), 300)
+                process.terminate()  # the later stages take minutes
+                process.wait(60)
+            finally:
+                process.kill()
     feature_set: dict[str, Any] = json.loads(features.read_text())
     return feature_set

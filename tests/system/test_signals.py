@@ -12,6 +12,7 @@ import pytest
 
 from stargaze.system.signals import exit_on_signals
 from tests.isolation import Disposition
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -69,16 +70,48 @@ def test_no_command_starts_after_the_death_of_the_parent() -> None:
     assert (done.returncode, done.stdout) == (1, b"")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_exit_that_python_discarded_is_raised_again(disposition: Disposition) -> None:
+@pytest.mark.parametrize(
+    ("number", "exception"),
+    [(signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_a_signal_whose_exception_python_discarded_is_sent_again(
+    number: signal.Signals, exception: type[BaseException], disposition: Disposition
+) -> None:
+    kills: list[int] = []
+
     class Deleted:
         def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
+            kills.append(number)
+            os.kill(os.getpid(), number)
 
-    disposition(signal.SIGTERM, signal.SIG_DFL)
-    with exit_on_signals() as check:
-        Deleted()  # its method is called at once, and the exception in it is discarded
-        with pytest.raises(SystemExit) as excinfo:
-            check()
+    if number != signal.SIGINT:
+        disposition(number, signal.SIG_DFL)
+    hook = sys.unraisablehook
 
-    assert excinfo.value.code == 143
+    def work() -> None:
+        Deleted()  # its method is called at once
+        assert kills == [number]
+        wait_for(lambda: False)
+
+    with pytest.raises(exception) as caught, exit_on_signals(), exit_on_signals():
+        work()
+
+    assert getattr(caught.value, "code", None) in (None, 128 + number)
+    assert sys.unraisablehook is hook
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_other_discarded_exceptions_are_reported_as_before() -> None:
+    class Deleted:
+        def __del__(self) -> None:
+            raise SystemExit(1)
+
+    reported: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda discarded: reported.append(discarded.exc_type)
+    try:
+        with exit_on_signals():
+            Deleted()
+    finally:
+        sys.unraisablehook = hook
+
+    assert reported == [SystemExit]

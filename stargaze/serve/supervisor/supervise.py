@@ -81,10 +81,9 @@ def serve(section: ServeSection, store: Store, sources: Sources = DEFAULT_SOURCE
     A process that ends, stops, or takes no messages is started again; ExternalError if it does not become ready again and again.
     """
     try:
-        with exit_on_signals() as check_signals, _run_server(section, store, sources) as server:
+        with exit_on_signals(), _run_server(section, store, sources) as server:
             announce(server.url)
             while True:
-                check_signals()
                 server.watch.check()
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
