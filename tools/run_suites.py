@@ -27,7 +27,7 @@ NEEDS = {"tests": 2, "unit": 2, "thorough": 2, "real": 2, "cluster": 2}
 """Cores that a suite keeps busy; 1 unless it is listed here."""
 AFTER = {"install": (), "debian": ()}
 """Suites that a suite depends on, where they run as well; ("install",) unless it is listed here."""
-LIMIT = 30 * 60.0
+LIMIT = 45 * 60.0
 """Time limit of a suite [s]: it hangs, since a test that hangs has failed before, and its output says where."""
 STOPPED = 124
 """Exit code of a suite that was stopped."""

@@ -311,7 +311,7 @@ def test_a_refused_write_leaves_the_store_unchanged(inputs: InputFolder) -> None
     before = inputs.store.repositories.read_bytes()
 
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(inputs.store.root)], capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", LIMITED, str(inputs.store.root)], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1

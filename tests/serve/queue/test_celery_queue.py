@@ -241,7 +241,7 @@ def test_a_job_that_the_queue_may_still_refuse_is_not_returned(
         raise OSError("full")
 
     def submit_too() -> None:
-        reserved.wait()
+        reserved.wait(60)
         outcomes.append("started")
         try:
             outcomes.append(open_queue(store).submit(PredictionRequest(("a/b",)), key="once"))

@@ -272,13 +272,13 @@ def test_no_process_outlives_the_supervisor(
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
         assert supervisor.stdout is not None
-        url = supervisor.stdout.readline().strip()
-        started = children(supervisor.pid)
-        assert requests.get(f"{url}/healthz", timeout=10).ok
-
-        supervisor.send_signal(sent)
-
         try:
+            url = supervisor.stdout.readline().strip()
+            started = children(supervisor.pid)
+            assert requests.get(f"{url}/healthz", timeout=10).ok
+
+            supervisor.send_signal(sent)
+
             assert supervisor.wait(TIMEOUT) == code
         finally:
             supervisor.kill()

@@ -192,7 +192,7 @@ def test_two_commands_may_start_at_the_same_time(short: Path) -> None:
 
     def start() -> None:
         with private_folder() as folder:
-            barrier.wait()
+            barrier.wait(60)
             found.extend([folder] if (folder / TOKEN).exists() else [])
 
     barrier = threading.Barrier(4)

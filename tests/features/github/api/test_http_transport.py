@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 import threading
@@ -127,7 +128,7 @@ class RawServer:
 
 def _request(stream: BinaryIO) -> bytes:
     """Read a whole request: closing earlier would reset the connection and lose the response."""
-    head = b"".join(iter(stream.readline, b"\r\n"))
+    head = b"".join(itertools.takewhile(lambda line: line.strip(), iter(stream.readline, b"")))
     length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     return head + stream.read(int(length[1]) if length else 0)
 

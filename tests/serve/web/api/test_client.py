@@ -52,6 +52,7 @@ JOB = {"id": "x", "state": "failed", "predictions": None}
 def test_an_error_has_the_kind_of_its_problem(status: int, body: dict[str, Any], kind: type[StargazeError]) -> None:
     with HTTPServer(("127.0.0.1", 0), ProblemHandler) as server:
         server.answer = status, body  # type: ignore[attr-defined]
+        server.timeout = 60.0
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with pytest.raises(kind, match="a reason") as caught:

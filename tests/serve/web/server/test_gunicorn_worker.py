@@ -338,6 +338,7 @@ def test_a_slow_reader_gets_the_whole_response(page: tuple[str, int, ChildProces
     path = "/openapi.json" if whole.ok else "/api/v1/openapi.json"
     expected = len(requests.get(f"{url}{path}", timeout=30, headers={"Accept-Encoding": "identity"}).content)
     with socket.socket() as client:
+        client.settimeout(60.0)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.connect(("127.0.0.1", port))
         client.sendall(f"GET {path} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n".encode())
