@@ -74,10 +74,10 @@ types: $(VENV)/.installed-dev
 
 # unit, thorough and real in one pool of processes, which imports everything once.
 tests: $(VENV)/.installed-dev
-	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not ($(OTHERS))"
+	$(PYTEST) --quiet --timeout 600 --numprocesses auto --dist worksteal $(SKIP) -m "not ($(OTHERS))"
 
 unit: $(VENV)/.installed-dev
-	$(PYTEST) --quiet --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
+	$(PYTEST) --quiet --timeout 600 --numprocesses auto --dist worksteal $(SKIP) -m "not (thorough or real or $(OTHERS))"
 
 thorough: $(VENV)/.installed-dev
 	$(PYTEST) --quiet --numprocesses auto $(SKIP) -m "thorough and not real"

@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 PAUSE = 0.02
@@ -52,6 +53,14 @@ def acting_when(condition: Callable[[], Any], action: Callable[[], Any]) -> Iter
     thread.start()
     yield
     thread.join()
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs. One that nobody has waited for has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def run_in_new_process(function: Callable[..., None], *arguments: Any) -> None:

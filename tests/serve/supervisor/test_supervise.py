@@ -29,7 +29,7 @@ from stargaze.serve.web.api.client import request_predictions
 from stargaze.store import Store
 from stargaze.system.files import private_folder
 from tests.isolation import Disposition
-from tests.waiting import wait_for
+from tests.waiting import is_alive, wait_for
 
 pytestmark = pytest.mark.real
 
@@ -61,13 +61,6 @@ def children(pid: int) -> list[int]:
     """Return all descendants of a process."""
     direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return [*direct, *(grandchild for child in direct for grandchild in children(child))]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_a_client_gets_ranked_predictions(site: tuple[str, Store], sample: pd.DataFrame) -> None:
