@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import Config, FetchSection, GithubSection
-from stargaze.errors import BadDataError, ConfigError
+from stargaze.errors import ConfigError
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Clock, HttpTransport, RealClock
 from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
 from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
 from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
-from stargaze.features.ingest.field_mapping import map_record
-from stargaze.features.ingest.json_records import read_records
+from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.table_records import check_mapping, read_rows
 from stargaze.features.ingest.write_repositories import (
@@ -136,7 +135,7 @@ def _read_batches(
             if source.format in ("csv", "parquet"):
                 yield from _read_table(source, columns, number, counts)
                 continue
-            for position, row in _read_json(source, number, counts):
+            for position, row in _read_json(source, columns, number, counts):
                 rows.append((number, position, row))
                 if len(rows) >= BATCH:
                     yield build_batch(rows)
@@ -153,15 +152,12 @@ def _read_table(source: Source, columns: dict[str, str], number: int, counts: Fe
         yield RawBatch(batch.frame, [number] * len(batch.positions), batch.positions)
 
 
-def _read_json(source: Source, number: int, counts: FetchCounts) -> Iterator[tuple[int, dict[str, Any]]]:
-    for position, value, reason in read_records(source):
+def _read_json(
+    source: Source, columns: dict[str, str], number: int, counts: FetchCounts
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for position, row, reason in read_mapped_records(source, columns):
         counts.records[number] += 1
         if reason:
             counts.reject(number, position, reason)
-            continue
-        try:
-            row = map_record(value)
-        except BadDataError as error:
-            counts.reject(number, position, error.message)
         else:
             yield position, row

@@ -182,7 +182,6 @@ BAD: list[dict[str, Any]] = [
     {"stargazers_count": -1},
     {"stargazers_count": 10**12},
     {"stargazers_count": 1.5},
-    {"stargazers_count": "5"},
     {"stargazers_count": float("nan")},
     {"stargazers_count": float("inf")},
     {"stargazers_count": None},

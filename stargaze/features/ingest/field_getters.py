@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stargaze.errors import BadDataError
 from stargaze.features.ingest.derive import decode_node_id
 
 Record = Mapping[str, Any]
@@ -117,14 +116,14 @@ def graphql_topics(record: Record) -> Any:
 
 
 def from_releases(summarize: Callable[[list[Record]], Any]) -> Getter:
-    """Return a summary of the list of releases."""
+    """Return a summary of the list of releases; the list itself if an item is not a release."""
 
     def get(record: Record) -> Any:
         releases = record.get("releases")
         if not isinstance(releases, list):
             return None
         if not all(isinstance(release, dict) for release in releases):
-            raise BadDataError("releases contains an item that is not a release")
+            return releases  # validation says that a list is no value of the field
         return summarize(releases)
 
     return get

@@ -6,7 +6,6 @@ The first that returns a value is used. The field's own name is tried last.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from stargaze.errors import BadDataError
@@ -37,21 +36,11 @@ from stargaze.features.ingest.field_getters import (
 from stargaze.features.ingest.validate import shorten
 from stargaze.features.schema import Field
 
-_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "key": ((int, float), "not a whole number"),
-    "count": ((int, float), "not a whole number"),
-    "flag": ((bool, int), "should be true or false"),
-    "text": ((str,), "not a text"),
-    "category": ((str,), "not a text"),
-    "date": ((str,), "not a date"),
-    "list": ((list,), "not a list"),
-}
-
 
 def map_record(value: object) -> dict[str, Any]:
     """Return the fields of a GitHub record; absent ones are left out.
 
-    Raise BadDataError if it is not a record, or a field has a type that GitHub never sends. Values are validated later, in
+    Raise BadDataError if it is not a record, or has no name. Values of any type are returned; they are validated later, in
     batches, by :mod:`stargaze.features.ingest.validate`.
 
     Examples
@@ -66,23 +55,13 @@ def map_record(value: object) -> dict[str, Any]:
         for get in getters:
             result = get(value)
             if result is not None:
-                row[field.name] = _check_type(result, field)
+                row[field.name] = result
                 break
     if "full_name" not in row:
         raise BadDataError(_explain_nameless(value))
+    if not isinstance(row["full_name"], str):
+        raise BadDataError(f"full_name is {shorten(row['full_name'])}: not a text")
     return row
-
-
-def _check_type(value: Any, field: Field) -> Any:
-    types, problem = _EXPECTED[field.kind]
-    is_valid = isinstance(value, types)
-    if field.kind in ("key", "count"):
-        is_valid = is_valid and not isinstance(value, bool) and not (isinstance(value, float) and math.isnan(value))
-    if field.name == "has_homepage":  # a URL, which stargaze.features.ingest.derive turns into a flag
-        is_valid = isinstance(value, (str, bool, int))
-    if not is_valid:
-        raise BadDataError(f"{field.name} is {shorten(value)}: {problem}")
-    return value
 
 
 def _explain_nameless(record: Record) -> str:

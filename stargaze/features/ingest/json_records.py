@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stargaze.errors import BadDataError
+from stargaze.features.ingest.column_use import ColumnUse, OnColumns, ignore_columns
+from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.open_file import MAX_VALUE, Source
 from stargaze.features.ingest.validate import shorten
 
@@ -21,6 +23,28 @@ CHUNK = 2**20
 
 RecordAt = tuple[int, object, str]
 """Position from 1 (in JSON lines, the line), value, and the reason if it is broken."""
+MappedAt = tuple[int, dict[str, Any], str]
+"""Position from 1, the values of fields, and the reason if the record is invalid."""
+
+
+def read_mapped_records(
+    source: Source, columns: Mapping[str, str], on_columns: OnColumns = ignore_columns
+) -> Iterator[MappedAt]:
+    """Yield the fields of every record of a file, or the reason why it is invalid."""
+    del columns  # a mapping of JSON is not implemented
+    found: dict[str, str] = {}
+    for position, value, reason in read_records(source):
+        if reason:
+            yield position, {}, reason
+            continue
+        try:
+            row = map_record(value)
+        except BadDataError as error:
+            yield position, {}, error.message
+        else:
+            found.update(dict.fromkeys(row.keys() - found.keys(), ""))
+            yield position, row, ""
+    on_columns(ColumnUse({name: name for name in found}))
 
 
 def read_records(source: Source) -> Iterator[RecordAt]:

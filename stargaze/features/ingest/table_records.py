@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
+from stargaze.features.ingest.column_use import ColumnUse, OnColumns, ignore_columns
 from stargaze.features.ingest.derive import is_url
 from stargaze.features.ingest.field_mapping import SPELLINGS
 from stargaze.features.ingest.open_file import MAX_BYTES, Source
@@ -49,14 +50,16 @@ def check_mapping(columns: Mapping[str, str]) -> None:
             raise ConfigError(f"fetch.columns.{field} is not a field", hint=hint)
 
 
-def read_rows(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
+def read_rows(
+    source: Source, columns: Mapping[str, str], on_columns: OnColumns = ignore_columns
+) -> Iterator[TableBatch]:
     """Yield a table's rows in our columns, with unconverted values.
 
     Raise ConfigError if the mapping names a column that does not exist; BadDataError if there is no column for the name or the
     stars, or the file is broken.
     """
-    batches = _read_parquet(source, columns) if source.format == "parquet" else _read_csv(source, columns)
-    for batch in batches:
+    read = _read_parquet if source.format == "parquet" else _read_csv
+    for batch in read(source, columns, on_columns):
         yield TableBatch(_normalize_names(batch.frame), batch.positions, batch.invalid)
 
 
@@ -106,7 +109,7 @@ def _list_names(names: list[str]) -> str:
     return some + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
-def _read_csv(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
+def _read_csv(source: Source, columns: Mapping[str, str], on_columns: OnColumns) -> Iterator[TableBatch]:
     text = source.text()
     first = text.readline(MAX_HEADER)
     delimiter = max(",;\t", key=first.count)
@@ -123,6 +126,12 @@ def _read_csv(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch
         frame = pd.DataFrame({field: pd.Series([row[i] for row in rows], dtype="str") for field, i in indices.items()})
         positions = [position for position, _, reason in batch if not reason]
         yield TableBatch(frame, positions, [(position, reason) for position, _, reason in batch if reason])
+    on_columns(_describe_use(mapping, header))
+
+
+def _describe_use(mapping: Mapping[str, str], header: list[str]) -> ColumnUse:
+    used = set(mapping.values())
+    return ColumnUse(dict(mapping), tuple((column, "") for column in header if column not in used))
 
 
 def _read_cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str], str]]:
@@ -141,7 +150,7 @@ def _read_cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tup
         yield position, row, "" if len(row) == width else f"{len(row)} columns instead of {width}"
 
 
-def _read_parquet(source: Source, columns: Mapping[str, str]) -> Iterator[TableBatch]:
+def _read_parquet(source: Source, columns: Mapping[str, str], on_columns: OnColumns) -> Iterator[TableBatch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(_decompress(source)) if source.compressed else source.path)
         mapping = resolve_columns(list(file.schema_arrow.names), columns, source.name)
@@ -155,6 +164,7 @@ def _read_parquet(source: Source, columns: Mapping[str, str]) -> Iterator[TableB
             frame = pd.DataFrame({field: _decode_categories(table[column]) for field, column in mapping.items()})
             yield TableBatch(frame, list(range(position + 1, position + len(frame) + 1)), [])
             position += len(frame)
+        on_columns(_describe_use(mapping, list(file.schema_arrow.names)))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0][:200]
         raise BadDataError(f"{source.name}: broken Parquet: {reason}", hint="fetch the file again") from error

@@ -136,7 +136,7 @@ def parse_fields(node: Mapping[str, Any]) -> dict[str, Any]:
     row = map_record(dict(node))
     for name in ("id", "node_id", "full_name", "fetched_at", "owner_type", "owner_id"):
         row.pop(name, None)
-    if "open_issues" in row:
+    if isinstance(row.get("open_issues"), int) and isinstance(row.get("closed_issues", 0), int):
         row["issues"] = row["open_issues"] + row.get("closed_issues", 0)
         row["open_issues"] += _total(node, "openPullRequests")
     return row
