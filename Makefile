@@ -12,7 +12,8 @@
 #   make kills   the tests that kill `infra` and `deploy` at random moments, 20 rounds each instead of 3 (half an hour)
 #   make faults  every fault of the page and the stages under load: kills, full disk, deleted files; prints a table (Debian, as root)
 #   make upgrades  upgrade RabbitMQ on its disk, from the release before to the one that production runs
-#   make fuzz    change each type of bundle file 5,000 times (FUZZ_CASES) and use what is accepted in watched processes (an hour)
+#   make fuzz    change each type of bundle file 5,000 times (FUZZ_CASES) and the input of each reader 10,000 times (READER_CASES),
+#                and use what is accepted in watched processes (two hours)
 #   make audit   compare the locked packages with the advisories of PyPI (needs PyPI itself, not a mirror)
 #   make lock    resolve the dependencies again and write the lock files
 # The tests of each suite start all servers, engines and hosts that they need, and stop them.
@@ -22,6 +23,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 FUZZ_CASES ?= 5000
+READER_CASES ?= 10000
 # Each process would compile all modules that it imports, if a variable of the environment forbade to write bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 # Data of the tests' Docker engines: only the first run builds images and layers. The suites with a Swarm have an engine of their
@@ -165,7 +167,7 @@ $(VENV)/.installed-dev: requirements-dev.lock requirements.lock pyproject.toml
 	touch $(VENV)/.installed $@
 
 fuzz: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.fuzz --cases $(FUZZ_CASES)
+	$(BIN)/python -m tests.fuzz --cases $(FUZZ_CASES) --reader-cases $(READER_CASES)
 
 audit: $(VENV)/.installed-dev
 	for part in serve dev; do $(BIN)/uv tool run pip-audit@2.10.1 --disable-pip --require-hashes \

@@ -1,1 +1,1 @@
-"""A seeded fuzzer of bundle files: ``python -m tests.fuzz`` (``make fuzz``)."""
+"""A seeded fuzzer of bundle files and of all readers: ``python -m tests.fuzz`` (``make fuzz``)."""

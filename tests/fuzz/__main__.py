@@ -1,7 +1,7 @@
-"""Change each type of bundle file thousands of times, use what is accepted in watched processes, and print a table.
+"""Change every type of bundle file and every input thousands of times, use what is accepted in watched processes, print a table.
 
-Each case depends on the seed, the type and its number alone. Exit code 1 if a process crashed or hung, an exception other than a
-refusal occurred, or an accepted bundle failed later.
+Each case depends on the seed, the type and its number alone. Exit code 1 if a process crashed, hung or used too much memory, an
+exception other than a refusal occurred, or what was accepted failed later or had a wrong result.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from stargaze.bundle.manifest import MANIFEST, write_manifest
 from stargaze.store import Store
-from tests.fuzz.cases import FileType, create_file_types
+from tests.fuzz.cases import FileType, create_file_types, write_page_bundle
+from tests.fuzz.read import read_input
+from tests.fuzz.readers import Reader, create_readers
 from tests.fuzz.use import REFUSED, USED, LaterFailureError, use_bundle
 
 MAX_SECONDS = 10
@@ -31,58 +34,96 @@ MAX_WAIT = 120
 """Time limit of a case on a busy machine [s]."""
 MAX_MEMORY = 6_000_000_000
 """Address space of a process [B]."""
+MAX_GROWTH = 600_000_000
+"""Memory that the cases of a process may need beyond that of its start [B]."""
 BATCH = 100
 """Cases per process: enough to make its start cheap, few enough that no state accumulates."""
-CRASH, HANG, TRACEBACK, LATER = "crash", "hang", "traceback", "later failure"
-COLUMNS = (REFUSED, USED, CRASH, HANG, TRACEBACK, LATER)
+CRASH, HANG, MEMORY, TRACEBACK, LATER = "crash", "hang", "memory", "traceback", "later failure"
+COLUMNS = (REFUSED, USED, CRASH, HANG, MEMORY, TRACEBACK, LATER)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested: how a case (number, seed, folder) is written, and how a case is used in a folder."""
+
+    name: str
+    write: Callable[[int, int, Path], Path]
+    use: Callable[[Path, Path], str]
 
 
 def main() -> int:
     """Run all cases and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=5_000, help="per type of file")
+    parser.add_argument("--cases", type=int, default=5_000, help="per type of bundle file")
+    parser.add_argument("--reader-cases", type=int, default=10_000, help="per reader")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append", help="a type of file; may be repeated")
+    parser.add_argument("--only", action="append", help="a type of file or a reader; may be repeated")
     parser.add_argument("--case", type=int, help="only the case of this number")
-    parser.add_argument("--keep", type=Path, help="folder for the bundles that failed")
+    parser.add_argument("--keep", type=Path, help="folder for the cases that failed")
     options = parser.parse_args()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         folder = Path(name)
-        types = [item for item in create_file_types(folder) if not options.only or item.name in options.only]
-        numbers = (
-            [options.case] if options.case is not None else list(range(options.first, options.first + options.cases))
-        )
-        failures = 0
-        print(f"{'type of file':22}" + "".join(f"{column:>15}" for column in COLUMNS) + f"{'seconds':>10}", flush=True)
-        for file_type in types:
-            begin, counts = time.monotonic(), Counter[str]()
-            for number, result, detail in run_cases(file_type, numbers, options.seed, folder):
-                counts[result] += 1
-                if result not in {REFUSED, USED}:
-                    print(f"  {file_type.name}, case {number}: {result}: {detail}", flush=True)
-                    if options.keep:
-                        write_case(
-                            file_type,
-                            number,
-                            options.seed,
-                            options.keep / f"{file_type.name}-{number}".replace(" ", "-"),
-                        )
+        total = failures = 0
+        print(f"{'subject':22}" + "".join(f"{column:>15}" for column in COLUMNS) + f"{'seconds':>10}", flush=True)
+        for subject, count in _create_subjects(folder, options):
+            numbers = [options.case] if options.case is not None else range(options.first, options.first + count)
+            counts = _run_subject(subject, list(numbers), options, folder)
+            total += counts.total()
             failures += counts.total() - counts[REFUSED] - counts[USED]
-            row = "".join(f"{counts[column]:>15,}" for column in COLUMNS)
-            print(f"{file_type.name:22}{row}{time.monotonic() - begin:>10.1f}", flush=True)
-    print(f"{failures} failures in {len(types) * len(numbers):,} cases, seed {options.seed}")
+    print(f"{failures} failures in {total:,} cases, seed {options.seed}")
     return 1 if failures else 0
 
 
-def run_cases(file_type: FileType, numbers: list[int], seed: int, folder: Path) -> Iterator[tuple[int, str, str]]:
+def _create_subjects(folder: Path, options: argparse.Namespace) -> Iterator[tuple[Subject, int]]:
+    """Yield what is tested with the number of its cases, the readers first; bundles are fitted only if they are needed."""
+    readers = create_readers()
+    wanted = [reader for reader in readers if not options.only or reader.name in options.only]
+    if any(reader.uses_page for reader in wanted):
+        write_page_bundle(folder)
+    for reader in wanted:
+        yield _reader_subject(reader), options.reader_cases
+    if set(options.only or ()) <= {reader.name for reader in readers} and options.only:
+        return
+    for item in create_file_types(folder):
+        if not options.only or item.name in options.only:
+            yield _bundle_subject(item), options.cases
+
+
+def _reader_subject(reader: Reader) -> Subject:
+    return Subject(reader.name, reader.write, lambda case, folder: read_input(reader.kind, case, folder))
+
+
+def _bundle_subject(file_type: FileType) -> Subject:
+    def write(number: int, seed: int, folder: Path) -> Path:
+        return write_case(file_type, number, seed, folder)
+
+    return Subject(file_type.name, write, lambda case, folder: use_bundle(file_type, case, Store(folder / "page")))
+
+
+def _run_subject(subject: Subject, numbers: list[int], options: argparse.Namespace, folder: Path) -> Counter[str]:
+    """Run the cases of one subject, print the failures and a row of the table, and return the number of each result."""
+    begin, counts = time.monotonic(), Counter[str]()
+    for number, result, detail in run_cases(subject, numbers, options.seed, folder):
+        counts[result] += 1
+        if result not in {REFUSED, USED}:
+            print(f"  {subject.name}, case {number}: {result}: {detail}", flush=True)
+            if options.keep:
+                kept = options.keep / f"{subject.name}-{number}".replace(" ", "-")
+                subject.write(number, options.seed, kept)
+    row = "".join(f"{counts[column]:>15,}" for column in COLUMNS)
+    print(f"{subject.name:22}{row}{time.monotonic() - begin:>10.1f}", flush=True)
+    return counts
+
+
+def run_cases(subject: Subject, numbers: list[int], seed: int, folder: Path) -> Iterator[tuple[int, str, str]]:
     """Run the cases in processes, and return number, result and detail of each; a process that ends early is replaced."""
     waiting = list(numbers)
     while waiting:
         batch = waiting[:BATCH]
         done = 0
-        for result, detail in _run_process(lambda number: _run_case(file_type, number, seed, folder), batch):
+        for result, detail in _run_process(lambda number: _run_case(subject, number, seed, folder), batch):
             yield batch[done], result, detail
             done += 1
         waiting = waiting[done:]
@@ -94,7 +135,10 @@ def _run_process(run: Callable[[int], tuple[str, str]], batch: list[int]) -> Ite
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _run_batch(run, batch, writer)
+        try:
+            _run_batch(run, batch, writer)
+        finally:
+            os._exit(1)
     os.close(writer)
     done, rest = 0, b""
     try:
@@ -125,18 +169,22 @@ def _run_batch(run: Callable[[int], tuple[str, str]], batch: list[int], writer: 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if not os.environ.get("STARGAZE_FUZZ_DEBUG"):
         os.dup2(1, 2)
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in batch:
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)  # its signal ends a process also inside a library
         result, detail = run(number)
+        growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin) * 1024
+        if growth > MAX_GROWTH and result in {REFUSED, USED}:
+            result, detail = MEMORY, f"{growth:,} B more than at the start"
+            begin += growth // 1024
         os.write(writer, f"{result}\t{detail}\n".encode("ascii", "backslashreplace"))
     os._exit(0)
 
 
-def _run_case(file_type: FileType, number: int, seed: int, folder: Path) -> tuple[str, str]:
+def _run_case(subject: Subject, number: int, seed: int, folder: Path) -> tuple[str, str]:
     """Run one case and return the result and its reason."""
-    case = write_case(file_type, number, seed, folder / "case")
     try:
-        return use_bundle(file_type, case, Store(folder / "page")), ""
+        return subject.use(subject.write(number, seed, folder / "case"), folder), ""
     except LaterFailureError as error:
         return LATER, " ".join(str(error).split())[:400]
     except BaseException as error:  # whatever it is, it would be a traceback

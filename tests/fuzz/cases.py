@@ -103,6 +103,15 @@ def create_file_types(folder: Path) -> list[FileType]:
     ]
 
 
+def write_page_bundle(folder: Path) -> None:
+    """Install a small bundle, which the page of the readers' cases uses."""
+    _write_star_bundle(folder / "installed", "lightgbm", ENCODED)
+    (bundle,) = (folder / "installed").iterdir()
+    store = Store(folder / "page")
+    store.serving.mkdir(parents=True)
+    store.current.symlink_to(bundle)
+
+
 def _is_skops(name: str) -> bool:
     return name not in {"lightgbm", "xgboost", "catboost", "dummy"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, abort, jsonify, render_template, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, SecurityError
 
@@ -42,10 +42,19 @@ log = logging.getLogger(__name__)
 
 
 def add_error_handlers(web: Flask) -> None:
-    """Handle errors of stargaze, of Flask, and of gunicorn while it decodes a body."""
+    """Handle errors of stargaze, of Flask, and of gunicorn while it decodes a body; reject a query that is not UTF-8."""
     web.register_error_handler(StargazeError, _handle_error)
     web.register_error_handler(HTTPException, _handle_http_error)
     web.register_error_handler(ParseException, _handle_invalid_body)
+    web.before_request(_check_query)
+
+
+def _check_query() -> None:
+    """Reject a query that is not UTF-8; Werkzeug would raise UnicodeDecodeError where a route reads it."""
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        abort(HTTPStatus.BAD_REQUEST)
 
 
 def visible_error(error: StargazeError) -> ErrorDetails:

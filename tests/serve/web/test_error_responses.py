@@ -222,3 +222,11 @@ def test_browsers_get_a_page_with_the_id_of_the_request(page: FlaskClient, accep
 @pytest.fixture
 def names(sample: pd.DataFrame) -> list[str]:
     return list(sample["full_name"].iloc[[0, 300, 900]])
+
+
+@pytest.mark.parametrize("path", ["/", "/search", "/repositories/a/b", "/api/v1/repositories/a/b", "/healthz"])
+def test_a_query_that_is_not_utf8_is_a_bad_request(page: FlaskClient, path: str) -> None:
+    answer = page.get(path, environ_overrides={"QUERY_STRING": "license=\xf9"})
+
+    assert answer.status_code == 400
+    assert "the request is not valid" in answer.get_data(as_text=True).lower()
