@@ -211,7 +211,10 @@ def test_null_nodes_of_a_response_are_invalid_records(inputs: InputFolder) -> No
         "errors": [{"message": "x"}],
     }
 
-    assert inputs.fetch(inputs.put("x.json", answer)).invalid[0][1:] == (1, "null instead of a record")
+    assert inputs.fetch(inputs.put("x.json", answer)).invalid[0][1:] == (
+        1,
+        "GitHub responded with an error: 'x'",
+    )
 
 
 def test_the_first_thousand_invalid_records_are_listed_and_all_counted(inputs: InputFolder) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from stargaze.features.ingest.derive import decode_node_id
+from stargaze.features.ingest.derive import decode_node_id, is_url
 
 Record = Mapping[str, Any]
-Getter = Callable[[Record], Any]
+Read = Callable[[Record], Any]
 
+RELEASES, PACKAGE = "releases", "packageJSON"
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?!\d)")
+
+
+class Getter(NamedTuple):
+    """A function of a record, and the keys of the record that it reads.
+
+    ``label`` is the path for messages. The values of a flat getter are texts and numbers: ``{`` in them begins no object.
+    """
+
+    read: Read
+    roots: tuple[str, ...]
+    label: str
+    is_flat: bool = False
 
 
 def by_path(path: str) -> Getter:
@@ -26,7 +40,17 @@ def by_path(path: str) -> Getter:
             value = value.get(key)
         return None if isinstance(value, dict) else value
 
-    return get
+    return Getter(get, (keys[0],), path, is_flat=len(keys) == 1)
+
+
+def unread_object(key: str) -> Getter:
+    """Return an object in which no other getter found a value, so that validation counts it; None if it has no values."""
+
+    def get(record: Record) -> Any:
+        value = record.get(key)
+        return value if isinstance(value, dict) and any(inner is not None for inner in value.values()) else None
+
+    return Getter(get, (key,), key)
 
 
 def repository_id(key: str) -> Getter:
@@ -38,32 +62,41 @@ def repository_id(key: str) -> Getter:
             return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else decode_node_id(value)
         return value
 
-    return get
+    return Getter(get, (key,), key, is_flat=True)
+
+
+def textual_id(key: str) -> Getter:
+    """Return a node id; the ``id`` of GitHub's REST API is a number."""
+
+    def get(record: Record) -> Any:
+        value = record.get(key)
+        return value if isinstance(value, str) and not value.isdigit() else None
+
+    return Getter(get, (key,), key, is_flat=True)
 
 
 def list_length(key: str) -> Getter:
-    """Return the length of a list."""
-    return lambda record: len(record[key]) if isinstance(record.get(key), list) else None
+    """Return the length of a list; the nodes of a GraphQL connection may be one page of many."""
+    return Getter(lambda record: len(record[key]) if isinstance(record.get(key), list) else None, (key,), key)
 
 
 def has_items(key: str) -> Getter:
     """Return whether a list has items."""
-    return lambda record: bool(record[key]) if isinstance(record.get(key), list) else None
+    return Getter(lambda record: bool(record[key]) if isinstance(record.get(key), list) else None, (key,), key)
 
 
 def is_present(key: str) -> Getter:
     """Return whether an object is present: GitHub writes null for none."""
-    return lambda record: record[key] is not None if key in record else None
+    return Getter(lambda record: record[key] is not None if key in record else None, (key,), key)
 
 
 def text_length(key: str) -> Getter:
     """Return the length of a text; GitHub writes null for an empty one."""
+    return Getter(lambda record: _length_or_none(record.get(key, 0)), (key,), key, is_flat=True)
 
-    def get(record: Record) -> Any:
-        value = record.get(key, 0)
-        return len(value) if isinstance(value, str) else 0 if value is None else None
 
-    return get
+def _length_or_none(value: object) -> int | None:
+    return len(value) if isinstance(value, str) else 0 if value is None else None
 
 
 def url_or_false(*keys: str) -> Getter:
@@ -73,60 +106,133 @@ def url_or_false(*keys: str) -> Getter:
         values = [record[key] for key in keys if key in record]
         return (values[0] or False) if values else None
 
-    return get
+    return Getter(get, keys, keys[0], is_flat=True)
 
 
-def textual_id(key: str) -> Getter:
-    """Return a node id; the ``id`` of GitHub's REST API is a number."""
-    return lambda record: record[key] if isinstance(record.get(key), str) and not record[key].isdigit() else None
+def mirror_flag(value: object) -> Any:
+    """Return True for the URL of a mirrored origin, False for an empty one, and another value unchanged."""
+    if isinstance(value, str):
+        return True if is_url(value) else value.strip() or False
+    return False if value is None else value
 
 
-def joined_full_name(record: Record) -> Any:
-    """Return ``owner/name`` from its parts."""
+def is_mirror(*keys: str) -> Getter:
+    """Return whether the repository has a mirrored origin; null means none."""
+
+    def get(record: Record) -> Any:
+        values = [record[key] for key in keys if key in record]
+        return mirror_flag(values[0]) if values else None
+
+    return Getter(get, keys, keys[0], is_flat=True)
+
+
+def _owner_login(record: Record) -> Any:
     owner = record.get("owner")
-    login = owner.get("login") if isinstance(owner, dict) else owner
-    name = record.get("name")
+    return owner.get("login") if isinstance(owner, dict) else owner
+
+
+def _join_full_name(record: Record) -> Any:
+    login, name = _owner_login(record), record.get("name")
     return f"{login}/{name}" if isinstance(login, str) and isinstance(name, str) else None
 
 
-def owner_id(record: Record) -> Any:
-    """Return the owner's numeric id; GraphQL's ``id`` is a node id."""
+def _owner_id(record: Record) -> Any:
+    """Return the owner's numeric id; GraphQL's ``id`` is a node id, and some databases have only the number."""
     owner = record.get("owner")
-    value = owner.get("databaseId", owner.get("id")) if isinstance(owner, dict) else None
-    return None if isinstance(value, str) else value
-
-
-def is_mirror(record: Record) -> Any:
-    """Return whether the repository has a mirrored origin; null means none."""
-    values = [record[key] for key in ("mirror_url", "mirrorUrl") if key in record]
-    return bool(values[0]) if values else None
-
-
-def graphql_topics(record: Record) -> Any:
-    """Return the topics of a GraphQL connection, from its nodes or edges."""
-    connection = record.get("repositoryTopics")
-    if not isinstance(connection, dict):
+    if isinstance(owner, dict):
+        owner = owner.get("databaseId", owner.get("id"))
+    if isinstance(owner, bool) or (isinstance(owner, float) and not math.isfinite(owner)):
         return None
-    edges = connection.get("edges")
-    nodes = connection.get("nodes")
-    if isinstance(edges, list):
-        nodes = [edge.get("node") for edge in edges if isinstance(edge, dict)]
-    get_name = by_path("topic.name")
-    return [get_name(node) for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else None
+    return owner if isinstance(owner, (int, float)) else None
+
+
+joined_full_name = Getter(_join_full_name, ("owner", "name"), "owner, name")
+owner_id = Getter(_owner_id, ("owner",), "owner.id")
+
+
+def topic_names(key: str) -> Getter:
+    """Return the topics of a list of names or of objects, or of a GraphQL connection; a text unchanged."""
+
+    def get(record: Record) -> Any:
+        value = record.get(key)
+        items = _items_of(value)
+        if items is None:
+            return None if _has_only(value, "totalCount") else value
+        return [name for name in map(_topic_name, items) if name]
+
+    return Getter(get, (key,), key)
+
+
+def topic_count(key: str) -> Getter:
+    """Return the number of topics; the ``gh`` command writes null for none."""
+
+    def get(record: Record) -> Any:
+        items = _items_of(record.get(key))
+        return None if items is None else sum(1 for item in items if _topic_name(item))
+
+    return Getter(get, (key,), key)
+
+
+def empty_if_null(key: str, empty: Callable[[], Any]) -> Getter:
+    """Return an empty value for null, where null means none."""
+    return Getter(lambda record: empty() if key in record and record[key] is None else None, (key,), key)
+
+
+def _topic_name(item: object) -> Any:
+    """Return the name of a topic: a text, ``{"name": …}`` or ``{"topic": {"name": …}}``."""
+    for _ in range(2):
+        if isinstance(item, dict):
+            item = item.get("topic", item.get("name"))
+    return item if isinstance(item, str) else None
+
+
+def _items_of(value: object) -> list[Any] | None:
+    """Return the items of a list, or the nodes of a GraphQL connection; None for anything else."""
+    if isinstance(value, dict):
+        edges = value.get("edges")
+        if isinstance(edges, list):
+            return [edge.get("node") for edge in edges if isinstance(edge, dict)]
+        value = value.get("nodes", value.get("names"))
+    return value if isinstance(value, list) else None
+
+
+def _is_first_page(connection: Record) -> bool:
+    page = connection.get("pageInfo")
+    return isinstance(page, dict) and page.get("hasNextPage") is True
+
+
+def _has_only(value: object, key: str) -> bool:
+    return isinstance(value, dict) and all(name == key or inner is None for name, inner in value.items())
+
+
+def language_count(key: str) -> Getter:
+    """Return the number of languages of a list, of a GraphQL connection, or of an object of languages and their sizes."""
+
+    def get(record: Record) -> Any:
+        value = record.get(key)
+        items = _items_of(value)
+        if items is not None:
+            return None if isinstance(value, dict) and _is_first_page(value) else len(items)
+        if not isinstance(value, dict) or "totalCount" in value or "totalSize" in value:
+            return None
+        sizes = [size for size in value.values() if size is not None]
+        return len(sizes) if all(isinstance(size, (int, float)) for size in sizes) else value
+
+    return Getter(get, (key,), key)
 
 
 def from_releases(summarize: Callable[[list[Record]], Any]) -> Getter:
     """Return a summary of the list of releases; the list itself if an item is not a release."""
 
     def get(record: Record) -> Any:
-        releases = record.get("releases")
+        releases = record.get(RELEASES)
         if not isinstance(releases, list):
             return None
         if not all(isinstance(release, dict) for release in releases):
             return releases  # validation says that a list is no value of the field
         return summarize(releases)
 
-    return get
+    return Getter(get, (RELEASES,), RELEASES)
 
 
 def release_assets(release: Record) -> list[Record]:
@@ -142,6 +248,11 @@ def count_downloads(releases: list[Record]) -> int:
     return sum(count for count in counts if isinstance(count, int))
 
 
+def count_notes(releases: list[Record]) -> int:
+    """Return the length of all release notes."""
+    return sum(_length_or_none(release.get("body")) or 0 for release in releases)
+
+
 def release_dates(releases: list[Record]) -> list[str]:
     """Return the publication dates; a draft has only a creation date."""
     keys = ("published_at", "publishedAt", "created_at", "createdAt")
@@ -153,10 +264,15 @@ def from_package(get_value: Callable[[Record], Any]) -> Getter:
     """Return a value of package.json; its author wrote it, so an unexpected value is missing, not an error."""
 
     def get(record: Record) -> Any:
-        package = record.get("packageJSON")
+        package = record.get(PACKAGE)
         return get_value(package) if isinstance(package, dict) else None
 
-    return get
+    return Getter(get, (PACKAGE,), PACKAGE)
+
+
+def package_text_length(key: str) -> Getter:
+    """Return the length of a text in package.json."""
+    return from_package(lambda package: _length_or_none(package.get(key)) or 0)
 
 
 def package_count(key: str) -> Getter:

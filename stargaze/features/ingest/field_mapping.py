@@ -6,7 +6,9 @@ The first that returns a value is used. The field's own name is tried last.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
@@ -15,48 +17,61 @@ from stargaze.features.ingest.field_getters import (
     Record,
     by_path,
     count_downloads,
+    count_notes,
+    empty_if_null,
     from_package,
     from_releases,
-    graphql_topics,
     has_items,
     is_mirror,
     is_present,
     joined_full_name,
+    language_count,
     list_length,
+    mirror_flag,
     owner_id,
     package_count,
+    package_text_length,
     package_version,
     release_assets,
     release_dates,
     repository_id,
     text_length,
     textual_id,
+    topic_count,
+    topic_names,
+    unread_object,
     url_or_false,
 )
+from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, Path, nest_values, normalize_name, value_at
+from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
+from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
 from stargaze.features.ingest.validate import shorten
 from stargaze.features.schema import Field
 
+NAME_PARTS = ("owner", "name")
+"""Columns that together replace full_name."""
 
-def map_record(value: object) -> dict[str, Any]:
+
+def map_record(value: object, columns: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the fields of a GitHub record; absent ones are left out.
 
-    Raise BadDataError if it is not a record, or has no name. Values of any type are returned; they are validated later, in
-    batches, by :mod:`stargaze.features.ingest.validate`.
+    ``columns`` has paths (``owner.login``) of fields, of the owner and of the name. Values of any type are returned; they are
+    validated later, in batches, by :mod:`stargaze.features.ingest.validate`. Raise BadDataError if it is not a record, or has
+    no name.
 
     Examples
     --------
     >>> map_record({"nameWithOwner": "a/b", "stargazers": {"totalCount": 3}, "watchers": {"totalCount": 2}})
     {'full_name': 'a/b', 'stars': 3, 'subscribers': 2}
+    >>> map_record({"repo": "a/b", "score": {"total": 3}}, {"full_name": "repo", "stars": "score.total"})
+    {'full_name': 'a/b', 'stars': 3}
     """
     if not isinstance(value, dict):
         raise BadDataError("null instead of a record" if value is None else f"{shorten(value)} instead of a record")
-    row = {}
-    for field, getters in _COMPILED:
-        for get in getters:
-            result = get(value)
-            if result is not None:
-                row[field.name] = result
-                break
+    if is_github_search(value):
+        columns = {**GITHUB_SEARCH_COLUMNS, **(columns or {})}
+        value = {key: inner for key, inner in value.items() if key != OWN_ID}
+    row = _read_mapped(value, columns) if columns else read_fields(value)
     if "full_name" not in row:
         raise BadDataError(_explain_nameless(value))
     if not isinstance(row["full_name"], str):
@@ -64,13 +79,65 @@ def map_record(value: object) -> dict[str, Any]:
     return row
 
 
+def read_fields(record: Record) -> dict[str, Any]:
+    """Return the fields that a record has under GitHub's names, with flattened paths."""
+    keys = tuple(key for key in record if key in ROOTS or flattened_path(key))
+    plan = plan_fields(keys)
+    texts = {key: value for key in keys if key in OBJECT_ROOTS and is_object_text(key, value := record[key])}
+    if plan.leaves or texts:
+        parsed = {key: value if (value := parse_object(text)) is not None else text for key, text in texts.items()}
+        record = nest_values({**record, **parsed}, plan.leaves)
+    row: dict[str, Any] = {}
+    for name, getters in plan.fields:
+        for getter in getters:
+            result = getter.read(record)
+            if result is not None:
+                row[name] = _repair(result)
+                break
+    return row
+
+
+def _read_mapped(record: Record, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields with those of a mapping; a mapped key is not read for another field by its name."""
+    mapped = {path for path in columns.values() if path in record}
+    row = read_fields({key: value for key, value in record.items() if key not in mapped})
+    values = {field: convert_mapped(field, value_at(record, path)[1]) for field, path in columns.items()}
+    owner, name = (values.pop(part, record.get(part)) for part in NAME_PARTS)
+    if "full_name" not in columns and not mapped.isdisjoint(columns.get(part) for part in NAME_PARTS):
+        values["full_name"] = joined_full_name.read({"owner": owner, "name": name})
+    row |= {field: _repair(value) for field, value in values.items()}
+    return {field: value for field, value in row.items() if value is not None}
+
+
+def convert_mapped(field: str, value: Any) -> Any:
+    """Return the value of a mapped path; an object or a list is read as that of GitHub in the same field.
+
+    Examples
+    --------
+    >>> convert_mapped("license", {"key": "mit"}), convert_mapped("languages", {"Go": 3}), convert_mapped("forks", "7")
+    ('mit', 1, '7')
+    """
+    if field == "is_mirror":
+        return value if value is None else mirror_flag(value)
+    if field in FIELD_GETTERS and isinstance(value, (dict, list)):
+        getters = FIELD_GETTERS[field]
+        record = {getter.roots[0]: value for getter in getters if len(getter.roots) == 1}
+        results = (getter.read(record) for getter in getters)
+        return next((result for result in results if result is not None), value)
+    return value
+
+
+def _repair(value: Any) -> Any:
+    if isinstance(value, str):
+        return repair_text(value)
+    return (
+        [repair_text(item) if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+    )
+
+
 def _explain_nameless(record: Record) -> str:
     message = record.get("message") or record.get("status")
     return f"GitHub responded with {shorten(message)}" if message is not None else "full_name is missing"
-
-
-def _notes_length(release: Record) -> int:
-    return text_length("body")(release) or 0
 
 
 GETTERS: dict[str, tuple[str | Getter, ...]] = {
@@ -81,15 +148,19 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "stars": ("stargazers_count", "stargazersCount", "stargazerCount", "stargazers.totalCount"),
     "owner_type": ("owner.type", "owner.__typename"),
     "owner_id": (owner_id,),
-    "language": ("language", "primaryLanguage.name", "primaryLanguage"),
+    "language": (
+        *("language", "language.name", "primaryLanguage.name", "primaryLanguage"),
+        *(unread_object("language"), unread_object("primaryLanguage")),
+    ),
     "license": (
         *("license.key", "license.spdx_id", "license.spdxId", "license.name"),
-        *("licenseInfo.key", "licenseInfo.spdxId", "licenseInfo.name"),
+        *("licenseInfo.key", "licenseInfo.spdxId", "licenseInfo.name", "license", "licenseInfo"),
+        *(unread_object("license"), unread_object("licenseInfo")),
     ),
-    "default_branch": ("default_branch", "defaultBranch", "defaultBranchRef.name"),
+    "default_branch": ("default_branch", "defaultBranch", "defaultBranchRef.name", unread_object("default_branch")),
     "description_length": ("description_length", text_length("description")),
-    "topics": ("topics", graphql_topics),
-    "topic_count": (list_length("topics"), "repositoryTopics.totalCount"),
+    "topics": (*(topic_names("topics"), topic_names("repositoryTopics"), empty_if_null("repositoryTopics", list)),),
+    "topic_count": ("repositoryTopics.totalCount", topic_count("topics"), topic_count("repositoryTopics")),
     "created_at": ("created_at", "createdAt"),
     "pushed_at": ("pushed_at", "pushedAt"),
     "updated_at": ("updated_at", "updatedAt"),
@@ -103,7 +174,7 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "is_fork": ("fork", "isFork"),
     "is_archived": ("archived", "isArchived"),
     "is_template": ("is_template", "isTemplate"),
-    "is_mirror": ("isMirror", is_mirror),
+    "is_mirror": ("isMirror", is_mirror("mirror_url", "mirrorUrl")),
     "is_disabled": ("disabled", "isDisabled"),
     "is_empty": ("isEmpty",),
     "owner_is_verified": ("owner.isVerified",),
@@ -124,7 +195,7 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "package_is_private": (from_package(lambda package: str(package.get("private")).lower() == "true"),),
     "package_has_bin": (from_package(lambda package: bool(package.get("bin"))),),
     "package_has_engines": (from_package(lambda package: bool(package.get("engines"))),),
-    "package_description_length": (from_package(lambda package: text_length("description")(package) or 0),),
+    "package_description_length": (package_text_length("description"),),
     "package_dependencies": (package_count("dependencies"),),
     "package_dev_dependencies": (package_count("devDependencies"),),
     "package_keywords": (package_count("keywords"),),
@@ -133,11 +204,11 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "package_version_minor": (package_version(2),),
     "package_version_patch": (package_version(3),),
     "commits": ("commits_count", "commits.totalCount", "defaultBranchRef.target.history.totalCount"),
-    "contributors": ("contributors_count", list_length("contributors")),
+    "contributors": ("contributors_count", list_length("contributors"), "contributors.totalCount"),
     "releases": (list_length("releases"), "releases.totalCount"),
     "prereleases": (from_releases(lambda releases: sum(release.get("prerelease") is True for release in releases)),),
     "release_assets": (from_releases(lambda releases: sum(len(release_assets(release)) for release in releases)),),
-    "release_text_length": (from_releases(lambda releases: sum(map(_notes_length, releases))),),
+    "release_text_length": (from_releases(count_notes),),
     "downloads": (from_releases(count_downloads),),
     "open_issues": (
         *("open_issues_count", "openIssuesCount", "openIssues.totalCount", "openIssues", "issuesOpen.totalCount"),
@@ -151,7 +222,7 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "code_bytes": ("languages.totalSize",),
     "discussions": ("discussions.totalCount",),
     "mentionable_users": ("mentionableUsers.totalCount",),
-    "languages": ("languages.totalCount",),
+    "languages": ("languages.totalCount", language_count("languages")),
     "owner_followers": ("owner.followers.totalCount",),
     "owner_members": ("owner.membersWithRole.totalCount",),
     "readme_length": ("readme.byteSize", "readmeMd.byteSize", "readmeRst.byteSize", "readmeLower.byteSize"),
@@ -169,9 +240,60 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 """Names of the fields in GitHub's responses, which tables derived from them may still use."""
 
 
-def _compile_getters(field: Field) -> list[Getter]:
+def _compile_getters(field: Field) -> tuple[Getter, ...]:
     getters = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
-    return [by_path(getter) if isinstance(getter, str) else getter for getter in getters]
+    return tuple(by_path(getter) if isinstance(getter, str) else getter for getter in getters)
 
 
-_COMPILED = [(field, _compile_getters(field)) for field in schema.FIELDS]
+FIELD_GETTERS: dict[str, tuple[Getter, ...]] = {field.name: _compile_getters(field) for field in schema.FIELDS}
+"""The getters of each field, best first."""
+ROOTS = frozenset(root for getters in FIELD_GETTERS.values() for getter in getters for root in getter.roots)
+"""Keys of a record that any getter reads."""
+OBJECT_ROOTS = frozenset(
+    root for getters in FIELD_GETTERS.values() for getter in getters if not getter.is_flat for root in getter.roots
+) - {"name"}
+"""Keys whose values may be objects; tables write them as texts."""
+_PATHS: dict[str, Path] = {
+    normalize_name(path): tuple(path.split("."))
+    for path in (
+        *(getter.label for getters in FIELD_GETTERS.values() for getter in getters if "." in getter.label),
+        *("owner.login", "owner.databaseId"),
+    )
+}
+
+
+@lru_cache(maxsize=4096)
+def _find_path(name: str) -> Path | None:
+    return None if name in ROOTS else _PATHS.get(normalize_name(name))
+
+
+def flattened_path(name: str) -> Path | None:
+    """Return the path of which a name is the flattened form; None if it is none, or GitHub's name of a value.
+
+    Examples
+    --------
+    >>> flattened_path("owner_login"), flattened_path("licenseInfo.key"), flattened_path("full_name")
+    (('owner', 'login'), ('licenseInfo', 'key'), None)
+    """
+    return _find_path(name) if len(name) <= MAX_NAME else None
+
+
+class FieldPlan(NamedTuple):
+    """How records with certain keys are read: keys that are flattened paths, and the getters of each field."""
+
+    leaves: tuple[tuple[str, Path], ...]
+    fields: tuple[tuple[str, tuple[Getter, ...]], ...]
+
+
+@lru_cache(maxsize=1024)
+def plan_fields(keys: tuple[str, ...]) -> FieldPlan:
+    """Return how records with these keys are read."""
+    paths = [(key, flattened_path(key)) for key in keys]
+    leaves = tuple((key, path) for key, path in paths if path)
+    present = {*keys, *(path[0] for _, path in leaves)}
+    fields = []
+    for name, getters in FIELD_GETTERS.items():
+        usable = tuple(getter for getter in getters if not present.isdisjoint(getter.roots))
+        if usable:
+            fields.append((name, usable))
+    return FieldPlan(leaves, tuple(fields))

@@ -1,0 +1,81 @@
+"""The keys of a JSON file: which the fields are read from, whether those of the mapping exist, and which are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stargaze.errors import BadDataError, ConfigError, did_you_mean
+from stargaze.features.ingest.column_use import ColumnUse
+from stargaze.features.ingest.field_mapping import FIELD_GETTERS
+from stargaze.features.ingest.parsing.flattened_names import value_at
+from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
+from stargaze.features.ingest.parsing.resemblance import list_names, resembled_field, suggest_column, suggest_mapping
+
+MAX_KEYS = 300
+"""Different keys of a file that are remembered."""
+MISSING_STARS = "stars is missing"
+
+
+class KeyUse:
+    """Collects the keys of a file's records while they are read."""
+
+    def __init__(self, name: str, columns: Mapping[str, str]) -> None:
+        self._name = name
+        self._columns = columns
+        self._unknown = dict(columns)
+        self._keys: dict[str, None] = {}
+        self._inner: dict[str, None] = {}
+        self._fields: dict[str, str] = {}
+        self._records = 0
+        self._is_answer = False
+
+    def add(self, value: object, row: Mapping[str, Any]) -> None:
+        """Add a record and its fields, which are none if it was refused."""
+        if not isinstance(value, dict):
+            return
+        self._records += 1
+        self._is_answer = self._is_answer or "message" in value
+        if len(self._keys) < MAX_KEYS and not value.keys() <= self._keys.keys():
+            self._keys |= dict.fromkeys(list(value)[:MAX_KEYS])
+            objects = {key: inner for key, inner in value.items() if isinstance(inner, dict)}
+            paths = [f"{key}.{name}" for key, inner in objects.items() for name in list(inner)[:MAX_KEYS]]
+            self._inner |= dict.fromkeys(paths[:MAX_KEYS])
+        for field, path in list(self._unknown.items()):
+            if value_at(value, path)[0]:
+                del self._unknown[field]
+        for field in row.keys() - self._fields.keys():
+            self._fields[field] = self._find_source(field, value)
+
+    def _find_source(self, field: str, record: Mapping[str, Any]) -> str:
+        defaults = GITHUB_SEARCH_COLUMNS if is_github_search(record) else {}
+        mapped = self._columns.get(field, defaults.get(field))
+        if mapped:
+            return mapped
+        found = (getter.label for getter in FIELD_GETTERS[field] if getter.read(record) is not None)
+        return next(found, field)
+
+    def explain(self, reason: str) -> str:
+        """Return the reason of a refused record; if it has no name or stars, with the key that could be mapped."""
+        field = reason.removesuffix(" is missing")
+        column = suggest_column(field, list(self._keys)) if field in ("full_name", "stars") else "…"
+        return reason if column == "…" or field in self._columns else f'{reason}; map it: {field} = "{column}"'
+
+    def check(self) -> None:
+        """Raise ConfigError for a mapped path that no record has, BadDataError if no record has a name or stars."""
+        keys = list(self._keys)
+        if self._records and not (self._records == 1 and self._is_answer):
+            for field, path in self._unknown.items():
+                hint = did_you_mean(path, [*keys, *self._inner], f"Its keys are {list_names(keys)}")
+                raise ConfigError(f"fetch.columns.{field}: {self._name} has no key {path!r}", hint=hint)
+        missing = [field for field in ("full_name", "stars") if field not in self._fields]
+        if self._records > 1 and missing:
+            message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
+            raise BadDataError(message, hint=suggest_mapping(missing, keys))
+
+    def describe(self) -> ColumnUse:
+        """Return the key of each field, and the keys that resemble a field which has no value in the file."""
+        used = {label.split(".")[0] for label in self._fields.values()} | set(self._fields.values())
+        pairs = [(key, resembled_field(key)) for key in self._keys if key not in used]
+        unused = tuple((key, field) for key, field in pairs if field and field not in self._fields)
+        return ColumnUse(dict(self._fields), unused)

@@ -1,0 +1,189 @@
+"""The records inside of lists, pages, search responses, GraphQL responses and other wrappers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stargaze.features.ingest.parsing.flattened_names import value_at
+from stargaze.features.ingest.parsing.github_search import is_github_search
+from stargaze.features.ingest.validate import shorten
+
+REPOSITORY_KEYS = frozenset(
+    {"full_name", "fullName", "nameWithOwner", "stargazers", "stargazerCount", "stargazersCount", "stargazers_count"}
+)
+"""Any of these keys identifies a repository."""
+LIST_KEYS = ("items", "repositories", "repos", "results", "records", "rows", "data")
+"""Keys under which responses and exports have their list of records."""
+RECORD_KEYS = ("repo", "repository", "node")
+"""Keys under which the items of a list have the record: of stars (``starred_at``, ``repo``), events and edges."""
+MAX_DEPTH = 4
+"""Levels from ``data`` to a list of repositories: viewer, organization, repositories, nodes."""
+MAX_PLACE = 12
+"""Keys of an error's path that are read."""
+Place = tuple[object, ...]
+"""Keys and indices from the response to a value, as in the ``path`` of GraphQL's errors."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A record, or the reason why there is none."""
+
+    value: object
+    reason: str = ""
+
+
+def unpack_records(
+    value: object, columns: Mapping[str, str] | None = None, depth: int = MAX_DEPTH
+) -> Iterator[Unpacked]:
+    """Yield the records of a search page, a GraphQL response, a list, another wrapper, or a single record.
+
+    ``columns`` are the paths of fields in records with names of their own.
+
+    Examples
+    --------
+    >>> [record.value for record in unpack_records({"items": [1, 2]})]
+    [1, 2]
+    >>> [record.value for record in unpack_records({"data": {"search": {"edges": [{"node": 3}, None]}}})]
+    [3, None]
+    """
+    columns = columns or {}
+    if isinstance(value, list):
+        for item in value:
+            is_wrapper = depth and _is_wrapper(item, columns)
+            yield from unpack_records(item, columns, depth - 1) if is_wrapper else _unwrap(item, columns)
+    elif not isinstance(value, dict) or is_repository(value, columns):
+        yield Unpacked(value)
+    elif "data" in value or "errors" in value:
+        yield from _unpack_response(value, columns, depth)
+    elif _is_connection(value):
+        yield from _join_errors(_unpack_connection(value, MAX_DEPTH, ()), [], columns)
+    elif depth and (records := _find_list(value)) is not None:
+        yield from unpack_records(records, columns, depth - 1)
+    else:
+        yield from _unwrap(value, columns)
+
+
+def is_repository(value: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
+    """Return whether an object is a record of a repository, by GitHub's names or by a mapping."""
+    if not REPOSITORY_KEYS.isdisjoint(value) or ("name" in value and "owner" in value) or is_github_search(value):
+        return True
+    name = value_at(value, columns["full_name"])[1] if "full_name" in columns else None
+    return isinstance(name, str) and "/" in name
+
+
+def _is_wrapper(item: object, columns: Mapping[str, str]) -> bool:
+    """Return whether an item of a list is itself a list or a page."""
+    if isinstance(item, list):
+        return True
+    if not isinstance(item, dict) or is_repository(item, columns):
+        return False
+    return "data" in item or "errors" in item or _is_connection(item) or _find_list(item) is not None
+
+
+def _is_connection(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("nodes"), list) or isinstance(value.get("edges"), list)
+
+
+def _unwrap(item: object, columns: Mapping[str, str]) -> Iterator[Unpacked]:
+    """Yield the record of an item; that of a star or an event is in a key of its own."""
+    if isinstance(item, dict) and not is_repository(item, columns):
+        inner = next((item[key] for key in RECORD_KEYS if isinstance(item.get(key), dict)), None)
+        item = item if inner is None else inner
+    yield Unpacked(item)
+
+
+def _find_list(value: Mapping[str, Any]) -> list[Any] | None:
+    """Return the list of records of a wrapper: under a known key, or the only list that has repositories."""
+    for key in LIST_KEYS:
+        if isinstance(value.get(key), list):
+            return list(value[key])
+    lists = [inner for inner in value.values() if isinstance(inner, list) and _has_repositories(inner)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _has_repositories(items: list[Any]) -> bool:
+    return any(isinstance(item, dict) and is_repository(item, {}) for item in items[:5])
+
+
+def _unpack_response(response: Mapping[str, Any], columns: Mapping[str, str], depth: int) -> Iterator[Unpacked]:
+    """Yield the records of a GraphQL response or of a list under ``data``, and GitHub's errors."""
+    data, errors = response.get("data"), list(_read_errors(response))
+    if isinstance(data, list):
+        yield from unpack_records(data, columns, depth - 1)
+    elif isinstance(data, dict):
+        yield from _join_errors(_unpack_connection(data, MAX_DEPTH, ()), errors, columns)
+        return
+    elif not errors:
+        problem = "data is null" if data is None else f"data is {shorten(data)}"
+        yield Unpacked(None, f"{problem} instead of records")
+    for error in errors:
+        yield Unpacked(None, error.reason)
+
+
+@dataclass(frozen=True)
+class _ResponseError:
+    """An error in a response of GitHub, and the place of the value that is missing for it."""
+
+    place: Place
+    reason: str
+
+
+def _read_errors(response: Mapping[str, Any]) -> Iterator[_ResponseError]:
+    errors = response.get("errors")
+    items = errors if isinstance(errors, list) else [errors] if errors else []
+    for item in items:
+        message, path = (item.get("message"), item.get("path")) if isinstance(item, dict) else (item, None)
+        message = message if message is not None else response.get("message", item)
+        keys = path[:MAX_PLACE] if isinstance(path, list) else []
+        place = tuple(key if isinstance(key, (str, int)) else shorten(key) for key in keys)
+        where = f" at {shorten('.'.join(map(str, place)))}" if place else ""
+        yield _ResponseError(place, f"GitHub responded with an error{where}: {shorten(message)}")
+
+
+def _join_errors(
+    found: Iterable[tuple[Place, object]], errors: list[_ResponseError], columns: Mapping[str, str]
+) -> Iterator[Unpacked]:
+    """Yield records, and each error once: in the place of the record that is null for it, else at the end.
+
+    Errors without a place explain the null records that no other error does. An error inside of a record does not reject the
+    record: the value there is missing.
+    """
+    by_place: dict[Place, list[_ResponseError]] = {}
+    for error in errors:
+        for length in range(1, len(error.place) + 1):
+            by_place.setdefault(error.place[:length], []).append(error)
+    told: set[int] = set()
+    unplaced = iter([error for error in errors if not error.place])
+    for place, value in found:
+        own = by_place.get(place, [])
+        if value is None and not own:
+            own = list(itertools.islice(unplaced, 1))
+        told.update(map(id, own))
+        if value is None and own:
+            yield from (Unpacked(None, error.reason) for error in own)
+        else:
+            yield from _unwrap(value, columns)
+    yield from (Unpacked(None, error.reason) for error in errors if id(error) not in told)
+
+
+def _unpack_connection(value: Mapping[str, Any], depth: int, place: Place) -> Iterator[tuple[Place, object]]:
+    """Yield the nodes of all connections with their places, under any names and aliases."""
+    if isinstance(value.get("nodes"), list):
+        for i, node in enumerate(value["nodes"]):
+            yield (*place, "nodes", i), node
+    elif isinstance(value.get("edges"), list):
+        for i, edge in enumerate(value["edges"]):
+            inner = edge.get("node") if isinstance(edge, dict) else edge
+            yield (*place, "edges", i, *(("node",) if isinstance(edge, dict) else ())), inner
+    else:
+        for key, inner in value.items():
+            here = (*place, key)
+            if key == "repository" or (isinstance(inner, dict) and is_repository(inner, {})):
+                yield here, inner
+            elif isinstance(inner, list) and _has_repositories(inner):
+                yield from (((*here, i), item) for i, item in enumerate(inner))
+            elif isinstance(inner, dict) and depth:
+                yield from _unpack_connection(inner, depth - 1, here)

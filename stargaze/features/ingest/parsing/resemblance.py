@@ -1,0 +1,132 @@
+"""Which field a column of another tool resembles, and which column a field could be mapped to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from functools import lru_cache
+
+from stargaze.features.ingest.field_mapping import SPELLINGS, flattened_path
+from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, normalize_name
+from stargaze.features.schema import FIELD_BY_NAME
+
+MAX_COMPARED = 300
+"""Columns of a file that are compared with the fields."""
+MAX_LISTED_NAMES = 30
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "full_name": (
+        "repo_name",
+        "repository",
+        "repo",
+        "name_with_owner",
+        "slug",
+        "html_url",
+        "repo_url",
+        "github_url",
+        "name",
+    ),
+    "stars": ("stargazers", "star", "stargazer_count", "watch_count", "star_number"),
+    "subscribers": ("watching",),
+    "language": ("main_language", "primary_language", "programming_language"),
+    "has_homepage": ("homepage", "website", "homepage_url", "site"),
+    "is_mirror": ("mirror_url",),
+    "owner_type": ("owner", "account_type"),
+    "open_issues": ("issues_open",),
+    "topics": ("tags_list", "keywords", "topic_names"),
+    "size_kb": ("size", "disk_usage", "repo_size"),
+    "fetched_at": ("collected_at", "scraped_at", "crawled_at", "retrieved_at", "snapshot_date"),
+    "readme_length": ("readme", "readme_size"),
+    "description_length": ("description_size",),
+    "default_branch": ("main_branch",),
+    "code_bytes": ("code_size",),
+}
+"""Names that other tools use."""
+_FILLERS = frozenset(
+    {
+        "num",
+        "n",
+        "nb",
+        "no",
+        "of",
+        "number",
+        "count",
+        "counts",
+        "cnt",
+        "total",
+        "github",
+        "gh",
+        "repo",
+        "repository",
+        "the",
+    }
+)
+
+
+def resembled_field(column: str) -> str:
+    """Return the field that a column's name resembles; an empty text if it resembles none.
+
+    Examples
+    --------
+    >>> resembled_field("Num Forks"), resembled_field("mirror_url"), resembled_field("favourite color")
+    ('forks', 'is_mirror', '')
+    """
+    if len(column) > MAX_NAME:
+        return ""
+    names, cores = _index_names()
+    name = normalize_name(column)
+    if name in names:
+        return names[name]
+    if (core := _core(name)) in cores:
+        return cores[core]
+    path = flattened_path(column)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
+    return names[near[0]] if near and path is None else ""
+
+
+@lru_cache(maxsize=1)
+def _index_names() -> tuple[dict[str, str], dict[str, str]]:
+    """Return the field of each known name, and of each name without words such as ``count``."""
+    names: dict[str, str] = {}
+    for field in FIELD_BY_NAME:
+        for name in (field, *SPELLINGS.get(field, ()), *SYNONYMS.get(field, ())):
+            names.setdefault(normalize_name(name), field)
+    cores: dict[str, str] = {}
+    for name, field in names.items():
+        cores.setdefault(_core(name), field)
+    return names, {core: field for core, field in cores.items() if core}
+
+
+def _core(name: str) -> str:
+    words = [word.rstrip("s") or word for word in name.split("_") if word not in _FILLERS]
+    return "_".join(words)
+
+
+def suggest_column(field: str, header: Sequence[str]) -> str:
+    """Return the column that a field without a column could be mapped to, or an ellipsis."""
+    some = [name for name in header[:MAX_COMPARED] if len(name) <= MAX_NAME]
+    wanted = {name: rank for rank, name in enumerate((field, *SYNONYMS.get(field, ())))}
+    known = sorted((wanted[normalize_name(name)], name) for name in some if normalize_name(name) in wanted)
+    if known:
+        return known[0][1]
+    resembling = [name for name in some if resembled_field(name) == field]
+    near = resembling or difflib.get_close_matches(field.rstrip("s"), some, n=1, cutoff=0.4)
+    return near[0] if near else "…"
+
+
+def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
+    """Return the hint that maps the fields which have no column."""
+    lines = ", ".join(f'{field} = "{suggest_column(field, header)}"' for field in missing)
+    or_parts = ' (or owner = "…" and name = "…")' if "full_name" in missing else ""
+    return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
+
+
+def find_unused(names: Sequence[str], used: set[str]) -> tuple[tuple[str, str], ...]:
+    """Return each column that is not used with the field that it resembles."""
+    unused = [name for name in names if name not in used]
+    return tuple((name, resembled_field(name) if i < MAX_COMPARED else "") for i, name in enumerate(unused))
+
+
+def list_names(names: Sequence[str], limit: int = MAX_LISTED_NAMES) -> str:
+    """Return the first names for a message, each shortened to one line."""
+    some = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:limit])
+    return some + (f" and {len(names) - limit} more" if len(names) > limit else "")
