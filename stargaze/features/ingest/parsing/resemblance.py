@@ -67,7 +67,7 @@ def resembled_field(column: str) -> str:
 
     Examples
     --------
-    >>> resembled_field("Num Forks"), resembled_field("mirror_url"), resembled_field("favourite color")
+    >>> resembled_field("Num Forks"), resembled_field("mirror_url"), resembled_field("mood")
     ('forks', 'is_mirror', '')
     """
     if len(column) > MAX_NAME:
