@@ -6,7 +6,7 @@ import csv
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.column_use import ColumnUse, OnColumns, ignore_columns
+from stargaze.features.ingest.csv_rows import read_csv_rows
 from stargaze.features.ingest.derive import is_url
 from stargaze.features.ingest.field_mapping import SPELLINGS
 from stargaze.features.ingest.open_file import MAX_BYTES, Source
@@ -120,7 +121,8 @@ def _read_csv(source: Source, columns: Mapping[str, str], on_columns: OnColumns)
         raise BadDataError(f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
     mapping = resolve_columns(header, columns, source.name)
     indices = {field: header.index(column) for field, column in mapping.items()}
-    cells = _read_cells(text, delimiter, len(header))
+    names = _indices_of_name(indices)
+    cells = read_csv_rows(text, delimiter, len(header), names=names, counts=[indices["stars"]])
     while batch := list(itertools.islice(cells, BATCH)):
         rows = [row for _, row, reason in batch if not reason]
         frame = pd.DataFrame({field: pd.Series([row[i] for row in rows], dtype="str") for field, i in indices.items()})
@@ -134,20 +136,8 @@ def _describe_use(mapping: Mapping[str, str], header: list[str]) -> ColumnUse:
     return ColumnUse(dict(mapping), tuple((column, "") for column in header if column not in used))
 
 
-def _read_cells(text: Iterable[str], delimiter: str, width: int) -> Iterator[tuple[int, list[str], str]]:
-    """Yield each row with its position, and the reason if it is invalid."""
-    reader = csv.reader(text, delimiter=delimiter, strict=True)  # else an unclosed quote would hide rows
-    for position in itertools.count(1):
-        row: list[str] = []
-        try:
-            while not row:  # an empty line
-                row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield position, [], str(error)
-            continue
-        yield position, row, "" if len(row) == width else f"{len(row)} columns instead of {width}"
+def _indices_of_name(indices: Mapping[str, int]) -> list[int]:
+    return [indices["full_name"]] if "full_name" in indices else [indices[part] for part in NAME_PARTS]
 
 
 def _read_parquet(source: Source, columns: Mapping[str, str], on_columns: OnColumns) -> Iterator[TableBatch]:

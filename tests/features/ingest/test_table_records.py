@@ -132,15 +132,15 @@ def test_a_row_with_too_few_or_too_many_cells_is_invalid_and_the_others_are_read
 def test_an_unclosed_quote_is_reported(tmp_path: Path) -> None:
     batch = rows(tmp_path / "x.csv", b'full_name,stars,description\na/b,1,x\nc/d,2,"never\ne/f,3,y\n')
 
-    assert batch.positions == [1]
-    assert batch.invalid == [(2, "unexpected end of data")]
+    assert batch.positions == [1, 3]
+    assert batch.invalid == [(2, "a quote is not closed")]
 
 
-def test_a_cell_beyond_the_limit_is_an_invalid_row(tmp_path: Path) -> None:
-    batch = rows(tmp_path / "x.csv", b"full_name,stars,x\na/b,1," + b"x" * 200_000 + b"\nc/d,2,\n")
+def test_a_cell_of_the_size_of_a_readme_is_read(tmp_path: Path) -> None:
+    batch = rows(tmp_path / "x.csv", b'full_name,stars,x\na/b,1,"' + b"line\n" * 50_000 + b'"\nc/d,2,\n')
 
-    assert batch.positions == [2]
-    assert batch.invalid[0][0] == 1
+    assert batch.positions == [1, 2]
+    assert batch.invalid == []
 
 
 def test_a_missing_description_or_homepage_in_an_existing_column_is_empty(tmp_path: Path) -> None:
