@@ -20,7 +20,8 @@ from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_craw
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
-from stargaze.features.ingest.table_records import check_mapping, read_rows
+from stargaze.features.ingest.parsing.column_plan import check_mapping
+from stargaze.features.ingest.table_records import read_rows
 from stargaze.features.ingest.write_repositories import (
     BATCH,
     FetchCounts,

@@ -13,7 +13,9 @@ import pytest
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.ingest import table_records
 from stargaze.features.ingest.open_file import open_source
-from stargaze.features.ingest.table_records import TableBatch, check_mapping, read_rows, resolve_columns
+from stargaze.features.ingest.parsing.column_fields import TableMapper
+from stargaze.features.ingest.parsing.column_plan import check_mapping
+from stargaze.features.ingest.table_records import TableBatch, read_rows
 
 
 def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -> TableBatch:
@@ -22,6 +24,13 @@ def rows(path: Path, content: bytes, columns: Mapping[str, str] | None = None) -
     with open_source(path) as source:
         (batch,) = read_rows(source, columns or {})
     return batch
+
+
+def resolve_columns(header: list[str], columns: Mapping[str, str], name: str) -> dict[str, str]:
+    """Return the column of each field of a table."""
+    mapper = TableMapper(header, columns, name)
+    mapper.check()
+    return mapper.describe().fields
 
 
 def test_columns_with_our_names_need_no_mapping() -> None:

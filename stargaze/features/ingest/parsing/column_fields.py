@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from stargaze.features.ingest.column_use import ColumnUse
@@ -23,43 +21,58 @@ from stargaze.features.ingest.parsing.column_plan import (
 )
 from stargaze.features.ingest.parsing.flattened_names import nest_values, value_at
 from stargaze.features.ingest.parsing.github_search import OWN_ID, is_github_search
-from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
+from stargaze.features.ingest.parsing.object_text import BEGINNINGS, is_object_text, parse_object, repair_text
 from stargaze.features.ingest.parsing.resemblance import find_unused
 from stargaze.features.ingest.validate import MISSING
 from stargaze.features.schema import FIELD_BY_NAME
 
-_OBJECT_BEGINNING = r"\s*[\[{]"
+MIN_NUMBERS = 2
+"""Texts from which a column of digits has ids; a single owner may have a login of digits."""
 _READ_ID = repository_id("id").read
 
 
 class TableMapper:
     """Maps the batches of one table to fields; a later batch may show that a column has objects in its cells."""
 
-    def __init__(self, header: Sequence[str], columns: Mapping[str, str], name: str, contents: Contents) -> None:
+    def __init__(
+        self, header: Sequence[str], columns: Mapping[str, str], name: str, objects: frozenset[str] = frozenset()
+    ) -> None:
         self._header = header
         self._columns = columns
         self._name = name
-        self._contents = contents
-        self._plan = plan_columns(header, columns, name, contents)
+        self._contents = Contents(objects)
+        self._plan = plan_columns(header, columns, name, self._contents)
         self._labels: dict[str, str] = {}
+        self._is_begun = False
 
     def columns_to_read(self) -> list[str]:
         """Return the columns that are used, and those that are if their cells hold objects, in the order of the table."""
         wanted = {*self._plan.used(), *OBJECT_ROOTS}
         if "full_name" not in self._plan.flat:
             wanted |= set(NAME_PARTS)
-        once = {column for column in wanted if self._header.count(column) == 1}
-        return [column for column in self._header if column in once]
+        counts = Counter(self._header)
+        return [column for column in self._header if column in wanted and counts[column] == 1]
+
+    def name_and_stars(self) -> tuple[list[str], list[str]]:
+        """Return the columns of the name, or of its parts, and of the stars; none where they are not known yet."""
+        flat = self._plan.flat
+        parts = [flat[part] for part in NAME_PARTS if part in flat]
+        names = [flat["full_name"]] if "full_name" in flat else parts if len(parts) == len(NAME_PARTS) else []
+        return names, [flat["stars"]] if "stars" in flat else []
 
     def map_batch(self, raw: Mapping[str, pd.Series]) -> pd.DataFrame:
         """Return the fields of a batch, with unconverted values; raise BadDataError if the name or the stars are missing."""
-        contents = Contents(self._contents.objects | _find_objects(raw), self._contents.numbers | _find_numbers(raw))
+        numbers = self._contents.numbers if self._is_begun else _find_numbers(raw)
+        contents = Contents(self._contents.objects | _find_objects(raw), numbers)
         if contents != self._contents:
             self._contents = contents
             self._plan = plan_columns(self._header, self._columns, self._name, contents)
         self.check()
+        self._is_begun = True
         plan = self._plan
-        fields = {field: _convert_flat(field, raw[column], column, self._columns) for field, column in plan.flat.items()}
+        fields = {
+            field: _convert_flat(field, raw[column], column, self._columns) for field, column in plan.flat.items()
+        }
         for field, (column, path) in plan.mapped.items():
             values = [_read_path(field, cell, path) for cell in _read_cells(raw[column])]
             fields[field] = pd.Series(values, dtype="object")
@@ -67,7 +80,7 @@ class TableMapper:
 
     def check(self) -> None:
         """Raise BadDataError if there is no column for the name or the stars."""
-        check_required(self._plan, self._header, self._name)
+        check_required(self._plan, self._header, self._name, self._contents)
 
     def describe(self) -> ColumnUse:
         """Return the column of each field, and the columns that are not used."""
@@ -88,10 +101,11 @@ def _find_objects(raw: Mapping[str, pd.Series]) -> frozenset[str]:
 
 def _has_objects(column: str, cells: pd.Series) -> bool:
     if cells.dtype == "str":
-        begins = cells.str.match(_OBJECT_BEGINNING, na=False)
+        begins = cells.str.startswith(BEGINNINGS, na=False)
         return bool(begins.any()) and any(is_object_text(column, cell) for cell in cells[begins])
     return cells.dtype == "object" and any(
-        isinstance(cell, dict) or (isinstance(cell, list) and (column != "topics" or _has_dicts(cell))) for cell in cells
+        isinstance(cell, dict) or (isinstance(cell, list) and (column != "topics" or _has_dicts(cell)))
+        for cell in cells
     )
 
 
@@ -106,7 +120,7 @@ def _find_numbers(raw: Mapping[str, pd.Series]) -> frozenset[str]:
         return frozenset()
     if owners.dtype == "str":
         present = owners[owners != ""].dropna()
-        is_number = bool(len(present)) and bool(present.str.fullmatch(r"\d+(\.0)?").all())
+        is_number = len(present) >= MIN_NUMBERS and bool(present.str.fullmatch(r"\d+(\.0)?").all())
     else:
         is_number = pd.api.types.is_numeric_dtype(owners.dtype)
     return frozenset({"owner"} if is_number else ())
@@ -128,7 +142,7 @@ def _convert_flat(field: str, cells: pd.Series, column: str, columns: Mapping[st
 
 def _holds_any(cells: pd.Series) -> bool:
     if cells.dtype == "str":
-        return bool(cells.str.match(_OBJECT_BEGINNING, na=False).any())
+        return bool(cells.str.startswith(BEGINNINGS, na=False).any())
     return cells.dtype == "object" and any(isinstance(cell, (dict, list)) for cell in cells)
 
 
@@ -176,31 +190,3 @@ def _read_cells(cells: pd.Series) -> Iterator[Any]:
             yield cell
         else:
             yield None if pd.isna(cell) else cell
-
-
-def simplify(value: Any) -> Any:
-    """Return a value of a Parquet file as one of JSON: maps and lists of BigQuery as objects and lists, dates as texts.
-
-    Examples
-    --------
-    >>> simplify({"list": [{"element": "cli"}]}), simplify([("Go", 3)]), simplify(date(2020, 1, 2))
-    (['cli'], {'Go': 3}, '2020-01-02')
-    """
-    if isinstance(value, dict):
-        if value.keys() == {"list"} and isinstance(value["list"], list):
-            items = value["list"]
-            return [simplify(_only_value(item)) for item in items]
-        return {key: simplify(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        if len(value) and all(isinstance(item, tuple) and len(item) == 2 for item in value):
-            return {str(key): simplify(inner) for key, inner in value}
-        return [simplify(inner) for inner in value]
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _only_value(item: Any) -> Any:
-    return next(iter(item.values())) if isinstance(item, dict) and item.keys() <= {"element", "item"} and item else item

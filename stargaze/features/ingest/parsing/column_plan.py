@@ -79,7 +79,7 @@ def plan_columns(
     contents = contents or Contents()
     flat, mapped = _read_mapping(header, columns, name)
     available = set(header) - set(flat.values())
-    if is_github_search(available):
+    if is_github_search(header):
         own = {field: column for field, column in GITHUB_SEARCH_COLUMNS.items() if field not in columns}
         flat |= {field: column for field, column in own.items() if column in available}
         available -= {*flat.values(), OWN_ID}
@@ -174,13 +174,14 @@ def _find_column(field: str, available: set[str], paths: Mapping[str, Path]) -> 
     return next((name for name in names if name in available), None)
 
 
-def check_required(plan: ColumnPlan, header: Sequence[str], name: str) -> None:
+def check_required(plan: ColumnPlan, header: Sequence[str], name: str, contents: Contents) -> None:
     """Raise BadDataError if a table has no column for the name or the stars."""
     found = {*plan.flat, *plan.mapped, *plan.nested}
     missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
     missing += [] if "stars" in found else ["stars"]
     if missing:
         message = f"{name}: no column for {' and '.join(missing)}; it has {list_names(header)}"
+        message += "; owner has numbers, not logins" if "full_name" in missing and contents.numbers else ""
         raise BadDataError(message, hint=suggest_mapping(missing, header))
 
 
