@@ -24,6 +24,8 @@ from stargaze.bundle.schema_checks import (
 from stargaze.config import POLICIES
 from stargaze.config.loading import parse_section
 from stargaze.errors import ConfigError
+from stargaze.features.matrix import Catalog, catalog_with
+from stargaze.features.own_columns import parse_own_columns
 from stargaze.features.schema import FIELD_BY_NAME
 
 LOG = number(0, 700)
@@ -56,13 +58,6 @@ INTERVALS = record(
         "radius": array(array(number(-1e3, 1e3), 1), 1),
     }
 )
-FIELD = choice(*FIELD_BY_NAME)
-PARTIAL = record(
-    {
-        "levels": array(record({"missing": SHARE, "intervals": INTERVALS}), 1, 10),
-        "fields": mapping(record({"importance": SHARE, "widening": SHARE}), FIELD),
-    }
-)
 DECADES = array(record({"decade": text, "n": integer()}, {"coverage": nullable(SHARE), "width": nullable(LOG)}))
 COUNT = number(0, 1e12)
 OUTLIERS = array(
@@ -90,39 +85,51 @@ SCORES = record(
     },
 )
 ORIGIN = {"created_at": date, "version": text}
-STARS = record(
-    {
-        **ORIGIN,
-        "estimate_policy": POLICY,
-        "family": text,
-        "coverage": number(0.01, 0.999),
-        "intervals": INTERVALS,
-        "features": by_policy(NAMES),
-        "vocabularies": mapping(distinct(word, 0, 100_000)),
-        "scores": by_policy(SCORES),
-        "split": split,
-        "star_quantiles": array(number(0), 2, 100_000),
-        "background": by_policy(array(nullable(number(-1e30, 1e30)))),
-        "data": record(
-            {"rows": integer(1), "training_rows": integer(1), "fingerprint": text, "latest": date},
-            {"feature_set": text, "population": text},
-        ),
-        "prototype": record({"record": mapping(plain), "predicted": by_policy(array(number(), 1))}),
-        "models": by_policy(array(record({**FILE, "weight": SHARE}), 1, 20)),
-        "spreads": by_policy(record(FILE)),
-    },
-    {
-        "versions": mapping(text),
-        "parameters": mapping(plain),
-        "ensemble": by_policy(array(record({"family": text, "parameters": mapping(plain)})), 0),
-        "trials": nullable(integer()),
-        "requested_trials": nullable(integer()),
-        "seed": integer(),
-        "importance": by_policy(mapping(SHARE, FIELD), 0),
-        "outliers": record({"more": OUTLIERS, "fewer": OUTLIERS}),
-        "answer_policies": array(record({"policy": POLICY, "intervals": PARTIAL}), 1, len(POLICIES)),
-    },
-)
+
+
+def _star_record(field: Check) -> Check:
+    """Return the check of a star bundle, of which ``field`` checks the names of fields."""
+    partial = record(
+        {
+            "levels": array(record({"missing": SHARE, "intervals": INTERVALS}), 1, 10),
+            "fields": mapping(record({"importance": SHARE, "widening": SHARE}), field),
+        }
+    )
+    return record(
+        {
+            **ORIGIN,
+            "estimate_policy": POLICY,
+            "family": text,
+            "coverage": number(0.01, 0.999),
+            "intervals": INTERVALS,
+            "features": by_policy(NAMES),
+            "vocabularies": mapping(distinct(word, 0, 100_000)),
+            "scores": by_policy(SCORES),
+            "split": split,
+            "star_quantiles": array(number(0), 2, 100_000),
+            "background": by_policy(array(nullable(number(-1e30, 1e30)))),
+            "data": record(
+                {"rows": integer(1), "training_rows": integer(1), "fingerprint": text, "latest": date},
+                {"feature_set": text, "population": text},
+            ),
+            "prototype": record({"record": mapping(plain), "predicted": by_policy(array(number(), 1))}),
+            "models": by_policy(array(record({**FILE, "weight": SHARE}), 1, 20)),
+            "spreads": by_policy(record(FILE)),
+        },
+        {
+            "versions": mapping(text),
+            "parameters": mapping(plain),
+            "ensemble": by_policy(array(record({"family": text, "parameters": mapping(plain)})), 0),
+            "trials": nullable(integer()),
+            "requested_trials": nullable(integer()),
+            "seed": integer(),
+            "importance": by_policy(mapping(SHARE, field), 0),
+            "outliers": record({"more": OUTLIERS, "fewer": OUTLIERS}),
+            "answer_policies": array(record({"policy": POLICY, "intervals": partial}), 1, len(POLICIES)),
+        },
+    )
+
+
 OFFSETS = array(number(-1e6, 1e6), 2, 2)
 GROWTH = record(
     {
@@ -154,9 +161,15 @@ GROWTH = record(
 )
 
 
+def own_catalog(meta: Mapping[str, Any]) -> Catalog:
+    """Return the features of a star bundle, with its own columns; raise ValueError if their declaration is not valid."""
+    return catalog_with(parse_own_columns(meta.get("own_columns", [])))
+
+
 def check_star_description(meta: Mapping[str, Any]) -> None:
     """Raise ValueError with the place of the first value that is not valid."""
-    STARS(meta, "")
+    catalog = own_catalog(meta)
+    _star_record(choice(*FIELD_BY_NAME, *(column.name for column in catalog.own_columns)))(meta, "")
     policies, models = set(meta["models"]), meta["models"]
     answers = [item["policy"] for item in meta.get("answer_policies", ())] or [meta["estimate_policy"]]
     _require(answers[0] == meta["estimate_policy"], "the first of answer_policies is not the estimate_policy")

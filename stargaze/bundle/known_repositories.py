@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
 from stargaze.bundle.manifest import MALFORMED, BadBundleError
-from stargaze.features import schema
+from stargaze.features.own_columns import OwnColumn, conform
 
 MAX_KNOWN = 2_000_000
 MAX_KNOWN_BYTES = 1_000_000_000
@@ -19,10 +20,13 @@ MAX_KNOWN_BYTES = 1_000_000_000
 FULL_NAME = re.compile(r"[!-~]{1,100}/[!-~]{1,200}")
 
 
-def read_known(content: bytes) -> pd.DataFrame:
-    """Return the repositories of a bundle's table with every column of the schema; raise BadBundleError if it is not valid."""
+def read_known(content: bytes, own_columns: Sequence[OwnColumn] = ()) -> pd.DataFrame:
+    """Return the repositories of a bundle's table with every column of the schema and their own columns.
+
+    Raise BadBundleError if it is not valid.
+    """
     try:  # without the cloud file systems that pandas would load (15 MB)
-        return schema.conform(_read_table(content))
+        return conform(_read_table(content), own_columns)
     except (*MALFORMED, OSError, MemoryError) as error:
         raise BadBundleError(f"known.parquet cannot be read: {error}", hint="stargaze tune") from error
     finally:  # no variable holds the Arrow table any more

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.bundle.description import check_star_description
+from stargaze.bundle.description import check_star_description, own_catalog
 from stargaze.bundle.formats import skops_model
 from stargaze.bundle.known_repositories import read_known
 from stargaze.bundle.manifest import (
@@ -36,10 +36,10 @@ from stargaze.bundle.prediction_intervals import (
 )
 from stargaze.bundle.serialization import Ensemble, Model, are_weights, deserialize_model
 from stargaze.config import FeaturesSection
-from stargaze.features import schema
 from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
-from stargaze.features.matrix import CATALOG, build_matrix, find_missing_fields, is_any_known, own_features
+from stargaze.features.matrix import Catalog, build_matrix, find_missing_fields, is_any_known, own_features
+from stargaze.features.own_columns import conform
 
 KNOWN, ENCODER = "known.parquet", "encoder.npz"
 TOLERANCE = 1e-4
@@ -78,7 +78,7 @@ class Bundle:
         bundle = cls(digest, meta, content)
         with convert_malformed(folder, STAR_HINT):
             check_star_description(meta)
-            unknown = {name for names in meta["features"].values() for name in names} - set(CATALOG)
+            unknown = {name for names in meta["features"].values() for name in names} - set(bundle.catalog)
             check_file_names(bundle.file_names, content, folder, STAR_HINT)
             usable = bundle.is_complete()
         if not usable or unknown:
@@ -105,6 +105,11 @@ class Bundle:
         parts = [item for members in self.meta["models"].values() for item in members]
         encoder = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
         return {DESCRIPTION, KNOWN, *encoder} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The definitions of the features, among them the own columns of the known repositories."""
+        return own_catalog(self.meta)
 
     @cached_property
     def intervals(self) -> Intervals:
@@ -172,14 +177,18 @@ class Bundle:
 
     @cached_property
     def known(self) -> pd.DataFrame:
-        """The repositories that the bundle contains, with every column of the schema."""
-        return read_known(self.content[KNOWN])
+        """The repositories that the bundle contains, with every column of the schema and their own columns."""
+        return read_known(self.content[KNOWN], self.catalog.own_columns)
+
+    def conform(self, repositories: pd.DataFrame) -> pd.DataFrame:
+        """Return any repositories with the columns of :attr:`known`."""
+        return conform(repositories, self.catalog.own_columns)
 
     def inputs(self, repositories: pd.DataFrame, policy: str) -> pd.DataFrame:
         """Compute the inputs of a policy's models, NaN where a value is missing."""
         names = self.meta["features"][policy]
         learned = self.encoder.transform(repositories) if needs_encoder(names) else None
-        return build_matrix(repositories, names, self.meta["vocabularies"], learned)
+        return build_matrix(repositories, names, self.meta["vocabularies"], learned, self.catalog)
 
     def predict_repositories(self, repositories: pd.DataFrame, policy: str | None = None) -> np.ndarray:
         """Predict log1p(stars) [nat], at least 0, under one policy (default: the widest); shape (n,)."""
@@ -203,7 +212,7 @@ class Bundle:
     def features(self, repositories: pd.DataFrame) -> np.ndarray:
         """Compute :attr:`columns` once for all policies; shape (n, n_columns), float32, NaN where a value is missing."""
         learned = self.encoder.transform(repositories) if needs_encoder(self.columns) else None
-        return build_matrix(repositories, self.columns, self.meta["vocabularies"], learned).to_numpy()
+        return build_matrix(repositories, self.columns, self.meta["vocabularies"], learned, self.catalog).to_numpy()
 
     @cached_property
     def known_features(self) -> np.ndarray:
@@ -247,12 +256,14 @@ class Bundle:
         inputs, intervals = self.select_inputs(features, answer_policy.policy), answer_policy.intervals
         predicted = self.predict(inputs, answer_policy.policy)
         spread = self.spread(inputs, predicted, answer_policy.policy)
-        missing = find_missing_fields(inputs, self.meta["features"][answer_policy.policy], intervals.fields)
+        missing = find_missing_fields(
+            inputs, self.meta["features"][answer_policy.policy], intervals.fields, self.catalog
+        )
         return (predicted, *intervals.bounds(missing, predicted, spread))
 
     def _has_own_feature(self, features: np.ndarray, policy: str) -> np.ndarray:
         """Return for each row whether a feature that no narrower policy has is known; for ``static`` always."""
-        own = self._input_columns[policy][own_features(self.meta["features"][policy], policy)]
+        own = self._input_columns[policy][own_features(self.meta["features"][policy], policy, self.catalog)]
         return is_any_known(features, own)
 
     def missing_fields(self, features: np.ndarray) -> list[list[str]]:
@@ -265,7 +276,7 @@ class Bundle:
         fields = [field for field, importance in effects.items() if importance > 0 and field not in IMPLIED]
         ranked = sorted(fields, key=lambda field: -effects[field])
         inputs = self.select_inputs(features, widest.policy)
-        missing = find_missing_fields(inputs, self.meta["features"][widest.policy], ranked)
+        missing = find_missing_fields(inputs, self.meta["features"][widest.policy], ranked, self.catalog)
         return [[field for field, lacks in zip(ranked, row, strict=True) if lacks] for row in missing.tolist()]
 
     def check_prototype(self) -> None:
@@ -273,7 +284,7 @@ class Bundle:
         hint = "stargaze tune writes a new bundle; production was not changed"
         try:
             prototype = self.meta["prototype"]
-            outputs = self.model_outputs(schema.conform(pd.DataFrame([prototype["record"]])))
+            outputs = self.model_outputs(self.conform(pd.DataFrame([prototype["record"]])))
             expected = {policy: [float(value) for value in prototype["predicted"][policy]] for policy in outputs}
         except MALFORMED as error:
             raise BadBundleError(f"the prototype row cannot be predicted: {error!r}", hint=hint) from error

@@ -14,11 +14,11 @@ import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
-from stargaze.features import schema
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.masking import mask_repositories
-from stargaze.features.matrix import CATALOG, build_matrix
+from stargaze.features.matrix import Catalog, build_matrix, catalog_with
+from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns, parse_own_columns, read_own_columns
 from stargaze.store import Store
 from stargaze.system.files import read_json, sha256, write_json
 
@@ -60,11 +60,24 @@ class FeatureSet:
     fingerprint: str
     """SHA-256 of the repositories that the features were selected on."""
     scores: dict[str, dict[str, float]]
+    own_columns: tuple[OwnColumn, ...] = ()
+    """The own columns of the repositories, which are features too."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The definitions of the features."""
+        return catalog_with(self.own_columns)
 
     @property
     def digest(self) -> str:
         """The first 16 hexadecimal digits of the feature set's SHA-256."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON; without own columns, they are not mentioned."""
+        value = dataclasses.asdict(self)
+        del value["own_columns"]
+        return {**value, "own_columns": declare_own_columns(self.own_columns)} if self.own_columns else value
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,8 @@ class Dataset:
     fingerprint: str
     originals: Dataset | None = None
     """The complete repositories if these are copies with missing values: encoders are fitted on them."""
+    own_columns: tuple[OwnColumn, ...] = ()
+    """Columns of the repositories beside those of the schema."""
     _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -100,12 +115,13 @@ class Dataset:
         """Return the design matrix of all rows, with out-of-fold encodings for training rows; shape (n, n_features)."""
         names = feature_set.selected[policy]
         learned = self.encodings(feature_set.split).values if needs_encoder(names) else None
-        return build_matrix(self.repositories, names, feature_set.vocabularies, learned)
+        return build_matrix(self.repositories, names, feature_set.vocabularies, learned, feature_set.catalog)
 
     def masked(self, rows: np.ndarray, seed: int) -> Dataset:
         """Return copies of some rows, each without some fields of its record; targets and folds are the same."""
         copies = mask_repositories(self.repositories.iloc[rows].reset_index(drop=True), seed)
-        return Dataset(copies, self.target[rows], self.folds[rows], self.fingerprint, originals=self)
+        target, folds = self.target[rows], self.folds[rows]
+        return Dataset(copies, target, folds, self.fingerprint, originals=self, own_columns=self.own_columns)
 
     def serving_inputs(self, feature_set: FeatureSet, policy: str, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the design matrix of any repositories as serving computes it: encoded by all training rows."""
@@ -116,7 +132,7 @@ class Dataset:
     ) -> pd.DataFrame:
         """Return some features of any repositories as serving computes them."""
         learned = self.encodings(feature_set.split).encoder.transform(repositories) if needs_encoder(names) else None
-        return build_matrix(repositories, names, feature_set.vocabularies, learned)
+        return build_matrix(repositories, names, feature_set.vocabularies, learned, feature_set.catalog)
 
     def encodings(self, section: FeaturesSection) -> OutOfFoldEncodings:
         """Return the out-of-fold encodings, which are fitted once and shared by all policies."""
@@ -137,20 +153,25 @@ class Dataset:
 
 def read_repositories(store: Store) -> pd.DataFrame:
     """Read the repositories; ExternalError if they are damaged, or another version with other columns wrote them."""
+    return _read(store)[0]
+
+
+def _read(store: Store) -> tuple[pd.DataFrame, tuple[OwnColumn, ...]]:
+    """Read the repositories and their own columns."""
     path = store.require(store.repositories)
     try:
-        stored = pd.read_parquet(path)
-        repositories = schema.conform(stored)
+        stored, own_columns = pd.read_parquet(path), read_own_columns(path)
+        repositories = conform(stored, catalog_with(own_columns).own_columns)
     except (OSError, ValueError, TypeError) as error:
         raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch creates it again") from error
     if set(stored) - set(repositories):
         raise ExternalError(f"{path}: was written by another version", hint="stargaze fetch creates it again")
-    return repositories
+    return repositories, own_columns
 
 
 def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     """Read the repositories and assign the folds; raise MissingInputError if there are too few."""
-    path, repositories = store.repositories, read_repositories(store)
+    path, (repositories, own_columns) = store.repositories, _read(store)
     is_usable = repositories["stars"].notna() & repositories["full_name"].notna()
     repositories = repositories[is_usable].reset_index(drop=True)
     folds = assign_folds(repositories["full_name"], section)
@@ -162,12 +183,13 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     if empty:
         message = f"{path}: too few owners: {empty} of {section.folds} folds would be empty"
         raise MissingInputError(message, hint='fetch more repositories, or set features.split_by = "repository"')
-    return Dataset(repositories, np.log1p(repositories["stars"].to_numpy()), folds, sha256(path))
+    target = np.log1p(repositories["stars"].to_numpy())
+    return Dataset(repositories, target, folds, sha256(path), own_columns=own_columns)
 
 
 def write_feature_set(store: Store, feature_set: FeatureSet) -> None:
     """Write ``features.json``."""
-    write_json(store.features, dataclasses.asdict(feature_set))
+    write_json(store.features, feature_set.to_json())
 
 
 def read_feature_set(store: Store) -> FeatureSet:
@@ -176,13 +198,15 @@ def read_feature_set(store: Store) -> FeatureSet:
     outdated = ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
     try:
         split: FeaturesSection = parse_section("features", value["split"], source=str(store.features))
-        feature_set = FeatureSet(**{**value, "split": split})
+        own_columns = parse_own_columns(value.get("own_columns", []))
+        feature_set = FeatureSet(**{**value, "split": split, "own_columns": own_columns})
+        catalog = feature_set.catalog
         is_valid = set(feature_set.selected) == set(POLICIES) and all(
-            name in CATALOG and (CATALOG[name].kind == "number" or isinstance(feature_set.vocabularies[name], list))
+            name in catalog and (catalog[name].kind == "number" or isinstance(feature_set.vocabularies[name], list))
             for names in feature_set.selected.values()
             for name in names
         )
-    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, ConfigError) as error:
         raise outdated from error
     if not is_valid:
         raise outdated
@@ -193,7 +217,7 @@ def read_dataset_and_features(store: Store) -> tuple[Dataset, FeatureSet]:
     """Read the repositories and the feature set; raise MissingInputError if they do not belong together."""
     feature_set = read_feature_set(store)
     dataset = read_dataset(store, feature_set.split)
-    if dataset.fingerprint != feature_set.fingerprint:
+    if dataset.fingerprint != feature_set.fingerprint or dataset.own_columns != feature_set.own_columns:
         message = f"{store.features} was created from other repositories than {store.repositories}"
         raise MissingInputError(message, hint="stargaze select-features")
     return dataset, feature_set

@@ -6,6 +6,7 @@ record does not have the input. It must not read the stars, other rows or a cloc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,12 @@ from stargaze.features.registry import Column, Compute, Feature
 feature, add_fields = COMPUTED.feature, COMPUTED.add_fields
 
 
-def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.DataFrame:
+def extract(
+    repositories: pd.DataFrame, names: list[str] | None = None, catalog: Mapping[str, Feature] = COMPUTED
+) -> pd.DataFrame:
     """Compute features (by default all of this module) of n repositories, columns of :mod:`stargaze.features.schema`.
+
+    ``catalog`` has the definitions of the features, with own columns if there are any.
 
     Returns
     -------
@@ -49,12 +54,12 @@ def extract(repositories: pd.DataFrame, names: list[str] | None = None) -> pd.Da
     [11.0, nan]
     """
     selected = list(COMPUTED) if names is None else names
-    unknown = [name for name in selected if name not in COMPUTED]
+    unknown = [name for name in selected if name not in catalog or catalog[name].learned]
     if unknown:
         raise ValueError(f"not computed from a record alone: {', '.join(unknown)}")
     columns: Any = _ColumnCache(repositories)
     with np.errstate(all="ignore"):
-        values = {name: _compute_column(COMPUTED[name], columns) for name in selected}
+        values = {name: _compute_column(catalog[name], columns) for name in selected}
     return pd.DataFrame(values, index=repositories.index)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.user_input import USUAL_FIELDS
+from stargaze.features.schema import FIELD_BY_NAME
 
 ALWAYS_KNOWN = frozenset({"id", "node_id", "fetched_at", "stars", "watchers"})
 """Fields that every request has, or that no feature reads."""
@@ -30,6 +31,15 @@ class Pattern:
     name: str
     share: float
     draw: Draw
+    has_own_columns: bool = False
+    """Whether rows may keep own columns: GitHub does not know them, and nobody enters them."""
+
+    def draw_kept(self, random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
+        """Return which of the columns n rows keep, shape (n, n_names)."""
+        fields = np.array([self.has_own_columns or name in FIELD_BY_NAME for name in names], dtype=bool)
+        kept = np.zeros((n, len(names)), dtype=bool)
+        kept[:, fields] = self.draw(random, n, [name for name, is_field in zip(names, fields, strict=True) if is_field])
+        return kept
 
 
 def _keep(find_fields: Callable[[], Collection[str]]) -> Draw:
@@ -76,14 +86,14 @@ PATTERNS: dict[str, Pattern] = {
         Pattern("typed metrics", 0.1, _keep_share(0.0, 1.0)),
         Pattern("five typed metrics", 0.2, _keep_usual(5)),
         Pattern("one typed metric", 0.3, _keep_usual(1)),
-        Pattern("table", 0.06, _keep_share(0.6, 1.0)),
-        Pattern("one field missing", 0.06, _remove_one),
+        Pattern("table", 0.06, _keep_share(0.6, 1.0), has_own_columns=True),
+        Pattern("one field missing", 0.06, _remove_one, has_own_columns=True),
     )
 }
 
 
 def maskable_fields(repositories: pd.DataFrame) -> list[str]:
-    """Return the fields that some repository has and a request may lack."""
+    """Return the fields and own columns that some repository has and a request may lack."""
     return [str(name) for name in repositories if name not in ALWAYS_KNOWN and repositories[name].notna().any()]
 
 
@@ -104,9 +114,8 @@ def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.nda
 def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
     """Return the repositories with the missing values of one pattern."""
     names = maskable_fields(repositories)
-    return remove_fields(
-        repositories, names, PATTERNS[name].draw(np.random.default_rng(seed), len(repositories), names)
-    )
+    kept = PATTERNS[name].draw_kept(np.random.default_rng(seed), len(repositories), names)
+    return remove_fields(repositories, names, kept)
 
 
 def copied_rows(stars: np.ndarray) -> np.ndarray:
@@ -131,5 +140,5 @@ def mask_repositories(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:
     kept = np.zeros((len(repositories), len(names)), dtype=bool)
     for number, pattern in enumerate(patterns):
         rows = np.flatnonzero(chosen == number)
-        kept[rows] = pattern.draw(random, len(rows), names)
+        kept[rows] = pattern.draw_kept(random, len(rows), names)
     return remove_fields(repositories, names, kept)

@@ -11,19 +11,51 @@ import pandas as pd
 from stargaze.features.encoding.encoder import LEARNED
 from stargaze.features.extract import extract
 from stargaze.features.feature_kinds import COMPUTED
-from stargaze.features.registry import Feature
+from stargaze.features.own_columns import OwnColumn, read_values
+from stargaze.features.registry import Feature, Kind
 
-CATALOG: dict[str, Feature] = {**COMPUTED, **LEARNED}
-"""Features computed from one record, then learned features. The result of the selection depends on this order."""
+
+class Catalog(dict[str, Feature]):
+    """Features by name: those computed from one record, then learned ones, then own columns. Selection depends on this order."""
+
+    def __init__(self, own_columns: Sequence[OwnColumn] = ()) -> None:
+        super().__init__({**COMPUTED, **LEARNED})
+        for column in own_columns:
+            if column.name in self:
+                raise ValueError(f"{column.name} is a feature of stargaze or occurs twice")
+            self[column.name] = _own_feature(column)
+        self.own_columns = tuple(own_columns)
+
+
+def _own_feature(column: OwnColumn) -> Feature:
+    kind: Kind = "category" if column.kind == "category" else "number"
+    compute = functools.partial(read_values, column=column)
+    return Feature(column.name, column.policy, column.kind, "own column", (column.name,), compute, kind)
+
+
+CATALOG = Catalog()
+"""The features of repositories without own columns."""
 OTHER = 0.0
 """Code of a value that is not in the vocabulary; a missing value is NaN."""
 
 
-def allowed_features(policy: str) -> list[Feature]:
+@functools.lru_cache(maxsize=64)
+def catalog_with(own_columns: tuple[OwnColumn, ...]) -> Catalog:
+    """Return the catalog with own columns; raise ValueError if one has the name of another feature.
+
+    Examples
+    --------
+    >>> catalog_with((OwnColumn("score", "number", "static"),))["score"].policy
+    'static'
+    """
+    return Catalog(own_columns) if own_columns else CATALOG
+
+
+def allowed_features(policy: str, catalog: Catalog = CATALOG) -> list[Feature]:
     """Return the features that a policy may use; each policy includes the one before."""
     order = ("static", "activity", "all")
     rank = order.index(policy)
-    return [feature for feature in CATALOG.values() if order.index(feature.policy) <= rank]
+    return [feature for feature in catalog.values() if order.index(feature.policy) <= rank]
 
 
 def build_matrix(
@@ -31,6 +63,7 @@ def build_matrix(
     names: Sequence[str],
     vocabularies: Mapping[str, Sequence[str]],
     learned: pd.DataFrame | None = None,
+    catalog: Catalog = CATALOG,
 ) -> pd.DataFrame:
     """Compute the input of a model: float32, shape (n_repositories, n_features), NaN where missing.
 
@@ -44,6 +77,8 @@ def build_matrix(
         Known values of each category; the code of a value is its position plus one.
     learned : DataFrame, shape (n_repositories, n_learned), optional
         An encoder's columns of these repositories; ValueError if a name needs it.
+    catalog : Catalog, optional
+        The definitions of the features, with own columns if there are any.
 
     Examples
     --------
@@ -52,10 +87,10 @@ def build_matrix(
     >>> build_matrix(records, ["language"], {"language": ["C", "Python"]})["language"].tolist()
     [2.0, 0.0]
     """
-    encoded = [] if learned is None else [name for name in names if CATALOG[name].learned]
-    columns = extract(repositories, [name for name in names if name not in encoded])
+    encoded = [] if learned is None else [name for name in names if catalog[name].learned]
+    columns = extract(repositories, [name for name in names if name not in encoded], catalog)
     for name in map(str, columns):
-        if CATALOG[name].kind == "category":
+        if catalog[name].kind == "category":
             columns[name] = _encode_category(columns[name], vocabularies.get(name, ()))
     return pd.concat([columns, learned[encoded]], axis=1)[list(names)] if learned is not None and encoded else columns
 
@@ -73,14 +108,14 @@ def build_vocabulary(values: pd.Series, min_count: int = 20, max_size: int = 40)
     return [str(value) for value in frequent.index[:max_size]]
 
 
-def category_positions(names: Sequence[str]) -> list[int]:
+def category_positions(names: Sequence[str], catalog: Catalog = CATALOG) -> list[int]:
     """Return the positions of the categories among the names."""
-    return [i for i, name in enumerate(names) if CATALOG[name].kind == "category"]
+    return [i for i, name in enumerate(names) if catalog[name].kind == "category"]
 
 
-def own_features(names: Sequence[str], policy: str) -> list[int]:
+def own_features(names: Sequence[str], policy: str, catalog: Catalog = CATALOG) -> list[int]:
     """Return the positions of the features that no narrower policy may use; none for ``static``, which needs no value."""
-    return [i for i, name in enumerate(names) if CATALOG[name].policy == policy and policy != "static"]
+    return [i for i, name in enumerate(names) if catalog[name].policy == policy and policy != "static"]
 
 
 def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -95,7 +130,9 @@ def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> n
     return known if len(columns) else np.full(len(features), True)
 
 
-def find_missing_fields(features: np.ndarray, names: Sequence[str], fields: Iterable[str]) -> np.ndarray:
+def find_missing_fields(
+    features: np.ndarray, names: Sequence[str], fields: Iterable[str], catalog: Catalog = CATALOG
+) -> np.ndarray:
     """Return which record fields each row lacks: no feature that reads the field is known. Shape (n, n_fields).
 
     Examples
@@ -105,15 +142,18 @@ def find_missing_fields(features: np.ndarray, names: Sequence[str], fields: Iter
     """
     if not (fields := tuple(fields)):
         return np.zeros((len(features), 0), dtype=bool)
-    reads = _reading_features(tuple(names), fields)
+    reads = _reading_features(tuple(names), fields, catalog.own_columns)
     n_known = (~np.isnan(features)).astype("float32") @ reads
     return np.asarray((n_known == 0) & reads.any(axis=0))
 
 
 @functools.lru_cache(maxsize=64)
-def _reading_features(names: tuple[str, ...], fields: tuple[str, ...]) -> np.ndarray:
+def _reading_features(
+    names: tuple[str, ...], fields: tuple[str, ...], own_columns: tuple[OwnColumn, ...]
+) -> np.ndarray:
     """Return 1 where a feature reads a field; shape (n_names, n_fields)."""
-    reads = [field in CATALOG[name].source for name in names for field in fields]
+    catalog = catalog_with(own_columns)
+    reads = [field in catalog[name].source for name in names for field in fields]
     return np.array(reads, dtype="float32").reshape(len(names), len(fields))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
-from stargaze.features.dataset import Dataset
-from stargaze.features.matrix import CATALOG
+from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.matrix import catalog_with
 from stargaze.features.schema import FIELDS
 from stargaze.report.formatting import format_share
 
@@ -109,19 +109,18 @@ def count_values(values: pd.Series, max_values: int = MAX_VALUES) -> pd.DataFram
     return frame.assign(share=frame["repositories"] / len(values))
 
 
-def missing_rates(repositories: pd.DataFrame) -> pd.DataFrame:
-    """Return the missing rate of each field, highest first: ``field``, ``unit``, ``meaning``, ``missing`` [share]."""
-    fields = [field for field in FIELDS if field.name in repositories]
-    rows = [
-        (field.name, field.unit or field.kind, field.meaning, float(repositories[field.name].isna().mean()))
-        for field in fields
-    ]
+def missing_rates(dataset: Dataset) -> pd.DataFrame:
+    """Return the missing rate of fields and own columns, highest first: ``field``, ``unit``, ``meaning``, ``missing`` [share]."""
+    repositories, catalog = dataset.repositories, catalog_with(dataset.own_columns)
+    named = [(field.name, field.unit or field.kind, field.meaning) for field in FIELDS if field.name in repositories]
+    named += [(column.name, column.kind, catalog[column.name].meaning) for column in dataset.own_columns]
+    rows = [(*texts, float(repositories[texts[0]].isna().mean())) for texts in named]
     frame = pd.DataFrame(rows, columns=["field", "unit", "meaning", "missing"])
     return frame.sort_values(["missing", "field"], ascending=[False, True], ignore_index=True)
 
 
-def describe_features(selection: pd.DataFrame, selected: dict[str, list[str]]) -> pd.DataFrame:
-    """Return each feature of the catalog with source, unit, narrowest policy, missing rate and policies that select it."""
+def describe_features(selection: pd.DataFrame, feature_set: FeatureSet) -> pd.DataFrame:
+    """Return each feature with source, unit, narrowest policy, missing rate and policies that select it."""
     rates = selection.set_index("feature")["missing"]
     rows = [
         {
@@ -131,9 +130,9 @@ def describe_features(selection: pd.DataFrame, selected: dict[str, list[str]]) -
             "unit": feature.unit,
             "policy": feature.policy,
             "missing": float(rates.get(name, np.nan)),
-            "selected": ", ".join(policy for policy in POLICIES if name in selected[policy]) or "–",
+            "selected": ", ".join(policy for policy in POLICIES if name in feature_set.selected[policy]) or "–",
         }
-        for name, feature in CATALOG.items()
+        for name, feature in feature_set.catalog.items()
     ]
     return pd.DataFrame(rows)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.matrix import CATALOG
 from stargaze.report.inputs import ReportInputs
 from stargaze.serve.prediction.contributions import contributions
 
@@ -30,7 +29,7 @@ def rank_features(inputs: ReportInputs, policy: str) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "feature": names,
-            "meaning": [CATALOG[name].meaning.partition(";")[0] for name in names],
+            "meaning": [inputs.bundle.catalog[name].meaning.partition(";")[0] for name in names],
             "contribution": contribution,
             "factor": np.exp(contribution),
             "importance": importance.reindex(names).to_numpy(dtype="float64"),

@@ -133,7 +133,13 @@ def _select_rows(dataset: Dataset, rows: np.ndarray) -> Dataset:
     """Return a dataset of only these training rows and the test set."""
     selected = np.concatenate([rows, dataset.test[:MAX_ROWS]])
     repositories = dataset.repositories.iloc[selected].reset_index(drop=True)
-    return Dataset(repositories, dataset.target[selected], dataset.folds[selected], dataset.fingerprint)
+    return Dataset(
+        repositories,
+        dataset.target[selected],
+        dataset.folds[selected],
+        dataset.fingerprint,
+        own_columns=dataset.own_columns,
+    )
 
 
 def _score(

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.matrix import CATALOG, category_positions
+from stargaze.features.matrix import category_positions
 from stargaze.tuning.families import Family, Parameters
 from stargaze.tuning.metrics import clipped_rmse, scores
 
@@ -88,17 +88,16 @@ class Arrays:
 def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray | None = None) -> Arrays:
     """Return the arrays of a policy for the training rows, or for ``rows``."""
     rows = table.training if rows is None else rows
-    selected = feature_set.selected[policy]
+    selected, catalog = feature_set.selected[policy], feature_set.catalog
     inputs = table.model_inputs(feature_set, policy).to_numpy()[rows]
-    positions = tuple(position for position, name in enumerate(selected) if CATALOG[name].learned)
+    positions = tuple(position for position, name in enumerate(selected) if catalog[name].learned)
     learned = _no_columns()
     if positions:
         encodings = table.encodings(feature_set.split)
         columns = [list(encodings.values).index(selected[position]) for position in positions]
         learned = encodings.by_excluded_fold[:, rows][..., columns]
-    return Arrays(
-        inputs, table.target[rows], table.folds[rows], tuple(category_positions(selected)), learned, positions
-    )
+    categories = tuple(category_positions(selected, catalog))
+    return Arrays(inputs, table.target[rows], table.folds[rows], categories, learned, positions)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
-from stargaze.features.matrix import CATALOG
+from stargaze.features.matrix import CATALOG, Catalog
 
 LEAKS = {"watchers": "REST's watchers_count is the number of stars"}
 """Features that are always dropped."""
@@ -37,7 +37,9 @@ class _Column:
         return cls(values.to_numpy(), values.notna().to_numpy(), is_usual, values.rank().to_numpy())
 
 
-def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection) -> dict[str, str]:
+def apply_filters(
+    inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection, catalog: Catalog = CATALOG
+) -> dict[str, str]:
     """Return the features that are dropped without fitting a model, each with the reason.
 
     ``inputs`` (n_training, n_features) and ``target`` (n_training,), log1p(stars) [nat]. Of two similar features, the one whose
@@ -45,10 +47,10 @@ def apply_filters(inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSec
     """
     dropped: dict[str, str] = {}
     remaining: dict[str, _Column] = {}
-    for name in sorted(map(str, inputs), key=lambda item: POLICIES.index(CATALOG[item].policy)):
+    for name in sorted(map(str, inputs), key=lambda item: POLICIES.index(catalog[item].policy)):
         reason = f"leaks the target: {LEAKS[name]}" if name in LEAKS else _find_defect(inputs[name], target, section)
         column = None if reason else _Column.of(inputs[name])
-        reason = reason if column is None else _find_duplicate(name, column, remaining, section)
+        reason = reason if column is None else _find_duplicate(name, column, remaining, section, catalog)
         if column is None or reason:
             dropped[name] = reason
         else:
@@ -90,11 +92,13 @@ def _find_leak(values: pd.Series, target: np.ndarray, section: FeaturesSection) 
     return ""
 
 
-def _find_duplicate(name: str, column: _Column, others: Mapping[str, _Column], section: FeaturesSection) -> str:
+def _find_duplicate(
+    name: str, column: _Column, others: Mapping[str, _Column], section: FeaturesSection, catalog: Catalog
+) -> str:
     for other_name, other in others.items():
         if np.array_equal(column.values, other.values, equal_nan=True):
             return f"duplicate of {other_name}"
-        if CATALOG[name].kind == CATALOG[other_name].kind == "number":
+        if catalog[name].kind == catalog[other_name].kind == "number":
             rho = _rho_without_ties(column, other)
             if abs(rho) >= section.redundant_threshold:
                 return f"redundant with {other_name}: Spearman's rho {rho:.3f}"

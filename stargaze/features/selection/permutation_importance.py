@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import FeaturesSection
-from stargaze.features.matrix import CATALOG
+from stargaze.features.matrix import CATALOG, Catalog
 from stargaze.system.parallel import map_in_threads
 
 PROBES = ("number", "number", "number", "category", "category")
 """Kinds of the random columns of a run: a feature of noise beats them all in one run of six."""
 N_CODES = 40
 """Values of a random category, as many as in the largest vocabulary."""
+Groups = list[list[int]]
+"""The positions of columns that are shuffled together."""
+Measure = Callable[[lightgbm.Booster, np.ndarray, np.ndarray, np.random.Generator, Groups], Any]
 ROUNDS = 120
 PARAMETERS: dict[str, Any] = {
     "objective": "l2",
@@ -48,6 +51,7 @@ class TrainingRows:
     target: np.ndarray
     folds: np.ndarray
     encode_without: Callable[[int], pd.DataFrame] | None = None
+    catalog: Catalog = CATALOG
 
     def inputs_without(self, fold: int, columns: Sequence[str]) -> pd.DataFrame:
         """Return columns of all rows for a model that must not see a fold."""
@@ -107,7 +111,7 @@ def fold_errors(training: TrainingRows, columns: Sequence[str], section: Feature
 
 
 def _map_runs(
-    measure: Callable[[lightgbm.Booster, pd.DataFrame, np.ndarray, np.random.Generator], Any],
+    measure: Measure,
     training: TrainingRows,
     columns: Sequence[str],
     section: FeaturesSection,
@@ -119,8 +123,9 @@ def _map_runs(
         random = np.random.default_rng([section.seed, fold, seed])
         inputs = training.inputs_without(fold, columns).assign(**_draw_probes(len(training.target), random))
         held_out = training.folds == fold
-        model = _fit(inputs[~held_out], training.target[~held_out], section.seed + seed)
-        return measure(model, inputs[held_out], training.target[held_out], random)
+        model = _fit(inputs[~held_out], training.target[~held_out], section.seed + seed, training.catalog)
+        groups = _group_columns(inputs, training.catalog)
+        return measure(model, inputs[held_out].to_numpy(), training.target[held_out], random, groups)
 
     runs = list(product(np.unique(training.folds).tolist(), range(section.importance_repeats)))
     n_cores = len(os.sched_getaffinity(0))  # one fit each: LightGBM's own threads cost more than they gain on few rows
@@ -135,32 +140,32 @@ def _draw_probes(rows: int, random: np.random.Generator) -> dict[str, np.ndarray
     return columns
 
 
-def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int) -> lightgbm.Booster:
+def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int, catalog: Catalog) -> lightgbm.Booster:
     categories = [
-        name
-        for name in map(str, inputs)
-        if name.startswith("__category") or (name in CATALOG and CATALOG[name].kind == "category")
+        position
+        for position, name in enumerate(map(str, inputs))
+        if name.startswith("__category") or (name in catalog and catalog[name].kind == "category")
     ]
-    data = lightgbm.Dataset(inputs, target, categorical_feature=categories)
+    values = inputs.to_numpy()  # LightGBM refuses some characters in names
+    data = lightgbm.Dataset(values, target, categorical_feature=categories)
     return lightgbm.train({**PARAMETERS, "seed": seed}, data, ROUNDS)
 
 
 def _measure_error(
-    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, _random: np.random.Generator
+    model: lightgbm.Booster, values: np.ndarray, target: np.ndarray, _random: np.random.Generator, _groups: Groups
 ) -> float:
-    return float(np.sqrt(_squared_error(model, inputs.to_numpy(), target)))
+    return float(np.sqrt(_squared_error(model, values, target)))
 
 
 def _measure_increases(
-    model: lightgbm.Booster, inputs: pd.DataFrame, target: np.ndarray, random: np.random.Generator
+    model: lightgbm.Booster, values: np.ndarray, target: np.ndarray, random: np.random.Generator, groups: Groups
 ) -> np.ndarray:
     """Return the increase of the squared error for each column, and the error [nat]."""
-    values = inputs.to_numpy()
     squared = _squared_error(model, values, target)
     increases = np.zeros(values.shape[1])
     used = model.feature_importance() > 0
     shuffled = values.copy()
-    for group in _group_columns(inputs):
+    for group in groups:
         if used[group].any():  # shuffling a column that no tree uses changes nothing
             shuffled[:, group] = values[random.permutation(len(values))][:, group]
             increases[group] = _squared_error(model, shuffled, target) - squared
@@ -168,11 +173,11 @@ def _measure_increases(
     return np.append(increases, np.sqrt(squared))
 
 
-def _group_columns(inputs: pd.DataFrame) -> list[list[int]]:
+def _group_columns(inputs: pd.DataFrame, catalog: Catalog) -> Groups:
     """Return the positions of the columns that are shuffled together."""
     positions: dict[str, list[int]] = {}
     for i, name in enumerate(map(str, inputs)):
-        group = CATALOG[name].group if name in CATALOG else ""
+        group = catalog[name].group if name in catalog else ""
         positions.setdefault(group or name, []).append(i)
     return list(positions.values())
 

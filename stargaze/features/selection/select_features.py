@@ -12,7 +12,8 @@ from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_repositories, write_feature_set
 from stargaze.features.extract import extract
-from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary
+from stargaze.features.matrix import Catalog, allowed_features, build_matrix, build_vocabulary, catalog_with
+from stargaze.features.own_columns import read_own_columns
 from stargaze.features.selection.filters import apply_filters, rank_correlation
 from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.features.selection.stability import choose_stable
@@ -63,30 +64,31 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     the importance [nat²] and the stability [share of runs]. Raise MissingInputError if a policy has no features left.
     """
     training, vocabularies, dropped = _prepare(dataset, section)
+    catalog = training.catalog
     report("filters", 0.0)
-    dropped |= apply_filters(training.inputs, training.target, section)
+    dropped |= apply_filters(training.inputs, training.target, section, catalog)
     reasons = _describe_features(training)
     selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
     for i, policy in enumerate(POLICIES):
         report(f"importance under policy {policy}", (i + 0.1) / len(POLICIES))
-        allowed = [item.name for item in allowed_features(policy)]
+        allowed = [item.name for item in allowed_features(policy, catalog)]
         candidates = [name for name in allowed if name not in dropped]
-        if all(CATALOG[name].learned for name in candidates):  # encodings of names alone have no information
-            message = f"policy {policy}: no usable feature is left: {_example_of(dropped)}"
+        if all(catalog[name].learned for name in candidates):  # encodings of names alone have no information
+            message = f"policy {policy}: no usable feature is left: {_example_of(dropped, catalog)}"
             raise MissingInputError(message, hint="fetch records with more fields: stargaze fetch --from FILE...")
         choice = choose_stable(training, candidates, section)
         selected[policy], scores[policy] = choice.selected, choice.errors
         all_reasons = dropped | choice.reasons
         results = {
             name: all_reasons.get(name, SELECTED) if name in allowed else f"needs policy {item.policy}"
-            for name, item in CATALOG.items()
+            for name, item in catalog.items()
         }
         reasons[policy] = pd.Series(results)
         reasons[f"importance_{policy}"] = pd.Series(choice.importances.increase).reindex(reasons.index).round(6)
         reasons[f"stability_{policy}"] = pd.Series(choice.importances.win_rate).reindex(reasons.index).round(3)
     report("done", 1.0)
-    feature_set = FeatureSet(selected, vocabularies, section, dataset.fingerprint, scores)
+    feature_set = FeatureSet(selected, vocabularies, section, dataset.fingerprint, scores, dataset.own_columns)
     return Selection(feature_set, reasons.reset_index())
 
 
@@ -94,38 +96,40 @@ def _prepare(dataset: Dataset, section: FeaturesSection) -> tuple[TrainingRows, 
     """Compute all features of the training rows; return also the vocabularies, and why some features are not computed."""
     rows = dataset.training
     repositories, encodings = dataset.repositories.iloc[rows], dataset.encodings(section)
+    catalog = catalog_with(dataset.own_columns)
     vocabularies = {
         name: build_vocabulary(repositories[name])
-        for name, item in CATALOG.items()
+        for name, item in catalog.items()
         if item.kind == "category" and name in repositories
     }
-    dropped = {name: NO_OWNERS for name, item in CATALOG.items() if item.learned and name not in encodings.values}
-    names = [name for name in CATALOG if name not in dropped]
-    inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows])
+    dropped = {name: NO_OWNERS for name, item in catalog.items() if item.learned and name not in encodings.values}
+    names = [name for name in catalog if name not in dropped]
+    inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows], catalog)
     data = (inputs, dataset.target[rows], dataset.folds[rows])
-    return TrainingRows(*data, lambda fold: encodings.excluding_fold(fold).iloc[rows]), vocabularies, dropped
+    training = TrainingRows(*data, lambda fold: encodings.excluding_fold(fold).iloc[rows], catalog)
+    return training, vocabularies, dropped
 
 
 def _describe_features(training: TrainingRows) -> pd.DataFrame:
     """Return one row per feature: policy, unit, share of missing values, and rank correlation with the stars."""
-    inputs = training.inputs
-    numbers = [name for name in inputs if CATALOG[str(name)].kind == "number"]
+    inputs, catalog = training.inputs, training.catalog
+    numbers = [name for name in inputs if catalog[str(name)].kind == "number"]
     rho = pd.Series({name: round(rank_correlation(inputs[name], training.target), 4) for name in numbers})
     columns = {
-        "policy": [item.policy for item in CATALOG.values()],
-        "unit": [item.unit for item in CATALOG.values()],
-        "missing": inputs.isna().mean().round(4).reindex(list(CATALOG)).to_numpy(),
-        "rho": rho.reindex(list(CATALOG)).to_numpy(),
+        "policy": [item.policy for item in catalog.values()],
+        "unit": [item.unit for item in catalog.values()],
+        "missing": inputs.isna().mean().round(4).reindex(list(catalog)).to_numpy(),
+        "rho": rho.reindex(list(catalog)).to_numpy(),
     }
-    return pd.DataFrame(columns, index=pd.Index(list(CATALOG), name="feature"))
+    return pd.DataFrame(columns, index=pd.Index(list(catalog), name="feature"))
 
 
-def _example_of(dropped: dict[str, str]) -> str:
+def _example_of(dropped: dict[str, str], catalog: Catalog) -> str:
     """Return the first dropped feature that every repository has, with the reason."""
     return next(
         f"{name}: {reason}"
         for name, reason in dropped.items()
-        if "full_name" in CATALOG[name].source and not CATALOG[name].learned
+        if "full_name" in catalog[name].source and not catalog[name].learned
     )
 
 
@@ -154,8 +158,8 @@ def list_features(store: Store) -> list[dict[str, Any]]:
     ``missing`` is the share of the repositories, None without repositories. Each policy has the increase of the squared error
     when the feature is shuffled [nat²], or the reason against it, None without a selection.
     """
-    selection = _read_selection(store)
-    missing = selection["missing"] if "missing" in selection else _missing_shares(store)
+    selection, catalog = _read_selection(store), _read_catalog(store)
+    missing = selection["missing"] if "missing" in selection else _missing_shares(store, catalog)
     return [
         {
             "feature": name,
@@ -166,7 +170,7 @@ def list_features(store: Store) -> list[dict[str, Any]]:
             "missing": _round(missing.get(name)),
             **{policy: _importance_or_reason(selection, name, policy) for policy in POLICIES},
         }
-        for name, item in CATALOG.items()
+        for name, item in catalog.items()
     ]
 
 
@@ -182,10 +186,20 @@ def _read_selection(store: Store) -> pd.DataFrame:
     return selection
 
 
-def _missing_shares(store: Store) -> pd.Series:
+def _read_catalog(store: Store) -> Catalog:
+    """Return the features of the repositories, with their own columns."""
+    try:
+        return catalog_with(read_own_columns(store.repositories) if store.repositories.exists() else ())
+    except (ValueError, OSError) as error:
+        hint = "stargaze fetch creates it again"
+        raise ExternalError(f"{store.repositories}: cannot be read: {error}", hint=hint) from error
+
+
+def _missing_shares(store: Store, catalog: Catalog) -> pd.Series:
     if not store.repositories.exists():
         return pd.Series(dtype="float64")
-    return extract(read_repositories(store)).isna().mean()
+    names = [name for name, item in catalog.items() if not item.learned]
+    return extract(read_repositories(store), names, catalog).isna().mean()
 
 
 def _importance_or_reason(selection: pd.DataFrame, name: str, policy: str) -> float | str | None:

@@ -85,7 +85,7 @@ class PredictionBatch:
         known, others = self._known_rows, self._other_rows
         records = dict(zip(known, self.known_records.take(list(known.values())), strict=True))
         if others:
-            records |= zip(others, records_of(self._table.iloc[others]), strict=True)
+            records |= zip(others, records_of(self._table.iloc[others], self.bundle.catalog.own_columns), strict=True)
         return [records[row] for row in range(self._n_rows)]
 
     @cached_property
@@ -244,7 +244,7 @@ class PredictionContext:
     @cached_property
     def known_records(self) -> RecordTable:
         """The records of the bundle's repositories."""
-        return RecordTable(self.bundle.known)
+        return RecordTable(self.bundle.known, self.bundle.catalog.own_columns)
 
     @cached_property
     def no_rows(self) -> pd.DataFrame:

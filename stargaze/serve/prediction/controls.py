@@ -11,7 +11,6 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
-from stargaze.features.matrix import CATALOG
 from stargaze.serve.prediction.labels import field_label
 from stargaze.serve.prediction.linked_fields import recompute_linked_fields
 from stargaze.serve.prediction.what_if import NONE, OPTIONAL_FIELDS, WHAT_IF_FIELDS, format_day
@@ -133,7 +132,7 @@ class ControlIndex:
 
 def candidate_fields(bundle: Bundle, policy: str) -> list[str]:
     """Return the fields with a control that a policy's features are computed from."""
-    used = {field for name in bundle.meta["features"][policy] for field in CATALOG[name].source}
+    used = {field for name in bundle.meta["features"][policy] for field in bundle.catalog[name].source}
     return [
         name
         for name in WHAT_IF_FIELDS
@@ -144,7 +143,7 @@ def candidate_fields(bundle: Bundle, policy: str) -> list[str]:
 def _sample(bundle: Bundle, size: int) -> pd.DataFrame:
     """Return known repositories, half of them those with most stars; the prototype if the bundle contains none."""
     if bundle.known.empty:
-        return schema.conform(pd.DataFrame([bundle.meta["prototype"]["record"]]))
+        return bundle.conform(pd.DataFrame([bundle.meta["prototype"]["record"]]))
     order = np.argsort(-bundle.known["stars"].fillna(0.0).to_numpy(), kind="stable")
     spread = np.linspace(0, len(order) - 1, size - size // 2).round().astype("int64")
     rows = np.unique(np.concatenate([order[: size // 2], order[spread]]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.features.matrix import Catalog
 from stargaze.serve.prediction.contributions import Method, contributions
 from stargaze.serve.prediction.labels import GROUP_LABELS, UNKNOWN, feature_group, feature_label, feature_value
 
@@ -67,7 +68,7 @@ def explain(
         method, added = contributions(bundle, bundle.select_inputs(features[rows], policy), policy)
         for row, of_row, values in zip(rows, added, own, strict=True):
             base = float(np.clip(of_row[-1], 0.0, MAX_LOG_STARS))
-            effects = _group_effects(names, of_row[:-1], values, records[row])
+            effects = _group_effects(names, of_row[:-1], values, records[row], bundle.catalog)
             strongest = sorted(effects, key=lambda item: -abs(item[1]))[:max_factors]
             factors = tuple(
                 Factor(**text, factor=float(np.exp(np.clip(effect, -MAX_CONTRIBUTION, MAX_CONTRIBUTION))))
@@ -79,7 +80,7 @@ def explain(
 
 
 def _group_effects(
-    names: Sequence[str], added: np.ndarray, values: np.ndarray, record: Mapping[str, Any]
+    names: Sequence[str], added: np.ndarray, values: np.ndarray, record: Mapping[str, Any], catalog: Catalog
 ) -> list[tuple[dict[str, str], float]]:
     """Return the texts and the effect [nat] of each feature; groups have one, and so have all unknown values."""
     effects: dict[str, float] = {}
@@ -87,7 +88,7 @@ def _group_effects(
     texts: dict[str, dict[str, str]] = {}
     for name, effect, value in zip(names, added.tolist(), values.tolist(), strict=True):
         group = feature_group(name)
-        text = "" if group else feature_value(name, value, record)
+        text = "" if group else feature_value(name, value, record, catalog)
         if text == UNKNOWN:
             unknown[name] = effect
             continue

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
-from stargaze.features.encoding.encoder import LOG_STARS
-from stargaze.features.matrix import CATALOG
+from stargaze.features.encoding.encoder import LOG_STARS, TEXT_COMPONENTS
+from stargaze.features.matrix import CATALOG, Catalog
 from stargaze.features.schema import FIELD_BY_NAME, Field
 from stargaze.formatting import format_stars
 
@@ -111,13 +111,14 @@ KEYWORD_KINDS = {
 TEXT_FEATURES = "text"
 GROUP_LABELS = {TEXT_FEATURES: "words of name, description and topics", UNKNOWN: "unknown values"}
 """Labels of the factors that several features share."""
+TEXT_NAMES = frozenset({"text_score", *TEXT_COMPONENTS})
 RELEASE_FEATURES = frozenset({"release_age", "time_to_first_release", "push_after_release", "release_span"})
 """Features that a repository without releases does not have."""
 COPYLEFT = ("permissive", "weak copyleft", "strong copyleft")
 
 
 def feature_label(name: str) -> str:
-    """Return the label of a feature, in the words of a table.
+    """Return the label of a feature, in the words of a table; own columns have the name that the user gave them.
 
     >>> feature_label("updated_after_push"), feature_label("forks"), feature_label("name_mentions_list")
     ('updated after last push', 'forks', 'name suggests a list or book')
@@ -126,6 +127,8 @@ def feature_label(name: str) -> str:
     """
     if name in FEATURE_LABELS:
         return FEATURE_LABELS[name]
+    if name not in CATALOG:
+        return name
     part, is_keyword, kind = name.partition("_mentions_")
     if is_keyword:
         return f"{part} suggests {KEYWORD_KINDS.get(kind, kind)}"
@@ -140,23 +143,23 @@ def feature_group(name: str) -> str:
     >>> feature_group("text_component_4"), feature_group("forks")
     ('text', '')
     """
-    return TEXT_FEATURES if name == "text_score" or name.startswith("text_component_") else ""
+    return TEXT_FEATURES if name in TEXT_NAMES else ""
 
 
-def feature_value(name: str, number: float, record: Mapping[str, Any]) -> str:
+def feature_value(name: str, number: float, record: Mapping[str, Any], catalog: Catalog = CATALOG) -> str:
     """Return the value of any feature of a repository: a category is read from its record.
 
     >>> feature_value("release_age", float("nan"), {"releases": 0.0}), feature_value("license", 0.0, {"license": "wtfpl"})
     ('no release', 'wtfpl')
     """
-    if CATALOG[name].kind == "category":
+    if catalog[name].kind == "category":
         return UNKNOWN if record.get(name) is None else str(record[name])
     if math.isnan(number) and name in RELEASE_FEATURES and record.get("releases") == 0:
         return NO_RELEASE
-    return format_value(name, number)
+    return format_value(name, number, catalog)
 
 
-def format_value(name: str, number: float) -> str:
+def format_value(name: str, number: float, catalog: Catalog = CATALOG) -> str:
     """Return the value of a numeric feature with its unit.
 
     >>> format_value("size_kb", 1234.0), format_value("forks", float("nan")), format_value("has_wiki", 1.0)
@@ -166,24 +169,24 @@ def format_value(name: str, number: float) -> str:
     >>> format_value("open_issue_share", 0.25), format_value("created_weekday", 6.0), format_value("copyleft", 0.0)
     ('25%', 'Sunday', 'permissive')
     """
-    unit = CATALOG[name].unit
+    unit = catalog[name].unit
     if math.isnan(number):
         return UNKNOWN
-    if name.startswith("text_component_"):
+    if name in TEXT_COMPONENTS:
         return f"{number:,.3g}"
     if unit.startswith("1/"):
         return f"{_format_number(number)} per {unit[2:]}"
     return FORMATS.get(unit, _format_number)(number)
 
 
-def format_distinct(name: str, *numbers: float) -> list[str]:
+def format_distinct(name: str, *numbers: float, catalog: Catalog = CATALOG) -> list[str]:
     """Return values of one feature with so many digits that different ones differ.
 
     >>> format_distinct("size_kb", 2344.0, 0.0, 2345.0), format_distinct("age", 1000.0, 2000.0)
     (['2,344 kB', '0 kB', '2,345 kB'], ['2.7 years', '5.5 years'])
     """
-    texts = [format_value(name, number) for number in numbers]
-    unit = CATALOG[name].unit
+    texts = [format_value(name, number, catalog) for number in numbers]
+    unit = catalog[name].unit
     if len(set(texts)) == len(set(numbers)) or unit == LOG_STARS:
         return texts
     return [f"{number:,.7g}{f' {unit}' if unit in FORMATS else ''}" for number in numbers]

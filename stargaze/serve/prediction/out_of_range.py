@@ -10,7 +10,7 @@ import numpy as np
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features.dataset import assign_folds
-from stargaze.features.matrix import CATALOG
+from stargaze.features.matrix import Catalog
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.labels import feature_label, format_distinct
 
@@ -27,7 +27,7 @@ class Range:
     low: np.ndarray
     high: np.ndarray
     categories: Mapping[str, frozenset[str]]
-    """For each categorical field of the features its training values in lower case."""
+    """For each categorical field or own column of the features its training values in lower case."""
 
 
 class TrainingRanges:
@@ -58,19 +58,21 @@ class TrainingRanges:
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             excess = np.maximum(ranges.low - values, values - ranges.high)
             distance = np.where(excess > 0, excess / (ranges.high - ranges.low), 0.0)
-        return [_list_outside(ranges, *row) for row in zip(distance, records, values, strict=True)]
+        return [
+            _list_outside(ranges, self._bundle.catalog, *row) for row in zip(distance, records, values, strict=True)
+        ]
 
     def _compute(self, policy: str) -> Range:
-        bundle = self._bundle
+        bundle, catalog = self._bundle, self._bundle.catalog
         training = np.flatnonzero(assign_folds(bundle.known["full_name"], bundle.split) >= 0)
-        features = [name for name in bundle.meta["features"][policy] if not CATALOG[name].learned]
-        numeric = [name for name in features if CATALOG[name].kind != "category"]
+        features = [name for name in bundle.meta["features"][policy] if not catalog[name].learned]
+        numeric = [name for name in features if catalog[name].kind != "category"]
         values = bundle.known_features[training][:, [bundle.columns.index(name) for name in numeric]]
         is_known = ~np.isnan(values)
         has_values = is_known.any(axis=0)
         names = tuple(name for name, has_value in zip(numeric, has_values, strict=True) if has_value)
-        sources = dict.fromkeys(source for name in features for source in CATALOG[name].source)
-        categories = [name for name in sources if FIELD_BY_NAME[name].kind == "category"]
+        sources = dict.fromkeys(source for name in features for source in catalog[name].source)
+        categories = [name for name in sources if (FIELD_BY_NAME.get(name) or catalog[name]).kind == "category"]
         return Range(
             names,
             np.array([bundle.columns.index(name) for name in names], dtype="int64"),
@@ -81,7 +83,7 @@ class TrainingRanges:
 
 
 def _list_outside(
-    ranges: Range, distance: np.ndarray, record: Mapping[str, Any], values: np.ndarray
+    ranges: Range, catalog: Catalog, distance: np.ndarray, record: Mapping[str, Any], values: np.ndarray
 ) -> list[dict[str, str]]:
     unseen = [
         {"label": feature_label(name), "value": str(record[name]), "low": "", "high": ""}
@@ -92,6 +94,6 @@ def _list_outside(
     numbers = []
     for i in farthest[:MAX_LISTED]:
         name, texts = ranges.names[i], (float(array[i]) for array in (values, ranges.low, ranges.high))
-        value, low, high = format_distinct(name, *texts)
+        value, low, high = format_distinct(name, *texts, catalog=catalog)
         numbers.append({"label": feature_label(name), "value": value, "low": low, "high": high})
     return (numbers + unseen)[:MAX_LISTED]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle, Estimate
+from stargaze.features.own_columns import OwnColumn, read_values
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.explanation import MAX_FACTORS, Explanation, explain
 from stargaze.serve.prediction.labels import UNNAMED, field_label
@@ -20,6 +21,7 @@ RECORD_FIELDS = tuple(dict.fromkeys(("full_name", "stars", "fetched_at", *WHAT_I
 """The fields of a repository that an answer may repeat."""
 NUMBERS = tuple(name for name in RECORD_FIELDS if FIELD_BY_NAME[name].kind in ("count", "flag"))
 OTHERS = tuple(name for name in RECORD_FIELDS if name not in NUMBERS)
+LISTS = frozenset(name for name in OTHERS if FIELD_BY_NAME[name].kind == "list")
 Record = Mapping[str, Any]
 NO_POPULARITY = "activity"
 """The policy of a second estimate, which does not use what follows from popularity."""
@@ -80,7 +82,7 @@ class Prediction:
 
 def predict(bundle: Bundle, repositories: pd.DataFrame, *, max_factors: int = MAX_FACTORS) -> list[Prediction]:
     """Predict the stars of each repository; factors beyond ``max_factors`` are multiplied into ``other_factors``."""
-    features, records = bundle.features(repositories), records_of(repositories)
+    features, records = bundle.features(repositories), records_of(repositories, bundle.catalog.own_columns)
     estimate = bundle.estimate_from_features(features)
     explanations = explain(bundle, features, records, estimate.policy, estimate.predicted, max_factors=max_factors)
     return to_predictions(bundle, features, records, estimate, explanations)
@@ -110,28 +112,29 @@ def estimate_without_popularity(
 class RecordTable:
     """The fields of many repositories that an answer may repeat; their columns are converted once, which is most of the work."""
 
-    def __init__(self, repositories: pd.DataFrame) -> None:
+    def __init__(self, repositories: pd.DataFrame, own_columns: Sequence[OwnColumn] = ()) -> None:
         # one block: a column alone takes 60 µs
         self._numbers = repositories[list(NUMBERS)].to_numpy(dtype="float64")
-        self._others = [_to_values(repositories[name]) for name in OTHERS]
+        self._others = {name: _to_values(repositories[name]) for name in OTHERS}
+        self._others |= {column.name: _to_values(read_values(repositories, column)) for column in own_columns}
 
     def take(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return the fields of these repositories, None if unknown."""
         return [
             dict(zip(NUMBERS, (None if number != number else number for number in numbers), strict=True))  # noqa: PLR0124 - NaN
-            | {name: values[row] for name, values in zip(OTHERS, self._others, strict=True)}
+            | {name: values[row] for name, values in self._others.items()}
             for row, numbers in zip(rows, self._numbers[list(rows)].tolist(), strict=True)
         ]
 
 
-def records_of(repositories: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the fields of each repository that an answer may repeat, None if unknown."""
-    return RecordTable(repositories).take(range(len(repositories)))
+def records_of(repositories: pd.DataFrame, own_columns: Sequence[OwnColumn] = ()) -> list[dict[str, Any]]:
+    """Return the fields and own columns of each repository that an answer may repeat, None if unknown."""
+    return RecordTable(repositories, own_columns).take(range(len(repositories)))
 
 
 def _to_values(column: pd.Series) -> list[Any]:
     values = column.tolist()
-    if FIELD_BY_NAME[str(column.name)].kind == "list":
+    if column.name in LISTS:
         return [None if value is None else list(value) for value in values]
     # A missing value is None, NA, or differs from itself; isna of the column takes as long as all the rest.
     return [None if value is pd.NA or value != value else value for value in values]  # noqa: PLR0124
@@ -197,5 +200,6 @@ def _decade_coverage(bundle: Bundle, policy: str, stars: float) -> dict[str, Any
 def _missing_fields(absent: Sequence[str], record: Record) -> tuple[dict[str, str], ...]:
     """Return the unknown fields that can be entered, in the same order."""
     no_release = RELEASE_DATES if record["releases"] == 0 else ()
-    names = [name for name in absent if record.get(name, 0) is None and name not in no_release]
+    enterable = [name for name in absent if name in FIELD_BY_NAME and name not in no_release]
+    names = [name for name in enterable if record.get(name, 0) is None]
     return tuple({"field": name, "label": field_label(FIELD_BY_NAME[name])} for name in names)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.prediction_intervals import FieldEffect, Intervals, Level, PartialIntervals, append_prediction
-from stargaze.features.matrix import find_missing_fields
+from stargaze.features.matrix import Catalog, catalog_with, find_missing_fields
+from stargaze.features.own_columns import OwnColumn
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 from stargaze.tuning.training.calibrate import calibrate
 
@@ -48,6 +49,8 @@ class CalibratedIntervals:
     spread: Any
     names: tuple[str, ...] = ()
     """The features of the model."""
+    own_columns: tuple[OwnColumn, ...] = ()
+    """The own columns among them."""
 
     def bounds(self, inputs: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of each prediction interval [stars]; shapes (n,)."""
@@ -55,7 +58,7 @@ class CalibratedIntervals:
 
     def predicted_errors(self, inputs: np.ndarray, predicted: np.ndarray) -> Rows:
         """Return which fields each row lacks, its prediction, and its predicted error [nat]."""
-        missing = find_missing_fields(inputs, self.names, self.intervals.fields)
+        missing = find_missing_fields(inputs, self.names, self.intervals.fields, catalog_with(self.own_columns))
         return missing, predicted, self.spread.predict(append_prediction(inputs, predicted))
 
 
@@ -81,24 +84,27 @@ def calibrate_on(
     names: Sequence[str] = (),
     importance: Mapping[str, float] | None = None,
     removals: Sequence[FieldRemoval] = (),
+    own_columns: tuple[OwnColumn, ...] = (),
 ) -> CalibratedIntervals:
     """Fit the error model and calibrate the intervals with a nominal coverage [fraction] on out-of-fold predictions.
 
     ``inputs`` (n, n_features) are those of the model, ``predicted`` and ``target`` (n,) are log1p(stars) [nat]. The error of
-    each row is predicted by a model that was not fitted on its fold. ``names`` are the features and ``importance`` the share
-    of each record field: rows that lack more information get intervals of their own. Rows that lack a field are widened
-    until no one of ``removals`` makes intervals narrower on average; the first ones are those of one field of complete rows.
+    each row is predicted by a model that was not fitted on its fold. ``names`` are the features, ``own_columns`` define
+    those that are own columns, and ``importance`` is the share of each record field: rows that lack more information get
+    intervals of their own. Rows that lack a field are widened until no one of ``removals`` makes intervals narrower on average;
+    the first ones are those of one field of complete rows.
     """
     error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
     spread = np.zeros(len(target))
     for fold in np.unique(folds):
         out = folds == fold
         spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
-    fields = _effects(importance or {}, names, removals)
-    missing = find_missing_fields(inputs, names, fields)
+    catalog = catalog_with(own_columns)
+    fields = _effects(importance or {}, names, removals, catalog)
+    missing = find_missing_fields(inputs, names, fields, catalog)
     levels = PartialIntervals(_levels(missing @ np.array([effect.importance for effect in fields.values()])), fields)
     number, model = levels.level_of(missing), _fit_error_model(error_inputs, errors, categories, seed)
-    calibrated = CalibratedIntervals(levels, model, tuple(names))
+    calibrated = CalibratedIntervals(levels, model, tuple(names), own_columns)
     changing = [removal for removal in removals if _can_widen(levels, removal)]
     rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
     for _ in range(WIDENING_ROUNDS if removals else 1):
@@ -113,12 +119,12 @@ def calibrate_on(
 
 
 def _effects(
-    importance: Mapping[str, float], names: Sequence[str], removals: Sequence[FieldRemoval]
+    importance: Mapping[str, float], names: Sequence[str], removals: Sequence[FieldRemoval], catalog: Catalog
 ) -> dict[str, FieldEffect]:
     """Return the share of each field; of a field that complete rows lack too, such as a license, it is 0."""
     if not removals:
         return {name: FieldEffect(share) for name, share in importance.items()}
-    absent = find_missing_fields(removals[0].before[0], names, importance).mean(axis=0)
+    absent = find_missing_fields(removals[0].before[0], names, importance, catalog).mean(axis=0)
     return {
         name: FieldEffect(share if lacks <= USUALLY_KNOWN else 0.0)
         for (name, share), lacks in zip(importance.items(), absent, strict=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import apply_pattern, maskable_fields, remove_fields
-from stargaze.features.matrix import CATALOG, is_any_known, own_features
+from stargaze.features.matrix import is_any_known, own_features
+from stargaze.features.own_columns import OwnColumn
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MAX_CHECKED, MAX_NESTED, ORDERS = 2_000, 400, 15
@@ -51,13 +52,15 @@ class PolicyRows:
     orders: tuple[RemovalOrder, ...]
     names: tuple[str, ...]
     """The selected features."""
+    own_columns: tuple[OwnColumn, ...] = ()
+    """The own columns among them are defined by these; other processes compute the catalog again."""
 
     @classmethod
     def of(
         cls, table: Dataset, masked: Dataset, copied: np.ndarray, feature_set: FeatureSet, policy: str
     ) -> PolicyRows:
         """Return the arrays of a data set and of its masked copies."""
-        own = own_features(feature_set.selected[policy], policy)
+        own = own_features(feature_set.selected[policy], policy, feature_set.catalog)
         complete, copies = (
             policy_arrays(item, feature_set, policy, np.arange(len(item.target))) for item in (table, masked)
         )
@@ -80,6 +83,7 @@ class PolicyRows:
             _remove_each_field(table, feature_set, policy, checked),
             tuple(_remove_in_random_orders(table, feature_set, policy)),
             tuple(feature_set.selected[policy]),
+            feature_set.own_columns,
         )
 
     def with_copies(self, rows: np.ndarray, *, once: bool = False) -> Arrays:
@@ -91,11 +95,11 @@ class PolicyRows:
 
 def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return the inputs of some rows without each record field that a selected feature reads."""
-    repositories, selected = table.repositories.iloc[rows], feature_set.selected[policy]
+    repositories, selected, catalog = table.repositories.iloc[rows], feature_set.selected[policy], feature_set.catalog
     complete = table.serving_inputs(feature_set, policy, repositories)
     result = {}
     for field in maskable_fields(repositories):
-        names = [name for name in selected if field in CATALOG[name].source]
+        names = [name for name in selected if field in catalog[name].source]
         if names:
             partial = remove_fields(repositories, [field], np.zeros((len(rows), 1), dtype=bool))
             changed = table.compute_features(feature_set, names, partial)
@@ -106,16 +110,17 @@ def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, row
 def _remove_in_random_orders(table: Dataset, feature_set: FeatureSet, policy: str) -> Iterator[RemovalOrder]:
     """Yield the inputs of some rows while all fields that a selected feature reads are removed, one after the other."""
     random, selected = np.random.default_rng(feature_set.split.seed), feature_set.selected[policy]
-    rows, own = _spaced(table.validation, MAX_NESTED), own_features(selected, policy)
+    catalog = feature_set.catalog
+    rows, own = _spaced(table.validation, MAX_NESTED), own_features(selected, policy, catalog)
     repositories = table.repositories.iloc[rows]
     complete = table.serving_inputs(feature_set, policy, repositories)
-    sources = {field for name in selected for field in CATALOG[name].source}
+    sources = {field for name in selected for field in catalog[name].source}
     fields = [field for field in maskable_fields(repositories) if field in sources]
     for _ in range(ORDERS):
         partial, inputs, steps = repositories, complete, []
         for field in random.permutation(fields).tolist():
             partial = remove_fields(partial, [field], np.zeros((len(rows), 1), dtype=bool))
-            names = [name for name in selected if field in CATALOG[name].source]
+            names = [name for name in selected if field in catalog[name].source]
             changed = table.compute_features(feature_set, names, partial)
             inputs = inputs.assign(**{name: changed[name] for name in names})
             if is_any_known(inputs.to_numpy(), own).mean() < LEAST_ANSWERED:

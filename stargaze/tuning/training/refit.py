@@ -138,6 +138,7 @@ def _calibrate(
         rows.names,
         importance,
         _removals(model, rows),
+        rows.own_columns,
     )
 
 

@@ -16,8 +16,9 @@ from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
-from stargaze.features.matrix import CATALOG
+from stargaze.features.own_columns import declare_own_columns
 from stargaze.features.population import describe_population
+from stargaze.features.registry import Feature
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 from stargaze.tuning.training.refit import PolicyPredictor, refit
@@ -25,7 +26,6 @@ from stargaze.tuning.training.scoring import find_outliers
 
 N_QUANTILES = 1_001
 """Quantiles of the stars in training, so that a percentile has one decimal."""
-CATEGORIES = frozenset(name for name, item in CATALOG.items() if item.kind == "category")
 PACKAGES = ("lightgbm", "scikit-learn", "numpy", "pandas", "skops")
 
 
@@ -58,6 +58,7 @@ def save_best(
         "answer_policies": [dataclasses.asdict(item) for item in answer_policies],
         "features": {policy: feature_set.selected[policy] for policy in used},
         "vocabularies": feature_set.vocabularies,
+        **({"own_columns": declare_own_columns(feature_set.own_columns)} if feature_set.own_columns else {}),
         "scores": scores,
         "importance": {policy: predictor.importance for policy, predictor in used.items()},
         "outliers": find_outliers(table.repositories, refitted[section.estimate_policy].held_out),
@@ -111,13 +112,16 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
 def _background(table: Dataset, feature_set: FeatureSet, policies: list[str]) -> dict[str, list[float | None]]:
     """Return the typical row of each policy, None where a value is missing."""
     inputs = {policy: table.model_inputs(feature_set, policy).iloc[table.training] for policy in policies}
-    typical = {policy: [_typical_value(frame[name]) for name in frame] for policy, frame in inputs.items()}
+    typical = {
+        policy: [_typical_value(frame[name], feature_set.catalog[name]) for name in map(str, frame)]
+        for policy, frame in inputs.items()
+    }
     return {policy: [None if np.isnan(value) else value for value in values] for policy, values in typical.items()}
 
 
-def _typical_value(column: pd.Series) -> float:
+def _typical_value(column: pd.Series, feature: Feature) -> float:
     """Return the median of numbers, the most frequent code of a category; NaN if all are missing."""
-    if column.name not in CATEGORIES:
+    if feature.kind != "category":
         return float(column.median())
     return float(next(iter(column.mode()), np.nan))
 

@@ -55,10 +55,13 @@ class FormField:
 def source_fields(features: Mapping[str, Iterable[str]]) -> frozenset[str]:
     """Return the fields from which features (policy → names) are computed; any other field changes no estimate.
 
+    Own columns are none of them: they cannot be entered.
+
     >>> sorted(source_fields({"all": ["forks", "fork_rate"]}))
     ['created_at', 'fetched_at', 'forks']
     """
-    return frozenset(field for names in features.values() for name in names for field in CATALOG[name].source)
+    used = (CATALOG[name] for names in features.values() for name in names if name in CATALOG)
+    return frozenset(field for feature in used for field in feature.source)
 
 
 def form_fields(

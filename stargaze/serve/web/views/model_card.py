@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import metadata
 from typing import Any
 
-from stargaze.features.matrix import CATALOG
+from stargaze.bundle.description import own_catalog
 from stargaze.serve.prediction.labels import feature_label
 from stargaze.serve.web.views.bundle_view import BundleView, decade_label, estimates_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import POLICY_TEXTS
@@ -20,6 +20,10 @@ LIMITATIONS = (
     "Explanations and what-ifs are correlations, not advice: changing a value need not change the stars.",
     "Outside the training data (other sizes, years or kinds of repositories) estimates carry a warning and are less reliable.",
     "Not meant for private code: the model was trained on public repositories.",
+)
+OWN_COLUMNS = "Own columns"
+OWN_LIMITATION = (
+    "Own columns are known only of the repositories that were trained on: live look-ups and entered metrics lack them."
 )
 FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
 
@@ -44,7 +48,7 @@ def model_card(view: BundleView) -> dict[str, Any]:
         "has_few": any(int(row["n"]) < FEW_REPOSITORIES for row in (*by_expected, *by_actual)),
         "facts": _facts(view),
         "features": _feature_groups(meta),
-        "limitations": LIMITATIONS,
+        "limitations": [*LIMITATIONS, *[OWN_LIMITATION] * bool(meta.get("own_columns"))],
     }
 
 
@@ -93,12 +97,18 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
 
 
 def _feature_groups(meta: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-    groups: list[dict[str, Any]] = []
-    for policy, title in FEATURE_GROUPS.items():
-        names = [name for name in meta["features"].get(meta["estimate_policy"], ()) if CATALOG[name].policy == policy]
-        if names:
-            groups.append({"title": title, "rows": sorted((feature_label(name), CATALOG[name].unit) for name in names)})
-    return groups
+    catalog, used = own_catalog(meta), meta["features"].get(meta["estimate_policy"], ())
+    own = {column.name for column in catalog.own_columns}
+    names = {
+        title: [name for name in used if name not in own and catalog[name].policy == policy]
+        for policy, title in FEATURE_GROUPS.items()
+    }
+    names[OWN_COLUMNS] = [name for name in used if name in own]
+    return [
+        {"title": title, "rows": sorted((feature_label(name), catalog[name].unit) for name in group)}
+        for title, group in names.items()
+        if group
+    ]
 
 
 def _number(value: Any) -> str:
