@@ -2,6 +2,7 @@
 
 from stargaze.config.loading import DEFAULT_PATH, find_config_file, load, parse_section
 from stargaze.config.model_sections import (
+    OWN_KINDS,
     POLICIES,
     FeaturesSection,
     FetchSection,
@@ -16,6 +17,7 @@ from stargaze.config.sections import Config, render
 
 __all__ = [
     "DEFAULT_PATH",
+    "OWN_KINDS",
     "POLICIES",
     "Config",
     "DeploySection",

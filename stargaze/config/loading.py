@@ -212,7 +212,8 @@ def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
     if metadata["not_empty"] and not value.strip():
         return "should not be empty"
     choices = metadata["choices"]
-    return f"should be one of {', '.join(choices)}" if choices and value not in choices else ""
+    chosen = value.values() if isinstance(value, dict) else [value]
+    return f"should be one of {', '.join(choices)}" if choices and not set(choices).issuperset(chosen) else ""
 
 
 def _number_problem(value: float, limits: tuple[float, float | None], unit: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from stargaze.config.keys import key
 
 POLICIES = ("static", "activity", "all")
+OWN_KINDS = ("number", "flag", "category")
+"""The kinds of own columns."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,19 @@ class FetchSection:
     columns: dict[str, str] = key(
         {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no mapping.'
     )
+    extra: list[str] = key(
+        [], 'Own columns of these files that become features, as ["score", "team"]; in JSON paths, as "metrics.score".'
+    )
+    extra_kinds: dict[str, str] = key(
+        {}, 'Kinds of own columns, as team = "category"; by default they follow from the values.', choices=OWN_KINDS
+    )
+    extra_policies: dict[str, str] = key(
+        {},
+        'Feature policies of own columns, as score = "static" if the maintainer writes it; by default "all", as it may follow'
+        " from popularity.",
+        choices=POLICIES,
+    )
+    exclude: list[str] = key([], 'Columns of the files or fields that are not read, as ["size_kb"].')
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ class Catalog(dict[str, Feature]):
             self[column.name] = _own_feature(column)
         self.own_columns = tuple(own_columns)
 
+    def __hash__(self) -> int:  # type: ignore[override]  # a catalog never changes
+        return hash(self.own_columns)
+
 
 def _own_feature(column: OwnColumn) -> Feature:
     kind: Kind = "category" if column.kind == "category" else "number"

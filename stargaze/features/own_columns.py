@@ -10,18 +10,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stargaze.config import POLICIES
+from stargaze.config import OWN_KINDS, POLICIES
 from stargaze.features import schema
 
 OwnKind = Literal["number", "flag", "category"]
-KINDS: tuple[OwnKind, ...] = get_args(OwnKind)
 MAX_COLUMNS = 100
 MAX_NAME = 100
 """Length of a name [characters]."""
@@ -52,8 +51,8 @@ class OwnColumn:
     def __post_init__(self) -> None:
         if problem := find_name_problem(self.name):
             raise ValueError(problem)
-        if self.kind not in KINDS:
-            raise ValueError(f"the kind of an own column is not one of {', '.join(KINDS)}")
+        if self.kind not in OWN_KINDS:
+            raise ValueError(f"the kind of an own column is not one of {', '.join(OWN_KINDS)}")
         if self.policy not in POLICIES:
             raise ValueError(f"the policy of an own column is not one of {', '.join(POLICIES)}")
 

@@ -24,6 +24,8 @@ TUNING_KEYS = (
     *("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage"),
     *("estimate_policy", "bundled_repositories"),
 )
+OWN_KEYS = ("extra", "extra_kinds", "extra_policies", "exclude")
+"""The keys of ``fetch`` about own columns and columns that are not read."""
 
 
 def begin_stage(stage: str, config: Config, store: Store, *, files: Sequence[Path] = ()) -> dict[str, Any]:
@@ -146,6 +148,8 @@ def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Pat
 
 def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:
     keys: dict[str, Any] = {"fetch.since": config.fetch.since}
+    own = {f"fetch.{name}": getattr(config.fetch, name) for name in OWN_KEYS}
+    keys |= {name: value for name, value in own.items() if value}  # records of earlier versions have none of them
     if _crawls_github(config) and not files:
         return {**keys, "github": dataclasses.asdict(config.github)}
     if paths := [*files] or [Path(name) for name in config.fetch.files]:

@@ -232,6 +232,13 @@ def test_a_whole_number_is_accepted_as_a_float() -> None:
         ("[screening]\ntime_limit = 1" + "0" * 400, "should be at least 1 [s] and finite", "takes longer"),
         ("[fetch]\ncolumns = ['a']", "fetch.columns should be a table", "CSV and Parquet"),
         ("[fetch.columns]\nstars = 1", "fetch.columns should contain text only", "CSV and Parquet"),
+        (
+            "[fetch.extra_kinds]\nteam = 'text'",
+            "fetch.extra_kinds should be one of number, flag, category",
+            "Kinds of own",
+        ),
+        ("[fetch.extra_policies]\nteam = 'live'", "should be one of static, activity, all", "Feature policies of own"),
+        ("[fetch]\nextra = 'team'", "fetch.extra should be a list", "Own columns"),
         ("[serve]\nport = 70000", "serve.port should be from 0 to 65,535, not 70000", "Port to listen on"),
         ("[serve]\nhost = ''", "serve.host should not be empty, not ''", "Address to listen on"),
         ("[store]\npath = ' '", "store.path should not be empty", "Folder of all artifacts"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
+from stargaze.features import schema
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.user_input import USUAL_FIELDS
@@ -17,6 +21,7 @@ from stargaze.features.masking import (
     mask_repositories,
     maskable_fields,
 )
+from tests.own_columns import OWN, add_own_columns
 from tests.simulated.population import Population
 
 
@@ -94,3 +99,26 @@ def test_masked_copies_have_all_patterns_and_depend_on_the_seed(sample: pd.DataF
     assert not first.equals(other)
     assert np.unique(lost).size > 10
     assert sum(pattern.share for pattern in PATTERNS.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_only_tables_and_complete_records_keep_own_columns(
+    make_repositories: Callable[..., pd.DataFrame], name: str
+) -> None:
+    """Live look-ups and entered metrics never have them."""
+    repositories = add_own_columns(make_repositories(400))
+
+    partial = apply_pattern(repositories, name, 0)
+
+    kept = partial[[column.name for column in OWN]].notna().any()
+    assert kept.all() if name in ("table", "one field missing") else not kept.any()
+    assert partial[list(schema.FIELD_BY_NAME)].notna().any(axis=None)
+
+
+def test_own_columns_do_not_change_which_fields_typed_metrics_have(
+    make_repositories: Callable[..., pd.DataFrame],
+) -> None:
+    repositories = make_repositories(400)
+    partial = apply_pattern(add_own_columns(repositories), "five typed metrics", 3)
+
+    assert_frame_equal(partial[list(repositories)], apply_pattern(repositories, "five typed metrics", 3))

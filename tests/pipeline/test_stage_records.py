@@ -30,7 +30,8 @@ __all__ = ["finished_store"]
 
 TUNE_KEYS = ("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage", "estimate_policy")
 STARTS_AT = {
-    **dict.fromkeys(("fetch.since", "fetch.files"), "fetch"),
+    **dict.fromkeys(("fetch.since", "fetch.files", "fetch.exclude"), "fetch"),
+    **dict.fromkeys(("fetch.extra", "fetch.extra_kinds", "fetch.extra_policies"), "fetch"),
     **dict.fromkeys((f"github.{field.name}" for field in dataclasses.fields(GithubSection)), "fetch"),
     **dict.fromkeys((f"features.{field.name}" for field in dataclasses.fields(CONFIG.features)), "select-features"),
     **dict.fromkeys(("screening.families", "screening.max_rows", "screening.time_limit"), "screen"),
@@ -56,7 +57,9 @@ def changed(config: Config, name: str) -> Config:
     field = next(field for field in dataclasses.fields(settings) if field.name == key)
     value, choices = getattr(settings, key), field.metadata["choices"]
     other: Any
-    if choices:
+    if isinstance(value, dict):
+        other = {**value, "stars": "count"}
+    elif choices:
         other = next(choice for choice in choices if choice != value)
     elif isinstance(value, bool):
         other = not value
@@ -64,8 +67,6 @@ def changed(config: Config, name: str) -> Config:
         other = value + 1
     elif isinstance(value, list):
         other = [*value, "ridge"]
-    elif isinstance(value, dict):
-        other = {**value, "stars": "count"}
     else:
         other = f"{value}2016-01-01"
     return dataclasses.replace(config, **{section: dataclasses.replace(settings, **{key: other})})
