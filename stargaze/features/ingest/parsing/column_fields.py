@@ -90,7 +90,7 @@ class TableMapper:
         roots = {label.split(".")[0] for label in self._labels.values()}
         used = {*plan.flat.values(), *(column for column, _ in plan.mapped.values())}
         used |= {column for column, path in plan.places.items() if path[0] in roots}
-        unused = find_unused(list(dict.fromkeys(self._header)), used)
+        unused = find_unused(list(dict.fromkeys(self._header)), used, fields)
         is_ghs = is_github_search(self._header)
         return ColumnUse(fields, tuple((name, "" if is_ghs and name == OWN_ID else field) for name, field in unused))
 

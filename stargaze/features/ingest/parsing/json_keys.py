@@ -76,6 +76,6 @@ class KeyUse:
     def describe(self) -> ColumnUse:
         """Return the key of each field, and the keys that resemble a field which has no value in the file."""
         used = {label.split(".")[0] for label in self._fields.values()} | set(self._fields.values())
-        pairs = [(key, resembled_field(key)) for key in self._keys if key not in used]
+        pairs = [(key, resembled_field(key, self._fields)) for key in self._keys if key not in used]
         unused = tuple((key, field) for key, field in pairs if field and field not in self._fields)
         return ColumnUse(dict(self._fields), unused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 
 from stargaze.features.ingest.field_mapping import SPELLINGS, flattened_path
@@ -13,6 +13,8 @@ from stargaze.features.schema import FIELD_BY_NAME
 MAX_COMPARED = 300
 """Columns of a file that are compared with the fields."""
 MAX_LISTED_NAMES = 30
+URL_ENDINGS = ("_url", "_urls", "_link")
+"""Columns of addresses resemble no count."""
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "full_name": (
         "repo_name",
@@ -62,38 +64,46 @@ _FILLERS = frozenset(
 )
 
 
-def resembled_field(column: str) -> str:
+def resembled_field(column: str, filled: Container[str] = ()) -> str:
     """Return the field that a column's name resembles; an empty text if it resembles none.
+
+    Of the fields that have a value from another column, only one of the same name is returned.
 
     Examples
     --------
-    >>> resembled_field("Num Forks"), resembled_field("mirror_url"), resembled_field("mood")
+    >>> resembled_field("Num Forks"), resembled_field("mirror_url"), resembled_field("team")
     ('forks', 'is_mirror', '')
+    >>> resembled_field("html_url", ["full_name"]), resembled_field("stargazersCount", ["stars"])
+    ('', 'stars')
     """
     if len(column) > MAX_NAME:
         return ""
-    names, cores = _index_names()
+    names, synonyms, cores = _index_names()
     name = normalize_name(column)
     if name in names:
         return names[name]
-    if (core := _core(name)) in cores:
-        return cores[core]
-    path = flattened_path(column)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
-    return names[near[0]] if near and path is None else ""
+    field = synonyms.get(name) or cores.get(_core(name)) or ""
+    if not field and not name.endswith(URL_ENDINGS) and flattened_path(column) is None:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
+        field = names[near[0]] if near else ""
+    return "" if field in filled else field
 
 
 @lru_cache(maxsize=1)
-def _index_names() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the field of each known name, and of each name without words such as ``count``."""
+def _index_names() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return the field of each known name, of each synonym, and of each of them without words such as ``count``."""
     names: dict[str, str] = {}
+    synonyms: dict[str, str] = {}
     for field in FIELD_BY_NAME:
-        for name in (field, *SPELLINGS.get(field, ()), *SYNONYMS.get(field, ())):
+        for name in (field, *SPELLINGS.get(field, ())):
             names.setdefault(normalize_name(name), field)
+        for name in SYNONYMS.get(field, ()):
+            synonyms.setdefault(normalize_name(name), field)
     cores: dict[str, str] = {}
-    for name, field in names.items():
+    for name, field in sorted((names | synonyms).items(), key=lambda item: FIELD_BY_NAME[item[1]].kind != "count"):
         cores.setdefault(_core(name), field)
-    return names, {core: field for core, field in cores.items() if core}
+    cores.pop("", None)
+    return names, synonyms, cores
 
 
 def _core(name: str) -> str:
@@ -120,10 +130,10 @@ def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
     return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
 
 
-def find_unused(names: Sequence[str], used: set[str]) -> tuple[tuple[str, str], ...]:
-    """Return each column that is not used with the field that it resembles."""
+def find_unused(names: Sequence[str], used: Container[str], filled: Container[str]) -> tuple[tuple[str, str], ...]:
+    """Return each column that is not used with the field that it resembles; ``filled`` are the fields with a column."""
     unused = [name for name in names if name not in used]
-    return tuple((name, resembled_field(name) if i < MAX_COMPARED else "") for i, name in enumerate(unused))
+    return tuple((name, resembled_field(name, filled) if i < MAX_COMPARED else "") for i, name in enumerate(unused))
 
 
 def list_names(names: Sequence[str], limit: int = MAX_LISTED_NAMES) -> str:
