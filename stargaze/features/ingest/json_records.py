@@ -38,9 +38,10 @@ def read_mapped_records(
         except BadDataError as error:
             keys.add(value, {})
             yield position, {}, keys.explain(error.message)
-        else:
-            keys.add(value, row)
-            yield position, row, ""
+            continue
+        keys.add(value, row)
+        problem = "" if "stars" in row else keys.explain("stars is missing")
+        yield position, {} if problem else row, problem
     keys.check()
     on_columns(keys.describe())
 

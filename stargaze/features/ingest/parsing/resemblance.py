@@ -119,7 +119,7 @@ def suggest_column(field: str, header: Sequence[str]) -> str:
     if known:
         return known[0][1]
     resembling = [name for name in some if resembled_field(name) == field]
-    near = resembling or difflib.get_close_matches(field.rstrip("s"), some, n=1, cutoff=0.4)
+    near = resembling or difflib.get_close_matches(field.rstrip("s"), some, n=1, cutoff=0.6)
     return near[0] if near else "…"
 
 

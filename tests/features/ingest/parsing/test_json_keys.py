@@ -1,0 +1,145 @@
+"""JSON is mapped like a table: wrong paths, missing fields and unused keys are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features.ingest.field_mapping import map_record
+from stargaze.features.ingest.parsing.json_keys import KeyUse
+from tests.features.ingest.parsing.conftest import Fetched
+
+RECORDS: list[dict[str, Any]] = [
+    {
+        "slug": "fir/one",
+        "score": {"stars": 8, "forks": 2},
+        "langs": {"Zig": 1, "C": 2},
+        "lic": {"key": "isc"},
+        "issues": 5,
+    },
+    {"slug": "fir/two", "score": {"stars": "9"}, "langs": ["Zig"], "lic": None, "issues": 6},
+]
+MAPPING = """full_name = "slug"
+stars = "score.stars"
+forks = "score.forks"
+languages = "langs"
+license = "lic"
+open_issues = "issues"
+"""
+
+
+def test_paths_of_json_are_mapped(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("own.json", json.dumps(RECORDS), MAPPING)
+
+    assert fetched.values("stars") == [8, 9]
+    assert fetched.values("forks") == [2, None]
+    assert fetched.values("languages") == [2, 1]
+    assert fetched.values("license") == ["isc", None]
+
+
+def test_a_mapped_key_is_not_read_for_the_field_of_its_name(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("own.json", json.dumps(RECORDS), MAPPING)
+
+    assert fetched.values("open_issues") == [5, 6]
+    assert fetched.values("issues") == [None, None]
+
+
+def test_the_name_is_joined_from_mapped_parts(fetch: Callable[..., Fetched]) -> None:
+    record = {"by": {"login": "fir"}, "title": "one", "n": 3}
+
+    fetched = fetch("own.jsonl", json.dumps(record), 'owner = "by.login"\nname = "title"\nstars = "n"')
+
+    assert fetched.values("full_name") == ["fir/one"]
+
+
+@pytest.mark.parametrize("line", ['stars = "score.starz"', 'stars = "score.stars"\nlicense = "licence.key"'])
+def test_a_path_that_no_record_has_is_a_mistake_in_the_config(line: str, fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("own.json", json.dumps(RECORDS), f'full_name = "slug"\n{line}')
+
+    assert fetched.ended.code == 2
+    assert "own.json has no key" in fetched.ended.err
+    assert fetched.table.empty
+
+
+def test_a_path_with_a_typing_error_has_a_suggestion() -> None:
+    keys = KeyUse("f.json", {"stars": "score.starz"})
+    keys.add(RECORDS[0], {"full_name": "fir/one"})
+
+    with pytest.raises(ConfigError) as caught:
+        keys.check()
+
+    assert caught.value.message == "fetch.columns.stars: f.json has no key 'score.starz'"
+    assert caught.value.hint == "Did you mean score.stars?"
+
+
+def test_a_path_below_null_exists() -> None:
+    keys = KeyUse("f.json", {"license": "lic.key"})
+    keys.add({"full_name": "a/b", "stars": 1, "lic": None}, {"full_name": "a/b", "stars": 1})
+
+    keys.check()
+
+
+def test_records_without_name_and_stars_are_explained_with_a_mapping(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch(
+        "own.json", json.dumps([{"repo_name": "fir/one", "star_count": 8}, {"repo_name": "fir/two", "star_count": 8}])
+    )
+
+    assert fetched.ended.code != 0
+    assert "own.json: no key for full_name and stars; its records have repo_name, star_count" in fetched.ended.err
+    assert '[fetch.columns] full_name = "repo_name", stars = "star_count"' in fetched.ended.hint
+
+
+@pytest.mark.parametrize(
+    ("record", "suggestion"),
+    [
+        ({"repo_name": "fir/one", "stars": 8}, 'full_name = "repo_name"'),
+        ({"full_name": "fir/one", "star_count": 8}, 'stars = "star_count"'),
+    ],
+)
+def test_a_single_record_is_explained_too(
+    record: dict[str, Any], suggestion: str, fetch: Callable[..., Fetched]
+) -> None:
+    fetched = fetch("own.json", json.dumps(record))
+
+    assert fetched.ended.code != 0
+    assert suggestion in fetched.ended.err
+
+
+def test_an_answer_without_a_repository_is_tolerated_among_others() -> None:
+    keys = KeyUse("f.json", {"license": "lic.key"})
+    keys.add({"message": "Not Found"}, {})
+
+    keys.check()
+
+
+def test_the_source_of_each_field_and_unused_keys_are_described() -> None:
+    record = {
+        "full_name": "a/b",
+        "stargazers_count": 1,
+        "owner": {"type": "User"},
+        "num_forks": 3,
+        "colour": "red",
+        "stars_per_day": 2,
+    }
+    keys = KeyUse("f.json", {})
+    keys.add(record, map_record(record))
+
+    use = keys.describe()
+
+    assert use.fields == {"full_name": "full_name", "stars": "stargazers_count", "owner_type": "owner.type"}
+    assert use.unused == (("num_forks", "forks"),)
+
+
+def test_thousands_of_different_keys_are_not_remembered() -> None:
+    keys = KeyUse("f.json", {})
+    for i in range(5000):
+        keys.add({f"key {i}": 1}, {})
+
+    with pytest.raises(BadDataError) as caught:
+        keys.check()
+
+    assert len(caught.value.message) < 2000

@@ -1,0 +1,121 @@
+"""Records are found in the wrappers of responses and exports, and GitHub's errors are counted once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stargaze.features.ingest.parsing.json_wrappers import unpack_records
+from tests.features.ingest.parsing.conftest import Fetched
+
+A: dict[str, Any] = {"full_name": "elm/one", "stargazers_count": 3}
+B: dict[str, Any] = {"nameWithOwner": "elm/two", "stargazerCount": 4}
+ERROR = "GitHub responded with an error"
+
+
+def unpacked(value: object, columns: dict[str, str] | None = None) -> list[object]:
+    """Return the records, or the reasons where there are none."""
+    return [record.reason or record.value for record in unpack_records(value, columns)]
+
+
+@pytest.mark.parametrize(
+    ("value", "records"),
+    [
+        ({"data": [A, A]}, [A, A]),
+        ({"repositories": [A, B]}, [A, B]),
+        ({"total": 2, "my export": [A, B], "tags": ["x"]}, [A, B]),
+        ({"parameters": {}, "count": 1, "items": [A]}, [A]),
+        ([{"starred_at": "2024-01-01", "repo": A}], [A]),
+        ({"starred_at": "2024-01-01", "repo": A}, [A]),
+        ([{"repository": A, "path": "x"}], [A]),
+        ([[A], [B]], [A, B]),
+        ([{"items": [A]}, {"items": [B]}], [A, B]),
+        ([{"data": {"search": {"nodes": [A]}}}, {"data": {"search": {"nodes": [B]}}}], [A, B]),
+        ({"data": {"user": {"repositories": [A, B]}}}, [A, B]),
+        ({"data": {"user": {"starredRepositories": {"edges": [{"starredAt": "x", "node": B}]}}}}, [B]),
+        ({"edges": [{"node": B}, {"node": None}]}, [B, None]),
+        ({"first": [A], "second": [B]}, [{"first": [A], "second": [B]}]),
+        ({**A, "items": [1], "data": 2}, [{**A, "items": [1], "data": 2}]),
+        ([[[[[[A]]]]]], [[A]]),
+    ],
+)
+def test_records_are_found(value: object, records: list[object]) -> None:
+    assert unpacked(value) == records
+
+
+def test_a_record_with_names_of_its_own_is_known_by_the_mapping() -> None:
+    record = {"slug": "elm/one", "items": [A], "repo": {"x": 1}}
+
+    assert unpacked(record) == [A]
+    assert unpacked(record, {"full_name": "slug"}) == [record]
+    assert unpacked([record], {"full_name": "slug"}) == [record]
+
+
+@pytest.mark.parametrize(
+    ("value", "records"),
+    [
+        (
+            {"data": None, "errors": [{"message": "slow down"}, {"message": "stop"}]},
+            [f"{ERROR}: 'slow down'", f"{ERROR}: 'stop'"],
+        ),
+        (
+            {"errors": [{"resource": "Search", "code": "invalid"}], "message": "Validation Failed"},
+            [f"{ERROR}: 'Validation Failed'"],
+        ),
+        ({"errors": "out of order"}, [f"{ERROR}: 'out of order'"]),
+        ({"data": {"a": None, "b": B}, "errors": [{"path": ["a"], "message": "gone"}]}, [B, f"{ERROR} at 'a': 'gone'"]),
+        (
+            {"data": {"nodes": [None, B]}, "errors": [{"path": ["nodes", 0], "message": "gone"}]},
+            [f"{ERROR} at 'nodes.0': 'gone'", B],
+        ),
+        (
+            {
+                "data": {"search": {"edges": [{"node": B}, {"node": None}]}},
+                "errors": [{"path": ["search", "edges", 1, "node", "id"]}],
+            },
+            [B, f"{ERROR} at 'search.edges.1.node.id': a dict"],
+        ),
+        ({"data": {"nodes": [None, B, None]}, "errors": [{"message": "gone"}]}, [f"{ERROR}: 'gone'", B, None]),
+        ({"data": {"b": B}, "errors": [{"path": ["b", "owner"], "message": "hidden"}]}, [B]),
+        ({"data": {"b": B}, "errors": [{"path": [{"x": []}], "message": 7}]}, [B, f"{ERROR} at 'a dict': 7"]),
+        ({"data": None}, ["data is null instead of records"]),
+        ({"data": "soon"}, ["data is 'soon' instead of records"]),
+    ],
+)
+def test_each_error_of_github_is_one_invalid_record(value: object, records: list[object]) -> None:
+    assert unpacked(value) == records
+
+
+def test_a_path_of_a_million_keys_is_no_problem() -> None:
+    answer = {"data": {"b": B}, "errors": [{"path": ["b"] * 1_000_000, "message": "x"}]}
+
+    assert unpacked(answer) == [B]
+
+
+def test_a_partial_response_is_fetched_with_githubs_words(fetch: Callable[..., Fetched]) -> None:
+    error = {"type": "NOT_FOUND", "path": ["r1"], "message": "Could not resolve elm/none"}
+
+    fetched = fetch(
+        "answer.json",
+        json.dumps({"data": {"r0": B, "r1": None, "r2": {**B, "nameWithOwner": "elm/c"}}, "errors": [error]}),
+    )
+
+    assert fetched.values("full_name") == ["elm/c", "elm/two"]
+    assert "at 'r1': 'Could not resolve elm/none'" in fetched.ended.out
+
+
+def test_stars_of_a_user_are_fetched(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("starred.json", json.dumps([{"starred_at": "2024-01-01T00:00:00Z", "repo": A}]))
+
+    assert fetched.values("stars") == [3]
+
+
+def test_texts_of_numbers_and_flags_are_read_as_in_csv(fetch: Callable[..., Fetched]) -> None:
+    record = {"full_name": "elm/one", "stargazers_count": "31", "archived": "true", "fork": "0", "size": "12"}
+
+    fetched = fetch("texts.json", json.dumps([record]))
+
+    assert [fetched.values(name) for name in ("stars", "is_archived", "is_fork", "size_kb")] == [[31], [1], [0], [12]]

@@ -1,0 +1,51 @@
+"""Columns of other tools resemble fields by their words."""
+
+from __future__ import annotations
+
+import pytest
+
+from stargaze.features.ingest.parsing.resemblance import find_unused, resembled_field, suggest_column
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("star_count", "stars"),
+        ("Total Stars", "stars"),
+        ("n_contributors", "contributors"),
+        ("licence", "license"),
+        ("mainLanguage", "language"),
+        ("homepage", "has_homepage"),
+        ("forks_url", ""),
+        ("rank", ""),
+        ("x" * 5000, ""),
+        ("", ""),
+    ],
+)
+def test_a_column_resembles_a_field(column: str, field: str) -> None:
+    assert resembled_field(column) == field
+
+
+@pytest.mark.parametrize(
+    ("field", "header", "column"),
+    [
+        ("full_name", ["id", "repo_name", "name"], "repo_name"),
+        ("stars", ["watch_count", "forks"], "watch_count"),
+        ("stars", ["Number of Stars"], "Number of Stars"),
+        ("stars", ["rank", "team"], "…"),
+    ],
+)
+def test_a_column_is_suggested_for_a_field(field: str, header: list[str], column: str) -> None:
+    assert suggest_column(field, header) == column
+
+
+def test_a_filled_field_is_resembled_only_by_its_own_names() -> None:
+    unused = find_unused(["full_name", "html_url", "stargazers_count", "team"], {"full_name"}, {"full_name", "stars"})
+
+    assert unused == (("html_url", ""), ("stargazers_count", "stars"), ("team", ""))
+
+
+def test_thousands_of_columns_take_no_time() -> None:
+    unused = find_unused([f"{i} columns of a table" for i in range(50_000)], (), ())
+
+    assert len(unused) == 50_000
