@@ -56,7 +56,7 @@ def test_the_name_is_joined_from_mapped_parts(fetch: Callable[..., Fetched]) -> 
     assert fetched.values("full_name") == ["fir/one"]
 
 
-@pytest.mark.parametrize("line", ['stars = "score.starz"', 'stars = "score.stars"\nlicense = "licence.key"'])
+@pytest.mark.parametrize("line", ['stars = "score.starz"', 'stars = "score.stars"\nlicense = "lic.kez"'])
 def test_a_path_that_no_record_has_is_a_mistake_in_the_config(line: str, fetch: Callable[..., Fetched]) -> None:
     fetched = fetch("own.json", json.dumps(RECORDS), f'full_name = "slug"\n{line}')
 
@@ -122,7 +122,7 @@ def test_the_source_of_each_field_and_unused_keys_are_described() -> None:
         "stargazers_count": 1,
         "owner": {"type": "User"},
         "num_forks": 3,
-        "colour": "red",
+        "team": "red",
         "stars_per_day": 2,
     }
     keys = KeyUse("f.json", {})
