@@ -11,7 +11,8 @@ from typing import TypeGuard
 import numpy as np
 import pandas as pd
 
-from stargaze.features.ingest.validate import MISSING, NO, YES
+from stargaze.features.ingest.parsing.missing import MISSING
+from stargaze.features.ingest.validate import NO, YES
 from stargaze.features.licenses import license_key
 
 OWNER_TYPES = {"user": "User", "organization": "Organization"}

@@ -16,7 +16,8 @@ from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import derive_fields
-from stargaze.features.ingest.validate import FULL_NAME, MISSING, NAME_HINT, shorten, validate_columns
+from stargaze.features.ingest.parsing.missing import MISSING
+from stargaze.features.ingest.validate import FULL_NAME, NAME_HINT, shorten, validate_columns
 
 METRICS_HINT = "enter its metrics instead"
 """What to do about a repository without an answer; where the page has a link of this text, it replaces the hint."""

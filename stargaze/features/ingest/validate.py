@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +16,8 @@ import pandas as pd
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
+from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
+from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
 from stargaze.features.schema import Field
 
 FULL_NAME = re.compile(
@@ -28,18 +33,28 @@ MAX_ID = 1e12
 """GitHub's ids are near 1e9 and grow by about 1e8 per year."""
 MAX_CATEGORY_LENGTH = 255
 """Git's limit for the name of a branch, the longest of the categories [characters]."""
-MISSING = frozenset({"", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"})
-"""Spellings of a missing value in tables."""
-YES = frozenset({"1", "1.0", "true", "t", "yes", "y"})
-NO = frozenset({"0", "0.0", "false", "f", "no", "n"})
-UNRELIABLE_DATES = frozenset({"first_commit_at"})
-"""Dates of the authors' clocks: an impossible one becomes missing, and the record stays valid."""
+YES = frozenset({"1", "1.0", "true", "t", "yes", "y", "on"})
+NO = frozenset({"0", "0.0", "false", "f", "no", "n", "off"})
+TOLERATED = frozenset({"first_commit_at", "topics"})
+"""Fields of which an unusable value becomes missing in every mode: the first is the date of an author's clock."""
 
+_LIST_SEPARATORS = re.compile(r"[\[\](){},;|'\"]")
 ROUNDED = frozenset({"monthly_downloads"})
 """Counts that sources give as means over months."""
 
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Problem = tuple[Bools, str]
+"""Which values of a column have a defect, and its description."""
+_Parser = Callable[[pd.Series, Field, datetime], tuple[pd.Series, list[Problem]]]
+
+
+@dataclass(frozen=True)
+class ClearedValues:
+    """Values of one field that became missing for one reason: their rows, from 0, and the column with the values."""
+
+    field: str
+    reason: str
+    rows: np.ndarray[Any, np.dtype[np.intp]]
+    values: pd.Series
 
 
 def check_name(text: str) -> str:
@@ -77,23 +92,66 @@ def validate_columns(
     >>> valid["forks"].tolist(), invalid
     ([3.0], [(1, "full_name is '../etc': not owner/name as GitHub writes it")])
     """
+    columns, problems = _parse_columns(frame, now, _PARSERS)
+    return _split_rows(frame, columns, [item for item in problems if item.field not in TOLERATED], required)
+
+
+def clear_columns(
+    frame: pd.DataFrame, now: datetime, *, required: Sequence[str]
+) -> tuple[pd.DataFrame, list[tuple[int, str]], list[ClearedValues]]:
+    """Separate valid rows from invalid ones as :func:`validate_columns` does, but only by the required fields.
+
+    Unusable values of all other fields become missing, and are returned too. More forms of dates are read.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"full_name": ["a/b", "c/d"], "stars": ["1", "x"], "forks": ["60.6", "4"]})
+    >>> valid, invalid, cleared = clear_columns(rows, datetime(2025, 1, 1, tzinfo=UTC), required=("full_name", "stars"))
+    >>> valid["forks"].tolist(), invalid, [(item.field, item.reason, item.rows.tolist()) for item in cleared]
+    ([nan], [(1, "stars is 'x': not a whole number")], [('forks', 'not a whole number', [0])])
+    """
+    columns, problems = _parse_columns(frame, now, {**_PARSERS, "date": _parse_any_dates})
+    valid, invalid = _split_rows(frame, columns, [item for item in problems if item.field in required], required)
+    refused = [row for row, _ in invalid]
+    cleared = []
+    for item in problems:
+        rows = np.setdiff1d(item.rows, refused, assume_unique=True)
+        if item.field not in required and len(rows):
+            cleared.append(dataclasses.replace(item, rows=rows))
+    return valid, invalid, cleared
+
+
+def _parse_columns(
+    frame: pd.DataFrame, now: datetime, parsers: Mapping[str, _Parser]
+) -> tuple[dict[str, pd.Series], list[ClearedValues]]:
     columns: dict[str, pd.Series] = {}
-    reasons: dict[int, str] = {}
+    found = []
     for field in schema.FIELDS:
-        if field.name not in frame.columns:
-            continue
-        raw = frame[field.name]
-        columns[field.name], problems = _PARSERS[field.kind](raw, field, now)
-        for mask, problem in problems:
-            for row in np.flatnonzero(mask):
-                reasons.setdefault(int(row), f"{field.name} is {shorten(raw.iloc[row])}: {problem}")
+        if field.name in frame.columns:
+            raw = frame[field.name]
+            columns[field.name], problems = parsers[field.kind](raw, field, now)
+            found += [ClearedValues(field.name, problem, np.flatnonzero(mask), raw) for mask, problem in problems]
+    return columns, [item for item in found if len(item.rows)]
+
+
+def _split_rows(
+    frame: pd.DataFrame,
+    columns: Mapping[str, pd.Series],
+    problems: Sequence[ClearedValues],
+    required: Sequence[str],
+) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Return the rows without problems and with all required fields, and the position and first defect of each other one."""
+    reasons: dict[int, str] = {}
+    for item in problems:
+        for row in item.rows:
+            reasons.setdefault(int(row), f"{item.field} is {shorten(item.values.iloc[row])}: {item.reason}")
     for name in required:
         absent = columns[name].isna().to_numpy() if name in columns else np.ones(len(frame), dtype=bool)
         for row in np.flatnonzero(absent):
             reasons.setdefault(int(row), f"{name} is missing")
     is_valid = np.ones(len(frame), dtype=bool)
     is_valid[list(reasons)] = False
-    valid = pd.DataFrame(columns, index=frame.index)
+    valid = pd.DataFrame(dict(columns), index=frame.index)
     return (valid if is_valid.all() else valid[is_valid]), sorted(reasons.items())
 
 
@@ -112,15 +170,15 @@ def _parse_keys(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Se
 
 
 def _parse_counts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    if field.name in ROUNDED and pd.api.types.is_float_dtype(column.dtype):
-        column = column.round()
-    numbers, problems = _parse_numbers(column, minimum=0.0, maximum=field.maximum)
+    numbers, problems = _parse_numbers(column, minimum=0.0, maximum=field.maximum, rounded=field.name in ROUNDED)
     return pd.Series(numbers, index=column.index), problems
 
 
-def _parse_numbers(column: pd.Series, *, minimum: float, maximum: float) -> tuple[np.ndarray[Any, Any], list[Problem]]:
+def _parse_numbers(
+    column: pd.Series, *, minimum: float, maximum: float, rounded: bool = False
+) -> tuple[np.ndarray[Any, Any], list[Problem]]:
     """Return whole numbers; everything else becomes missing and a problem."""
-    absent = _find_missing(column)
+    absent = find_missing(column)
     if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
         numbers = np.full(len(column), np.nan)
     elif pd.api.types.is_numeric_dtype(column.dtype):
@@ -128,6 +186,7 @@ def _parse_numbers(column: pd.Series, *, minimum: float, maximum: float) -> tupl
     else:
         texts = pd.Series([_number_or_text(value) for value in column], dtype="object").mask(absent, None)
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+    numbers = np.round(numbers) if rounded else numbers
     is_finite = np.isfinite(numbers)
     finite = np.where(is_finite, numbers, 0.0)
     not_whole = ~absent & (~is_finite | (np.floor(finite) != finite))
@@ -142,55 +201,77 @@ def _parse_numbers(column: pd.Series, *, minimum: float, maximum: float) -> tupl
 
 def _number_or_text(value: object) -> object:
     """Return what may be a number, else None; an integer beyond 64 bits becomes a float that is too large."""
+    if isinstance(value, (str, float)):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 2**63 else 1e300 if value > 0 else -1e300
-    return value if isinstance(value, (str, float, np.number, Decimal)) else None
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    if isinstance(value, np.number) and not isinstance(value, (np.complexfloating, np.timedelta64)):
+        return float(value) if math.isfinite(value) else None
+    return None
 
 
 def _parse_flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    absent = _find_missing(column)
+    absent = find_missing(column)
     if pd.api.types.is_numeric_dtype(column.dtype):  # or boolean
         numbers = column.to_numpy(dtype="float64", na_value=np.nan)
     else:
-        words = pd.Series([str(value)[:10].strip().lower() for value in column], dtype="object")
+        words = pd.Series([_flag_word(value) for value in column], dtype="object")
         numbers = np.where(words.isin(YES), 1.0, np.where(words.isin(NO), 0.0, np.nan))
     wrong = ~absent & ~np.isin(numbers, (0.0, 1.0))
     flags = pd.Series(np.where(wrong | absent, np.nan, numbers), index=column.index)
     return flags, [(wrong, "should be true or false")]
 
 
+def _flag_word(value: object) -> str:
+    if isinstance(value, str):
+        return value[:20].strip().lower()
+    if isinstance(value, (bool, np.bool_)):
+        return "1" if value else "0"
+    number = _number_or_text(value)
+    return "1" if number == 1 else "0" if number == 0 else ""
+
+
 def _parse_texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    texts = _to_strings(column)
-    texts = texts.mask(texts == "")
+    texts, wrong = _to_strings(column)
+    texts = texts.mask((texts == "") | (texts == "\\N"))
     if field.name != "full_name":
-        return texts, []
-    wrong = np.array([isinstance(name, str) and FULL_NAME.fullmatch(name) is None for name in texts], dtype=bool)
+        return texts, [(wrong, "not a text")]
+    wrong |= np.array([isinstance(name, str) and FULL_NAME.fullmatch(name) is None for name in texts], dtype=bool)
     return texts, [(wrong, "not owner/name as GitHub writes it")]
 
 
 def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    texts = _to_strings(column).mask(_find_missing(column))
+    texts, wrong = _to_strings(column)
+    texts = texts.mask(find_missing(column))
     too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
-    return texts, [(too_long, f"longer than {MAX_CATEGORY_LENGTH} characters")]
+    return texts.mask(too_long), [
+        (wrong, "not a text"),
+        (too_long, f"longer than {MAX_CATEGORY_LENGTH} characters"),
+    ]
 
 
 def _parse_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
-    absent = _find_missing(column)
+    absent = find_missing(column)
     if pd.api.types.is_numeric_dtype(column.dtype):
         dates = pd.Series(pd.NaT, index=column.index, dtype="datetime64[s, UTC]")
     elif pd.api.types.is_datetime64_any_dtype(column.dtype):
         dates = pd.to_datetime(column, utc=True).dt.as_unit("s")
     else:
-        texts = _to_strings(column).mask(absent)
-        texts = texts.where(texts.str.match(r"\d{4}", na=False))  # pandas reads -1 as a year
-        dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.as_unit("s")
+        dates = read_iso_dates(_to_strings(column)[0].mask(absent))
+    return _check_dates(dates, absent, field, now)
+
+
+def _parse_any_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+    return _check_dates(*parse_dates(column), field, now)
+
+
+def _check_dates(dates: pd.Series, absent: Bools, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
     not_a_date = ~absent & dates.isna().to_numpy()
     late = (dates > pd.Timestamp(now + CLOCK_TOLERANCE)).to_numpy()
     early = (dates < pd.Timestamp(GITHUB_START)).to_numpy() & (field.name in ("created_at", "fetched_at"))
-    dates = dates.mask(not_a_date | late | early)
-    if field.name in UNRELIABLE_DATES:
-        return dates, []
-    return dates, [
+    return dates.mask(not_a_date | late | early), [
         (not_a_date, "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"),
         (late, "in the future"),
         (early, f"before GitHub began ({GITHUB_START:%Y-%m-%d})"),
@@ -198,46 +279,49 @@ def _parse_dates(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Ser
 
 
 def _parse_lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    return pd.Series([_split_list(value) for value in column], index=column.index, dtype="object"), []
+    lists = [_split_list(value) for value in column]
+    wrong = np.array([words is None for words in lists], dtype=bool) & ~find_missing(column)
+    return pd.Series(lists, index=column.index, dtype="object"), [(wrong, "not a list")]
 
 
 def _split_list(value: object) -> list[str] | None:
-    """Return the words of a list, or of a text such as ``a, b`` or ``['a', 'b']``; None for anything else."""
+    """Return the words of a list, or of a text such as ``a, b``, ``a;b`` or ``['a', 'b']``; None for anything else."""
     if isinstance(value, str):
-        parts: list[Any] = re.split(r"[\[\],'\"]", value)
+        if value and value.strip() in MISSING and len(value) < MAX_CATEGORY_LENGTH:
+            return None
+        parts: list[Any] = _LIST_SEPARATORS.split(value)
     elif isinstance(value, (list, tuple, np.ndarray)):
-        parts = list(value)
+        parts = [part.get("name") if isinstance(part, dict) else part for part in value]
     else:
         return None
     return [_replace_surrogates(part.strip()) for part in parts if isinstance(part, str) and part.strip()]
 
 
-def _find_missing(column: pd.Series) -> Bools:
-    """Return which values are missing, in any spelling."""
-    absent: Bools = column.isna().to_numpy(dtype=bool)
+def _to_strings(column: pd.Series) -> tuple[pd.Series, Bools]:
+    """Convert texts and numbers to strings, and return which values are neither.
+
+    JSON may contain a lone surrogate, which no file can store.
+    """
     if column.dtype == "str":
-        absent = absent | column.str.strip().isin(MISSING).to_numpy(dtype=bool)
-    elif column.dtype == "object":
-        absent = absent | np.array(
-            [isinstance(value, str) and value.strip() in MISSING for value in column], dtype=bool
-        )
-    return absent
+        return column, np.zeros(len(column), dtype=bool)
+    absent = column.isna().to_numpy(dtype=bool)
+    texts = [None if is_absent else _to_string(value) for value, is_absent in zip(column, absent, strict=True)]
+    strings = pd.Series(texts, index=column.index, dtype="object").astype("str")
+    return strings, strings.isna().to_numpy(dtype=bool) & ~absent
 
 
-def _to_strings(column: pd.Series) -> pd.Series:
-    """Convert to strings; JSON may contain a lone surrogate, which no file can store."""
-    try:
-        return column.astype("str")
-    except UnicodeEncodeError:
-        whole = [_replace_surrogates(value) if isinstance(value, str) else value for value in column]
-        return pd.Series(whole, index=column.index, dtype="object").astype("str")
+def _to_string(value: object) -> str | None:
+    if isinstance(value, str):
+        return _replace_surrogates(value)
+    is_number = isinstance(value, (int, float, np.number, Decimal, date)) and not isinstance(value, bool)
+    return str(value) if is_number and not (isinstance(value, int) and abs(value) >= 2**63) else None
 
 
 def _replace_surrogates(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-_PARSERS: dict[str, Callable[[pd.Series, Field, datetime], tuple[pd.Series, list[Problem]]]] = {
+_PARSERS: dict[str, _Parser] = {
     "key": _parse_keys,
     "count": _parse_counts,
     "flag": _parse_flags,
