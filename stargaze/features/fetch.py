@@ -7,6 +7,7 @@ import importlib.resources
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from stargaze.features.github.api.response_cache import CrawlSession, open_respo
 from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
 from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
+from stargaze.features.ingest.fetch_counts import FetchCounts
+from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.column_plan import check_mapping
 from stargaze.features.ingest.table_records import read_rows
 from stargaze.features.ingest.write_repositories import (
     BATCH,
-    FetchCounts,
-    FetchSummary,
     RawBatch,
     build_batch,
     parse_since,
@@ -146,7 +147,7 @@ def _read_batches(
 
 
 def _read_table(source: Source, columns: dict[str, str], number: int, counts: FetchCounts) -> Iterator[RawBatch]:
-    for batch in read_rows(source, columns):
+    for batch in read_rows(source, columns, partial(counts.add_columns, number)):
         counts.records[number] += len(batch.positions) + len(batch.invalid)
         for position, reason in batch.invalid:
             counts.reject(number, position, reason)
@@ -156,7 +157,7 @@ def _read_table(source: Source, columns: dict[str, str], number: int, counts: Fe
 def _read_json(
     source: Source, columns: dict[str, str], number: int, counts: FetchCounts
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    for position, row, reason in read_mapped_records(source, columns):
+    for position, row, reason in read_mapped_records(source, columns, partial(counts.add_columns, number)):
         counts.records[number] += 1
         if reason:
             counts.reject(number, position, reason)

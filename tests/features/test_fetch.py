@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.fetch import fetch_files
-from stargaze.features.ingest.write_repositories import MAX_LISTED, FetchSummary
+from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
 from stargaze.store import Store
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -185,10 +186,18 @@ BAD: list[dict[str, Any]] = [
     {"stargazers_count": float("nan")},
     {"stargazers_count": float("inf")},
     {"stargazers_count": None},
-    {"created_at": "1999-01-01T00:00:00Z"},
-    {"pushed_at": "2999-01-01T00:00:00Z"},
-    {"updated_at": "yesterday"},
-    {"forks_count": -3},
+]
+
+UNUSABLE: list[tuple[str, Any, str]] = [
+    ("created_at", "1999-01-01T00:00:00Z", "before GitHub began (2007-10-29)"),
+    ("pushed_at", "2999-01-01T00:00:00Z", "in the future"),
+    ("updated_at", "yesterday", "not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"),
+    ("forks", -3, "a count cannot be negative"),
+    ("contributors", 12.5, "not a whole number"),
+    ("has_wiki", "sometimes", "should be true or false"),
+    ("language", "x" * 300, "longer than 255 characters"),
+    ("id", 1.5, "not a whole number"),
+    ("topics", 7, "not a list"),
 ]
 
 
@@ -205,6 +214,36 @@ def test_an_invalid_record_is_listed_and_the_others_are_read(inputs: InputFolder
     assert "\n" not in reason
 
 
+@pytest.mark.parametrize(("name", "value", "reason"), UNUSABLE, ids=lambda value: str(value)[:20])
+def test_an_unusable_optional_value_is_missing_and_counted(
+    inputs: InputFolder, name: str, value: object, reason: str
+) -> None:
+    records = [REST, {**REST, "id": 8, "full_name": "c/d", name: value}, {**REST, "id": 9, "full_name": "e/f"}]
+
+    summary = inputs.fetch(inputs.put("x.json", records))
+
+    assert (summary.repositories, summary.invalid_count) == (3, 0)
+    (item,) = summary.cleared
+    assert (item.file, item.field, item.reason, item.count) == (str(inputs.folder / "x.json"), name, reason, 1)
+    assert str(value)[:30] in item.example
+    assert np.all(inputs.rows().loc[["c/d"], name].isna())
+
+
+def test_unusable_values_are_counted_by_file_field_and_reason(inputs: InputFolder) -> None:
+    one = inputs.put("one.csv", "full_name,stars,forks,has_wiki\na/b,1,1.5,no\nc/d,2,2.5,perhaps\ne/f,x,-1,perhaps\n")
+    two = inputs.put("two.csv", "full_name,stars,forks,has_wiki\ng/h,4,-4,\n")
+
+    summary = inputs.fetch(one, two)
+
+    assert [(Path(item.file).name, item.field, item.count, item.example) for item in summary.cleared] == [
+        ("one.csv", "forks", 2, "'1.5'"),
+        ("one.csv", "has_wiki", 1, "'perhaps'"),
+        ("two.csv", "forks", 1, "'-4'"),
+    ]
+    assert "4 unusable values of optional fields, now missing:" in summary.as_text()
+    assert "forks: not a whole number (2, as '1.5')" in summary.as_text()
+
+
 def test_null_nodes_of_a_response_are_invalid_records(inputs: InputFolder) -> None:
     answer = {
         "data": {"search": {"nodes": [None, {"nameWithOwner": "a/b", "stargazerCount": 1}]}},
@@ -218,7 +257,7 @@ def test_null_nodes_of_a_response_are_invalid_records(inputs: InputFolder) -> No
 
 
 def test_the_first_thousand_invalid_records_are_listed_and_all_counted(inputs: InputFolder) -> None:
-    path = inputs.put("x.csv", "full_name,stars\na/b,1\n" + "c/d,-1\n" * (MAX_LISTED + 5))
+    path = inputs.put("x.csv", "full_name,stars\n" + "a/b,1\n" * (MAX_LISTED + 9) + "c/d,-1\n" * (MAX_LISTED + 5))
 
     summary = inputs.fetch(path)
 
@@ -249,6 +288,45 @@ def test_a_file_without_a_valid_record_is_an_error(inputs: InputFolder, name: st
 def test_a_file_of_several_invalid_records_is_an_error_beside_a_valid_file_too(inputs: InputFolder) -> None:
     with pytest.raises(BadDataError, match="no valid record among 2"):
         inputs.fetch(inputs.put("good.json", REST), inputs.put("x.csv", "full_name,stars\na/b,-1\nc/d,x\n"))
+
+
+@pytest.mark.parametrize("bad", [5, 6, 9])
+def test_a_file_that_is_mostly_invalid_is_an_error_and_the_stored_table_stays(inputs: InputFolder, bad: int) -> None:
+    inputs.fetch(inputs.put("good.json", REST))
+    before = inputs.store.repositories.read_bytes()
+    rows = [f"ada/t{n},{n if n >= bad else 'many'}" for n in range(10)]
+    path = inputs.put("x.csv", "\n".join(["full_name,stars", *rows]))
+
+    if bad == 5:
+        assert inputs.fetch(path).invalid_count == 5
+        return
+    with pytest.raises(BadDataError) as caught:
+        inputs.fetch(path, inputs.folder / "good.json")
+
+    assert caught.value.message == (
+        f"{path}: {bad} of 10 records are invalid; record 1: stars is 'many': not a whole number"
+    )
+    assert 'stars = "…"' in caught.value.hint
+    assert inputs.store.repositories.read_bytes() == before
+
+
+def test_an_error_names_different_reasons(inputs: InputFolder) -> None:
+    rows = ['a/b,1,"open', "c/d,x,y", "c/d,z,y", "../e,5,y", "e/f,5", "g/h,5,good"]
+
+    with pytest.raises(BadDataError) as caught:
+        inputs.fetch(inputs.put("x.csv", "\n".join(["full_name,stars,description", *rows])))
+
+    assert "5 of 6 records are invalid; record 1: a quote is not closed; record 5: 2 columns" in caught.value.message
+    assert "record 2: stars is 'x'" in caught.value.message
+
+
+def test_a_folder_of_responses_is_an_error_if_most_of_them_are_invalid(inputs: InputFolder) -> None:
+    gone = [inputs.put(f"a/{n}.json", {"message": "Not Found"}) for n in range(3)]
+    good = [inputs.put(f"a/{n}.json", {**REST, "id": n, "full_name": f"a/n{n}"}) for n in range(4, 7)]
+
+    assert inputs.fetch(*gone, *good).invalid_count == 3
+    with pytest.raises(BadDataError, match="3 of 5 files of one record are invalid"):
+        inputs.fetch(*gone, *good[:2])
 
 
 def test_among_valid_files_a_file_of_one_invalid_record_is_only_counted(inputs: InputFolder) -> None:
@@ -394,9 +472,9 @@ RECORDS = st.lists(
 def test_every_record_is_a_repository_a_duplicate_or_invalid(
     inputs: InputFolder, records: list[dict[str, Any]]
 ) -> None:
-    good = {"full_name": "always/good", "stars": 1, "fetched_at": "2020-01-01"}
+    good = [{"full_name": "always/good", "stars": 1, "fetched_at": "2020-01-01"}] * 8
 
-    summary = inputs.fetch(inputs.put("x.json", [good, *records]))
+    summary = inputs.fetch(inputs.put("x.json", [*good, *records]))
 
-    assert summary.records == len(records) + 1 == summary.repositories + summary.duplicates + summary.invalid_count
+    assert summary.records == len(records) + 8 == summary.repositories + summary.duplicates + summary.invalid_count
     assert inputs.rows()["full_name"].str.lower().is_unique

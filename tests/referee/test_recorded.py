@@ -18,8 +18,9 @@ from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import USER_AGENT, HttpTransport, Response
 from stargaze.features.github.api.rate_limit import classify_response
+from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.field_mapping import map_record
-from stargaze.features.ingest.write_repositories import FetchCounts, batch_rows, write_repositories
+from stargaze.features.ingest.write_repositories import batch_rows, write_repositories
 from stargaze.store import Store
 from tests.features.github.conftest import FakeClock
 from tests.referee.recorded import Exchange, exchanges

@@ -34,7 +34,7 @@ def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
         if is_url(value):
             values.append(_normalize_url(value) not in (f"github.com/{name}".lower(), str(name).lower()))
         else:
-            values.append(False if value == "" else value)
+            values.append(False if isinstance(value, str) and value == "" else value)
     return pd.Series(values, index=column.index, dtype="object")
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,110 +14,17 @@ from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
-from stargaze.features.ingest.validate import validate_columns
+from stargaze.features.ingest.fetch_counts import FetchCounts
+from stargaze.features.ingest.fetch_summary import FetchSummary
+from stargaze.features.ingest.validate import ClearedValues, clear_columns, shorten
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
-MAX_LISTED, MAX_PRINTED = 1000, 5
-"""Invalid records that the summary contains and that are printed; all are counted."""
 REQUIRED = ("full_name", "stars")
+"""The fields without which a record is invalid."""
 BATCH = 20_000
 """Records that are validated at once: fast, and small in memory."""
-
-
-@dataclass(frozen=True)
-class SourceSummary:
-    """The records of one file."""
-
-    file: str
-    records: int
-    valid: int
-    invalid: int
-
-
-@dataclass(frozen=True)
-class FetchSummary:
-    """The result of ``fetch``, for people and for ``--json``; ``invalid`` has file, position and reason of each record."""
-
-    repositories: int
-    records: int
-    duplicates: int
-    too_old: int
-    invalid_count: int
-    invalid: tuple[tuple[str, int, str], ...]
-    latest: str | None
-    sources: tuple[SourceSummary, ...]
-
-    def as_text(self) -> str:
-        """Return the counts and the first invalid records, in lines."""
-        lines = [f"{self.repositories:,} repositories from {self.records:,} records"]
-        if self.duplicates or self.too_old:
-            lines[0] += f" ({self.duplicates:,} duplicates, {self.too_old:,} older than fetch.since)"
-        if self.invalid_count:
-            lines.append(f"{self.invalid_count:,} invalid records:")
-            lines += [f"  {file}: record {position}: {reason}" for file, position, reason in self.invalid[:MAX_PRINTED]]
-        if self.invalid_count > MAX_PRINTED:
-            lines.append(f"  and {self.invalid_count - MAX_PRINTED:,} more; stargaze fetch --json lists {MAX_LISTED:,}")
-        return "\n".join(lines)
-
-    def as_line(self) -> str:
-        """Return one line for ``run``."""
-        invalid = f", {self.invalid_count:,} invalid records" if self.invalid_count else ""
-        return f"{self.repositories:,} repositories{invalid}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
-
-
-@dataclass
-class FetchCounts:
-    """Counts by source (index in ``paths``) while the files are read."""
-
-    paths: list[Path]
-    records: Counter[int] = field(default_factory=Counter)
-    valid: Counter[int] = field(default_factory=Counter)
-    invalid: list[tuple[int, int, str]] = field(default_factory=list)
-    invalid_counts: Counter[int] = field(default_factory=Counter)
-    first_reasons: dict[int, str] = field(default_factory=dict)
-
-    def reject(self, source: int, position: int, reason: str) -> None:
-        """Count an invalid record; list the first ones."""
-        self.invalid_counts[source] += 1
-        self.first_reasons.setdefault(source, f"record {position}: {reason}")
-        if len(self.invalid) < MAX_LISTED:
-            self.invalid.append((source, position, reason))
-
-    def check_sources(self) -> None:
-        """Raise BadDataError for a file without a valid record; a file of one record is tolerated among valid files."""
-        for source, path in enumerate(self.paths):
-            records = self.records[source]
-            if self.valid[source] or (records <= 1 and self.valid.total()):
-                continue
-            if not records:
-                raise BadDataError(f"{path}: has no records", hint="check that it is a response of GitHub")
-            hint = "check that it contains repositories, and for CSV and Parquet the mapping in [fetch.columns]"
-            message = f"{path}: no valid record among {records:,}; {self.first_reasons[source]}"
-            raise BadDataError(message, hint=hint)
-
-    def summarize(self, repositories: pd.DataFrame, *, too_old: int, duplicates: int) -> FetchSummary:
-        """Return the summary of the written repositories."""
-        latest = repositories["fetched_at"].max()
-        sources = [
-            SourceSummary(str(path), self.records[i], self.valid[i], self.invalid_counts[i])
-            for i, path in enumerate(self.paths)
-        ]
-        return FetchSummary(
-            repositories=len(repositories),
-            records=self.records.total(),
-            duplicates=duplicates,
-            too_old=too_old,
-            invalid_count=self.invalid_counts.total(),
-            invalid=tuple((str(self.paths[source]), position, reason) for source, position, reason in self.invalid),
-            latest=None if pd.isna(latest) else latest.isoformat(),
-            sources=tuple(sources),
-        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +59,7 @@ def write_repositories(
 ) -> FetchSummary:
     """Keep the newest valid record of each repository and write ``repositories.parquet``.
 
-    Raise BadDataError if a source has no valid record. Stored repositories stay unchanged.
+    Raise BadDataError if more than half of a source is invalid. Stored repositories stay unchanged.
     """
     since = parse_since(section.since)
     valid = [_validate_batch(batch, now, counts) for batch in batches]
@@ -189,14 +93,24 @@ def parse_since(text: str) -> pd.Timestamp | None:
 def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.DataFrame:
     """Return the valid rows with derived fields and the number of their source."""
     frame = batch.frame
-    if "has_homepage" in frame.columns:
+    if "has_homepage" in frame.columns and "full_name" in frame.columns:
         frame = frame.assign(has_homepage=detect_homepages(frame["has_homepage"], frame["full_name"]))
-    valid, invalid = validate_columns(frame, now, required=REQUIRED)
+    valid, invalid, cleared = clear_columns(frame, now, required=REQUIRED)
     for row, reason in invalid:
         counts.reject(batch.sources[row], batch.positions[row], reason)
-    valid = derive_fields(valid).assign(source=np.array(batch.sources, dtype=np.int64)[valid.index.to_numpy()])
+    sources = np.array(batch.sources, dtype=np.int64)
+    for item in cleared:
+        _count_cleared(item, sources, counts)
+    valid = derive_fields(valid).assign(source=sources[valid.index.to_numpy()])
     counts.valid.update(valid["source"].tolist())
     return valid
+
+
+def _count_cleared(item: ClearedValues, sources: np.ndarray[Any, Any], counts: FetchCounts) -> None:
+    numbers, first, totals = np.unique(sources[item.rows], return_index=True, return_counts=True)
+    for source, index, total in zip(numbers, first, totals, strict=True):
+        example = shorten(item.values.iloc[item.rows[index]])
+        counts.clear(int(source), item.field, item.reason, int(total), example)
 
 
 def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.validate import MISSING, check_name, shorten, validate_columns
+from stargaze.features.ingest.parsing.missing import MISSING
+from stargaze.features.ingest.validate import check_name, shorten, validate_columns
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)

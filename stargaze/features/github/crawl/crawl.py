@@ -27,9 +27,11 @@ from stargaze.features.github.search.search import (
     is_repository,
     search_repositories,
 )
+from stargaze.features.ingest.fetch_counts import FetchCounts
+from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.validate import check_name
-from stargaze.features.ingest.write_repositories import FetchCounts, FetchSummary, batch_rows, write_repositories
+from stargaze.features.ingest.write_repositories import batch_rows, write_repositories
 from stargaze.store import Store
 from stargaze.system.progress import Report
 

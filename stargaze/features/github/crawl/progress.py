@@ -13,7 +13,7 @@ from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.rate_limit import format_seconds
 from stargaze.features.github.crawl.star_history import StarHistorySummary
 from stargaze.features.github.search.search import CachedSearch, SearchProgress
-from stargaze.features.ingest.write_repositories import FetchSummary
+from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.system.progress import Advance, Report
 
 MAX_NAMED = 10

@@ -21,9 +21,9 @@ from stargaze.features.ingest.parsing.column_plan import (
 )
 from stargaze.features.ingest.parsing.flattened_names import nest_values, value_at
 from stargaze.features.ingest.parsing.github_search import OWN_ID, is_github_search
+from stargaze.features.ingest.parsing.missing import MISSING
 from stargaze.features.ingest.parsing.object_text import BEGINNINGS, is_object_text, parse_object, repair_text
 from stargaze.features.ingest.parsing.resemblance import find_unused
-from stargaze.features.ingest.validate import MISSING
 from stargaze.features.schema import FIELD_BY_NAME
 
 MIN_NUMBERS = 2
