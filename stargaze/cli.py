@@ -61,7 +61,7 @@ class CommandGroup(TyperGroup):
 app = typer.Typer(
     cls=CommandGroup,
     help="Predict the stars of GitHub repositories, and operate the service that does it.\n\nExample: stargaze run",
-    epilog=(__doc__ or "").split("\n\n")[1].replace("\n", " "),
+    epilog=(__doc__ or "").partition("\n\n")[2].replace("\n", " "),
     add_completion=False,
     rich_markup_mode=None,  # rich would add 100 ms to the start
     pretty_exceptions_enable=False,

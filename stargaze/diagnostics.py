@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from stargaze.errors import StargazeError
+from stargaze.network_settings import find_problems
 
 CheckState = Literal["ok", "warning", "error"]
 MIN_FREE = 2.0
@@ -60,6 +61,7 @@ def check_this_machine(store: Path, environ: Mapping[str, str]) -> tuple[Check, 
         ),
         Check("cores", "ok", f"{os.cpu_count()}"),
         *(_check_program(name, *details) for name, details in PROGRAMS.items()),
+        *(Check(name, "error", error.message, error.hint) for name, error in find_problems(environ).items()),
         Check("GITHUB_TOKEN", "ok", "is set")
         if environ.get("GITHUB_TOKEN")
         else Check("GITHUB_TOKEN", "warning", "is not set: 60 requests/hour to GitHub", "export GITHUB_TOKEN=..."),

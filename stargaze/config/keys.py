@@ -98,6 +98,18 @@ def domain_name(text: str) -> str:
     return name
 
 
+def host_names(texts: list[str]) -> list[str]:
+    """Return host names in lower case, without duplicates: a Host header is compared with them.
+
+    >>> host_names(["Stars.Example.org", "stars.example.org.", "192.0.2.1"])
+    ['stars.example.org', '192.0.2.1']
+    """
+    for text in texts:
+        if not text.strip() or any(character.isspace() or character in "/@?#" for character in text.strip()):
+            raise ValueError(f"should contain host names, as stars.example.org: {text!r} is not one")
+    return list(dict.fromkeys(text.strip().lower().removesuffix(".") for text in texts))
+
+
 def https_url(text: str) -> str:
     """Return the URL of a server that encrypts.
 

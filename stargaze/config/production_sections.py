@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stargaze.config.keys import (
     domain_name,
+    host_names,
     https_url,
     image_reference,
     key,
@@ -84,7 +85,7 @@ class ServeSection:
     worker_processes: int = key(1, "Prediction processes.", limits=(1, 64))
     max_repositories: int = key(5, "Maximum number of repositories in one prediction request.", limits=(1, 100))
     allowed_hosts: list[str] = key(
-        [], "Host names of the page, in addition to the address above and this machine's own."
+        [], "Host names of the page, in addition to the address above and this machine's own.", normalize=host_names
     )
     trusted_proxies: int = key(
         0,

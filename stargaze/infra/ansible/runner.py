@@ -25,6 +25,8 @@ from stargaze.system.text import last_line
 PLAYBOOK_FOLDERS = (PACKAGE.parent / "ansible", PACKAGE / "ansible")
 """Possible folders of the playbooks: beside the package in a checkout, inside it in an installation."""
 TAGS = ("base", "ray", "swarm", "page", "git")
+UTF8_LOCALE = "C.UTF-8"
+"""The locale with UTF-8 that every Debian has."""
 KEPT_RUNS = 20
 """Number of runs whose logs are kept."""
 POLL_INTERVAL = 1
@@ -129,11 +131,13 @@ def ansible_environment() -> dict[str, str]:
     """Return the environment in which Ansible finds its programs beside this Python and its config beside the playbooks.
 
     Files with variables beside the inventory, which is in the store, are not read: templates in them can run programs.
+    Ansible refuses to start in a locale without UTF-8, as C, and in one that is not installed.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {
         "PATH": path,
         "ANSIBLE_CONFIG": str(playbook_folder() / "ansible.cfg"),
+        "LC_ALL": UTF8_LOCALE,
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_VARS_ENABLED": "",
     }

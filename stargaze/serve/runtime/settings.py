@@ -161,14 +161,14 @@ def _add_password(url: str, name: str, variable: str, environ: Mapping[str, str]
 
 
 def trusted_hosts(section: ServeSection) -> list[str]:
-    """Return the valid Host headers: the bound address and the names of this machine."""
+    """Return the valid Host headers, in lower case: the bound address and the names of this machine."""
     hosts = ["localhost", "127.0.0.1", *section.allowed_hosts]
     if section.host not in ANY_ADDRESS:
-        return sorted({*hosts, section.host})
+        return sorted({host.lower() for host in (*hosts, section.host)})
     with contextlib.suppress(OSError):  # without name resolution, the two above remain
         name, aliases, addresses = socket.gethostbyname_ex(socket.gethostname())
         hosts += [socket.gethostname(), name, *aliases, *addresses]
-    return sorted(set(hosts))
+    return sorted({host.lower() for host in hosts})
 
 
 def ready_file(store: Store, supervisor: int) -> Path:

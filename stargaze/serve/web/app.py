@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Request, Response, jsonify, request
 from flask.sessions import SecureCookieSessionInterface
 
 from stargaze.config import ServeSection
@@ -38,6 +39,9 @@ from stargaze.serve.web.views.bundle_view import BundleView, load_bundle_view
 from stargaze.serve.web.views.prediction_view import is_readable
 from stargaze.store import Store
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 ROBOTS = """User-agent: *
 Disallow: /api/
 Disallow: /predictions/
@@ -57,6 +61,15 @@ class SchemeAwareSessions(SecureCookieSessionInterface):
     def get_cookie_secure(self, app: Flask) -> bool:
         """Return whether the request came by https, as trusted proxy headers say."""
         return request.is_secure
+
+
+class LowerCaseHostRequest(Request):
+    """A request whose Host header is in lower case, as the names that it is compared with: host names have no case."""
+
+    def __init__(self, environ: WSGIEnvironment, populate_request: bool = True, shallow: bool = False) -> None:  # noqa: FBT001, FBT002 - werkzeug's
+        if "HTTP_HOST" in environ:
+            environ["HTTP_HOST"] = environ["HTTP_HOST"].lower()
+        super().__init__(environ, populate_request, shallow)
 
 
 def create() -> Flask:
@@ -98,6 +111,7 @@ def make_web(
         SESSION_COOKIE_HTTPONLY=True,
         TEMPLATES_AUTO_RELOAD=False,
     )
+    web.request_class = LowerCaseHostRequest
     web.session_interface = SchemeAwareSessions()
     web.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     web.jinja_env.filters |= {"label_fields": label_fields, "capitalize_first": capitalize_first}

@@ -60,7 +60,7 @@ def test_an_unknown_host_header_is_rejected(page: FlaskClient, path: str, host: 
     assert "evil.example" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.1:8000"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.1:8000", "LocalHost:8000"])
 def test_own_host_names_are_accepted(page: FlaskClient, host: str) -> None:
     assert page.get("/", headers={"Host": host}).status_code == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from stargaze.features.github.api.limited_http import (
     ResponseLimits,
     ResponseTooLargeError,
 )
+from stargaze.network_settings import check_request_settings
 
 USER_AGENT = f"stargaze/{__version__}"
 ACCEPT = "application/vnd.github+json"
@@ -118,14 +120,19 @@ class HttpTransport:
         self._clock = clock
         self._session = LimitedSession(limits or ResponseLimits(), max_retries=reconnect)
         self._timeout = timeout
+        self._has_checked_settings = False
         self._session.auth = _TokenAuth(token)
         self._session.headers.update({"User-Agent": USER_AGENT, "Accept": ACCEPT, "X-GitHub-Api-Version": VERSION})
 
     def send(self, request: Request) -> Response:
         """Send a request to the server of the base URL, and to no other.
 
-        ExternalError if the response is too large: another try would cost the same again.
+        ExternalError if the response is too large: another try would cost the same again. ConfigError if the environment names
+        a proxy or certificates that cannot be used.
         """
+        if not self._has_checked_settings:
+            check_request_settings(self._base, os.environ)
+            self._has_checked_settings = True
         prepared = self._prepare(request)
         settings = self._session.merge_environment_settings(prepared.url, {}, None, None, None)
         start = self._clock.time()
@@ -135,7 +142,7 @@ class HttpTransport:
             raise ExternalError(f"{self._base} sends {error}", hint="check github.api_url, and the proxy") from error
         except ResponseLimitError as error:
             raise NoResponseError(str(error)) from error
-        except requests.RequestException as error:
+        except OSError as error:  # also of requests: its own class is one
             raise NoResponseError(_describe_failure(error, self._timeout[1])) from error
         duration = self._clock.time() - start
         lower = {name.lower(): value for name, value in response.headers.items()}
@@ -229,7 +236,7 @@ def _server_name(origin: tuple[str, str, int | None], base: str) -> str:
     return prefix + host + ("" if port == DEFAULT_PORTS.get(scheme) else f":{port}")
 
 
-def _describe_failure(error: requests.RequestException, timeout: float) -> str:
+def _describe_failure(error: OSError, timeout: float) -> str:
     """Describe in a few words what failed; requests nests its reasons."""
     if isinstance(error, requests.Timeout) or any(isinstance(part, ReadTimeoutError) for part in error.args):
         return f"no response within {timeout:g} s"
@@ -241,4 +248,4 @@ def _describe_failure(error: requests.RequestException, timeout: float) -> str:
         return "the proxy does not respond"
     if isinstance(error, requests.ConnectionError):
         return "the server cannot be reached, or closed the connection"
-    return type(error).__name__
+    return type(error).__name__ if isinstance(error, requests.RequestException) else str(error.strerror or error)
