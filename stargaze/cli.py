@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Annotated, Any, TextIO
 
@@ -20,6 +21,7 @@ from typer.core import TyperGroup
 
 from stargaze import __version__
 from stargaze.commands import cluster, data, deployment, hook, images, infra, keys, model, project
+from stargaze.diagnostics import SET_CLOCK, find_clock_problem
 from stargaze.errors import StargazeError, UsageError
 from stargaze.output import Output
 from stargaze.system.files import limited_umask
@@ -85,6 +87,8 @@ def root(
     if ctx.invoked_subcommand is None:
         print(ctx.get_help(), file=sys.stderr)
         raise typer.Exit(UsageError.exit_code)
+    if problem := find_clock_problem(time.time()):
+        Output().note(f"warning: {problem}; {SET_CLOCK}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -127,6 +131,7 @@ def _open_standard_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,9 @@ from stargaze.network_settings import find_problems
 CheckState = Literal["ok", "warning", "error"]
 MIN_FREE = 2.0
 """Free space for a store [GB]: the sample takes 0.1, a million repositories 1.5."""
+EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+"""No clock of a machine with this program can show an earlier time."""
+SET_CLOCK = "set it: sudo timedatectl set-ntp true"
 PROGRAMS = {
     "git": ("releases are git commits", "apt-get install git"),
     "ssh": ("machines are reached by ssh", "apt-get install openssh-client"),
@@ -46,6 +51,18 @@ def catch_errors(name: str, check: Callable[[], Iterable[Check]]) -> tuple[Check
         return (Check(name, "error", error.message, error.hint),)
 
 
+def find_clock_problem(now: float) -> str:
+    """Return what is wrong with the time of this machine [s since 1970]; empty if it can be right.
+
+    >>> find_clock_problem(0.0).partition(":")[0]
+    "this machine's clock shows 1970-01-01"
+    """
+    if now >= EARLIEST.timestamp():
+        return ""
+    day = datetime.fromtimestamp(now, tz=UTC).date()
+    return f"this machine's clock shows {day}: newer dates seem to be in the future, and certificates not valid yet"
+
+
 def check_this_machine(store: Path, environ: Mapping[str, str]) -> tuple[Check, ...]:
     """Check what every stage needs of the machine that it runs on."""
     path = store.resolve()
@@ -60,6 +77,7 @@ def check_this_machine(store: Path, environ: Mapping[str, str]) -> tuple[Check, 
             "free some space, or point store.path elsewhere",
         ),
         Check("cores", "ok", f"{os.cpu_count()}"),
+        *(Check("clock", "error", problem, SET_CLOCK) for problem in [find_clock_problem(time.time())] if problem),
         *(_check_program(name, *details) for name, details in PROGRAMS.items()),
         *(Check(name, "error", error.message, error.hint) for name, error in find_problems(environ).items()),
         Check("GITHUB_TOKEN", "ok", "is set")

@@ -1,15 +1,15 @@
-"""Check the environment variables of proxies and certificates before a request is sent: the libraries' errors do not name them."""
+"""Check the variables of proxies and certificates before a request is sent: the errors of libraries do not name them."""
 
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment
 
 from stargaze.errors import ConfigError
 
@@ -27,17 +27,9 @@ def check_request_settings(url: str, environ: Mapping[str, str]) -> None:
     scheme = urlsplit(url).scheme
     if scheme == "https":
         _check_first(CA_VARIABLES, environ)
-    host = urlsplit(url).hostname or ""
-    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not proxy_bypass_environment(host, {"no": no_proxy}):
+    if not _needs_no_proxy(urlsplit(url).hostname or "", environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         names = [f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
         _check_proxy(next((name for name in names if environ.get(name)), ""), environ)
-
-
-def check_tls_settings(environ: Mapping[str, str]) -> None:
-    """Raise ConfigError if Python's own connections would use certificates that cannot be read."""
-    for name in PYTHON_CA_VARIABLES:
-        _check_first([name], environ)
 
 
 def find_problems(environ: Mapping[str, str]) -> dict[str, ConfigError]:
@@ -54,6 +46,18 @@ def find_problems(environ: Mapping[str, str]) -> dict[str, ConfigError]:
     return problems
 
 
+def _needs_no_proxy(host: str, exceptions: str) -> bool:
+    """Return whether a host is one of the names, domains and networks of NO_PROXY."""
+    names = [name.strip().lstrip(".").lower() for name in exceptions.split(",") if name.strip()]
+    if any(name in ("*", host) or host.endswith(f".{name}") for name in names):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+        return any(address in ipaddress.ip_network(name, strict=False) for name in names if "/" in name)
+    except ValueError:
+        return False
+
+
 def _check_first(names: Iterable[str], environ: Mapping[str, str]) -> None:
     name = next((name for name in names if environ.get(name)), "")
     if not name:
@@ -67,7 +71,7 @@ def _certificate_problem(path: Path, *, needs_folder: bool) -> str:
     if needs_folder:
         return "" if all(map(os.path.isdir, str(path).split(os.pathsep))) else "no such folder"
     if path.is_dir():
-        names = os.listdir(path) if os.access(path, os.R_OK) else []
+        names = [file.name for file in path.iterdir()] if os.access(path, os.R_OK) else []
         return "" if any(map(HASHED_NAME.fullmatch, names)) else "a folder without hashed certificates (openssl rehash)"
     try:
         ssl.create_default_context(cafile=str(path))

@@ -15,7 +15,7 @@ from openstack import utils
 
 from stargaze import __version__
 from stargaze.config import InfraSection
-from stargaze.errors import ConfigError, ExternalError, StargazeError, did_you_mean
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError, did_you_mean
 from stargaze.infra.openstack import read, write
 from stargaze.infra.openstack.errors import (
     CHECK_CLOUDS_YAML,
@@ -32,11 +32,14 @@ from stargaze.infra.openstack.errors import (
 )
 from stargaze.infra.plan.offers import Offers
 from stargaze.infra.plan.resources import ActualResource, DesiredResource, cluster_tag, preference
+from stargaze.network_settings import check_request_settings
 from stargaze.system.parallel import map_in_threads
 
 T = TypeVar("T")
 API_TIMEOUT = 60
 """Timeout of one call [s]."""
+SECRETS = {"password": "password", "token": "token", "applicationcredential": "application_credential_secret"}
+"""The secret in ``auth`` by kind of credential."""
 UNKNOWN_HOST = "NameResolutionError"
 """The name of urllib3's error; keystoneauth passes on only its text."""
 SERVER_GROUP_VERSION = "2.64"
@@ -144,9 +147,19 @@ def connect(section: InfraSection, *, sleep: Callable[[float], None] = time.slee
 
 def _open(name: str | None) -> Any:
     """Log in and discover the API versions now: after a failed discovery, the SDK would assume a version and keep it."""
-    connection = openstack.connect(
-        cloud=name, app_name="stargaze", app_version=__version__, api_timeout=API_TIMEOUT, load_envvars=True
-    )
+    logging.getLogger("keystoneauth").addHandler(logging.NullHandler())  # what it warns about becomes an error here
+    try:
+        secret = _missing_secret(name)
+        connection = openstack.connect(
+            cloud=name,
+            app_name="stargaze",
+            app_version=__version__,
+            api_timeout=API_TIMEOUT,
+            load_envvars=True,
+            **secret,
+        )
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"clouds.yaml: {error_text(error)}", hint=CHECK_CLOUDS_YAML) from error
     _log_in(connection)
     for service in (connection.network, connection.compute):
         data = service.get_endpoint_data()
@@ -154,6 +167,38 @@ def _open(name: str | None) -> Any:
             message = f"{service.service_type}: the endpoint reports no API version"
             raise CloudError(message, hint="check the cloud's health")
     return connection
+
+
+def _missing_secret(name: str | None) -> dict[str, Any]:
+    """Return the secret that clouds.yaml lacks, from the environment: a downloaded file contains no password.
+
+    Raise CredentialsError if there is none, and ConfigError if the environment has a proxy or certificates that cannot be used.
+    """
+    cloud = openstack.config.OpenStackConfig(load_envvars=True).get_one(cloud=name, validate=False)
+    auth = cloud.config.get("auth") or {}
+    _check_auth_url(auth.get("auth_url"))
+    kind = str(cloud.config.get("auth_type") or "password").removeprefix("v3").removeprefix("v2")
+    if kind == "password" and "application_credential_id" in auth:
+        hint = f"add it to clouds.{name or 'NAME'}: auth_type: v3applicationcredential"
+        raise ConfigError("clouds.yaml: an application credential needs an auth_type", hint=hint)
+    secret = SECRETS.get(kind, "")
+    if not secret or auth.get(secret):
+        return {}
+    variable = f"OS_{secret.upper()}"
+    if not os.environ.get(variable):
+        message = f"clouds.yaml holds no {secret}" if name else f"{variable} is not set"
+        place = f"add it to clouds.{name}.auth: {secret}: …, or " if name else ""
+        raise CredentialsError(message, hint=f"{place}export {variable}=…")
+    return {secret: os.environ[variable]}
+
+
+def _check_auth_url(url: object) -> None:
+    if url is None:
+        return
+    parts = urlsplit(str(url))
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigError(f"clouds.yaml: auth_url is {str(url)!r}: not a URL", hint="https://HOST:5000/v3")
+    check_request_settings(str(url), os.environ)
 
 
 def _log_in(connection: Any) -> None:
@@ -174,13 +219,19 @@ def _select_cloud(section: InfraSection) -> str | None:
     if section.cloud and section.cloud not in known:
         hint = did_you_mean(section.cloud, known, f"clouds.yaml has: {', '.join(known) or 'no cloud'}")
         raise ConfigError(f"infra.cloud: {section.cloud} is not in clouds.yaml", hint=hint)
-    if section.cloud or "OS_CLOUD" in os.environ or "OS_AUTH_URL" in os.environ:
-        return section.cloud or os.environ.get("OS_CLOUD")
+    chosen = os.environ.get("OS_CLOUD")
+    if not section.cloud and chosen and chosen not in ("envvars", *known):
+        hint = did_you_mean(chosen, known, f"clouds.yaml has: {', '.join(known) or 'no cloud'}")
+        raise ConfigError(f"environment: OS_CLOUD is {chosen}: not in clouds.yaml", hint=hint)
+    if section.cloud or chosen or "OS_AUTH_URL" in os.environ:
+        return section.cloud or chosen
     if not known:
         hint = "download clouds.yaml from the cloud's web page to ~/.config/openstack/"
         raise ConfigError("there is no clouds.yaml with a cloud", hint=hint)
     if len(known) > 1:
-        raise ConfigError(f"clouds.yaml has several clouds: {', '.join(known)}", hint="set infra.cloud to one of them")
+        raise ConfigError(
+            f"clouds.yaml has several clouds: {', '.join(known)}", hint="set infra.cloud or OS_CLOUD to one of them"
+        )
     return str(known[0])
 
 

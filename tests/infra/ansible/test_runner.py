@@ -52,6 +52,17 @@ def test_changes_are_counted_and_each_task_is_reported(run: Callable[[str], tupl
     assert "Touch" in result.log.read_text()
 
 
+@pytest.mark.parametrize("locale", ["C", "POSIX", "xx_YY.UTF-8"])
+def test_the_locale_of_the_command_may_lack_utf8(
+    run: Callable[[str], tuple[Any, Reported]], monkeypatch: pytest.MonkeyPatch, locale: str
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+
+    result, _ = run("    - name: Touch\n      ansible.builtin.command: 'true'\n")
+
+    assert result.changed == {"one": 1, "two": 1}
+
+
 def test_variables_beside_the_inventory_are_not_read(
     run: Callable[[str], tuple[Any, Reported]], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from openstack.exceptions import BadRequestException
 from openstack.network.v2.network import Network
 
 from stargaze.config import InfraSection
-from stargaze.errors import ConfigError, ExternalError, StargazeError
+from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.infra.openstack.client import connect
 from stargaze.infra.openstack.errors import IN_USE, CloudError, convert_errors, retry
 
@@ -123,3 +123,54 @@ def test_a_conflict_with_status_400_is_a_conflict(text: str) -> None:
         raise BadRequestException(text, response=response)
 
     assert caught.value.status == IN_USE
+
+
+@pytest.mark.parametrize("auth_type", ["password", "v3password"])
+def test_a_missing_password_is_a_missing_credential(connect_error: Rejected, auth_type: str) -> None:
+    auth = {name: value for name, value in AUTH.items() if name != "password"}
+    error = connect_error(with_cloud(auth=auth, auth_type=auth_type))
+
+    assert isinstance(error, CredentialsError)
+    assert error.message == "clouds.yaml holds no password"
+    assert error.hint == "add it to clouds.a.auth: password: …, or export OS_PASSWORD=…"
+
+
+def test_the_environment_completes_the_password(connect_error: Rejected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_PASSWORD", "y")
+    auth = {**AUTH, "password": "", "auth_url": "https://no-such-host.invalid/v3"}
+
+    assert "no-such-host.invalid" in connect_error(with_cloud(auth=auth)).message
+
+
+def test_a_secret_of_an_application_credential_is_named(connect_error: Rejected) -> None:
+    auth = {"auth_url": AUTH["auth_url"], "application_credential_id": "7"}
+
+    error = connect_error(with_cloud(auth_type="v3applicationcredential", auth=auth))
+    without_type = connect_error(with_cloud(auth={**auth, "application_credential_secret": "s"}))
+
+    assert error.message == "clouds.yaml holds no application_credential_secret"
+    assert without_type.hint == "add it to clouds.a: auth_type: v3applicationcredential"
+
+
+@pytest.mark.parametrize("url", ["cloud.example:5000", 17])
+def test_an_auth_url_that_is_no_url_is_named(connect_error: Rejected, url: object) -> None:
+    error = connect_error(with_cloud(auth={**AUTH, "auth_url": url}))
+
+    assert isinstance(error, ConfigError)
+    assert "clouds.yaml" in error.message
+
+
+def test_an_unknown_cloud_of_the_environment_is_named(connect_error: Rejected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_CLOUD", "lab2")
+
+    assert "OS_CLOUD is lab2" in connect_error(with_cloud()).message
+
+
+def test_certificates_of_the_environment_are_not_blamed_on_clouds_yaml(
+    connect_error: Rejected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such.pem")
+
+    error = connect_error(with_cloud(auth={**AUTH, "auth_url": "https://127.0.0.1:9/v3"}))
+
+    assert error.message.startswith("environment: REQUESTS_CA_BUNDLE is /no/such.pem")
