@@ -27,6 +27,7 @@ class KeyUse:
         self._keys: dict[str, None] = {}
         self._inner: dict[str, None] = {}
         self._fields: dict[str, str] = {}
+        self._absent: set[str] = set()
         self._records = 0
         self._is_answer = False
 
@@ -42,8 +43,11 @@ class KeyUse:
             paths = [f"{key}.{name}" for key, inner in objects.items() for name in list(inner)[:MAX_KEYS]]
             self._inner |= dict.fromkeys(paths[:MAX_KEYS])
         for field, path in list(self._unknown.items()):
-            if value_at(value, path)[0]:
+            exists, found = value_at(value, path)
+            if exists and (found is not None or not _is_below_null(value, path)):
                 del self._unknown[field]
+            elif not exists:
+                self._absent.add(path)
         for field in row.keys() - self._fields.keys():
             self._fields[field] = self._find_source(field, value)
 
@@ -66,6 +70,8 @@ class KeyUse:
         keys = list(self._keys)
         if self._records and not (self._records == 1 and self._is_answer):
             for field, path in self._unknown.items():
+                if path not in self._absent:
+                    continue  # all records have null above it
                 hint = did_you_mean(path, [*keys, *self._inner], f"Its keys are {list_names(keys)}")
                 raise ConfigError(f"fetch.columns.{field}: {self._name} has no key {path!r}", hint=hint)
         missing = [field for field in ("full_name", "stars") if field not in self._fields]
@@ -79,3 +85,8 @@ class KeyUse:
         pairs = [(key, resembled_field(key, self._fields)) for key in self._keys if key not in used]
         unused = tuple((key, field) for key, field in pairs if field and field not in self._fields)
         return ColumnUse(dict(self._fields), unused)
+
+
+def _is_below_null(record: Mapping[str, Any], path: str) -> bool:
+    parent = path.rpartition(".")[0]
+    return bool(parent) and path not in record and value_at(record, parent)[1] is None

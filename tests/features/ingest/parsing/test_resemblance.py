@@ -13,7 +13,7 @@ from stargaze.features.ingest.parsing.resemblance import find_unused, resembled_
         ("star_count", "stars"),
         ("Total Stars", "stars"),
         ("n_contributors", "contributors"),
-        ("lisence", "license"),
+        ("licnse", "license"),
         ("mainLanguage", "language"),
         ("homepage", "has_homepage"),
         ("forks_url", ""),
