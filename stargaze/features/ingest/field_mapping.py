@@ -123,7 +123,7 @@ def convert_mapped(field: str, value: Any) -> Any:
         getters = FIELD_GETTERS[field]
         record = {getter.roots[0]: value for getter in getters if len(getter.roots) == 1}
         results = (getter.read(record) for getter in getters)
-        return next((result for result in results if result is not None), value)
+        return next((result for result in results if result is not None and result is not value), value)
     return value
 
 

@@ -39,6 +39,8 @@ TOLERATED = frozenset({"first_commit_at", "topics"})
 """Fields of which an unusable value becomes missing in every mode: the first is the date of an author's clock."""
 
 _LIST_SEPARATORS = re.compile(r"[\[\](){},;|'\"]")
+_OBJECTS = re.compile(r"\s*\[?\s*\{[^{},;]{0,200}:")
+"""The beginning of an object with names and values, which is no list of words."""
 ROUNDED = frozenset({"monthly_downloads"})
 """Counts that sources give as means over months."""
 
@@ -246,8 +248,10 @@ def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple
     texts, wrong = _to_strings(column)
     texts = texts.mask(find_missing(column))
     too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
-    return texts.mask(too_long), [
+    is_object = texts.str.lstrip().str.startswith(("{", "[")).to_numpy(dtype=bool, na_value=False)
+    return texts.mask(too_long | is_object), [
         (wrong, "not a text"),
+        (is_object & ~too_long, "an object, not a text"),
         (too_long, f"longer than {MAX_CATEGORY_LENGTH} characters"),
     ]
 
@@ -288,6 +292,8 @@ def _split_list(value: object) -> list[str] | None:
     """Return the words of a list, or of a text such as ``a, b``, ``a;b`` or ``['a', 'b']``; None for anything else."""
     if isinstance(value, str):
         if value and value.strip() in MISSING and len(value) < MAX_CATEGORY_LENGTH:
+            return None
+        if _OBJECTS.match(value):
             return None
         parts: list[Any] = _LIST_SEPARATORS.split(value)
     elif isinstance(value, (list, tuple, np.ndarray)):

@@ -15,12 +15,13 @@ from stargaze.features.ingest.parsing.resemblance import list_names, suggest_map
 from stargaze.features.schema import FIELD_BY_NAME
 
 COLUMNS_BY_VALUE = {
-    "id": ("databaseId", "fullDatabaseId"),
     "node_id": ("nodeId",),
     "has_homepage": ("homepage", "homepageUrl"),
     "is_mirror": ("mirror_url", "mirrorUrl"),
 }
 """Columns of GitHub whose values are converted: URLs to flags, node ids to numbers."""
+PREFERRED = {"id": ("databaseId", "fullDatabaseId")}
+"""Columns of GitHub that are better than that of the field's own name: GraphQL's ``id`` is a node id."""
 PATHS_OF_PARTS: dict[str, tuple[Path, ...]] = {
     "owner": (("owner", "login"),),
     "owner_id": (("owner", "databaseId"), ("owner", "id")),
@@ -163,15 +164,16 @@ def _place_columns(
 def _find_column(field: str, available: set[str], paths: Mapping[str, Path]) -> str | None:
     """Return the column that needs no mapping; the name of another field is never used.
 
-    A flattened path below the field's own name takes precedence, as ``license.key`` beside an empty ``license``.
+    A flattened path takes precedence over the name that it begins with, as ``license.key`` beside an empty ``license``.
     """
     labels = [getter.label for getter in FIELD_GETTERS.get(field, ())]
     wanted = [*(tuple(label.split(".")) for label in labels if "." in label), *PATHS_OF_PARTS.get(field, ())]
     flattened = [column for path in wanted for column, found in paths.items() if found == path and column in available]
-    own = [column for column in flattened if paths[column][0] == field]
     spellings = [name for name in SPELLINGS.get(field, ()) if name not in FIELD_BY_NAME]
-    names = (*own, field, *spellings, *COLUMNS_BY_VALUE.get(field, ()), *flattened)
-    return next((name for name in names if name in available), None)
+    names: list[str] = []
+    for plain in (*PREFERRED.get(field, ()), field, *spellings, *COLUMNS_BY_VALUE.get(field, ())):
+        names += [*(column for column in flattened if paths[column][0] == plain), plain]
+    return next((name for name in (*names, *flattened) if name in available), None)
 
 
 def check_required(plan: ColumnPlan, header: Sequence[str], name: str, contents: Contents) -> None:
