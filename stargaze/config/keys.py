@@ -140,6 +140,13 @@ def repository_patterns(texts: list[str]) -> list[str]:
     return list({text.lower(): text for text in reversed(texts)}.values())[::-1]
 
 
+def valid_separator(text: str) -> str:
+    """Return a separator of thousands, an empty text for none, or ``auto``."""
+    if text not in ("auto", ".", ",", ""):
+        raise ValueError(f'should be "auto", ".", "," or "" for none, not {text!r}')
+    return text
+
+
 def time_of_day(text: str) -> str:
     """Return a time as hours and minutes; empty if there is none.
 

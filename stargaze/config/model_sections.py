@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stargaze.config.keys import key
+from stargaze.config.keys import key, valid_separator
 
 POLICIES = ("static", "activity", "all")
 OWN_KINDS = ("number", "flag", "category")
@@ -33,6 +33,11 @@ class FetchSection:
     since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
     columns: dict[str, str] = key(
         {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no mapping.'
+    )
+    thousands: str = key(
+        "auto",
+        'The separator of thousands in counts: ".", ",", "" for none, or "auto": each column shows it, or the file is refused.',
+        normalize=valid_separator,
     )
     extra: list[str] = key(
         [], 'Own columns of these files that become features, as ["score", "team"]; in JSON paths, as "metrics.score".'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from stargaze.features.github.api.response_cache import CrawlSession, open_respo
 from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
 from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
+from stargaze.features.ingest.count_texts import CountTexts
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
@@ -123,7 +124,26 @@ def fetch_files(
             sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
             paths = [stack.enter_context(importlib.resources.as_file(sample))]
         counts = FetchCounts(paths)
-        return write_repositories(_read_batches(paths, columns, counts, report), counts, section, store, now, report)
+        batches = _convert_counts(section.thousands, paths, columns, _read_batches(paths, columns, counts, report))
+        return write_repositories(batches, counts, section, store, now, report)
+
+
+def _convert_counts(
+    thousands: str, paths: Sequence[Path], columns: dict[str, str], batches: Iterable[RawBatch]
+) -> Iterator[RawBatch]:
+    """Yield batches with counts as digits; files that can be read once only, as pipes, are kept in memory for it."""
+    if not all(path.is_file() for path in paths):
+        batches = list(batches)
+
+    def read_again(source: int) -> Iterator[RawBatch]:
+        path = paths[source]
+        if path.is_file():
+            yield from _read_batches([path], columns, FetchCounts([path]), lambda _what, _share: None)
+        else:
+            yield from (batch.of_source(source) for batch in batches if source in batch.sources)
+
+    texts = CountTexts(thousands, read_again, [str(path) for path in paths])
+    yield from map(texts.convert, batches)
 
 
 def _read_batches(

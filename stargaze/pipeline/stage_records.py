@@ -154,6 +154,8 @@ def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:
         return {**keys, "github": dataclasses.asdict(config.github)}
     if paths := [*files] or [Path(name) for name in config.fetch.files]:
         states = [[path.name, _checksum(path)] for path in paths]
+        if config.fetch.thousands != "auto":
+            keys["fetch.thousands"] = config.fetch.thousands
         return {**keys, "fetch.files": states, "fetch.columns": config.fetch.columns}
     sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
     with importlib.resources.as_file(sample) as path:

@@ -35,6 +35,11 @@ class RawBatch:
     sources: list[int]
     positions: list[int]
 
+    def of_source(self, source: int) -> RawBatch:
+        """Return the rows of one source."""
+        rows = [row for row, number in enumerate(self.sources) if number == source]
+        return RawBatch(self.frame.iloc[rows], [source] * len(rows), [self.positions[row] for row in rows])
+
 
 def batch_rows(rows: Iterable[tuple[int, int, dict[str, Any]]]) -> Iterator[RawBatch]:
     """Group rows of source, position and values into batches."""
