@@ -32,7 +32,9 @@ class FetchSection:
     )
     since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
     columns: dict[str, str] = key(
-        {}, 'For CSV and Parquet: field = "column of the file", as stars = "star_count". Equal names need no mapping.'
+        {},
+        'For CSV and Parquet: field = "column of the file", as stars = "star_count"; for JSON a path, as stars = "score.stars". '
+        "Equal names need no mapping.",
     )
     thousands: str = key(
         "auto",

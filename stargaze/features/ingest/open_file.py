@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import shlex
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,15 +26,36 @@ A real record has up to 1.2 MB (its release notes), a response of GitHub up to 2
 HEAD = 2**20
 """Length of the beginning from which the format is detected [byte]."""
 
-UNSUPPORTED = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zXZ": "compressed with xz",
-    b"\x1f\x8b": "gzip inside gzip",
-    b"SQLite format 3": "a SQLite database",
-}
 SUPPORTED = "save it as CSV, JSON or Parquet, or as .gz of these"
+DECOMPRESS = f"decompress it, or {SUPPORTED}"
+SPREADSHEET = "export the sheet as CSV (UTF-8)"
+FROM_SQLITE = (
+    "write the table with the repositories as CSV, which is repos in databases of github-to-sqlite: "
+    "sqlite3 -header -csv {path} 'select * from repos' > repos.csv"
+)
+FROM_PANDAS = "read it with pandas and write it with to_parquet"
+UNSUPPORTED = {
+    b"PK\x03\x04": ("a zip archive", DECOMPRESS),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", SPREADSHEET),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", DECOMPRESS),
+    b"BZh": ("compressed with bzip2", DECOMPRESS),
+    b"\xfd7zXZ": ("compressed with xz", DECOMPRESS),
+    b"7z\xbc\xaf": ("a 7z archive", DECOMPRESS),
+    b"\x1f\x8b": ("gzip inside gzip", DECOMPRESS),
+    b"SQLite format 3": ("a SQLite database", FROM_SQLITE),
+    b"ARROW1": ("an Arrow (Feather) file", FROM_PANDAS),
+    b"FEA1": ("a Feather file", FROM_PANDAS),
+    b"ORC": ("an ORC file", FROM_PANDAS),
+    b"Obj\x01": ("an Avro file", SUPPORTED),
+    b"\x89HDF": ("an HDF5 file", FROM_PANDAS),
+    b"\x80\x03": ("a pickle, which can run code", "write it as CSV or Parquet where you trust it"),
+    b"\x80\x04": ("a pickle, which can run code", "write it as CSV or Parquet where you trust it"),
+    b"\x80\x05": ("a pickle, which can run code", "write it as CSV or Parquet where you trust it"),
+    b"%PDF": ("a PDF", SUPPORTED),
+}
+"""First bytes of files that are not read, what they are, and what to do."""
+IN_SPREADSHEET = (b"[Content_Types].xml", b"_rels/.rels", b"xl/", b"opendocument.spreadsheet")
+"""What the beginning of an xlsx or ods file contains, which is a zip archive."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +148,7 @@ def _detect_format(head: bytes, path: Path) -> Format:
     """Return the format of a file from its beginning."""
     if head.startswith(b"PAR1"):
         return "parquet"
-    for magic, what in UNSUPPORTED.items():
-        if head.startswith(magic):
-            raise BadDataError(f"{path} is {what}", hint=f"decompress it, or {SUPPORTED}")
+    _refuse_unsupported(head, path)
     text = head.decode(_encoding(head), errors="replace").strip()
     if not text:
         raise BadDataError(f"{path} is empty", hint="fetch it again")
@@ -143,6 +163,14 @@ def _detect_format(head: bytes, path: Path) -> Format:
     if text.startswith("{"):
         return "json lines" if _is_json_lines(text) else "json"
     return "csv"
+
+
+def _refuse_unsupported(head: bytes, path: Path) -> None:
+    found = next((kind for magic, kind in UNSUPPORTED.items() if head.startswith(magic)), None)
+    if found and head.startswith(b"PK") and any(name in head[:4096] for name in IN_SPREADSHEET):
+        found = ("a spreadsheet", SPREADSHEET)
+    if found:
+        raise BadDataError(f"{path} is {found[0]}", hint=found[1].format(path=shlex.quote(str(path))))
 
 
 def _is_json_lines(text: str) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +17,7 @@ import pytest
 
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.open_file import open_source
+from tests.conftest import Ended
 
 RECORD = b'{"full_name": "a/b", "stars": 1}'
 
@@ -65,7 +71,12 @@ def test_a_single_line_is_json_lines_if_the_name_says_so(tmp_path: Path) -> None
         (gzip.compress(b"", mtime=0), "is empty"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"\n  <?xml version='1.0'?>", "web page"),
-        (b"PK\x03\x04rest", "zip"),
+        (b"PK\x03\x04rest", "a zip archive"),
+        (b"PK\x03\x04" + b"\x00" * 26 + b"[Content_Types].xml", "a spreadsheet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a spreadsheet"),
+        (b"ARROW1\x00\x00", "an Arrow"),
+        (b"\x80\x05\x95", "a pickle"),
+        (b"%PDF-1.7", "a PDF"),
         (b"\x28\xb5\x2f\xfdrest", "zstd"),
         (gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), "gzip inside gzip"),
         (b"\x00\x01\x02\x03" * 10, "neither text nor Parquet"),
@@ -81,6 +92,28 @@ def test_an_unsupported_format_is_rejected_by_name(tmp_path: Path, content: byte
 
     assert str(tmp_path / "x.json") in caught.value.message
     assert caught.value.hint
+
+
+def test_a_database_is_explained_with_a_command_that_works(
+    tmp_path: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "my stars.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("create table repos (full_name text, stargazers_count integer, license text, owner integer)")
+        connection.executemany(
+            "insert into repos values (?, ?, ?, ?)", [("yew/one", 5, "isc", 7), ("yew/two", 6, None, 7)]
+        )
+
+    ended = run("fetch", "--from", database)
+
+    assert ended.code == 2
+    assert "my stars.db is a SQLite database" in ended.err
+    command = ended.hint.partition(": ")[2]
+    assert command == f"sqlite3 -header -csv '{database}' 'select * from repos' > repos.csv"
+    if not shutil.which("sqlite3"):
+        pytest.skip("needs the program sqlite3")
+    subprocess.run(command, shell=True, check=True)
+    assert run("fetch", "--from", "repos.csv").code == 0
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "", "x" * 5000, "a\0b"])
