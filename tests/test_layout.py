@@ -42,6 +42,7 @@ SUITES = {"faults", "ansible", "browser", "docs", "integration", "job", "labs", 
 """Folders of tests without a counterpart in the package."""
 OF_SEVERAL_MODULES = {
     *("commands/test_earlier_version.py", "features/github/test_command.py", "features/github/test_faults.py"),
+    *("features/ingest/test_exports.py", "features/ingest/test_tolerated_input.py"),
     *("features/github/test_kills.py", "features/github/test_random_sequences.py", "report/test_command.py"),
     *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py"),
     *("test_run_suites.py", "test_sample.py"),

@@ -9,12 +9,14 @@ from typing import Any
 
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.github_search import is_github_search
+from stargaze.features.ingest.parsing.pandas_json import rows_of_frame
 from stargaze.features.ingest.validate import shorten
 
 REPOSITORY_KEYS = frozenset(
     {"full_name", "fullName", "nameWithOwner", "stargazers", "stargazerCount", "stargazersCount", "stargazers_count"}
 )
 """Any of these keys identifies a repository."""
+_PLAIN_KEYS = REPOSITORY_KEYS - {"stargazers"}
 LIST_KEYS = ("items", "repositories", "repos", "results", "records", "rows", "data")
 """Keys under which responses and exports have their list of records."""
 RECORD_KEYS = ("repo", "repository", "node")
@@ -54,7 +56,11 @@ def unpack_records(
         for item in value:
             is_wrapper = depth and _is_wrapper(item, columns)
             yield from unpack_records(item, columns, depth - 1) if is_wrapper else _unwrap(item, columns)
-    elif not isinstance(value, dict) or is_repository(value, columns):
+    elif not isinstance(value, dict):
+        yield Unpacked(value)
+    elif (rows := rows_of_frame(value, {*_PLAIN_KEYS, *columns.values()})) is not None:
+        yield from map(Unpacked, rows)
+    elif is_repository(value, columns):
         yield Unpacked(value)
     elif "data" in value or "errors" in value:
         yield from _unpack_response(value, columns, depth)

@@ -12,6 +12,8 @@ from stargaze.features.schema import FIELD_BY_NAME
 
 MAX_COMPARED = 300
 """Columns of a file that are compared with the fields."""
+MAX_LISTED_CHARACTERS = 300
+"""Length of the names in a message, so that it stays one line."""
 MAX_LISTED_NAMES = 30
 URL_ENDINGS = ("_url", "_urls", "_link")
 """Columns of addresses resemble no count."""
@@ -138,5 +140,7 @@ def find_unused(names: Sequence[str], used: Container[str], filled: Container[st
 
 def list_names(names: Sequence[str], limit: int = MAX_LISTED_NAMES) -> str:
     """Return the first names for a message, each shortened to one line."""
-    some = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:limit])
-    return some + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    shown = [repr(name)[1:41].rstrip("'") for name in names[:limit]]
+    while sum(map(len, shown)) > MAX_LISTED_CHARACTERS and len(shown) > 1:
+        shown.pop()
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")

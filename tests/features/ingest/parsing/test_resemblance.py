@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stargaze.features.ingest.parsing.resemblance import find_unused, resembled_field, suggest_column
+from stargaze.features.ingest.parsing.resemblance import find_unused, list_names, resembled_field, suggest_column
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_thousands_of_columns_take_no_time() -> None:
     unused = find_unused([f"{i} columns of a table" for i in range(50_000)], (), ())
 
     assert len(unused) == 50_000
+
+
+def test_a_message_lists_some_names_of_a_wide_table() -> None:
+    listed = list_names([f"column {i} {'x' * 90}" for i in range(30)])
+
+    assert len(listed) < 350
+    assert listed.startswith("column 0 x")
+    assert listed.endswith(" more")

@@ -1,0 +1,33 @@
+"""Tables that ``DataFrame.to_json`` wrote as one object: by columns (its default), by rows, or split."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | None:
+    """Return the rows of a table that an object contains, else None; ``names`` are columns that a record has as plain values.
+
+    Examples
+    --------
+    >>> rows_of_frame({"full_name": {"0": "a/b", "1": "c/d"}, "stars": {"0": 5, "1": 6}}, ("full_name",))
+    [{'full_name': 'a/b', 'stars': 5}, {'full_name': 'c/d', 'stars': 6}]
+    >>> rows_of_frame({"columns": ["full_name", "stars"], "index": [0], "data": [["a/b", 5]]}, ("full_name",))
+    [{'full_name': 'a/b', 'stars': 5}]
+    >>> rows_of_frame({"7": {"full_name": "a/b"}, "9": {"full_name": "c/d"}}, ("full_name",))
+    [{'full_name': 'a/b'}, {'full_name': 'c/d'}]
+    """
+    columns, data = value.get("columns"), value.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, columns), row, strict=False)) for row in data]
+    parts = list(value.values())
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        return None
+    if any(name in names for name in value):
+        keys = parts[0].keys()
+        same = all(part.keys() == keys for part in parts)
+        return [{name: column[key] for name, column in value.items()} for key in keys] if same else None
+    return parts if all(any(name in names for name in part) for part in parts) else None

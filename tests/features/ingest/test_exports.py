@@ -1,0 +1,82 @@
+"""What other tools write is read with the values that GitHub gave them, or refused with a command that helps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stargaze.features import schema
+from tests.conftest import Ended
+from tests.exports import EVERYTHING, EXPORTS, FRAME, Export, sqlite_database
+
+
+@pytest.mark.parametrize(
+    "export",
+    [pytest.param(export, id=f"{tool}: {export.name}") for tool, exports in EXPORTS.items() for export in exports],
+)
+def test_an_export_is_read_with_the_values_that_github_gave(
+    export: Export, tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    (tmp_path / export.name).write_bytes(export.content)
+    lines = [f"{name} = {json.dumps(column)}" for name, column in export.mapping.items()]
+    (tmp_path / "stargaze.toml").write_text("\n".join(["[fetch.columns]", *lines]) + "\n")
+
+    ended = run("fetch", "--json", "--from", export.name)
+
+    assert ended.code == 0, ended.err
+    summary = json.loads(ended.out)
+    assert (summary["records"], summary["repositories"], summary["invalid_count"]) == (2, 2, 0), summary
+    assert read_values(tmp_path, list(export.expected)) == export.expected
+
+
+def read_values(folder: Path, names: list[str]) -> dict[str, list[Any]]:
+    """Return the stored values of fields, None where one is missing."""
+    stored = schema.conform(pd.read_parquet(folder / "store" / "repositories.parquet"))
+    return {name: [plain_value(value) for value in stored[name]] for name in names}
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value of the table as Python has it."""
+    if value is None or isinstance(value, str):
+        return value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return None if pd.isna(value) else value
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])
+def test_json_of_pandas_is_read_in_each_orientation_with_names(
+    orient: Any, tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    FRAME.to_json(tmp_path / "frame.json", orient=orient)
+
+    assert run("fetch", "--from", "frame.json").code == 0
+    assert read_values(tmp_path, list(EVERYTHING)) == EVERYTHING
+
+
+def test_json_of_pandas_without_names_is_refused(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    FRAME.to_json(tmp_path / "frame.json", orient="values")
+
+    ended = run("fetch", "--from", "frame.json")
+
+    assert (ended.code, ended.error.count("frame.json")) == (2, 1)
+    assert not (tmp_path / "store" / "repositories.parquet").exists()
+
+
+def test_a_database_of_github_to_sqlite_is_refused_with_the_command_that_exports_it(
+    tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    sqlite_database(tmp_path / "github.db")
+
+    ended = run("fetch", "--from", "github.db")
+
+    assert ended.code > 0
+    assert "SQLite" in ended.error
+    assert "github.db" in ended.hint
+    assert "repos" in ended.hint
+    assert "--csv" in ended.hint or "-csv" in ended.hint
