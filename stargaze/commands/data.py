@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stargaze.commands.cluster import resolve_place, run_stage
-from stargaze.commands.options import CommonOptions, PlaceOptions, command_with_example, utc_now
+from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
 from stargaze.config import POLICIES
 from stargaze.errors import UsageError
-from stargaze.output import CommandResult
+from stargaze.output import CommandResult, Output
 from stargaze.system.process import github_token
 from stargaze.system.progress import Report
 
@@ -47,7 +48,7 @@ def fetch(
         bool, typer.Option("--update", help="GitHub: request again what may have changed, ignoring the cache.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="GitHub: print the requests that are needed, and fetch nothing.")
+        bool, typer.Option("--dry-run", help="Write nothing: preview the files, or the requests to GitHub.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each request.")] = False,
     *,
@@ -55,7 +56,7 @@ def fetch(
     common: CommonOptions,
 ) -> None:
     """Fetch repositories: the sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
-    from stargaze.features.fetch import GithubOptions, fetch_repositories, plan_fetch
+    from stargaze.features.fetch import GithubOptions, fetch_repositories, plan_fetch, uses_github
 
     search: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     search |= {"organization": organization, "limit": limit, "sampling": sampling}
@@ -68,13 +69,16 @@ def fetch(
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
     stage_options = {**search, "name": names, "update": update or None, "file": inputs}
     place = resolve_place(place, stage_options)
+    if dry_run and not uses_github(config, inputs, update=update):
+        _preview(session, inputs)
+        return
     if dry_run:
         place = PlaceOptions("local")
     github = GithubOptions(token=github_token(), update=update, log=out.note if verbose else None)
 
     def run(report: Report) -> CommandResult:
         if dry_run:
-            plan = plan_fetch(config, store, inputs, report, github)
+            plan = plan_fetch(config, store, report, github)
             return CommandResult(plan.as_dict(), plan.as_text())
         summary = fetch_repositories(config, store, inputs, utc_now(), report, github)
         return CommandResult(summary.as_dict(), summary.as_text())
@@ -89,7 +93,27 @@ def fetch(
     }
     if result := run_stage("fetch", session, place, run, **settings):
         out.answer(result.value, result.text)
+        _note_warnings(out, result.value)
         out.note("next: stargaze fetch" if dry_run else "next: stargaze select-features")
+
+
+def _preview(session: Session, files: list[Path]) -> None:
+    """Print what ``fetch`` would read from files, and end with the error with which it would end."""
+    from stargaze.features.fetch import preview_files
+
+    out, config, _ = session
+    with out.progress("fetch") as report:
+        preview = preview_files(config.fetch, files, utc_now(), report)
+    out.answer(preview.as_dict(), preview.as_text())
+    _note_warnings(out, preview.as_dict())
+    if preview.error:
+        raise preview.error
+    out.note("next: the same command without --dry-run")
+
+
+def _note_warnings(out: Output, summary: Mapping[str, Any]) -> None:
+    for warning in summary.get("warnings", ()):
+        out.note(f"warning: {warning}")
 
 
 @command("features")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import Config, FetchSection, GithubSection
-from stargaze.errors import ConfigError
+from stargaze.errors import BadDataError, ConfigError
+from stargaze.features import schema
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Clock, HttpTransport, RealClock
 from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
@@ -21,7 +22,7 @@ from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_craw
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
 from stargaze.features.ingest.count_texts import CountTexts
 from stargaze.features.ingest.fetch_counts import FetchCounts
-from stargaze.features.ingest.fetch_summary import FetchSummary
+from stargaze.features.ingest.fetch_summary import FetchPreview, FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.column_plan import check_mapping
@@ -30,9 +31,12 @@ from stargaze.features.ingest.write_repositories import (
     BATCH,
     RawBatch,
     build_batch,
+    merge_records,
     parse_since,
+    summarize,
     write_repositories,
 )
+from stargaze.features.policy_values import warn_of_empty_policies
 from stargaze.store import Store
 from stargaze.system.progress import Notify, Report
 
@@ -56,10 +60,8 @@ def fetch_repositories(
 
     Raise ConfigError if the config names both files and a query, or ``options.update`` is set without a query.
     """
-    if _uses_github(config, files):
+    if uses_github(config, files, update=options.update):
         return fetch_from_github(config.github, config.fetch, store, now, report, options)
-    if options.update:
-        raise ConfigError("--update only applies when fetching from GitHub", hint=NO_QUERY_HINT)
     return fetch_files(config.fetch, store, files, now, report)
 
 
@@ -72,12 +74,8 @@ def fetch_from_github(
         return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
 
 
-def plan_fetch(
-    config: Config, store: Store, files: Sequence[Path], report: Report, options: GithubOptions
-) -> CrawlEstimate:
-    """Estimate the requests and the time that fetching from GitHub takes; raise ConfigError if the config has no query."""
-    if not _uses_github(config, files):
-        raise ConfigError("--dry-run only applies when fetching from GitHub", hint=NO_QUERY_HINT)
+def plan_fetch(config: Config, store: Store, report: Report, options: GithubOptions) -> CrawlEstimate:
+    """Estimate the requests and the time that fetching from GitHub takes."""
     section = config.github
     with _connect(section, options) as client:
         check_section(section, client.now())
@@ -88,10 +86,16 @@ def plan_fetch(
             return estimate_crawl(section, session, token=bool(options.token.strip()))
 
 
-def _uses_github(config: Config, files: Sequence[Path]) -> bool:
+def uses_github(config: Config, files: Sequence[Path], *, update: bool) -> bool:
+    """Return whether records come from GitHub: the config has a query, and no file is given.
+
+    Raise ConfigError if the config names both files and a query, or ``update`` is set without a query.
+    """
     has_query = is_github_configured(config.github)
     if has_query and config.fetch.files and not files:
         raise ConfigError("fetch.files and [github] are both set", hint="keep one of them")
+    if update and (files or not has_query):
+        raise ConfigError("--update only applies when fetching from GitHub", hint=NO_QUERY_HINT)
     return has_query and not files
 
 
@@ -114,9 +118,33 @@ def fetch_files(
     ``files`` (JSON, JSON lines, CSV, Parquet, and gzip of each) override those of the section; without any, the shipped sample
     is read. No record may be later than ``now`` [UTC]. Stored repositories stay unchanged on any error.
     """
+    with _open_files(section, files, report) as (batches, counts):
+        return write_repositories(batches, counts, section, store, _in_utc(now), report, warn_of_empty_policies)
+
+
+def preview_files(section: FetchSection, files: Sequence[Path], now: datetime, report: Report) -> FetchPreview:
+    """Read files as :func:`fetch_files` does and write nothing.
+
+    A preview has the error of a file whose records are mostly invalid; files that cannot be read raise it.
+    """
+    with _open_files(section, files, report) as (batches, counts):
+        try:
+            merged = merge_records(batches, counts, section, _in_utc(now), report)
+        except BadDataError as error:
+            if not counts.is_complete:
+                raise
+            return FetchPreview(counts.summarize(schema.empty(), too_old=0, duplicates=0), error)
+        report("done", 1.0)
+        return FetchPreview(summarize(merged, counts, warn_of_empty_policies))
+
+
+@contextlib.contextmanager
+def _open_files(
+    section: FetchSection, files: Sequence[Path], report: Report
+) -> Iterator[tuple[Iterator[RawBatch], FetchCounts]]:
+    """Yield batches of all records of files, and their counts, which are complete after the last batch."""
     parse_since(section.since)
     check_mapping(section.columns)
-    now = now if now.tzinfo else now.replace(tzinfo=UTC)
     paths = [Path(file) for file in files or section.files]
     with contextlib.ExitStack() as stack:
         columns = section.columns if paths else {}
@@ -124,8 +152,11 @@ def fetch_files(
             sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
             paths = [stack.enter_context(importlib.resources.as_file(sample))]
         counts = FetchCounts(paths)
-        batches = _convert_counts(section.thousands, paths, columns, _read_batches(paths, columns, counts, report))
-        return write_repositories(batches, counts, section, store, now, report)
+        yield _convert_counts(section.thousands, paths, columns, _read_batches(paths, columns, counts, report)), counts
+
+
+def _in_utc(now: datetime) -> datetime:
+    return now if now.tzinfo else now.replace(tzinfo=UTC)
 
 
 def _convert_counts(

@@ -47,6 +47,8 @@ class FetchCounts:
     causes: defaultdict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     cleared: dict[tuple[int, str, str], tuple[int, str]] = field(default_factory=dict)
     columns: list[tuple[int, ColumnUse]] = field(default_factory=list)
+    is_complete: bool = False
+    """Whether all records of all sources were counted."""
 
     def reject(self, source: int, position: int, reason: str) -> None:
         """Count an invalid record; list the first ones."""
@@ -75,6 +77,7 @@ class FetchCounts:
 
         Among valid files, a file without any record is tolerated.
         """
+        self.is_complete = True
         folders: defaultdict[Path, list[int]] = defaultdict(list)
         for source, path in enumerate(self.paths):
             records, invalid = self.records[source], self.invalid_counts[source]
@@ -119,7 +122,7 @@ class FetchCounts:
             duplicates=duplicates,
             too_old=too_old,
             invalid_count=self.invalid_counts.total(),
-            invalid=tuple((files[source], position, reason) for source, position, reason in self.invalid),
+            invalid=tuple((files[source], position, reason) for source, position, reason in sorted(self.invalid)),
             latest=None if pd.isna(latest) else latest.isoformat(),
             sources=tuple(
                 SourceSummary(file, self.records[i], self.valid[i], self.invalid_counts[i])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.errors import StargazeError
 from stargaze.features.ingest.column_use import ColumnUse
 
 MAX_LISTED, MAX_PRINTED = 1000, 5
@@ -71,10 +72,7 @@ def _shorten(name: str) -> str:
 
 @dataclass(frozen=True)
 class FetchSummary:
-    """The result of ``fetch``, for people and for ``--json``; ``invalid`` has file, position and reason of each record.
-
-    ``is_preview`` says that nothing was written.
-    """
+    """The result of ``fetch``, for people and for ``--json``; ``invalid`` has file, position and reason of each record."""
 
     repositories: int
     records: int
@@ -87,7 +85,6 @@ class FetchSummary:
     cleared: tuple[ClearedSummary, ...] = ()
     columns: tuple[ColumnSummary, ...] = ()
     warnings: tuple[str, ...] = ()
-    is_preview: bool = False
 
     def as_text(self) -> str:
         """Return the counts, and the first invalid records, cleared values and unused columns, in lines."""
@@ -108,33 +105,50 @@ class FetchSummary:
         unused = list(filter(None, (item.describe_unused() for item in self.columns)))
         if unused:
             lines += ["unused columns:", *_list_some(unused, len(unused))]
-        if self.is_preview:
-            lines = [*self._describe_fields(), lines[0] + "; nothing was written", *lines[1:]]
         return "\n".join(lines)
-
-    def _describe_fields(self) -> list[str]:
-        """Return each file's fields with their columns; files with the same ones are described once."""
-        files: dict[str, list[str]] = {}
-        for item in self.columns:
-            pairs = ", ".join(f"{field} ← {column}" for field, column in item.use.fields.items())
-            files.setdefault(pairs, []).append(item.file)
-        lines = []
-        for pairs, names in list(files.items())[:MAX_PRINTED]:
-            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-            lines.append(f"{names[0]}{more}: {pairs}")
-        return lines + ([f"and {len(files) - MAX_PRINTED:,} more files"] if len(files) > MAX_PRINTED else [])
 
     def as_line(self) -> str:
         """Return one line for ``run``."""
         count, cleared = self.invalid_count, sum(item.count for item in self.cleared)
         invalid = f", {count:,} invalid {_plural(count, 'record')}" if count else ""
         missing = f", {cleared:,} unusable {_plural(cleared, 'value')}" if cleared else ""
-        return f"{self.repositories:,} repositories{invalid}{missing}"
+        return "; ".join([f"{self.repositories:,} repositories{invalid}{missing}", *self.warnings])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         values = dataclasses.asdict(dataclasses.replace(self, columns=()))
         return values | {"columns": [item.as_dict() for item in self.columns[:MAX_LISTED]]}
+
+
+@dataclass(frozen=True)
+class FetchPreview:
+    """What ``fetch`` would write, and the error with which it would end."""
+
+    summary: FetchSummary
+    error: StargazeError | None = None
+
+    def as_text(self) -> str:
+        """Return the columns of each field, and the summary."""
+        lines = [*_describe_fields(self.summary.columns), self.summary.as_text()]
+        return "\n".join([*lines, "nothing was written"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**self.summary.as_dict(), "written": False, "error": self.error.message if self.error else None}
+
+
+def _describe_fields(columns: Sequence[ColumnSummary]) -> list[str]:
+    """Return each file's fields with their columns; files with the same ones are described once."""
+    files: dict[str, list[str]] = {}
+    for item in columns:
+        fields = item.use.fields.items()
+        pairs = ", ".join(name if name == column else f"{name} ← {_shorten(column)}" for name, column in fields)
+        files.setdefault(pairs, []).append(item.file)
+    lines = []
+    for pairs, names in list(files.items())[:MAX_PRINTED]:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        lines.append(f"{names[0]}{more}: {pairs}")
+    return lines + ([f"and {len(files) - MAX_PRINTED:,} other kinds of files"] if len(files) > MAX_PRINTED else [])
 
 
 def _plural(count: int, noun: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +22,8 @@ from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
+Warn = Callable[[pd.DataFrame], Sequence[str]]
+"""Returns warnings about repositories, all columns of the schema."""
 REQUIRED = ("full_name", "stars")
 """The fields without which a record is invalid."""
 BATCH = 20_000
@@ -59,12 +62,21 @@ def build_batch(rows: Sequence[tuple[int, int, dict[str, Any]]]) -> RawBatch:
     return RawBatch(pd.DataFrame(list(records), dtype="object"), list(sources), list(positions))
 
 
-def write_repositories(
-    batches: Iterable[RawBatch], counts: FetchCounts, section: FetchSection, store: Store, now: datetime, report: Report
-) -> FetchSummary:
-    """Keep the newest valid record of each repository and write ``repositories.parquet``.
+@dataclass(frozen=True)
+class MergedRecords:
+    """The newest valid record of each repository, and how many were dropped."""
 
-    Raise BadDataError if more than half of a source is invalid. Stored repositories stay unchanged.
+    repositories: pd.DataFrame
+    too_old: int
+    duplicates: int
+
+
+def merge_records(
+    batches: Iterable[RawBatch], counts: FetchCounts, section: FetchSection, now: datetime, report: Report
+) -> MergedRecords:
+    """Keep the newest valid record of each repository.
+
+    Raise BadDataError if more than half of a source is invalid, or no record is as new as ``fetch.since``.
     """
     since = parse_since(section.since)
     valid = [_validate_batch(batch, now, counts) for batch in batches]
@@ -76,12 +88,31 @@ def write_repositories(
         hint = "set fetch.since to an earlier day, or to nothing"
         raise BadDataError(f"no record was fetched since {section.since}", hint=hint)
     repositories = schema.conform(deduplicate(recent.drop(columns="source")))
+    return MergedRecords(repositories, len(records) - len(recent), len(recent) - len(repositories))
+
+
+def write_repositories(
+    batches: Iterable[RawBatch],
+    counts: FetchCounts,
+    section: FetchSection,
+    store: Store,
+    now: datetime,
+    report: Report,
+    warn: Warn = lambda _repositories: [],
+) -> FetchSummary:
+    """Merge records and write ``repositories.parquet``; on any error, the stored repositories stay unchanged."""
+    merged = merge_records(batches, counts, section, now, report)
     report("writing", 0.98)
     with atomic_write(store.repositories) as temporary:
-        repositories.to_parquet(temporary, compression="zstd", index=False)
+        merged.repositories.to_parquet(temporary, compression="zstd", index=False)
     report("done", 1.0)
-    too_old, duplicates = len(records) - len(recent), len(recent) - len(repositories)
-    return counts.summarize(repositories, too_old=too_old, duplicates=duplicates)
+    return summarize(merged, counts, warn)
+
+
+def summarize(merged: MergedRecords, counts: FetchCounts, warn: Warn) -> FetchSummary:
+    """Return the summary of merged records, with the warnings that ``warn`` returns for their repositories."""
+    summary = counts.summarize(merged.repositories, too_old=merged.too_old, duplicates=merged.duplicates)
+    return dataclasses.replace(summary, warnings=tuple(warn(merged.repositories)))
 
 
 def parse_since(text: str) -> pd.Timestamp | None:

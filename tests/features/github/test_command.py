@@ -102,7 +102,6 @@ def test_no_file_contains_the_token(run: Run, github: World) -> None:
         (TOKEN, ("fetch", "--stars", ">=400000000"), 2, "no repository on GitHub matches"),
         (TOKEN, ("fetch", "--sampling", "some"), 2, "github.sampling should be one of top, stratified, random"),
         (TOKEN, ("fetch", "--update"), 2, "--update only applies when fetching from GitHub"),
-        (TOKEN, ("fetch", "--dry-run"), 2, "--dry-run only applies when fetching from GitHub"),
         (TOKEN, ("fetch", "--name", "a/b", "--stars", "5"), 2, "cannot be combined with a search"),
     ],
 )
