@@ -66,7 +66,7 @@ class GithubSection:
     language: str = key("", "Primary language.")
     topic: str = key("", "One of its topics.")
     organization: str = key("", "Only the repositories of this organization or user.")
-    names: list[str] = key([], "Exactly these repositories, owner/name each, instead of a search.")
+    names: list[str] = key([], "Exactly these repositories, owner/name or URL each, instead of a search.")
     limit: int = key(
         1000, "How many repositories of a search; 0 means all.", unit="repositories", limits=(0, 10_000_000)
     )

@@ -17,7 +17,7 @@ from stargaze.features import schema
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.http_transport import Clock, HttpTransport, RealClock
 from stargaze.features.github.api.response_cache import CrawlSession, open_response_cache
-from stargaze.features.github.crawl.crawl import check_section, crawl, crawl_digest, is_github_configured
+from stargaze.features.github.crawl.crawl import crawl, crawl_digest, is_github_configured, normalize_section
 from stargaze.features.github.crawl.estimate import CrawlEstimate, estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary, ProgressReporter
 from stargaze.features.ingest.count_texts import CountTexts
@@ -78,7 +78,7 @@ def plan_fetch(config: Config, store: Store, report: Report, options: GithubOpti
     """Estimate the requests and the time that fetching from GitHub takes."""
     section = config.github
     with _connect(section, options) as client:
-        check_section(section, client.now())
+        section = normalize_section(section, client.now())
         ProgressReporter(client, report)  # reports every wait
         with open_response_cache(store.github_cache, section.api_url) as cache:
             run = cache.plan_run(crawl_digest(section), client.server_time, update=options.update)

@@ -12,6 +12,15 @@ def replace_unprintable(text: str, *, replacement: str = "\N{REPLACEMENT CHARACT
     return "".join(char if char.isprintable() or char in keep else replacement for char in text)
 
 
+def shorten_text(text: str) -> str:
+    """Return a short text in quotes for a message of one line.
+
+    >>> shorten_text("a"), shorten_text("b" * 1000)
+    ("'a'", "'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb'… (1,000 characters)")
+    """
+    return repr(text) if len(text) <= 60 else f"{text[:40]!r}… ({len(text):,} characters)"
+
+
 def last_line(output: str | bytes, default: str = "no reason given") -> str:
     r"""Return the last line of a program's output that is not empty.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,7 +27,6 @@ MAX_ROWS = 100_000_000
 """Rows of a Parquet file, which compresses equal rows to nothing; fewer public repositories have a star."""
 OBJECT_BATCH = 10_000
 """Rows of a Parquet file with objects, which take much more memory in Python."""
-_URL = re.compile(r"^(?:https?://)?(?:www\.)?github\.com/|\.git$|/+$")
 
 
 @dataclass(frozen=True)
@@ -111,13 +109,10 @@ def _decompress(source: Source) -> bytes:
 
 
 def _normalize_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Build full_name from its parts or a URL, and mark empty descriptions as known."""
+    """Build full_name from its parts, and mark empty descriptions as known."""
     if "full_name" not in frame.columns:
         frame["full_name"] = frame["owner"].astype("str") + "/" + frame["name"].astype("str")
-    names = frame["full_name"].astype("str").str.strip()
-    while (shorter := names.str.replace(_URL, "", regex=True)).ne(names).any():
-        names = shorter
-    frame["full_name"] = names
+    frame["full_name"] = frame["full_name"].astype("str").str.strip()
     if "description" in frame.columns and "description_length" not in frame.columns:
         frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)
     return frame

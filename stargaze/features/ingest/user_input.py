@@ -1,4 +1,4 @@
-"""Repositories from user input: look up names and URLs, or validate entered figures as ``fetch`` does."""
+"""Repositories from user input: find known names, or validate entered figures as ``fetch`` does."""
 
 from __future__ import annotations
 
@@ -17,34 +17,10 @@ from stargaze.features import schema
 from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import derive_fields
 from stargaze.features.ingest.parsing.missing import MISSING
-from stargaze.features.ingest.validate import FULL_NAME, NAME_HINT, shorten, validate_columns
+from stargaze.features.ingest.validate import shorten, validate_columns
 
 METRICS_HINT = "enter its metrics instead"
 """What to do about a repository without an answer; where the page has a link of this text, it replaces the hint."""
-_HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
-_URL = re.compile(
-    rf"(?:git\+)?(?:https?|ssh|git)://{_HOST}(?::\d+)?(?:[/:]+(?P<path>\S*))?|{_HOST}(?:[/:]+(?P<scp>\S*))?|github:(?P<short>\S*)",
-    re.IGNORECASE,
-)
-"""A URL of GitHub, one for git clone, as git@github.com:owner/name.git, or npm's github:owner/name."""
-_OTHER_HOST = re.compile(r"[a-z][a-z0-9+.-]*://|[^\s/]+@[^\s/]+:|(?:[\w-]+\.)+[a-z]{2,}[/:]", re.IGNORECASE)
-_PATH = re.compile(r"(?P<name>[^/?#]+/[^/?#]+?)(?:\.git)*/*(?:(?P<page>/[^?#]*)?[?#].*|(?P<rest>/.*))?", re.DOTALL)
-_AROUND = " \t\r\n<>()[]{}\"'`“”‘’«»,;\ufeff\u200b"
-"""What often surrounds a name that was copied from a text."""
-_OTHER_ADDRESS = re.compile(
-    r"(?:https?://)?(?:api\.github\.com/repos|raw\.githubusercontent\.com|codeload\.github\.com)/", re.IGNORECASE
-)
-"""Addresses of GitHub's other hosts, in whose paths the repository comes first."""
-_WITH_VERSION = re.compile(r"([^@/:\s]+/[^@/:\s]+)@[^\s:]+")
-"""A name with a tag or branch, as workflows use actions."""
-_NO_OWNERS = frozenset(
-    {
-        *("about", "apps", "collections", "contact", "customer-stories", "enterprise", "events", "explore", "features"),
-        *("login", "marketplace", "notifications", "organizations", "orgs", "search", "security", "settings", "site"),
-        *("sponsors", "stars", "topics", "trending", "users"),
-    }
-)
-"""First parts of the paths of GitHub's own pages."""
 _FORM_NAMES = (
     *("full_name", "created_at", "pushed_at", "updated_at", "fetched_at", "owner_type", "language", "license"),
     *("description_length", "has_homepage", "has_wiki", "has_pages", "topic_count", "readme_length", "size_kb"),
@@ -81,34 +57,6 @@ class UnknownRepositoryError(MissingInputError):
 
     code = "unknown_repository"
     for_visitors = True
-
-
-def parse_name(text: str) -> str:
-    """Return ``owner/name`` from a name, the URL of any page of a repository, or a clone URL, even within quotes or brackets.
-
-    InvalidInputError for another host and for anything else.
-
-    Examples
-    --------
-    >>> parse_name(" https://github.com/pallets/flask/issues?q=1 "), parse_name("<git@github.com:pallets/flask.git>,")
-    ('pallets/flask', 'pallets/flask')
-    >>> parse_name("actions/checkout@v4"), parse_name("https://api.github.com/repos/pallets/flask/issues")
-    ('actions/checkout', 'pallets/flask')
-    """
-    entered = _OTHER_ADDRESS.sub("https://github.com/", text.strip(_AROUND))
-    if version := _WITH_VERSION.fullmatch(entered):
-        entered = version[1]
-    if len(entered) > 500:
-        raise InvalidInputError(f"{shorten(entered)} is too long for a repository", hint=NAME_HINT)
-    url = _URL.fullmatch(entered)
-    if url is None and _OTHER_HOST.match(entered):
-        raise InvalidInputError(f"{shorten(entered)} is not on github.com", hint=NAME_HINT)
-    path = _PATH.fullmatch((url["path"] or url["scp"] or url["short"] or "") if url else entered)
-    is_page = path is not None and bool(path["page"] or path["rest"])
-    name = path["name"] if path is not None and (url or not is_page) else ""
-    if FULL_NAME.fullmatch(name) is None or name.partition("/")[0].lower() in _NO_OWNERS:
-        raise InvalidInputError(f"{shorten(entered)} is not the name of a repository", hint=NAME_HINT)
-    return name
 
 
 def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRepositoryError:

@@ -14,17 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
+from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_names
 from stargaze.features.schema import Field
+from stargaze.system.text import shorten_text
 
-FULL_NAME = re.compile(
-    r"(?P<owner>(?=[A-Za-z0-9-]{0,39}[_/])[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})"
-)
-"""owner/name: an owner has up to 39 characters, and "_" with up to 8 more if an enterprise manages the user."""
-NAME_HINT = "use owner/name, e.g. pallets/flask"
 GITHUB_START = datetime(2007, 10, 29, tzinfo=UTC)
 """Day of GitHub's first repository."""
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -57,19 +53,6 @@ class ClearedValues:
     reason: str
     rows: np.ndarray[Any, np.dtype[np.intp]]
     values: pd.Series
-
-
-def check_name(text: str) -> str:
-    """Return ``owner/name`` if it is a possible name on GitHub; raise BadDataError for a path, a URL or control characters.
-
-    Examples
-    --------
-    >>> check_name("pallets/flask")
-    'pallets/flask'
-    """
-    if not isinstance(text, str) or FULL_NAME.fullmatch(text) is None:
-        raise BadDataError(f"{shorten(text)} is not the name of a repository", hint=NAME_HINT)
-    return text
 
 
 def validate_columns(
@@ -112,7 +95,7 @@ def clear_columns(
     >>> valid["forks"].tolist(), invalid, [(item.field, item.reason, item.rows.tolist()) for item in cleared]
     ([nan], [(1, "stars is 'x': not a whole number")], [('forks', 'not a whole number', [0])])
     """
-    columns, problems = _parse_columns(frame, now, {**_PARSERS, "date": _parse_any_dates})
+    columns, problems = _parse_columns(frame, now, {**_PARSERS, "date": _parse_any_dates, "text": _parse_any_texts})
     valid, invalid = _split_rows(frame, columns, [item for item in problems if item.field in required], required)
     refused = [row for row, _ in invalid]
     cleared = []
@@ -160,7 +143,7 @@ def _split_rows(
 def shorten(value: object) -> str:
     """Return a short, one-line representation of any value for a message."""
     if isinstance(value, str):
-        return repr(value) if len(value) <= 60 else f"{value[:40]!r}… ({len(value):,} characters)"
+        return shorten_text(value)
     if isinstance(value, (bool, int, float, np.number, np.bool_, datetime)):
         return str(value)[:60]
     return f"a {type(value).__name__}"
@@ -242,6 +225,15 @@ def _parse_texts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Se
         return texts, [(wrong, "not a text")]
     wrong |= np.array([isinstance(name, str) and FULL_NAME.fullmatch(name) is None for name in texts], dtype=bool)
     return texts, [(wrong, "not owner/name as GitHub writes it")]
+
+
+def _parse_any_texts(column: pd.Series, field: Field, now: datetime) -> tuple[pd.Series, list[Problem]]:
+    """Parse texts, and names of repositories also from URLs."""
+    if field.name != "full_name":
+        return _parse_texts(column, field, now)
+    texts, wrong = _to_strings(column)
+    names, problems = parse_names(texts.mask((texts == "") | (texts == "\\N")))
+    return names, [(wrong, "not a text"), *problems]
 
 
 def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:

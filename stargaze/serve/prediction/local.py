@@ -12,7 +12,8 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
 from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
-from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError, parse_name
+from stargaze.features.ingest.parsing.repository_names import parse_name
+from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError
 from stargaze.formatting import format_factor, format_stars
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.growth import load_answering_growth, load_growth_bundle

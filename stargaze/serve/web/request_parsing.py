@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from stargaze.errors import InvalidInputError, convert_input_errors
-from stargaze.features.ingest.user_input import FORM_FIELDS, parse_name, repositories_from_figures
+from stargaze.features.ingest.parsing.repository_names import parse_name
+from stargaze.features.ingest.user_input import FORM_FIELDS, repositories_from_figures
 from stargaze.serve.prediction.what_if import parse_what_if
 from stargaze.serve.prediction_request import PredictionRequest
 

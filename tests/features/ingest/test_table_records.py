@@ -113,8 +113,6 @@ def test_a_long_text_without_columns_is_rejected(tmp_path: Path) -> None:
         b"stars\tfull_name\n3\ta/b\n\n",
         "full_name,stars\na/b,3\n".encode("utf-16"),
         b'"full_name","stars"\n"a/b","3"\n',
-        b"full_name,stars\nhttps://github.com/a/b/,3\n",
-        b"full_name,stars\ngithub.com/a/b.git,3\n",
     ],
 )
 def test_csv_dialects_are_read(tmp_path: Path, content: bytes) -> None:

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stargaze.errors import BadDataError
 from stargaze.features import schema
 from stargaze.features.ingest.parsing.missing import MISSING
-from stargaze.features.ingest.validate import check_name, shorten, validate_columns
+from stargaze.features.ingest.validate import shorten, validate_columns
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -39,29 +38,6 @@ def reason(**values: Any) -> str:
     """Return why one row is invalid; empty if it is valid."""
     _, invalid = validate(pd.DataFrame([{"full_name": "a/b", **values}]), NOW)
     return invalid[0][1] if invalid else ""
-
-
-@pytest.mark.parametrize(
-    "name", ["pallets/flask", "a/b", "0-0/.github", "Some-One/x_y.z-1", "octo_corp/tool", "a" * 39 + "/" + "b" * 100]
-)
-def test_a_valid_name_is_returned(name: str) -> None:
-    assert check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("", "flask", "../etc", "a/..", "a/.", "a/b/c", "a /b", "a/b\n", "a/b\x00", "ä/b"),
-        *("a/" + "b" * 101, "a" * 10_000, "https://github.com/a/b", "a%2Fb"),
-    ],
-)
-def test_an_invalid_name_is_rejected_in_one_short_line(name: str) -> None:
-    with pytest.raises(BadDataError) as caught:
-        check_name(name)
-
-    assert len(caught.value.message) < 120
-    assert "\n" not in caught.value.message
-    assert "owner/name" in caught.value.hint
 
 
 @pytest.mark.parametrize(

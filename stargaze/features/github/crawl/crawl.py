@@ -30,7 +30,7 @@ from stargaze.features.github.search.search import (
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
 from stargaze.features.ingest.field_mapping import map_record
-from stargaze.features.ingest.validate import check_name
+from stargaze.features.ingest.parsing.repository_names import parse_name
 from stargaze.features.ingest.write_repositories import batch_rows, write_repositories
 from stargaze.store import Store
 from stargaze.system.progress import Report
@@ -73,7 +73,7 @@ def crawl(
     fetches again what may have changed since the last finished run. Raise the client's errors, and BadDataError or
     ExternalError if nothing was found; all responses stay cached.
     """
-    check_section(section, now)
+    section = normalize_section(section, now)
     run = cache.start_run(crawl_digest(section), client.server_time, update=update)
     session = CrawlSession(client, cache, run)
     notes = _age_notes(run, now)
@@ -120,13 +120,17 @@ def crawl(
     )
 
 
-def check_section(section: GithubSection, now: datetime) -> None:
-    """Raise ConfigError or BadDataError for an invalid range or name, or names combined with a search, before any request."""
+def normalize_section(section: GithubSection, now: datetime) -> GithubSection:
+    """Return the section with its repositories as ``owner/name``.
+
+    Raise ConfigError or BadDataError for an invalid range or name, or names combined with a search, before any request.
+    """
     if section.names and any(getattr(section, name).strip() for name in SEARCH_KEYS):
         raise ConfigError("github.names cannot be combined with a search", hint="keep one of them")
-    for name in (*section.names, *(name for name in section.star_history if name != "*")):
-        check_name(name)
+    names = [parse_name(name) for name in section.names]
+    histories = [name if name == "*" else parse_name(name) for name in section.star_history]
     read_search(section, now)
+    return dataclasses.replace(section, names=names, star_history=histories)
 
 
 def crawl_digest(section: GithubSection) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from flask import url_for
 
 from stargaze.errors import InvalidInputError
-from stargaze.features.ingest.user_input import parse_name
+from stargaze.features.ingest.parsing.repository_names import parse_name
 from stargaze.serve.prediction_request import PredictionRequest
 
 SEPARATOR = re.compile(r"\.{3}(?=[A-Za-z0-9_-]{1,48}/)")

@@ -12,7 +12,8 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as Redirect
 
 from stargaze.errors import InvalidInputError, StargazeError
-from stargaze.features.ingest.user_input import find_invalid_fields, parse_name
+from stargaze.features.ingest.parsing.repository_names import parse_name
+from stargaze.features.ingest.user_input import find_invalid_fields
 from stargaze.serve.prediction_request import ErrorDetails, PredictionJob
 from stargaze.serve.runtime.hot_reload import HotReloaded
 from stargaze.serve.web.pages.addresses import url_of_names

@@ -1,0 +1,102 @@
+"""Names of repositories, ``owner/name``, as people write them: with or without a host, as the URL of a page or of a clone."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from stargaze.errors import InvalidInputError
+from stargaze.features.ingest.parsing.missing import Bools
+from stargaze.system.text import shorten_text
+
+FULL_NAME = re.compile(
+    r"(?P<owner>(?=[A-Za-z0-9-]{0,39}[_/])[A-Za-z0-9_-]{1,48})/(?P<name>(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100})"
+)
+"""owner/name: an owner has up to 39 characters, and "_" with up to 8 more if an enterprise manages the user."""
+NAME_HINT = "use owner/name, e.g. pallets/flask"
+_HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
+_URL = re.compile(
+    rf"(?:git\+)?(?:https?|ssh|git)://{_HOST}(?::\d+)?(?:[/:]+(?P<path>\S*))?|{_HOST}(?:[/:]+(?P<scp>\S*))?|github:(?P<short>\S*)",
+    re.IGNORECASE,
+)
+"""A URL of GitHub, one for git clone, as git@github.com:owner/name.git, or npm's github:owner/name."""
+_OTHER_HOST = re.compile(r"[a-z][a-z0-9+.-]*://|[^\s/]+@[^\s/]+:|(?:[\w-]+\.)+[a-z]{2,}[/:]", re.IGNORECASE)
+_PATH = re.compile(r"(?P<name>[^/?#]+/[^/?#]+?)(?i:\.git)*/*(?:(?P<page>/[^?#]*)?[?#].*|(?P<rest>/.*))?", re.DOTALL)
+_AROUND = " \t\r\n<>()[]{}\"'`“”‘’«»,;\ufeff\u200b"
+"""What often surrounds a name that was copied from a text."""
+_OTHER_ADDRESS = re.compile(
+    r"(?:https?://)?(?:api\.github\.com/repos|raw\.githubusercontent\.com|codeload\.github\.com)/", re.IGNORECASE
+)
+"""Addresses of GitHub's other hosts, in whose paths the repository comes first."""
+_WITH_VERSION = re.compile(r"([^@/:\s]+/[^@/:\s]+)@[^\s:]+")
+"""A name with a tag or branch, as workflows use actions."""
+_NO_OWNERS = frozenset(
+    {
+        *("about", "apps", "collections", "contact", "customer-stories", "enterprise", "events", "explore", "features"),
+        *("login", "marketplace", "notifications", "organizations", "orgs", "search", "security", "settings", "site"),
+        *("sponsors", "stars", "topics", "trending", "users"),
+    }
+)
+"""First parts of the paths of GitHub's own pages."""
+
+
+def parse_name(text: str) -> str:
+    """Return ``owner/name`` from a name, the URL of any page of a repository, or a clone URL, even within quotes or brackets.
+
+    InvalidInputError for another host and for anything else.
+
+    Examples
+    --------
+    >>> parse_name(" https://github.com/pallets/flask/issues?q=1 "), parse_name("<git@github.com:pallets/flask.git>,")
+    ('pallets/flask', 'pallets/flask')
+    >>> parse_name("actions/checkout@v4"), parse_name("https://api.github.com/repos/pallets/flask/issues")
+    ('actions/checkout', 'pallets/flask')
+    """
+    entered = _OTHER_ADDRESS.sub("https://github.com/", text.strip(_AROUND))
+    if len(entered) > 500:
+        raise InvalidInputError(f"{shorten_text(entered)} is too long for a repository", hint=NAME_HINT)
+    if version := _WITH_VERSION.fullmatch(entered):
+        entered = version[1]
+    url = _URL.fullmatch(entered)
+    if url is None and _OTHER_HOST.match(entered):
+        raise InvalidInputError(f"{shorten_text(entered)} is not on github.com", hint=NAME_HINT)
+    path = _PATH.fullmatch((url["path"] or url["scp"] or url["short"] or "") if url else entered)
+    is_page = path is not None and bool(path["page"] or path["rest"])
+    name = path["name"] if path is not None and (url or not is_page) else ""
+    if FULL_NAME.fullmatch(name) is None or name.partition("/")[0].lower() in _NO_OWNERS:
+        raise InvalidInputError(f"{shorten_text(entered)} is not the name of a repository", hint=NAME_HINT)
+    return name
+
+
+def parse_names(texts: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
+    """Return the names of a column of texts, as :func:`parse_name` reads them, and which values are none, by reason.
+
+    Missing values stay missing. Most names need no parser, and a text is parsed once.
+
+    Examples
+    --------
+    >>> names, problems = parse_names(pd.Series(["a/b", "git@github.com:c/d.git", "https://gitlab.com/e/f"]))
+    >>> names.tolist()[:2], [(mask.tolist(), reason) for mask, reason in problems]
+    (['a/b', 'c/d'], [([False, False, True], 'not on github.com')])
+    """
+    is_other = np.fromiter((_needs_parser(text) for text in texts), dtype=bool, count=len(texts))
+    if not is_other.any():
+        return texts, []
+    rows = np.flatnonzero(is_other)
+    parsed: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for text in texts.iloc[rows].unique():
+        try:
+            parsed[text] = parse_name(text)
+        except InvalidInputError as error:
+            reasons[text] = error.message.rpartition(" is ")[2]
+    names = texts.astype("object")
+    names.iloc[rows] = [parsed.get(text, text) for text in texts.iloc[rows]]
+    found = np.array([reasons.get(text, "") if other else "" for text, other in zip(texts, is_other, strict=True)])
+    return names.astype(texts.dtype), [(found == reason, reason) for reason in dict.fromkeys(reasons.values())]
+
+
+def _needs_parser(text: object) -> bool:
+    return isinstance(text, str) and (FULL_NAME.fullmatch(text) is None or text[-4:].lower() == ".git")
