@@ -26,7 +26,9 @@ from stargaze.features.ingest.fetch_summary import FetchPreview, FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.column_plan import check_mapping
+from stargaze.features.ingest.parsing.own_values import check_crawled_columns, check_own_columns
 from stargaze.features.ingest.table_records import read_rows
+from stargaze.features.ingest.validate import shorten
 from stargaze.features.ingest.write_repositories import (
     BATCH,
     RawBatch,
@@ -53,6 +55,14 @@ class GithubOptions:
     clock: Clock | None = None
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of fields and own columns, and the columns and fields that are not read."""
+
+    fields: dict[str, str]
+    exclude: frozenset[str]
+
+
 def fetch_repositories(
     config: Config, store: Store, files: Sequence[Path], now: datetime, report: Report, options: GithubOptions
 ) -> FetchSummary | CrawlSummary:
@@ -69,6 +79,7 @@ def fetch_from_github(
     section: GithubSection, fetch: FetchSection, store: Store, now: datetime, report: Report, options: GithubOptions
 ) -> CrawlSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
+    check_crawled_columns(fetch)
     has_token = bool(options.token.strip())
     with _connect(section, options) as client, open_response_cache(store.github_cache, section.api_url) as cache:
         return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
@@ -145,10 +156,13 @@ def _open_files(
     """Yield batches of all records of files, and their counts, which are complete after the last batch."""
     parse_since(section.since)
     check_mapping(section.columns)
+    check_own_columns(section)
     paths = [Path(file) for file in files or section.files]
     with contextlib.ExitStack() as stack:
-        columns = section.columns if paths else {}
+        fields = section.columns | {name: name for name in section.extra} if paths else {}
+        columns = _Columns(fields, frozenset(section.exclude))
         if not paths:
+            _check_sample(section)
             sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
             paths = [stack.enter_context(importlib.resources.as_file(sample))]
         counts = FetchCounts(paths)
@@ -160,7 +174,7 @@ def _in_utc(now: datetime) -> datetime:
 
 
 def _convert_counts(
-    thousands: str, paths: Sequence[Path], columns: dict[str, str], batches: Iterable[RawBatch]
+    thousands: str, paths: Sequence[Path], columns: _Columns, batches: Iterable[RawBatch]
 ) -> Iterator[RawBatch]:
     """Yield batches with counts as digits; files that can be read once only, as pipes, are kept in memory for it."""
     if not all(path.is_file() for path in paths):
@@ -177,9 +191,13 @@ def _convert_counts(
     yield from map(texts.convert, batches)
 
 
-def _read_batches(
-    paths: Sequence[Path], columns: dict[str, str], counts: FetchCounts, report: Report
-) -> Iterator[RawBatch]:
+def _check_sample(section: FetchSection) -> None:
+    if section.extra:
+        message = f"fetch.extra: the included sample has no column {shorten(section.extra[0])}"
+        raise ConfigError(message, hint="name the files that have it: stargaze fetch --from FILE...")
+
+
+def _read_batches(paths: Sequence[Path], columns: _Columns, counts: FetchCounts, report: Report) -> Iterator[RawBatch]:
     """Read all files in batches; thousands of files of one record make one batch."""
     rows: list[tuple[int, int, dict[str, Any]]] = []
     for number, path in enumerate(paths):
@@ -197,8 +215,8 @@ def _read_batches(
         yield build_batch(rows)
 
 
-def _read_table(source: Source, columns: dict[str, str], number: int, counts: FetchCounts) -> Iterator[RawBatch]:
-    for batch in read_rows(source, columns, partial(counts.add_columns, number)):
+def _read_table(source: Source, columns: _Columns, number: int, counts: FetchCounts) -> Iterator[RawBatch]:
+    for batch in read_rows(source, columns.fields, partial(counts.add_columns, number), columns.exclude):
         counts.records[number] += len(batch.positions) + len(batch.invalid)
         for position, reason in batch.invalid:
             counts.reject(number, position, reason)
@@ -206,9 +224,10 @@ def _read_table(source: Source, columns: dict[str, str], number: int, counts: Fe
 
 
 def _read_json(
-    source: Source, columns: dict[str, str], number: int, counts: FetchCounts
+    source: Source, columns: _Columns, number: int, counts: FetchCounts
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    for position, row, reason in read_mapped_records(source, columns, partial(counts.add_columns, number)):
+    use = partial(counts.add_columns, number)
+    for position, row, reason in read_mapped_records(source, columns.fields, use, columns.exclude):
         counts.records[number] += 1
         if reason:
             counts.reject(number, position, reason)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from stargaze.features.extract import extract
-from stargaze.features.matrix import CATALOG
+from stargaze.features.matrix import Catalog, catalog_with
+from stargaze.features.own_columns import OwnColumn
 
 _NARROWER = {"activity": "static", "all": "activity"}
 _EXAMPLES = {
@@ -17,8 +20,8 @@ _NEVER_SELECTED = frozenset({"watchers"})
 """Equal to the stars."""
 
 
-def warn_of_empty_policies(repositories: pd.DataFrame) -> list[str]:
-    """Return a warning for each policy of which no feature has a value, given all columns of the schema.
+def warn_of_empty_policies(repositories: pd.DataFrame, own_columns: Sequence[OwnColumn] = ()) -> list[str]:
+    """Return a warning for each policy of which no feature has a value, given all columns of the schema and own columns.
 
     Examples
     --------
@@ -27,18 +30,19 @@ def warn_of_empty_policies(repositories: pd.DataFrame) -> list[str]:
     >>> [warning.split(":")[0] for warning in warn_of_empty_policies(repositories)]
     ['the policy all has no feature of its own']
     """
+    catalog = catalog_with(tuple(own_columns))
     filled = frozenset(name for name in repositories.columns if repositories[name].notna().any())
     return [
         f"the policy {policy} has no feature of its own: no record has {_EXAMPLES[policy]}; "
         f"its models would predict like those of {narrower}"
         for policy, narrower in _NARROWER.items()
-        if not _has_value(policy, repositories, filled)
+        if not _has_value(policy, repositories, filled, catalog)
     ]
 
 
-def _has_value(policy: str, repositories: pd.DataFrame, filled: frozenset[str]) -> bool:
-    own = [item for item in CATALOG.values() if item.policy == policy and item.name not in _NEVER_SELECTED]
+def _has_value(policy: str, repositories: pd.DataFrame, filled: frozenset[str], catalog: Catalog) -> bool:
+    own = [item for item in catalog.values() if item.policy == policy and item.name not in _NEVER_SELECTED]
     if any(filled.issuperset(item.source) for item in own):
         return True
     names = [item.name for item in own if not item.learned and filled.intersection(item.source)]
-    return bool(names) and bool(extract(repositories, names).notna().any(axis=None))
+    return bool(names) and bool(extract(repositories, names, catalog).notna().any(axis=None))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from stargaze.features import schema
+from stargaze.features.own_columns import OwnColumn, conform
 from stargaze.features.policy_values import warn_of_empty_policies
 
 
@@ -38,3 +39,11 @@ def test_dates_give_the_policies_their_ages() -> None:
 
     assert warned(pushed_at=days, fetched_at=days) == ["all"]
     assert warned(pushed_at=days) == ["activity", "all"]
+
+
+@pytest.mark.parametrize(("values", "policies"), [([3.0, None], ["all"]), ([None, None], ["activity", "all"])])
+def test_an_own_column_counts_for_its_policy(values: list[float | None], policies: list[str]) -> None:
+    columns = (OwnColumn("reviews", "number", "activity"),)
+    frame = conform(pd.DataFrame({"full_name": ["ada/one", "ada/two"], "reviews": pd.Series(values)}), columns)
+
+    assert [warning.split()[2] for warning in warn_of_empty_policies(frame, columns)] == policies

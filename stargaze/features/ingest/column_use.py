@@ -12,10 +12,12 @@ class ColumnUse:
 
     ``fields`` has the column or path (``owner.type``) that each field is read from; ``unused`` has each other column with the
     field that it resembles, or an empty text. Of JSON, only keys are unused that resemble a field without any value.
+    Own columns are among the fields if the file has them, and ``names`` are all columns or keys.
     """
 
     fields: dict[str, str]
     unused: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 OnColumns = Callable[[ColumnUse], None]

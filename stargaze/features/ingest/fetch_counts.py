@@ -19,7 +19,10 @@ from stargaze.features.ingest.fetch_summary import (
     FetchSummary,
     SourceSummary,
 )
+from stargaze.features.own_columns import OwnColumn
 
+MAX_NAMES = 10_000
+"""Columns and keys that are remembered."""
 MAX_REASONS = 3
 """Different reasons that an error names."""
 _HINTS = (
@@ -49,6 +52,11 @@ class FetchCounts:
     columns: list[tuple[int, ColumnUse]] = field(default_factory=list)
     is_complete: bool = False
     """Whether all records of all sources were counted."""
+    found: set[str] = field(default_factory=set)
+    """Fields and own columns that some source has."""
+    names: dict[str, None] = field(default_factory=dict)
+    """Columns and keys of the sources, in order."""
+    own_columns: list[OwnColumn] = field(default_factory=list)
 
     def reject(self, source: int, position: int, reason: str) -> None:
         """Count an invalid record; list the first ones."""
@@ -69,6 +77,9 @@ class FetchCounts:
 
     def add_columns(self, source: int, use: ColumnUse) -> None:
         """Note which columns of a source are used; of thousands of files, only the first ones."""
+        self.found.update(use.fields)
+        if len(self.names) < MAX_NAMES:
+            self.names |= dict.fromkeys(use.names)
         if len(self.columns) < MAX_LISTED:
             self.columns.append((source, use))
 
@@ -130,6 +141,7 @@ class FetchCounts:
             ),
             cleared=self._summarize_cleared(files),
             columns=tuple(ColumnSummary(files[source], use) for source, use in self.columns),
+            own_columns=tuple(self.own_columns),
         )
 
     def _summarize_cleared(self, files: list[str]) -> tuple[ClearedSummary, ...]:

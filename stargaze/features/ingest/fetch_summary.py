@@ -9,6 +9,7 @@ from typing import Any
 
 from stargaze.errors import StargazeError
 from stargaze.features.ingest.column_use import ColumnUse
+from stargaze.features.own_columns import OwnColumn
 
 MAX_LISTED, MAX_PRINTED = 1000, 5
 """Invalid records, cleared values and files that the summary contains and that are printed; all are counted."""
@@ -84,6 +85,7 @@ class FetchSummary:
     sources: tuple[SourceSummary, ...]
     cleared: tuple[ClearedSummary, ...] = ()
     columns: tuple[ColumnSummary, ...] = ()
+    own_columns: tuple[OwnColumn, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def as_text(self) -> str:
@@ -91,6 +93,9 @@ class FetchSummary:
         lines = [f"{self.repositories:,} repositories from {self.records:,} records"]
         if self.duplicates or self.too_old:
             lines[0] += f" ({self.duplicates:,} duplicates, {self.too_old:,} older than fetch.since)"
+        if self.own_columns:
+            shown = [f"{_shorten(item.name)} ({item.kind}, policy {item.policy})" for item in self.own_columns]
+            lines.append(f"own columns: {', '.join(shown)}")
         if self.invalid_count:
             lines.append(f"{self.invalid_count:,} invalid {_plural(self.invalid_count, 'record')}:")
             shown = [f"{file}: record {position}: {reason}" for file, position, reason in self.invalid]

@@ -10,6 +10,7 @@ from stargaze.errors import BadDataError
 from stargaze.features.ingest.column_use import OnColumns, ignore_columns
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.open_file import MAX_VALUE, Source
+from stargaze.features.ingest.parsing.flattened_names import remove_paths
 from stargaze.features.ingest.parsing.json_documents import DocumentReader, JsonDecoder, skip_space
 from stargaze.features.ingest.parsing.json_keys import KeyUse
 from stargaze.features.ingest.parsing.json_wrappers import unpack_records
@@ -21,20 +22,23 @@ MappedAt = tuple[int, dict[str, Any], str]
 
 
 def read_mapped_records(
-    source: Source, columns: Mapping[str, str], on_columns: OnColumns = ignore_columns
+    source: Source,
+    columns: Mapping[str, str],
+    on_columns: OnColumns = ignore_columns,
+    exclude: frozenset[str] = frozenset(),
 ) -> Iterator[MappedAt]:
     """Yield the fields of every record of a file, or the reason why it is invalid.
 
     Raise ConfigError if no record has a mapped path; BadDataError if all of several records lack the name or the stars, or the
     file is broken.
     """
-    keys = KeyUse(source.name, columns)
+    keys = KeyUse(source.name, columns, exclude)
     for position, value, reason in read_records(source, columns):
         if reason:
             yield position, {}, reason
             continue
         try:
-            row = map_record(value, columns)
+            row = _map_without(value, columns, exclude) if exclude else map_record(value, columns)
         except BadDataError as error:
             keys.add(value, {})
             yield position, {}, keys.explain(error.message)
@@ -44,6 +48,12 @@ def read_mapped_records(
         yield position, {} if problem else row, problem
     keys.check()
     on_columns(keys.describe())
+
+
+def _map_without(value: object, columns: Mapping[str, str], exclude: frozenset[str]) -> dict[str, Any]:
+    """Return the fields of a record, without some keys and fields."""
+    row = map_record(remove_paths(value, exclude) if isinstance(value, dict) else value, columns)
+    return {field: found for field, found in row.items() if field not in exclude}
 
 
 def read_records(source: Source, columns: Mapping[str, str] | None = None) -> Iterator[RecordAt]:

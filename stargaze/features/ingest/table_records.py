@@ -39,19 +39,26 @@ class TableBatch:
 
 
 def read_rows(
-    source: Source, columns: Mapping[str, str], on_columns: OnColumns = ignore_columns
+    source: Source,
+    columns: Mapping[str, str],
+    on_columns: OnColumns = ignore_columns,
+    exclude: frozenset[str] = frozenset(),
 ) -> Iterator[TableBatch]:
-    """Yield a table's rows in our columns, with unconverted values.
+    """Yield a table's rows in our columns and own columns, with unconverted values.
+
+    Columns and fields in ``exclude`` are not read.
 
     Raise ConfigError if the mapping names a column that does not exist; BadDataError if there is no column for the name or the
     stars, or the file is broken.
     """
     read = _read_parquet if source.format == "parquet" else _read_csv
-    for batch in read(source, columns, on_columns):
+    for batch in read(source, columns, on_columns, exclude):
         yield TableBatch(_normalize_names(batch.frame), batch.positions, batch.invalid)
 
 
-def _read_csv(source: Source, columns: Mapping[str, str], on_columns: OnColumns) -> Iterator[TableBatch]:
+def _read_csv(
+    source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
+) -> Iterator[TableBatch]:
     text = source.text()
     first = text.readline(MAX_HEADER)
     delimiter = max(",;\t", key=first.count)
@@ -60,7 +67,7 @@ def _read_csv(source: Source, columns: Mapping[str, str], on_columns: OnColumns)
     except csv.Error as error:
         hint = "the first line of a CSV names its columns"
         raise BadDataError(f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
-    mapper = TableMapper(header, columns, source.name)
+    mapper = TableMapper(header, columns, source.name, exclude=exclude)
     indices = {column: header.index(column) for column in mapper.columns_to_read()}
     names, counts = ([header.index(column) for column in found] for found in mapper.name_and_stars())
     cells = read_csv_rows(text, delimiter, len(header), names=names, counts=counts)
@@ -74,12 +81,14 @@ def _read_csv(source: Source, columns: Mapping[str, str], on_columns: OnColumns)
     on_columns(mapper.describe())
 
 
-def _read_parquet(source: Source, columns: Mapping[str, str], on_columns: OnColumns) -> Iterator[TableBatch]:
+def _read_parquet(
+    source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
+) -> Iterator[TableBatch]:
     try:
         file = pq.ParquetFile(pa.BufferReader(_decompress(source)) if source.compressed else source.path)
         schema = file.schema_arrow
         nested = frozenset(field.name for field in schema if has_objects(field.name, field.type))
-        mapper = TableMapper(list(schema.names), columns, source.name, nested)
+        mapper = TableMapper(list(schema.names), columns, source.name, nested, exclude)
         used = mapper.columns_to_read()
         _check_size(file, source.name)
         position = 0

@@ -17,15 +17,19 @@ from stargaze.features import schema
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
+from stargaze.features.ingest.parsing.own_values import check_found, convert_own_column
 from stargaze.features.ingest.validate import ClearedValues, clear_columns, shorten
+from stargaze.features.own_columns import OwnColumn, conform, write_repositories_file
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report
 
-Warn = Callable[[pd.DataFrame], Sequence[str]]
-"""Returns warnings about repositories, all columns of the schema."""
+Warn = Callable[[pd.DataFrame, Sequence[OwnColumn]], Sequence[str]]
+"""Returns warnings about repositories, all columns of the schema, and their own columns."""
 REQUIRED = ("full_name", "stars")
 """The fields without which a record is invalid."""
+SOURCE = "__source"
+"""The column with the number of each row's file; no own column has a name that begins so."""
 BATCH = 20_000
 """Records that are validated at once: fast, and small in memory."""
 
@@ -79,15 +83,16 @@ def merge_records(
     Raise BadDataError if more than half of a source is invalid, or no record is as new as ``fetch.since``.
     """
     since = parse_since(section.since)
-    valid = [_validate_batch(batch, now, counts) for batch in batches]
+    valid = [_validate_batch(batch, now, counts, section) for batch in batches]
     counts.check_sources()
     report("merging", 0.95)
     records = _fill_fetched_at(pd.concat(valid, ignore_index=True), counts, now)
+    records = _convert_own_columns(records, counts, section)
     recent = records if since is None else records[records["fetched_at"] >= since]
     if recent.empty:
         hint = "set fetch.since to an earlier day, or to nothing"
         raise BadDataError(f"no record was fetched since {section.since}", hint=hint)
-    repositories = schema.conform(deduplicate(recent.drop(columns="source")))
+    repositories = conform(deduplicate(recent.drop(columns=SOURCE)), counts.own_columns)
     return MergedRecords(repositories, len(records) - len(recent), len(recent) - len(repositories))
 
 
@@ -98,13 +103,13 @@ def write_repositories(
     store: Store,
     now: datetime,
     report: Report,
-    warn: Warn = lambda _repositories: [],
+    warn: Warn = lambda _repositories, _own_columns: [],
 ) -> FetchSummary:
     """Merge records and write ``repositories.parquet``; on any error, the stored repositories stay unchanged."""
     merged = merge_records(batches, counts, section, now, report)
     report("writing", 0.98)
     with atomic_write(store.repositories) as temporary:
-        merged.repositories.to_parquet(temporary, compression="zstd", index=False)
+        write_repositories_file(temporary, merged.repositories, counts.own_columns)
     report("done", 1.0)
     return summarize(merged, counts, warn)
 
@@ -112,7 +117,7 @@ def write_repositories(
 def summarize(merged: MergedRecords, counts: FetchCounts, warn: Warn) -> FetchSummary:
     """Return the summary of merged records, with the warnings that ``warn`` returns for their repositories."""
     summary = counts.summarize(merged.repositories, too_old=merged.too_old, duplicates=merged.duplicates)
-    return dataclasses.replace(summary, warnings=tuple(warn(merged.repositories)))
+    return dataclasses.replace(summary, warnings=tuple(warn(merged.repositories, counts.own_columns)))
 
 
 def parse_since(text: str) -> pd.Timestamp | None:
@@ -126,8 +131,8 @@ def parse_since(text: str) -> pd.Timestamp | None:
         raise ConfigError(f"fetch.since should be a day, not {text!r}", hint=hint) from error
 
 
-def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.DataFrame:
-    """Return the valid rows with derived fields and the number of their source."""
+def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:
+    """Return the valid rows with derived fields, raw values of own columns and the number of their source."""
     frame = batch.frame
     if "has_homepage" in frame.columns and "full_name" in frame.columns:
         frame = frame.assign(has_homepage=detect_homepages(frame["has_homepage"], frame["full_name"]))
@@ -137,9 +142,25 @@ def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts) -> pd.D
     sources = np.array(batch.sources, dtype=np.int64)
     for item in cleared:
         _count_cleared(item, sources, counts)
-    valid = derive_fields(valid).assign(source=sources[valid.index.to_numpy()])
-    counts.valid.update(valid["source"].tolist())
+    valid = derive_fields(valid).drop(columns=section.exclude, errors="ignore")
+    own = {name: frame[name].loc[valid.index] for name in section.extra if name in frame.columns}
+    valid = valid.assign(**own, **{SOURCE: sources[valid.index.to_numpy()]})
+    counts.valid.update(valid[SOURCE].tolist())
     return valid
+
+
+def _convert_own_columns(records: pd.DataFrame, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:
+    """Convert the own columns, whose kinds follow from the values of all files."""
+    check_found(section, counts.found, counts.names)
+    values, sources = {}, records[SOURCE].to_numpy()
+    for name in section.extra:
+        raw = records[name] if name in records.columns else pd.Series(np.nan, index=records.index)
+        own = convert_own_column(name, raw, section.extra_kinds, section.extra_policies)
+        for item in own.cleared:
+            _count_cleared(item, sources, counts)
+        counts.own_columns.append(own.column)
+        values[name] = own.values
+    return records.assign(**values)
 
 
 def _count_cleared(item: ClearedValues, sources: np.ndarray[Any, Any], counts: FetchCounts) -> None:
@@ -162,7 +183,7 @@ def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) ->
             for number, path in enumerate(counts.paths)
             if number in counts.records
         }
-        latest = frame[dates].max(axis=1).groupby(frame["source"].map(files)).transform("max")
+        latest = frame[dates].max(axis=1).groupby(frame[SOURCE].map(files)).transform("max")
         fetched = fetched.fillna(latest)
     today = pd.Timestamp(now).as_unit("s")
     return frame.assign(fetched_at=fetched.dt.as_unit("s").mask(fetched > today, today))

@@ -35,13 +35,20 @@ class TableMapper:
     """Maps the batches of one table to fields; a later batch may show that a column has objects in its cells."""
 
     def __init__(
-        self, header: Sequence[str], columns: Mapping[str, str], name: str, objects: frozenset[str] = frozenset()
+        self,
+        header: Sequence[str],
+        columns: Mapping[str, str],
+        name: str,
+        objects: frozenset[str] = frozenset(),
+        exclude: frozenset[str] = frozenset(),
     ) -> None:
-        self._header = header
+        self._names = tuple(dict.fromkeys(header))
+        self._header = [column for column in header if column not in exclude]
+        self._exclude = exclude
         self._columns = columns
         self._name = name
         self._contents = Contents(objects)
-        self._plan = plan_columns(header, columns, name, self._contents)
+        self._plan = plan_columns(self._header, columns, name, self._contents, exclude)
         self._labels: dict[str, str] = {}
         self._is_begun = False
 
@@ -66,7 +73,7 @@ class TableMapper:
         contents = Contents(self._contents.objects | _find_objects(raw), numbers)
         if contents != self._contents:
             self._contents = contents
-            self._plan = plan_columns(self._header, self._columns, self._name, contents)
+            self._plan = plan_columns(self._header, self._columns, self._name, contents, self._exclude)
         self.check()
         self._is_begun = True
         plan = self._plan
@@ -92,7 +99,10 @@ class TableMapper:
         used |= {column for column, path in plan.places.items() if path[0] in roots}
         unused = find_unused(list(dict.fromkeys(self._header)), used, fields)
         is_ghs = is_github_search(self._header)
-        return ColumnUse(fields, tuple((name, "" if is_ghs and name == OWN_ID else field) for name, field in unused))
+        resembled = tuple(
+            (name, "" if is_ghs and name == OWN_ID else field) for name, field in unused if field not in self._exclude
+        )
+        return ColumnUse(fields, resembled, self._names)
 
 
 def _find_objects(raw: Mapping[str, pd.Series]) -> frozenset[str]:

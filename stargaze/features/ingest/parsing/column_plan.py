@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.field_getters import Getter
@@ -22,6 +23,7 @@ COLUMNS_BY_VALUE = {
 """Columns of GitHub whose values are converted: URLs to flags, node ids to numbers."""
 PREFERRED = {"id": ("databaseId", "fullDatabaseId")}
 """Columns of GitHub that are better than that of the field's own name: GraphQL's ``id`` is a node id."""
+Value = TypeVar("Value")
 PATHS_OF_PARTS: dict[str, tuple[Path, ...]] = {
     "owner": (("owner", "login"),),
     "owner_id": (("owner", "databaseId"), ("owner", "id")),
@@ -64,10 +66,15 @@ class Contents:
 
 
 def plan_columns(
-    header: Sequence[str], columns: Mapping[str, str], name: str, contents: Contents | None = None
+    header: Sequence[str],
+    columns: Mapping[str, str],
+    name: str,
+    contents: Contents | None = None,
+    exclude: Collection[str] = (),
 ) -> ColumnPlan:
-    """Return how a table with these columns is read.
+    """Return how a table with these columns is read, without the fields ``exclude``.
 
+    ``columns`` has the column of some fields, and of own columns, which a table may lack.
     Raise ConfigError if the mapping names a column that does not exist; BadDataError if a used column exists twice.
 
     Examples
@@ -93,9 +100,13 @@ def plan_columns(
             available.discard(column)
     _add_owner(flat, {*known, *flat}, available, paths, contents)
     places = _place_columns(nested, header, available | set(flat.values()), paths)
-    plan = ColumnPlan(flat, mapped, nested, places)
+    plan = ColumnPlan(_without(flat, exclude), _without(mapped, exclude), _without(nested, exclude), places)
     _check_duplicates(plan, header, name)
     return plan
+
+
+def _without(fields: Mapping[str, Value], exclude: Collection[str]) -> dict[str, Value]:
+    return {field: value for field, value in fields.items() if field not in exclude}
 
 
 def _add_owner(
@@ -110,6 +121,11 @@ def _add_owner(
         flat["owner_id"] = "owner"
 
 
+def is_own_column(name: str) -> bool:
+    """Return whether a name of a mapping is no field and no part of the name."""
+    return name not in FIELD_BY_NAME and name not in NAME_PARTS
+
+
 def _read_mapping(
     header: Sequence[str], columns: Mapping[str, str], name: str
 ) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
@@ -121,7 +137,7 @@ def _read_mapping(
             flat[field] = column
         elif path and root in header:
             mapped[field] = (root, path)
-        else:
+        elif not is_own_column(field):
             hint = did_you_mean(column, header, f"Its columns are {list_names(header)}")
             raise ConfigError(f"fetch.columns.{field}: {name} has no column {column!r}", hint=hint)
     return flat, mapped

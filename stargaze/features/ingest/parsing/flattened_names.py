@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 Path = tuple[str, ...]
@@ -41,6 +41,21 @@ def value_at(record: Mapping[str, Any], path: str) -> tuple[bool, Any]:
     if not rest or not isinstance(inner, dict):
         return bool(rest) and root in record and inner is None, None
     return value_at(inner, rest)
+
+
+def remove_paths(record: Mapping[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """Return the record without some keys, or keys inside of its objects.
+
+    Examples
+    --------
+    >>> remove_paths({"a": 1, "owner": {"login": "b", "id": 2}}, {"a", "owner.id"})
+    {'owner': {'login': 'b'}}
+    """
+    remaining = {key: value for key, value in record.items() if key not in paths}
+    for root, _, rest in (path.partition(".") for path in paths):
+        if rest and isinstance(inner := remaining.get(root), dict):
+            remaining[root] = remove_paths(inner, {rest})
+    return remaining
 
 
 def nest_values(record: Mapping[str, Any], paths: Iterable[tuple[str, Path]]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.column_use import ColumnUse
 from stargaze.features.ingest.field_mapping import FIELD_GETTERS
-from stargaze.features.ingest.parsing.flattened_names import value_at
+from stargaze.features.ingest.parsing.column_plan import is_own_column
+from stargaze.features.ingest.parsing.flattened_names import remove_paths, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
 from stargaze.features.ingest.parsing.resemblance import list_names, resembled_field, suggest_column, suggest_mapping
 
@@ -20,10 +21,11 @@ MISSING_STARS = "stars is missing"
 class KeyUse:
     """Collects the keys of a file's records while they are read."""
 
-    def __init__(self, name: str, columns: Mapping[str, str]) -> None:
+    def __init__(self, name: str, columns: Mapping[str, str], exclude: frozenset[str] = frozenset()) -> None:
         self._name = name
         self._columns = columns
-        self._unknown = dict(columns)
+        self._exclude = exclude
+        self._unknown = {field: path for field, path in columns.items() if not is_own_column(field)}
         self._keys: dict[str, None] = {}
         self._inner: dict[str, None] = {}
         self._fields: dict[str, str] = {}
@@ -48,6 +50,7 @@ class KeyUse:
                 del self._unknown[field]
             elif not exists:
                 self._absent.add(path)
+        value = remove_paths(value, self._exclude) if self._exclude else value
         for field in row.keys() - self._fields.keys():
             self._fields[field] = self._find_source(field, value)
 
@@ -82,9 +85,12 @@ class KeyUse:
     def describe(self) -> ColumnUse:
         """Return the key of each field, and the keys that resemble a field which has no value in the file."""
         used = {label.split(".")[0] for label in self._fields.values()} | set(self._fields.values())
-        pairs = [(key, resembled_field(key, self._fields)) for key in self._keys if key not in used]
-        unused = tuple((key, field) for key, field in pairs if field and field not in self._fields)
-        return ColumnUse(dict(self._fields), unused)
+        found = {*self._fields, *self._exclude}
+        pairs = [(key, resembled_field(key, found)) for key in self._keys if key not in used]
+        unused = tuple(
+            (key, field) for key, field in pairs if field and key not in self._exclude and field not in found
+        )
+        return ColumnUse(dict(self._fields), unused, (*self._keys, *self._inner))
 
 
 def _is_below_null(record: Mapping[str, Any], path: str) -> bool:
