@@ -26,7 +26,6 @@ from stargaze.features.ingest.fetch_summary import FetchPreview, FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.column_plan import check_mapping
-from stargaze.features.ingest.parsing.own_values import check_crawled_columns, check_own_columns
 from stargaze.features.ingest.table_records import read_rows
 from stargaze.features.ingest.validate import shorten
 from stargaze.features.ingest.write_repositories import (
@@ -38,6 +37,8 @@ from stargaze.features.ingest.write_repositories import (
     summarize,
     write_repositories,
 )
+from stargaze.features.matrix import CATALOG
+from stargaze.features.own_values import check_crawled_columns, check_own_columns
 from stargaze.features.policy_values import warn_of_empty_policies
 from stargaze.store import Store
 from stargaze.system.progress import Notify, Report
@@ -79,7 +80,7 @@ def fetch_from_github(
     section: GithubSection, fetch: FetchSection, store: Store, now: datetime, report: Report, options: GithubOptions
 ) -> CrawlSummary:
     """Write ``repositories.parquet`` from GitHub; a stopped run continues from its cached responses."""
-    check_crawled_columns(fetch)
+    check_crawled_columns(fetch, CATALOG)
     has_token = bool(options.token.strip())
     with _connect(section, options) as client, open_response_cache(store.github_cache, section.api_url) as cache:
         return crawl(section, fetch, store, cache, client, now, token=has_token, update=options.update, report=report)
@@ -156,7 +157,7 @@ def _open_files(
     """Yield batches of all records of files, and their counts, which are complete after the last batch."""
     parse_since(section.since)
     check_mapping(section.columns)
-    check_own_columns(section)
+    check_own_columns(section, CATALOG)
     paths = [Path(file) for file in files or section.files]
     with contextlib.ExitStack() as stack:
         fields = section.columns | {name: name for name in section.extra} if paths else {}

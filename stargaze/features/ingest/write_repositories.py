@@ -17,9 +17,9 @@ from stargaze.features import schema
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
-from stargaze.features.ingest.parsing.own_values import check_found, convert_own_column
 from stargaze.features.ingest.validate import ClearedValues, clear_columns, shorten
 from stargaze.features.own_columns import OwnColumn, conform, write_repositories_file
+from stargaze.features.own_values import check_found, convert_own_column
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from stargaze.config import FetchSection
 from stargaze.errors import ConfigError
-from stargaze.features.ingest.parsing.own_values import check_found, check_own_columns, convert_own_column
+from stargaze.features.matrix import CATALOG
 from stargaze.features.own_columns import MAX_COLUMNS, MAX_TEXT, OwnColumn, conform
+from stargaze.features.own_values import check_found, check_own_columns, convert_own_column
 
 
 def texts(*values: str | None) -> pd.Series:
@@ -182,7 +183,7 @@ def test_a_config_that_cannot_work_is_refused_before_any_file_is_read(case: str)
     values, message, hint = SECTIONS[case]
 
     with pytest.raises(ConfigError) as caught:
-        check_own_columns(FetchSection(**values))
+        check_own_columns(FetchSection(**values), CATALOG)
 
     assert message in caught.value.message
     assert hint in caught.value.hint
@@ -190,7 +191,9 @@ def test_a_config_that_cannot_work_is_refused_before_any_file_is_read(case: str)
 
 @pytest.mark.parametrize("name", ["score", "Größe [m]", "metrics.score", "Forks of forks", "source", "size per file"])
 def test_names_that_no_field_has_are_accepted(name: str) -> None:
-    check_own_columns(FetchSection(extra=[name], extra_kinds={name: "number"}, exclude=["size", "readme.html"]))
+    check_own_columns(
+        FetchSection(extra=[name], extra_kinds={name: "number"}, exclude=["size", "readme.html"]), CATALOG
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from stargaze.errors import ConfigError, did_you_mean
 from stargaze.features.ingest.field_mapping import FIELD_GETTERS, flattened_path
 from stargaze.features.ingest.parsing.missing import MISSING, Bools
 from stargaze.features.ingest.validate import NO, YES, ClearedValues, Problem, shorten
-from stargaze.features.matrix import CATALOG
 from stargaze.features.own_columns import (
     MAX_COLUMNS,
     MAX_NUMBER,
@@ -46,13 +45,16 @@ class OwnValues:
     cleared: list[ClearedValues]
 
 
-def check_own_columns(section: FetchSection) -> None:
-    """Raise ConfigError if the config names a column that cannot be an own column or cannot be left out."""
+def check_own_columns(section: FetchSection, features: Container[str]) -> None:
+    """Raise ConfigError if the config names a column that cannot be an own column or cannot be left out.
+
+    ``features`` are the names of the feature catalog.
+    """
     if len(section.extra) > MAX_COLUMNS:
         message = f"fetch.extra names {len(section.extra)} columns; the maximum is {MAX_COLUMNS}"
         raise ConfigError(message, hint="name those that may say something about the stars")
     for name in section.extra:
-        _check_name(name, section)
+        _check_name(name, section, features)
     for key, names in (("extra_kinds", section.extra_kinds), ("extra_policies", section.extra_policies)):
         for name in names:
             if name not in section.extra:
@@ -66,14 +68,14 @@ def check_own_columns(section: FetchSection) -> None:
             )
 
 
-def _check_name(name: str, section: FetchSection) -> None:
+def _check_name(name: str, section: FetchSection, features: Container[str]) -> None:
     shown, rename = shorten(name), "rename the column in the file, and here"
     if name in FIELD_BY_NAME:
         hint = "remove it from the list: fields are read without it"
         raise ConfigError(f"fetch.extra: {shown} is a field, and no own column", hint=hint)
     if problem := find_name_problem(name):
         raise ConfigError(f"fetch.extra: {shown}: {problem}", hint=rename)
-    if name in CATALOG:
+    if name in features:
         raise ConfigError(f"fetch.extra: {shown} is a feature of stargaze", hint=rename)
     if field := _field_of(name):
         raise ConfigError(f"fetch.extra: {shown} is read as the field {field}", hint="remove it from the list")
@@ -94,9 +96,9 @@ def _field_of(name: str) -> str:
     return next(found, "")
 
 
-def check_crawled_columns(section: FetchSection) -> None:
+def check_crawled_columns(section: FetchSection, features: Container[str]) -> None:
     """Raise ConfigError if the config names columns of files while the repositories come from GitHub."""
-    check_own_columns(section)
+    check_own_columns(section, features)
     if section.extra:
         message = "fetch.extra only applies to files; the repositories come from GitHub, which has no own columns"
         raise ConfigError(message, hint="remove it, or read files: stargaze fetch --from FILE...")
