@@ -286,7 +286,7 @@ BAD_FILES = {
     "half a star": (csv("a/b,1.5,0,2020-01-01,2021-01-01"), 2, "not a whole number"),
     "stars in words": (csv("a/b,many,0,2020-01-01,2021-01-01"), 2, "not a whole number"),
     "no stars": (csv("a/b,,0,2020-01-01,2021-01-01"), 2, "stars is missing"),
-    "path as name": (csv("../etc,1,0,2020-01-01,2021-01-01"), 2, "not owner/name"),
+    "path as name": (csv("../etc,1,0,2020-01-01,2021-01-01"), 2, "not the name of a repository"),
     "endless name": (csv(f"{'a' * 10_000},1,0,2020-01-01,2021-01-01"), 2, "10,000 characters"),
 }
 

@@ -106,6 +106,7 @@ def _expand_options(function: Command) -> Command:
     groups = {name: dataclasses.fields(hint) for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
 
     def expanded(**values: Any) -> None:
+        values = {name: _expand_home(value) for name, value in values.items()}
         for name, fields in groups.items():
             values[name] = hints[name](**{field.name: values.pop(field.name) for field in fields})
         function(**values)
@@ -125,6 +126,16 @@ def _expand_options(function: Command) -> Command:
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return expanded
+
+
+def _expand_home(value: Any) -> Any:
+    """Return paths with the home folder in place of ``~``, which the shell leaves in ``--from=~/x``."""
+    if isinstance(value, list):
+        return [_expand_home(item) for item in value]
+    try:
+        return value.expanduser() if isinstance(value, Path) else value
+    except RuntimeError:  # of an unknown user: a file may have this name
+        return value
 
 
 def utc_now() -> datetime:

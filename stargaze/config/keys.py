@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -96,6 +97,19 @@ def domain_name(text: str) -> str:
     if name and not (DOMAIN.fullmatch(name) and len(name) <= LONGEST_DOMAIN):
         raise ValueError(f"should be a domain name, as stars.example.org: {text!r} is not one")
     return name
+
+
+def expand_home(text: str) -> str:
+    """Return a path in which ``~`` or ``~user`` is replaced by the home folder, as the shell does it on a command line."""
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError:
+        raise ValueError(f"should be a path: {text.partition('/')[0]} has no home folder") from None
+
+
+def expand_homes(texts: list[str]) -> list[str]:
+    """Return paths with home folders in place of ``~``."""
+    return [expand_home(text) for text in texts]
 
 
 def host_names(texts: list[str]) -> list[str]:

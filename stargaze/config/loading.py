@@ -52,7 +52,7 @@ def parse_section(name: str, values: Mapping[str, Any], *, source: str) -> Any:
 def _user_file(environ: Mapping[str, str]) -> Path | None:
     """Return the user's config file if it exists; an unreadable or missing home directory contains none."""
     try:
-        directory = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        directory = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
         path = directory / "stargaze" / "stargaze.toml"
         return path if path.is_file() else None
     except (OSError, RuntimeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stargaze.config.keys import key, valid_separator
+from stargaze.config.keys import expand_home, expand_homes, key, valid_separator
 
 POLICIES = ("static", "activity", "all")
 OWN_KINDS = ("number", "flag", "category")
@@ -20,6 +20,7 @@ class StoreSection:
         "Folder of all artifacts. Not safe to delete: keys, infra, delivery, releases.git, predictions.sqlite and"
         " job.json cannot be created again (stargaze backup FILE copies them).",
         not_empty=True,
+        normalize=expand_home,
     )
 
 
@@ -28,7 +29,9 @@ class FetchSection:
     """The source of the repositories."""
 
     files: list[str] = key(
-        [], "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the included sample."
+        [],
+        "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the included sample.",
+        normalize=expand_homes,
     )
     since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
     columns: dict[str, str] = key(
@@ -199,7 +202,9 @@ class GrowthSection:
     """The forecast that `stargaze tune` fits if tuning.target is "growth"."""
 
     history_file: str = key(
-        "", "Table of dates and counts (CSV, Parquet: full_name, date, stars); empty means the history of fetch."
+        "",
+        "Table of dates and counts (CSV, JSON, Parquet: full_name, date, stars); empty means the history of fetch.",
+        normalize=expand_home,
     )
     history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", limits=(4, 260))
     horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")

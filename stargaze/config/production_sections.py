@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stargaze.config.keys import (
     domain_name,
+    expand_home,
     host_names,
     https_url,
     image_reference,
@@ -24,7 +25,9 @@ from stargaze.config.keys import (
 class DeploySection:
     """Deployment of a bundle."""
 
-    signing_key: str = key("", "ssh private key that signs releases; empty creates one in the store.", unit="path")
+    signing_key: str = key(
+        "", "ssh private key that signs releases; empty creates one in the store.", unit="path", normalize=expand_home
+    )
     max_release_size: float = key(200.0, "The hook refuses a release larger than this.", unit="MB", limits=(1, 1000))
     to: str = key(
         "local",
@@ -175,7 +178,9 @@ class InfraSection:
         True, "Give the orchestration machine a floating IP; false if its own address is reachable."
     )
     keypair: str = key("", "An existing keypair of the project; empty creates one.")
-    key_file: str = key("", "The private ssh key of the machines; empty creates one in the store.")
+    key_file: str = key(
+        "", "The private ssh key of the machines; empty creates one in the store.", normalize=expand_home
+    )
     ssh_from: list[str] = key(
         [],
         "Address ranges that may connect to the orchestration machine by ssh; empty: this machine's address on OpenStack, "
@@ -198,10 +203,20 @@ class InfraSection:
         choices=("off", "own", "acme"),
     )
     tls_port: int = key(443, "Port of the page by https.", limits=(1, 65_535), normalize=valid_page_port)
-    tls_certificate: str = key("", "With own: the certificate, followed by those of its issuers (PEM).", unit="path")
-    tls_key: str = key("", "With own: the private key of the certificate (PEM, without a password).", unit="path")
+    tls_certificate: str = key(
+        "", "With own: the certificate, followed by those of its issuers (PEM).", unit="path", normalize=expand_home
+    )
+    tls_key: str = key(
+        "",
+        "With own: the private key of the certificate (PEM, without a password).",
+        unit="path",
+        normalize=expand_home,
+    )
     tls_ca: str = key(
-        "", "Certificates of a private CA that issues the page's or the ACME directory's certificate.", unit="path"
+        "",
+        "Certificates of a private CA that issues the page's or the ACME directory's certificate.",
+        unit="path",
+        normalize=expand_home,
     )
     acme_directory: str = key(
         "https://acme-v02.api.letsencrypt.org/directory",
