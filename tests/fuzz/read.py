@@ -24,8 +24,7 @@ from stargaze.features import schema
 from stargaze.features.fetch import fetch_files
 from stargaze.features.history.clean import clean_history
 from stargaze.features.history.read import read_history
-from stargaze.features.ingest.parsing.repository_names import FULL_NAME
-from stargaze.features.ingest.user_input import parse_name
+from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_name
 from stargaze.features.ingest.write_repositories import FetchSummary
 from stargaze.serve.web.app import make_web
 from stargaze.store import Store
