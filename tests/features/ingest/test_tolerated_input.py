@@ -1,0 +1,618 @@
+"""What people really have is read, or refused with one clear line; no record disappears without being counted."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stargaze.features import schema
+from tests.conftest import Ended
+
+Run = Callable[..., Ended]
+DATES = ("created_at", "pushed_at")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The summary of a fetch and the stored table."""
+
+    summary: dict[str, Any]
+    table: pd.DataFrame
+
+    def values(self, field: str) -> list[Any]:
+        """Return the values of a field, None where one is missing."""
+        return [
+            None if not isinstance(value, list) and pd.isna(value) else value
+            for value in map(_plain, self.table[field])
+        ]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Return the numbers of records that were read and refused."""
+        return self.summary["records"] - self.summary["invalid_count"], self.summary["invalid_count"]
+
+    @property
+    def cleared(self) -> dict[str, int]:
+        """Return how many values of each field are missing because they could not be used."""
+        counts: dict[str, int] = {}
+        for item in self.summary["cleared"]:
+            counts[item["field"]] = counts.get(item["field"], 0) + item["count"]
+        return counts
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+Fetch = Callable[..., Fetched]
+
+
+@pytest.fixture
+def fetch(tmp_path: Path, run: Run) -> Fetch:
+    """Return a function that writes a file, reads it with the command and returns what was stored, in the order of the names."""
+
+    def fetch(name: str, content: bytes | str | object, config: str = "") -> Fetched:
+        write(tmp_path, name, content, config)
+        ended = run("fetch", "--json", "--from", name)
+        assert ended.code == 0, ended.err
+        table = schema.conform(pd.read_parquet(tmp_path / "store" / "repositories.parquet"))
+        return Fetched(json.loads(ended.out), table)
+
+    return fetch
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, run: Run) -> Callable[..., Ended]:
+    """Return a function that reads a file that must be refused, and that checks that the previous table stays."""
+
+    def refuse(name: str, content: bytes | str | object, config: str = "") -> Ended:
+        stored = tmp_path / "store" / "repositories.parquet"
+        write(tmp_path, "before.csv", "full_name,stars\nold/one,1\n", "")
+        assert run("fetch", "--from", "before.csv").code == 0
+        before = stored.read_bytes()
+        write(tmp_path, name, content, config)
+        ended = run("fetch", "--from", name)
+        assert ended.code == 2
+        assert ended.error
+        assert stored.read_bytes() == before
+        return ended
+
+    return refuse
+
+
+def write(folder: Path, name: str, content: bytes | str | object, config: str) -> None:
+    """Write an input (bytes and text unchanged, anything else as JSON) and the config."""
+    raw = (
+        content
+        if isinstance(content, bytes)
+        else (content if isinstance(content, str) else json.dumps(content)).encode()
+    )
+    (folder / name).write_bytes(raw)
+    (folder / "stargaze.toml").write_text(config)
+
+
+def rows(first: int, last: int) -> list[str]:
+    """Return good lines of a CSV with the columns full_name, stars and note."""
+    return [f"port/ship{i:04},{i},cargo {i}" for i in range(first, last)]
+
+
+def csv_of(*lines: str, header: str = "full_name,stars,note") -> str:
+    """Return a CSV."""
+    return "\n".join([header, *lines]) + "\n"
+
+
+# Damaged rows
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        'port/x,5,"never closed',
+        'port/x,5,"closed" late',
+        'port/x,5,a "quote" inside, and a comma',
+        "port/x,5",
+        "port/x,5,a,b,c",
+        '"port/x,5,cargo',
+        'port/x,"5,cargo',
+    ],
+)
+@pytest.mark.parametrize("place", [0, 7, 30])
+def test_one_damaged_row_is_one_refused_record(damaged: str, place: int, fetch: Fetch) -> None:
+    fetched = fetch("ships.csv", csv_of(*rows(0, place), damaged, *rows(place, 30)))
+
+    assert fetched.counts == (30, 1)
+    assert fetched.values("stars") == list(range(30))
+
+
+def test_quotes_that_are_never_closed_in_several_rows_hide_no_other_row(fetch: Fetch) -> None:
+    lines = [f'{line[:-1]}"' if i % 9 == 4 else line for i, line in enumerate(rows(0, 90))]
+    lines[40] = 'port/ship0040,40,"open'
+
+    fetched = fetch("ships.csv", csv_of(*lines))
+
+    assert sum(fetched.counts) == 90
+    assert fetched.counts[1] <= 11
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_field_of_many_lines_and_more_than_128_kib_is_read(delimiter: str, fetch: Fetch) -> None:
+    lines = rows(0, 400)
+    lines[3] = 'port/ship0003,3,"' + 'a sentence; with ""quotes"",\tand more\n' * 6000 + '"'
+    text = csv_of(*lines) if delimiter == "," else csv_of(*lines).replace(",", delimiter)
+
+    fetched = fetch("ships.csv", text)
+
+    assert fetched.counts == (400, 0)
+    assert fetched.values("stars") == list(range(400))
+
+
+def test_a_file_of_which_most_records_are_refused_is_refused(refuse: Callable[..., Ended]) -> None:
+    ended = refuse("ships.csv", csv_of(*rows(0, 4), *(f"port/ship{i:04},many,cargo" for i in range(4, 9))))
+
+    assert "5 of 9" in ended.error or "5" in ended.error
+    assert "many" in ended.error
+
+
+def test_half_of_the_records_may_be_refused(fetch: Fetch) -> None:
+    assert fetch("ships.csv", csv_of(*rows(0, 4), *(f"port/ship{i:04},many,cargo" for i in range(4, 8)))).counts == (
+        4,
+        4,
+    )
+
+
+# Optional fields of unexpected shape
+
+
+@pytest.mark.parametrize(
+    ("field", "key", "value", "stored"),
+    [
+        ("languages", "languages", {"Go": 12, "C": 3, "Awk": 1}, 3),
+        ("languages", "languages", [{"size": 9, "node": {"name": "Go"}}], 1),
+        ("languages", "languages", [], 0),
+        ("contributors", "contributors", [{"login": "ada"}, {"login": "bob"}], 2),
+        ("contributors", "contributors", "12", 12),
+        ("contributors", "contributors", 12.0, 12),
+        ("forks", "forks_count", "7", 7),
+        ("is_archived", "archived", "true", 1),
+        ("is_archived", "archived", "False", 0),
+        ("is_archived", "archived", 1, 1),
+    ],
+)
+def test_another_shape_of_an_optional_field_is_understood(
+    field: str, key: str, value: Any, stored: Any, fetch: Fetch
+) -> None:
+    fetched = fetch("one.json", [{"full_name": "oak/leaf", "stargazers_count": 8, key: value}])
+
+    assert (fetched.values("stars"), fetched.values(field)) == ([8], [stored])
+    assert fetched.cleared == {}
+
+
+UNUSABLE = [
+    ("contributors", "contributors", 60.6),
+    ("contributors", "contributors", "a few"),
+    ("contributors", "contributors", {"a": {"b": 1}}),
+    ("forks", "forks_count", -4),
+    ("forks", "forks_count", 10**30),
+    ("is_archived", "archived", "maybe"),
+    ("is_fork", "fork", {"id": 3}),
+    ("created_at", "created_at", "a while ago"),
+    ("created_at", "created_at", "2999-01-01T00:00:00Z"),
+    ("created_at", "created_at", ["2015"]),
+    ("size_kb", "size", "12 kB"),
+    ("license", "license", [1, 2]),
+    ("id", "id", "seven"),
+]
+
+
+@pytest.mark.parametrize(("field", "key", "value"), UNUSABLE)
+def test_an_unusable_optional_value_is_missing_and_counted(field: str, key: str, value: Any, fetch: Fetch) -> None:
+    fetched = fetch(
+        "two.json", [{"full_name": "oak/leaf", "stars": 8, key: value}, {"full_name": "oak/tree", "stars": 9}]
+    )
+
+    assert fetched.counts == (2, 0)
+    assert fetched.values("stars") == [8, 9]
+    assert fetched.values(field)[0] is None
+    assert fetched.cleared.get(field, 0) <= 1
+
+
+@pytest.mark.parametrize(
+    ("field", "key", "value"), [case for case in UNUSABLE if isinstance(case[2], (str, int, float))]
+)
+def test_the_same_values_in_a_table_are_missing_and_counted(field: str, key: str, value: Any, fetch: Fetch) -> None:
+    fetched = fetch("two.csv", f"full_name,stars,{key}\noak/leaf,8,{value}\noak/tree,9,\n")
+
+    assert fetched.counts == (2, 0)
+    assert fetched.values(field)[0] is None or field in ("language", "id")
+
+
+def test_cleared_values_are_counted_by_file_field_and_reason_with_an_example(
+    fetch: Fetch, tmp_path: Path, run: Run
+) -> None:
+    lines = [f"oak/leaf{i},8,{'few' if i < 30 else i},{'2015-02-31' if i == 3 else '2015-02-03'}" for i in range(100)]
+
+    fetched = fetch("leaves.csv", csv_of(*lines, header="full_name,stars,contributors,created_at"))
+
+    assert fetched.counts == (100, 0)
+    assert fetched.cleared == {"contributors": 30, "created_at": 1}
+    (item,) = (item for item in fetched.summary["cleared"] if item["field"] == "contributors")
+    assert (item["file"], item["count"]) == ("leaves.csv", 30)
+    assert "few" in item["example"]
+    text = run("fetch", "--from", "leaves.csv").out
+    assert "contributors" in text
+    assert "30" in text
+
+
+@pytest.mark.parametrize("record", [{"stars": 5}, {"full_name": "oak/leaf"}, {"full_name": "no name", "stars": 5}])
+@pytest.mark.parametrize("stars", [None, "many", -1, 2.5])
+def test_a_record_without_name_or_stars_is_refused(record: Mapping[str, Any], stars: Any, fetch: Fetch) -> None:
+    wrong = {**record, "stars": stars} if "stars" not in record else dict(record)
+
+    fetched = fetch("some.json", [wrong, *({"full_name": f"oak/tree{i}", "stars": i} for i in range(3))])
+
+    assert fetched.counts == (3, 1)
+
+
+# Nested values in tables
+
+
+def nested_items() -> list[dict[str, Any]]:
+    """Return items of a search, as Python has them after `response.json()["items"]`."""
+    owner = {"login": "glen", "id": 3, "type": "User"}
+    license_ = {"key": "gpl-3.0", "name": "GNU General Public License v3.0", "spdx_id": "GPL-3.0"}
+    common = {"fork": False, "topics": ["peat"], "owner": owner}
+    return [
+        {
+            **common,
+            "full_name": "glen/moor",
+            "stargazers_count": 60,
+            "homepage": "https://moor.example",
+            "mirror_url": None,
+            "license": license_,
+        },
+        {
+            **common,
+            "full_name": "glen/tarn",
+            "stargazers_count": 50,
+            "homepage": None,
+            "mirror_url": "git://x.example/t.git",
+            "license": None,
+        },
+    ]
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode()
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    frame.to_parquet(stream)
+    return stream.getvalue()
+
+
+def as_json_cells(frame: pd.DataFrame) -> bytes:
+    """Return a CSV whose objects and lists are JSON."""
+    cells = frame.map(lambda value: json.dumps(value) if isinstance(value, (dict, list)) else value)
+    return cells.to_csv(index=False).encode()
+
+
+@pytest.mark.parametrize("form", [as_csv, as_parquet, as_json_cells])
+@pytest.mark.parametrize("separator", ["", ".", "_"])
+def test_nested_values_of_a_table_are_read_as_in_json(
+    form: Callable[[pd.DataFrame], bytes], separator: str, fetch: Fetch
+) -> None:
+    items = nested_items()
+    frame = pd.json_normalize(items, sep=separator) if separator else pd.DataFrame(items)
+
+    fetched = fetch("items.parquet" if form is as_parquet else "items.csv", form(frame))
+
+    assert fetched.values("license") == ["gpl-3.0", None]
+    assert fetched.values("owner_type") == ["User", "User"]
+    assert fetched.values("has_homepage") == [1, 0]
+    assert fetched.values("is_mirror") == [0, 1]
+    assert fetched.values("topics") == [["peat"], ["peat"]]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{'key': 'mit'",
+        "__import__('os').getcwd()",
+        "[" * 3000,
+        "{'key': open('x')}",
+        "{'key': 'mit'} and more",
+        "{1: 2}",
+    ],
+)
+def test_a_cell_that_only_looks_like_an_object_is_never_run(cell: str, fetch: Fetch) -> None:
+    frame = pd.DataFrame(
+        {"full_name": ["glen/moor", "glen/tarn"], "stars": [1, 2], "license": [cell, "{'key': 'mit'}"]}
+    )
+
+    fetched = fetch("cells.csv", as_csv(frame))
+
+    assert fetched.values("stars") == [1, 2]
+    assert fetched.values("license")[1] == "mit"
+    assert fetched.values("license")[0] in ("other", None)
+
+
+def test_unused_columns_are_listed_with_the_field_that_each_resembles(tmp_path: Path, run: Run) -> None:
+    write(tmp_path, "x.csv", "full_name,stars,num_forks,contributor_count,color\na/b,1,2,3,red\n", "")
+
+    text = run("fetch", "--from", "x.csv").out
+
+    for word in ("num_forks", "forks", "contributor_count", "contributors", "color"):
+        assert word in text
+
+
+def test_a_policy_without_a_feature_of_its_own_is_a_warning(tmp_path: Path, run: Run) -> None:
+    write(tmp_path, "x.csv", "full_name,stars,forks,language\n" + "".join(f"a/b{i},{i},2,Go\n" for i in range(5)), "")
+
+    ended = run("fetch", "--from", "x.csv")
+
+    assert "activity" in ended.out + ended.err
+    assert ended.code == 0
+
+
+# Missing values and dates
+
+
+@pytest.mark.parametrize("spelling", ["", "NaN", "nan", r"\N", "null", "NULL", "None", "N/A", "<NA>"])
+def test_a_spelling_of_missing_is_not_a_value(spelling: str, fetch: Fetch) -> None:
+    line = f"fen/reed,4,{spelling},{spelling},{spelling},{spelling}"
+    text = csv_of(line, "fen/rush,5,7,true,2015-06-07,Go", header="full_name,stars,forks,archived,created_at,language")
+
+    fetched = fetch("fen.csv", text)
+
+    assert fetched.cleared == {}
+    for field in ("forks", "is_archived", "created_at", "language"):
+        assert fetched.values(field)[0] is None
+        assert fetched.values(field)[1] is not None
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_constant_of_python_in_json_is_missing(constant: str, fetch: Fetch) -> None:
+    keys = ("mirror_url", "homepage", "language", "forks_count", "license", "created_at", "topics", "owner")
+    values = "".join(f', "{key}": {constant}' for key in keys)
+    text = f'[{{"full_name": "fen/reed", "stargazers_count": 4{values}}}, {{"full_name": "fen/rush", "stargazers_count": 5}}]'
+
+    fetched = fetch("fen.json", text)
+
+    assert fetched.counts == (2, 0)
+    for field in ("is_mirror", "has_homepage", "language", "forks", "license", "created_at", "topics", "owner_type"):
+        assert fetched.values(field)[0] is None, field
+
+
+MOMENT = pd.Timestamp("2017-08-09T10:11:12Z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2017-08-09T10:11:12Z",
+        "2017-08-09 10:11:12",
+        "2017-08-09 10:11:12 UTC",
+        "2017-08-09 10:11:12.500 UTC",
+        "2017-08-09 10:11:12.000000 UTC",
+        "2017-08-09T12:11:12+02:00",
+        "1502273472",
+        "1502273472000",
+        "Wed Aug 09 2017 12:11:12 GMT+0200 (Central European Summer Time)",
+        "Wed Aug 09 2017 10:11:12 GMT+0000 (Coordinated Universal Time)",
+    ],
+)
+def test_a_form_of_a_date_is_read(text: str, fetch: Fetch) -> None:
+    fetched = fetch("fen.csv", f"full_name,stars,created_at\nfen/reed,4,{text}\nfen/rush,5,\n")
+
+    assert fetched.values("created_at") == [MOMENT, None]
+    assert fetched.cleared == {}
+
+
+@pytest.mark.parametrize("number", [1502273472, 1502273472000, 1502273472.0])
+def test_a_date_in_json_may_be_a_number(number: float, fetch: Fetch) -> None:
+    assert fetch("fen.json", [{"full_name": "fen/reed", "stars": 4, "created_at": number}]).values("created_at") == [
+        MOMENT
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+        "0001-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01 00:00:00 UTC",
+        "0",
+    ],
+)
+def test_a_date_that_databases_write_for_none_is_missing(text: str, fetch: Fetch) -> None:
+    fetched = fetch(
+        "fen.csv", f"full_name,stars,created_at,pushed_at\nfen/reed,4,{text},{text}\nfen/rush,5,2015-06-07,2016-06-07\n"
+    )
+
+    assert fetched.values("created_at")[0] is None
+    assert fetched.values("pushed_at")[0] is None
+    assert fetched.cleared == {}
+
+
+# Thousands
+
+
+@pytest.mark.parametrize(
+    ("texts", "stars"),
+    [
+        (["1.234.567", "7.000", "950"], [1234567, 7000, 950]),
+        (["1,234,567", "7,000", "950"], [1234567, 7000, 950]),
+        (["12.345", "7.000", "950"], [12345, 7000, 950]),
+        (["12.0", "7.0", "950.0"], [12, 7, 950]),
+        (["12.000", "7.00", "950"], [12, 7, 950]),
+    ],
+)
+def test_separators_are_decided_from_all_values_of_the_column(texts: list[str], stars: list[int], fetch: Fetch) -> None:
+    lines = [f"hill/top{i};{text}" for i, text in enumerate(texts)]
+
+    assert fetch("hill.csv", csv_of(*lines, header="full_name;stars")).values("stars") == stars
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_an_undecidable_column_is_refused_with_the_key_that_decides(mark: str, refuse: Callable[..., Ended]) -> None:
+    ended = refuse("hill.csv", f"full_name;stars\nhill/a;12{mark}000\nhill/b;7{mark}000\nhill/c;950\n")
+
+    assert "stars" in ended.error
+    assert "fetch.thousands" in ended.hint
+
+
+@pytest.mark.parametrize(("key", "stars"), [(".", [12000, 7000, 950]), ("", [12, 7, 950])])
+def test_the_key_decides(key: str, stars: list[int], fetch: Fetch) -> None:
+    text = "full_name;stars\nhill/a;12.000\nhill/b;7.000\nhill/c;950\n"
+
+    assert fetch("hill.csv", text, f'[fetch]\nthousands = "{key}"\n').values("stars") == stars
+
+
+# Text
+
+
+@pytest.mark.parametrize("half", [r"\ud83d", r"\ude00", r"a\ud800b", r"\ud83d\ud83d"])
+@pytest.mark.parametrize("key", ["topics", "description", "language", "license", "default_branch", "node_id"])
+def test_half_a_character_is_replaced(half: str, key: str, fetch: Fetch) -> None:
+    value = f'["ok", "{half}"]' if key == "topics" else f'"{half}"'
+
+    fetched = fetch(
+        "half.json",
+        f'[{{"full_name": "elm/bark", "stars": 3, "{key}": {value}}}, {{"full_name": "elm/root", "stars": 4}}]',
+    )
+
+    assert fetched.counts == (2, 0)
+
+
+@pytest.mark.parametrize("column", ["stars", "full_name", "forks", "note"])
+def test_a_parquet_column_that_is_there_twice_is_named(column: str, tmp_path: Path, run: Run) -> None:
+    names = ["full_name", "stars", "forks", "note"]
+    arrays = {name: pa.array(["elm/bark"] if name in ("full_name", "note") else [3]) for name in names}
+    pq.write_table(
+        pa.Table.from_arrays([*arrays.values(), arrays[column]], names=[*names, column]), tmp_path / "twice.parquet"
+    )
+
+    ended = run("fetch", "--from", "twice.parquet")
+
+    assert ended.code == (0 if column == "note" else 2)
+    assert column == "note" or column in ended.error
+
+
+# JSON of other forms
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": [{"full_name": "ash/key", "stars": 3}]},
+        {"data": {"full_name": "ash/key", "stars": 3}},
+        {"repositories": [{"full_name": "ash/key", "stars": 3}]},
+        [{"starred_at": "2020-01-01T00:00:00Z", "repo": {"full_name": "ash/key", "stars": 3}}],
+        '{"items": [{"full_name": "ash/key", "stars": 3}]}{"items": []}',
+        '[{"full_name": "ash/key", "stars": 3}]\n[]\n',
+        '{"full_name": "ash/key", "stars": 3}{"full_name": "ash/key", "stars": 3}',
+        [{"full_name": "ash/key", "stars": "3"}],
+        [{"full_name": "ash/key", "stargazers_count": "3", "archived": "false", "size": "5"}],
+    ],
+)
+def test_the_records_are_found(content: Any, fetch: Fetch) -> None:
+    fetched = fetch("ash.json", content)
+
+    assert (fetched.values("full_name"), fetched.values("stars")) == (["ash/key"], [3])
+
+
+def test_a_mapping_applies_to_json_too(fetch: Fetch) -> None:
+    content = {"count": 1, "items": [{"title": {"slug": "ash/key"}, "popularity": {"now": 31}, "watching": 4}]}
+    config = '[fetch.columns]\nfull_name = "title.slug"\nstars = "popularity.now"\nsubscribers = "watching"\n'
+
+    fetched = fetch("ash.json", content, config)
+
+    assert (fetched.values("full_name"), fetched.values("stars"), fetched.values("subscribers")) == (
+        ["ash/key"],
+        [31],
+        [4],
+    )
+
+
+def test_the_hint_of_json_with_other_names_is_a_mapping(refuse: Callable[..., Ended]) -> None:
+    ended = refuse("ash.json", {"items": [{"name": "ash/key", "stargazers": 31}]})
+
+    assert "[fetch.columns]" in ended.hint
+
+
+def test_errors_beside_data_are_refused_records_with_githubs_words(fetch: Fetch) -> None:
+    message = "Could not resolve to a Repository with the name 'ash/gone'."
+    content = {
+        "data": {"first": {"nameWithOwner": "ash/key", "stargazerCount": 31}, "second": None},
+        "errors": [{"type": "NOT_FOUND", "path": ["second"], "message": message}],
+    }
+
+    fetched = fetch("ash.json", content)
+
+    assert fetched.counts == (1, 1)
+    assert message in fetched.summary["invalid"][0][2]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "git@github.com:yew/bow.git",
+        "ssh://git@github.com/yew/bow",
+        "git+https://github.com/yew/bow.git",
+        "git://github.com/yew/bow.git",
+        "https://github.com/yew/bow/",
+        "https://github.com/yew/bow/tree/main/docs",
+        "HTTPS://GitHub.com/yew/bow",
+        "www.github.com/yew/bow",
+        "github.com/yew/bow.git/",
+        " yew/bow ",
+    ],
+)
+@pytest.mark.parametrize("name_of_file", ["yew.csv", "yew.json"])
+def test_a_name_may_be_any_address_of_the_repository(name: str, name_of_file: str, fetch: Fetch) -> None:
+    record = {"full_name": name, "stars": 6}
+
+    fetched = fetch(name_of_file, [record] if name_of_file == "yew.json" else f"full_name,stars\n{name},6\n")
+
+    assert fetched.values("full_name") == ["yew/bow"]
+
+
+def test_an_address_of_another_host_is_refused(refuse: Callable[..., Ended]) -> None:
+    assert "gitlab" in refuse("yew.csv", "full_name,stars\nhttps://gitlab.com/yew/bow,6\n").error
+
+
+# Preview
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_preview_writes_nothing_and_shows_what_would_happen(options: list[str], tmp_path: Path, run: Run) -> None:
+    write(
+        tmp_path,
+        "x.csv",
+        "full_name,stargazers_count,num_forks,contributors\na/b,1,2,few\nc/d,many,2,3\ne/f,2,2,3\n",
+        "",
+    )
+
+    ended = run("fetch", "--dry-run", "--from", "x.csv", *options)
+
+    assert ended.code == 0, ended.err
+    assert not (tmp_path / "store" / "repositories.parquet").exists()
+    for word in ("stargazers_count", "num_forks", "contributors", "many"):
+        assert word in ended.out
+    if options:
+        json.loads(ended.out)
