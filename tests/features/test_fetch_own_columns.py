@@ -215,5 +215,5 @@ def test_a_preview_shows_own_columns_and_writes_nothing(fetch: Callable[..., Fet
     fetched = fetch(EXTRA, "--dry-run", a_csv=TABLE)
 
     assert "team (category, policy static)" in fetched.ended.out
-    assert "score ← score" in fetched.ended.out
+    assert "a.csv: score, team, paid, full_name" in fetched.ended.out
     assert not fetched.path.exists()

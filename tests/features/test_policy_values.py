@@ -44,6 +44,8 @@ def test_dates_give_the_policies_their_ages() -> None:
 @pytest.mark.parametrize(("values", "policies"), [([3.0, None], ["all"]), ([None, None], ["activity", "all"])])
 def test_an_own_column_counts_for_its_policy(values: list[float | None], policies: list[str]) -> None:
     columns = (OwnColumn("reviews", "number", "activity"),)
-    frame = conform(pd.DataFrame({"full_name": ["ada/one", "ada/two"], "reviews": pd.Series(values)}), columns)
+    frame = conform(
+        pd.DataFrame({"full_name": ["ada/one", "ada/two"], "reviews": pd.Series(values, dtype="float64")}), columns
+    )
 
     assert [warning.split()[2] for warning in warn_of_empty_policies(frame, columns)] == policies
