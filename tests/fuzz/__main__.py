@@ -23,7 +23,7 @@ from random import Random
 
 from stargaze.bundle.manifest import MANIFEST, write_manifest
 from stargaze.store import Store
-from tests.fuzz.cases import FileType, create_file_types, write_page_bundle
+from tests.fuzz.cases import BUNDLE_FILES, FileType, create_file_types, write_page_bundle
 from tests.fuzz.read import read_input
 from tests.fuzz.readers import Reader, create_readers
 from tests.fuzz.use import REFUSED, USED, LaterFailureError, use_bundle
@@ -62,6 +62,9 @@ def main() -> int:
     parser.add_argument("--case", type=int, help="only the case of this number")
     parser.add_argument("--keep", type=Path, help="folder for the cases that failed")
     options = parser.parse_args()
+    names = {reader.name for reader in create_readers()} | set(BUNDLE_FILES)
+    if unknown := set(options.only or ()) - names:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; the subjects are {', '.join(sorted(names))}")
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         folder = Path(name)
@@ -84,7 +87,7 @@ def _create_subjects(folder: Path, options: argparse.Namespace) -> Iterator[tupl
         write_page_bundle(folder)
     for reader in wanted:
         yield _reader_subject(reader), options.reader_cases
-    if set(options.only or ()) <= {reader.name for reader in readers} and options.only:
+    if not options.cases or (options.only and not set(options.only) & set(BUNDLE_FILES)):
         return
     for item in create_file_types(folder):
         if not options.only or item.name in options.only:

@@ -29,6 +29,11 @@ from tests.fuzz import mutations
 from tests.fuzz.mutations import Mutate
 from tests.histories import histories
 
+BUNDLE_FILES = (
+    *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "lightgbm", "xgboost", "catboost", "skops"),
+    *("growth bundle.json", "growth lightgbm"),
+)
+"""Names of the types of bundle files."""
 SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "sample.parquet"
 ROWS = 60
 FEATURES = {
@@ -89,7 +94,7 @@ def create_file_types(folder: Path) -> list[FileType]:
         return FileType(name, kind, (Variant(files, file, mutate),))
 
     skops = (Variant(stars[name], "model-all-1.skops", mutations.mutate_zip) for name in names if _is_skops(name))
-    return [
+    types = [
         one("bundle.json", "stars", plain, "bundle.json", mutations.mutate_json),
         one("manifest.json", "stars", plain, "manifest.json", mutations.mutate_manifest),
         one("known.parquet", "stars", plain, "known.parquet", mutations.mutate_table),
@@ -101,6 +106,8 @@ def create_file_types(folder: Path) -> list[FileType]:
         one("growth bundle.json", "growth", growth, "bundle.json", mutations.mutate_json),
         one("growth lightgbm", "growth", growth, "growth-30.txt", mutations.mutate_lightgbm),
     ]
+    assert tuple(item.name for item in types) == BUNDLE_FILES
+    return types
 
 
 def write_page_bundle(folder: Path) -> None:
