@@ -11,7 +11,7 @@ import pandas as pd
 from stargaze.features.ingest.column_use import ColumnUse
 from stargaze.features.ingest.derive import is_url
 from stargaze.features.ingest.field_getters import mirror_flag, repository_id
-from stargaze.features.ingest.field_mapping import NAME_PARTS, OBJECT_ROOTS, convert_mapped
+from stargaze.features.ingest.field_mapping import NAME_PARTS, OBJECT_ROOTS, convert_mapped, flattened_path
 from stargaze.features.ingest.parsing.column_plan import (
     COLUMNS_BY_VALUE,
     ColumnPlan,
@@ -54,7 +54,7 @@ class TableMapper:
 
     def columns_to_read(self) -> list[str]:
         """Return the columns that are used, and those that are if their cells hold objects, in the order of the table."""
-        wanted = {*self._plan.used(), *OBJECT_ROOTS}
+        wanted = {*self._plan.used(), *OBJECT_ROOTS, *filter(flattened_path, self._header)}
         if "full_name" not in self._plan.flat:
             wanted |= set(NAME_PARTS)
         counts = Counter(self._header)

@@ -215,3 +215,16 @@ def test_used_and_unused_columns_are_described() -> None:
         "license": "license.key",
     }
     assert use.unused == (("licenseInfo", "license"), ("team", ""), ("stargazers_count", "stars"))
+
+
+@pytest.mark.parametrize("column", ["owner_login", "owner.login", "license.key", "license_spdx_id"])
+def test_a_flattened_column_beside_the_object_is_read(column: str, fetch: Callable[..., Fetched]) -> None:
+    """The object is seen only in the cells, after the columns to read were chosen."""
+    rows = [f'{{"login": "oak", "type": "User"}}|{{"key": "isc"}}|oak/{i}|{i}|mit' for i in range(3)]
+    cells = [[f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row.split("|")] for row in rows]
+    header = f"owner,license,full_name,stars,{column}"
+
+    fetched = fetch("oak.csv", "\n".join([header, *map(",".join, cells)]))
+
+    assert fetched.values("owner_type") == ["User"] * 3
+    assert fetched.values("license")[0] in ("isc", "mit")
