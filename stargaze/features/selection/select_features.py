@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,15 @@ def draw_selection(reasons: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     own = {"svg.fonttype": "none", "svg.hashsalt": "stargaze", "font.size": 9}
-    with style.context(["default", own]):  # without the matplotlibrc of the working directory
+    # "default": without the matplotlibrc of the working directory
+    with style.context(["default", own]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the viewer's fonts are used, not matplotlib's
         figure = Figure(figsize=(13, 7), layout="constrained")
         for axes, policy in zip(figure.subplots(1, len(POLICIES)), POLICIES, strict=True):
             selected = reasons[reasons[policy] == "selected"]
             shown = selected.nlargest(MAX_BARS, f"importance_{policy}").iloc[::-1]
-            axes.barh(shown["feature"], shown[f"importance_{policy}"], color="#2a6f97")
+            names = shown["feature"].str.replace("$", r"\$")  # else it would begin a formula
+            axes.barh(names, shown[f"importance_{policy}"], color="#2a6f97")
             axes.set_xscale("symlog", linthresh=1e-3)
             axes.set_title(f"{policy}: {len(selected)} features selected")
             axes.set_xlabel("increase of the squared error when shuffled [nat²]")

@@ -53,3 +53,12 @@ def test_a_matplotlibrc_of_the_working_directory_changes_nothing(tmp_path: Path)
         draw_selection(reasons(3, "selected"), tmp_path / "y.svg")
 
     assert (tmp_path / "y.svg").read_bytes() == (tmp_path / "x.svg").read_bytes()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["cost $\\frac{1}{$ and $x_{$", "評価 😀", "<b>&amp;</b>", "{x} %s"])
+def test_an_own_column_of_any_name_is_shown_as_it_is(tmp_path: Path, name: str) -> None:
+    draw_selection(reasons(2).assign(feature=["forks", name]), tmp_path / "x.svg")
+
+    texts = ["".join(element.itertext()).strip() for element in ET.parse(tmp_path / "x.svg").findall(".//{*}text")]
+    assert texts.count(name) == len(POLICIES)

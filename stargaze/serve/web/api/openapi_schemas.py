@@ -156,7 +156,8 @@ def _job() -> Schema:
 
 
 def _prediction() -> Schema:
-    factor = _object({"feature": TEXT, "label": TEXT, "value": TEXT, "factor": NUMBER})
+    feature = {**TEXT, "description": "A feature, an own column of the training data, or a group of features."}
+    factor = _object({"feature": feature, "label": TEXT, "value": TEXT, "factor": NUMBER})
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
     interval = {"expected_stars": NUMBER, "interval_low": NUMBER, "interval_high": NUMBER}
     outside = _list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT}))
