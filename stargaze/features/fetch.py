@@ -26,6 +26,7 @@ from stargaze.features.ingest.fetch_summary import FetchPreview, FetchSummary
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.column_plan import check_mapping
+from stargaze.features.ingest.parsing.json_keys import SparsePaths
 from stargaze.features.ingest.table_records import read_rows
 from stargaze.features.ingest.validate import shorten
 from stargaze.features.ingest.write_repositories import (
@@ -62,6 +63,7 @@ class _Columns:
 
     fields: dict[str, str]
     exclude: frozenset[str]
+    sparse: SparsePaths
 
 
 def fetch_repositories(
@@ -161,13 +163,20 @@ def _open_files(
     paths = [Path(file) for file in files or section.files]
     with contextlib.ExitStack() as stack:
         fields = section.columns | {name: name for name in section.extra} if paths else {}
-        columns = _Columns(fields, frozenset(section.exclude))
+        columns = _Columns(fields, frozenset(section.exclude), SparsePaths())
         if not paths:
             _check_sample(section)
             sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
             paths = [stack.enter_context(importlib.resources.as_file(sample))]
         counts = FetchCounts(paths)
-        yield _convert_counts(section.thousands, paths, columns, _read_batches(paths, columns, counts, report)), counts
+        batches = _check_paths(columns, _read_batches(paths, columns, counts, report))
+        yield _convert_counts(section.thousands, paths, columns, batches), counts
+
+
+def _check_paths(columns: _Columns, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+    """Yield batches, and raise ConfigError for a mapped path that no file has."""
+    yield from batches
+    columns.sparse.check()
 
 
 def _in_utc(now: datetime) -> datetime:
@@ -228,7 +237,7 @@ def _read_json(
     source: Source, columns: _Columns, number: int, counts: FetchCounts
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     use = partial(counts.add_columns, number)
-    for position, row, reason in read_mapped_records(source, columns.fields, use, columns.exclude):
+    for position, row, reason in read_mapped_records(source, columns.fields, use, columns.exclude, columns.sparse):
         counts.records[number] += 1
         if reason:
             counts.reject(number, position, reason)

@@ -12,7 +12,7 @@ from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.open_file import MAX_VALUE, Source
 from stargaze.features.ingest.parsing.flattened_names import remove_paths
 from stargaze.features.ingest.parsing.json_documents import DocumentReader, JsonDecoder, skip_space
-from stargaze.features.ingest.parsing.json_keys import KeyUse
+from stargaze.features.ingest.parsing.json_keys import KeyUse, SparsePaths
 from stargaze.features.ingest.parsing.json_wrappers import unpack_records
 
 RecordAt = tuple[int, object, str]
@@ -26,13 +26,14 @@ def read_mapped_records(
     columns: Mapping[str, str],
     on_columns: OnColumns = ignore_columns,
     exclude: frozenset[str] = frozenset(),
+    sparse: SparsePaths | None = None,
 ) -> Iterator[MappedAt]:
     """Yield the fields of every record of a file, or the reason why it is invalid.
 
-    Raise ConfigError if no record has a mapped path; BadDataError if all of several records lack the name or the stars, or the
-    file is broken.
+    Raise ConfigError if no record has a mapped path, which ``sparse`` does for files of one record; BadDataError if all of
+    several records lack the name or the stars, or the file is broken.
     """
-    keys = KeyUse(source.name, columns, exclude)
+    keys = KeyUse(source.name, columns, exclude, sparse)
     for position, value, reason in read_records(source, columns):
         if reason:
             yield position, {}, reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
@@ -10,7 +10,7 @@ from stargaze.features.ingest.column_use import ColumnUse
 from stargaze.features.ingest.field_mapping import FIELD_GETTERS
 from stargaze.features.ingest.parsing.column_plan import is_own_column
 from stargaze.features.ingest.parsing.flattened_names import remove_paths, value_at
-from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
+from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
 from stargaze.features.ingest.parsing.resemblance import list_names, resembled_field, suggest_column, suggest_mapping
 
 MAX_KEYS = 300
@@ -18,10 +18,37 @@ MAX_KEYS = 300
 MISSING_STARS = "stars is missing"
 
 
+class SparsePaths:
+    """Mapped paths that files of one record lack: one of the other files must have them."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, ConfigError] = {}
+        self._found: set[str] = set()
+
+    def add(self, errors: Mapping[str, ConfigError], found: Collection[str]) -> None:
+        """Add the fields that a file lacks, with the error for each, and those that it has."""
+        self._found.update(found)
+        for field, error in errors.items():
+            self._errors.setdefault(field, error)
+
+    def check(self) -> None:
+        """Raise the error of a path that no file has."""
+        for field, error in self._errors.items():
+            if field not in self._found:
+                raise error
+
+
 class KeyUse:
     """Collects the keys of a file's records while they are read."""
 
-    def __init__(self, name: str, columns: Mapping[str, str], exclude: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        name: str,
+        columns: Mapping[str, str],
+        exclude: frozenset[str] = frozenset(),
+        sparse: SparsePaths | None = None,
+    ) -> None:
+        self._sparse = sparse or SparsePaths()
         self._name = name
         self._columns = columns
         self._exclude = exclude
@@ -69,18 +96,29 @@ class KeyUse:
         return reason if column == "…" or field in self._columns else f'{reason}; map it: {field} = "{column}"'
 
     def check(self) -> None:
-        """Raise ConfigError for a mapped path that no record has, BadDataError if no record has a name or stars."""
+        """Raise ConfigError for a mapped path that no record has, BadDataError if no record has a name or stars.
+
+        What a single record lacks is left to the check of all files.
+        """
+        errors = {
+            field: self._unknown_path(field, path) for field, path in self._unknown.items() if path in self._absent
+        }
+        found = self._columns.keys() - self._unknown.keys()
+        if self._records == 1:
+            self._sparse.add({} if self._is_answer else errors, found)
+            return
+        for error in errors.values():
+            raise error
+        self._sparse.add({}, found)
         keys = list(self._keys)
-        if self._records and not (self._records == 1 and self._is_answer):
-            for field, path in self._unknown.items():
-                if path not in self._absent:
-                    continue  # all records have null above it
-                hint = did_you_mean(path, [*keys, *self._inner], f"Its keys are {list_names(keys)}")
-                raise ConfigError(f"fetch.columns.{field}: {self._name} has no key {path!r}", hint=hint)
         missing = [field for field in ("full_name", "stars") if field not in self._fields]
         if self._records > 1 and missing:
             message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
             raise BadDataError(message, hint=suggest_mapping(missing, keys))
+
+    def _unknown_path(self, field: str, path: str) -> ConfigError:
+        hint = did_you_mean(path, [*self._keys, *self._inner], f"Its keys are {list_names(list(self._keys))}")
+        return ConfigError(f"fetch.columns.{field}: {self._name} has no key {path!r}", hint=hint)
 
     def describe(self) -> ColumnUse:
         """Return the key of each field, and the keys that resemble a field which has no value in the file."""
@@ -88,7 +126,12 @@ class KeyUse:
         found = {*self._fields, *self._exclude}
         pairs = [(key, resembled_field(key, found)) for key in self._keys if key not in used]
         unused = tuple(
-            (key, field) for key, field in pairs if field and key not in self._exclude and field not in found
+            (key, field)
+            for key, field in pairs
+            if field
+            and key not in self._exclude
+            and field not in found
+            and not (key == OWN_ID and is_github_search(self._keys))
         )
         return ColumnUse(dict(self._fields), unused, (*self._keys, *self._inner))
 

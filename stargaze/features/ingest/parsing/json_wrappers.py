@@ -54,7 +54,7 @@ def unpack_records(
     columns = columns or {}
     if isinstance(value, list):
         for item in value:
-            is_wrapper = depth and _is_wrapper(item, columns)
+            is_wrapper = depth > 0 and _is_wrapper(item, columns)
             yield from unpack_records(item, columns, depth - 1) if is_wrapper else _unwrap(item, columns)
     elif not isinstance(value, dict):
         yield Unpacked(value)
@@ -65,8 +65,8 @@ def unpack_records(
     elif "data" in value or "errors" in value:
         yield from _unpack_response(value, columns, depth)
     elif _is_connection(value):
-        yield from _join_errors(_unpack_connection(value, MAX_DEPTH, ()), [], columns)
-    elif depth and (records := _find_list(value)) is not None:
+        yield from _join_errors(_unpack_connection(value, columns, MAX_DEPTH, ()), [], columns)
+    elif depth > 0 and (records := _find_list(value, columns)) is not None:
         yield from unpack_records(records, columns, depth - 1)
     else:
         yield from _unwrap(value, columns)
@@ -86,7 +86,7 @@ def _is_wrapper(item: object, columns: Mapping[str, str]) -> bool:
         return True
     if not isinstance(item, dict) or is_repository(item, columns):
         return False
-    return "data" in item or "errors" in item or _is_connection(item) or _find_list(item) is not None
+    return "data" in item or "errors" in item or _is_connection(item) or _find_list(item, columns) is not None
 
 
 def _is_connection(value: Mapping[str, Any]) -> bool:
@@ -101,17 +101,17 @@ def _unwrap(item: object, columns: Mapping[str, str]) -> Iterator[Unpacked]:
     yield Unpacked(item)
 
 
-def _find_list(value: Mapping[str, Any]) -> list[Any] | None:
+def _find_list(value: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any] | None:
     """Return the list of records of a wrapper: under a known key, or the only list that has repositories."""
     for key in LIST_KEYS:
         if isinstance(value.get(key), list):
             return list(value[key])
-    lists = [inner for inner in value.values() if isinstance(inner, list) and _has_repositories(inner)]
+    lists = [inner for inner in value.values() if isinstance(inner, list) and _has_repositories(inner, columns)]
     return lists[0] if len(lists) == 1 else None
 
 
-def _has_repositories(items: list[Any]) -> bool:
-    return any(isinstance(item, dict) and is_repository(item, {}) for item in items[:5])
+def _has_repositories(items: list[Any], columns: Mapping[str, str]) -> bool:
+    return any(isinstance(item, dict) and is_repository(item, columns) for item in items[:5])
 
 
 def _unpack_response(response: Mapping[str, Any], columns: Mapping[str, str], depth: int) -> Iterator[Unpacked]:
@@ -120,7 +120,7 @@ def _unpack_response(response: Mapping[str, Any], columns: Mapping[str, str], de
     if isinstance(data, list):
         yield from unpack_records(data, columns, depth - 1)
     elif isinstance(data, dict):
-        yield from _join_errors(_unpack_connection(data, MAX_DEPTH, ()), errors, columns)
+        yield from _join_errors(_unpack_connection(data, columns, MAX_DEPTH, ()), errors, columns)
         return
     elif not errors:
         problem = "data is null" if data is None else f"data is {shorten(data)}"
@@ -175,7 +175,9 @@ def _join_errors(
     yield from (Unpacked(None, error.reason) for error in errors if id(error) not in told)
 
 
-def _unpack_connection(value: Mapping[str, Any], depth: int, place: Place) -> Iterator[tuple[Place, object]]:
+def _unpack_connection(
+    value: Mapping[str, Any], columns: Mapping[str, str], depth: int, place: Place
+) -> Iterator[tuple[Place, object]]:
     """Yield the nodes of all connections with their places, under any names and aliases."""
     if isinstance(value.get("nodes"), list):
         for i, node in enumerate(value["nodes"]):
@@ -187,9 +189,9 @@ def _unpack_connection(value: Mapping[str, Any], depth: int, place: Place) -> It
     else:
         for key, inner in value.items():
             here = (*place, key)
-            if key == "repository" or (isinstance(inner, dict) and is_repository(inner, {})):
+            if key == "repository" or (isinstance(inner, dict) and is_repository(inner, columns)):
                 yield here, inner
-            elif isinstance(inner, list) and _has_repositories(inner):
+            elif isinstance(inner, list) and _has_repositories(inner, columns):
                 yield from (((*here, i), item) for i, item in enumerate(inner))
             elif isinstance(inner, dict) and depth:
-                yield from _unpack_connection(inner, depth - 1, here)
+                yield from _unpack_connection(inner, columns, depth - 1, here)

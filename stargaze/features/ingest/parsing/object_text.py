@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +17,9 @@ BEGINNINGS = ("{", "[")
 
 _TOKEN = re.compile(
     r"""(?P<text>'(?:[^'\\]|\\.)*+(?:'|\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z))"""
-    r"""|(?P<word>\b(?:None|True|False|nan|NaT|inf)\b)"""
-    r"""|(?P<date>\bTimestamp\(\s*'(?P<stamp>[^'\\]{1,60})'[^)']{0,60}(?:'[^']{0,40}')?\s*\))"""
+    r"""|(?P<word>\b(?:None|True|False|nan|NaT|inf|np\.True_|np\.False_)\b)"""
+    r"""|(?P<number>\bnp\.\w{1,20}\((?P<digits>[\w.+-]{1,40})\))"""
+    r"""|(?P<date>\b(?:Timestamp|Decimal|UUID|np\.str_)\(\s*'(?P<stamp>[^'\\]{1,60})'[^)']{0,60}(?:'[^']{0,40}')?\s*\))"""
     r"""|(?P<time>\b(?:datetime\.)?(?:datetime|date)\((?P<parts>[\d, ]{8,60})(?:tzinfo=[\w.()<>]{1,60}?)?\))"""
     r"""|(?P<open>\barray\(\s*\[)"""
     r"""|(?P<close>\]\s{0,20}(?:,\s{0,20}dtype=[\w.]{1,20})?\s{0,20}\))"""
@@ -27,7 +29,10 @@ _TOKEN = re.compile(
 _TOPIC_OBJECTS = re.compile(r"\s*(?:\{|\[\s*\{|\[[^\\]{0,2000}\\)")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
-_WORDS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "NaT": "NaN", "inf": "Infinity"}
+_WORDS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "NaT": "NaN", "inf": "Infinity"} | {
+    "np.True_": "true",
+    "np.False_": "false",
+}
 
 
 def is_object_text(key: str, value: object) -> bool:
@@ -75,22 +80,33 @@ def _repr_to_json(text: str) -> str:
 
 
 def _convert_token(match: re.Match[str]) -> str:
-    found = match[0]
-    if match["text"]:
-        if len(found) < 2 or found[-1] != found[0]:
-            raise ValueError("a quote is not closed")
-        inner = found[1:-1]
-        return json.dumps(_ESCAPE.sub(_unescape, inner) if "\\" in inner else inner)
-    if match["word"]:
-        return _WORDS[found]
-    if match["date"]:
-        return json.dumps(match["stamp"])
-    if match["time"]:
-        numbers = [int(part[:9]) for part in match["parts"].replace(" ", "").strip(",").split(",") if part]
-        return '"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}"'.format(*(numbers + [0] * 6)[:6])
-    if match["open"] or match["close"]:
-        return "[" if match["open"] else "]"
-    return "[" if found == "(" else "]"
+    return _CONVERTERS[str(match.lastgroup)](match)
+
+
+def _convert_text(match: re.Match[str]) -> str:
+    quoted = match[0]
+    if len(quoted) < 2 or quoted[-1] != quoted[0]:
+        raise ValueError("a quote is not closed")
+    inner = quoted[1:-1]
+    return json.dumps(_ESCAPE.sub(_unescape, inner) if "\\" in inner else inner)
+
+
+def _convert_time(match: re.Match[str]) -> str:
+    numbers = [int(part[:9]) for part in match["parts"].replace(" ", "").strip(",").split(",") if part]
+    return '"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}"'.format(*(numbers + [0] * 6)[:6])
+
+
+_CONVERTERS: dict[str, Callable[[re.Match[str]], str]] = {
+    "text": _convert_text,
+    "word": lambda match: _WORDS[match[0]],
+    "number": lambda match: _WORDS.get(match["digits"], match["digits"]),
+    "date": lambda match: json.dumps(match["stamp"]),
+    "time": _convert_time,
+    "open": lambda _match: "[",
+    "close": lambda _match: "]",
+    "tuple": lambda match: "[" if match[0] == "(" else "]",
+}
+"""How each kind of token of a Python repr is written in JSON."""
 
 
 def _unescape(match: re.Match[str]) -> str:

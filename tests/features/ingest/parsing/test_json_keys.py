@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.parsing.json_keys import KeyUse
+from tests.conftest import Ended
 from tests.features.ingest.parsing.conftest import Fetched
 
 RECORDS: list[dict[str, Any]] = [
@@ -67,7 +69,8 @@ def test_a_path_that_no_record_has_is_a_mistake_in_the_config(line: str, fetch: 
 
 def test_a_path_with_a_typing_error_has_a_suggestion() -> None:
     keys = KeyUse("f.json", {"stars": "score.starz"})
-    keys.add(RECORDS[0], {"full_name": "fir/one"})
+    for record in RECORDS:
+        keys.add(record, {"full_name": "fir/one"})
 
     with pytest.raises(ConfigError) as caught:
         keys.check()
@@ -107,6 +110,19 @@ def test_a_single_record_is_explained_too(
 
     assert fetched.ended.code != 0
     assert suggestion in fetched.ended.err
+
+
+def test_a_path_that_a_single_record_lacks_must_be_in_another_file(run: Callable[..., Ended], tmp_path: Path) -> None:
+    (tmp_path / "stargaze.toml").write_text('[fetch.columns]\nforks = "score.forks"\n')
+    for i, score in enumerate([{"forks": 3}, {}, {"fork": 4}]):
+        record = {"full_name": f"fir/r{i}", "stars": 1, "score": score}
+        (tmp_path / f"{i}.json").write_text(json.dumps(record))
+
+    assert run("fetch", "--from", "0.json", "1.json", "2.json").code == 0
+    ended = run("fetch", "--from", "1.json", "2.json")
+    assert ended.code == 2
+    assert "fetch.columns.forks: 1.json has no key 'score.forks'" in ended.err
+    assert run("fetch", "--from", "2.json").hint == "Did you mean score.fork?"
 
 
 def test_an_answer_without_a_repository_is_tolerated_among_others() -> None:

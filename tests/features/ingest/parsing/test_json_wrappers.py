@@ -89,6 +89,22 @@ def test_each_error_of_github_is_one_invalid_record(value: object, records: list
     assert unpacked(value) == records
 
 
+@pytest.mark.parametrize("key", ["data", "items", "repo"])
+def test_wrappers_of_wrappers_end_somewhere(key: str) -> None:
+    value: object = [A]
+    for _ in range(400):
+        value = [{key: value}]
+
+    assert len(unpacked(value)) == 1
+
+
+def test_lists_of_records_with_names_of_their_own_are_found_by_the_mapping() -> None:
+    records = [{"slug": "elm/one"}, {"slug": "elm/two"}]
+
+    assert unpacked({"page": 1, "hits": records}, {"full_name": "slug"}) == records
+    assert unpacked({"data": {"hits": records}}, {"full_name": "slug"}) == records
+
+
 def test_a_path_of_a_million_keys_is_no_problem() -> None:
     answer = {"data": {"b": B}, "errors": [{"path": ["b"] * 1_000_000, "message": "x"}]}
 

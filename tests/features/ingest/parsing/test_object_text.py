@@ -31,6 +31,8 @@ from stargaze.features.ingest.parsing.object_text import is_object_text, parse_o
         ("{'a': nan, 'b': inf, 'c': NaT, 'd': 1.5}", {"d": 1.5}),
         ('{"a": NaN}', {}),
         ("{'it\\'s': \"say \\\"hi\\\"\", 'tab': '\\t\\x41\\u00e9'}", {"it's": 'say "hi"', "tab": "\tA\u00e9"}),
+        ("{'n': np.int64(5), 'x': np.float64(nan), 'f': np.True_, 's': np.str_('y')}", {"n": 5, "f": True, "s": "y"}),
+        ("{'n': Decimal('1.5')}", {"n": "1.5"}),
         ("{'nan': 'None, True'}", {"nan": "None, True"}),
     ],
 )
