@@ -6,6 +6,7 @@ import csv
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -19,6 +20,8 @@ from stargaze.features.ingest.parsing.column_fields import TableMapper
 from stargaze.features.ingest.parsing.parquet_values import has_objects, to_series
 
 BATCH = 100_000
+HEADER_LINES = 20
+"""Lines of the names of the columns."""
 MAX_HEADER = 2**20
 """Length of the header line [characters]."""
 MAX_IN_MEMORY = 2**30
@@ -60,13 +63,7 @@ def _read_csv(
     source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
 ) -> Iterator[TableBatch]:
     text = source.text()
-    first = text.readline(MAX_HEADER)
-    delimiter = max(",;\t", key=first.count)
-    try:
-        header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
-    except csv.Error as error:
-        hint = "the first line of a CSV names its columns"
-        raise BadDataError(f"{source.name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
+    header, delimiter = _read_header(text, source.name)
     mapper = TableMapper(header, columns, source.name, exclude=exclude)
     indices = {column: header.index(column) for column in mapper.columns_to_read()}
     names, counts = ([header.index(column) for column in found] for found in mapper.name_and_stars())
@@ -79,6 +76,26 @@ def _read_csv(
         yield TableBatch(mapper.map_batch(raw), positions, invalid)
     mapper.check()
     on_columns(mapper.describe())
+
+
+def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
+    """Return the names of the columns and the delimiter; a quoted name may have several lines."""
+    lines = [text.readline(MAX_HEADER)]
+    delimiter = max(",;\t", key=lines[0].count)
+    while True:
+        try:
+            cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
+            break
+        except csv.Error as error:
+            more = text.readline(MAX_HEADER) if len(lines) < HEADER_LINES else ""
+            if str(error) != "unexpected end of data" or not more:
+                hint = "the first line of a CSV names its columns"
+                message = f"{name}: neither JSON, Parquet nor CSV: the first line: {error}"
+                raise BadDataError(message, hint=hint) from error
+            lines.append(more)
+    if any("\n" in cell.strip() and delimiter in cell for cell in cells):
+        raise BadDataError(f"{name}: a quote in the first line is not closed", hint="close the quote or remove it")
+    return [cell.strip() for cell in cells], delimiter
 
 
 def _read_parquet(

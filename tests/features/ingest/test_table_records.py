@@ -121,6 +121,19 @@ def test_csv_dialects_are_read(tmp_path: Path, content: bytes) -> None:
     assert batch.frame[["full_name", "stars"]].values.tolist() == [["a/b", "3"]]
 
 
+def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path) -> None:
+    batch = rows(tmp_path / "x.csv", b'full_name,stars,"num\nforks",x\r\na/b,3,4,5\r\n')
+
+    assert batch.frame[["full_name", "stars"]].values.tolist() == [["a/b", "3"]]
+
+
+@pytest.mark.parametrize("first", [b'full_name,stars,"x', b'"full_name,stars,x', b'full_name,stars,"x"y'])
+def test_a_quote_of_the_first_line_that_is_not_closed_hides_no_rows(tmp_path: Path, first: bytes) -> None:
+    for row in (b"a/b,1,x\n", b'a/b,1,"\n', b'a/b,1,"x"\n', b"a/b,1,x\n" * 99):
+        with pytest.raises(BadDataError):
+            rows(tmp_path / "x.csv", first + b"\n" + row)
+
+
 def test_owner_and_name_are_joined_to_the_full_name(tmp_path: Path) -> None:
     mapping = {"owner": "Owner", "name": "Repository Name", "stars": "Star Count"}
 

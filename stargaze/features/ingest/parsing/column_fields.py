@@ -94,10 +94,7 @@ class TableMapper:
         plan = self._plan
         mapped = {field: f"{column}.{path}" for field, (column, path) in plan.mapped.items()}
         fields = {**plan.flat, **mapped, **self._labels}
-        roots = {label.split(".")[0] for label in self._labels.values()}
-        used = {*plan.flat.values(), *(column for column, _ in plan.mapped.values())}
-        used |= {column for column, path in plan.places.items() if path[0] in roots}
-        unused = find_unused(list(dict.fromkeys(self._header)), used, fields)
+        unused = find_unused(list(dict.fromkeys(self._header)), plan.used(), fields)
         is_ghs = is_github_search(self._header)
         resembled = tuple(
             (name, "" if is_ghs and name == OWN_ID else field) for name, field in unused if field not in self._exclude

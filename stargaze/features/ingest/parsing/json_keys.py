@@ -7,10 +7,11 @@ from typing import Any
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.column_use import ColumnUse
-from stargaze.features.ingest.field_mapping import FIELD_GETTERS
+from stargaze.features.ingest.field_mapping import FIELD_GETTERS, ROOTS, flattened_path
 from stargaze.features.ingest.parsing.column_plan import is_own_column
 from stargaze.features.ingest.parsing.flattened_names import remove_paths, value_at
-from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
+from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
+from stargaze.features.ingest.parsing.object_text import repair_text
 from stargaze.features.ingest.parsing.resemblance import list_names, resembled_field, suggest_column, suggest_mapping
 
 MAX_KEYS = 300
@@ -67,10 +68,10 @@ class KeyUse:
         self._records += 1
         self._is_answer = self._is_answer or "message" in value
         if len(self._keys) < MAX_KEYS and not value.keys() <= self._keys.keys():
-            self._keys |= dict.fromkeys(list(value)[:MAX_KEYS])
+            self._keys |= dict.fromkeys(map(repair_text, list(value)[:MAX_KEYS]))
             objects = {key: inner for key, inner in value.items() if isinstance(inner, dict)}
             paths = [f"{key}.{name}" for key, inner in objects.items() for name in list(inner)[:MAX_KEYS]]
-            self._inner |= dict.fromkeys(paths[:MAX_KEYS])
+            self._inner |= dict.fromkeys(map(repair_text, paths[:MAX_KEYS]))
         for field, path in list(self._unknown.items()):
             exists, found = value_at(value, path)
             if exists and (found is not None or not _is_below_null(value, path)):
@@ -92,7 +93,8 @@ class KeyUse:
     def explain(self, reason: str) -> str:
         """Return the reason of a refused record; if it has no name or stars, with the key that could be mapped."""
         field = reason.removesuffix(" is missing")
-        column = suggest_column(field, list(self._keys)) if field in ("full_name", "stars") else "…"
+        keys = [key for key in (*self._keys, *self._inner) if key != field]
+        column = suggest_column(field, keys) if field in ("full_name", "stars") else "…"
         return reason if column == "…" or field in self._columns else f'{reason}; map it: {field} = "{column}"'
 
     def check(self) -> None:
@@ -124,16 +126,14 @@ class KeyUse:
         """Return the key of each field, and the keys that resemble a field which has no value in the file."""
         used = {label.split(".")[0] for label in self._fields.values()} | set(self._fields.values())
         found = {*self._fields, *self._exclude}
-        pairs = [(key, resembled_field(key, found)) for key in self._keys if key not in used]
-        unused = tuple(
-            (key, field)
-            for key, field in pairs
-            if field
-            and key not in self._exclude
-            and field not in found
-            and not (key == OWN_ID and is_github_search(self._keys))
-        )
+        keys = [key for key in self._keys if key not in used and key not in self._exclude and not _is_read(key)]
+        unused = tuple((key, field) for key in keys if (field := resembled_field(key, found)) and field not in found)
         return ColumnUse(dict(self._fields), unused, (*self._keys, *self._inner))
+
+
+def _is_read(key: str) -> bool:
+    """Return whether GitHub's records have a key, which is read even if no record has a value in it."""
+    return key in ROOTS or flattened_path(key) is not None
 
 
 def _is_below_null(record: Mapping[str, Any], path: str) -> bool:

@@ -34,7 +34,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "language": ("main_language", "primary_language", "programming_language"),
     "has_homepage": ("homepage", "website", "homepage_url", "site"),
     "is_mirror": ("mirror_url",),
-    "owner_type": ("owner", "account_type"),
+    "owner_type": ("account_type",),
     "open_issues": ("issues_open",),
     "topics": ("tags_list", "keywords", "topic_names"),
     "size_kb": ("size", "disk_usage", "repo_size"),

@@ -214,7 +214,7 @@ def test_used_and_unused_columns_are_described() -> None:
         "owner_type": "owner.type",
         "license": "license.key",
     }
-    assert use.unused == (("licenseInfo", "license"), ("team", ""), ("stargazers_count", "stars"))
+    assert use.unused == (("team", ""), ("stargazers_count", "stars"))
 
 
 @pytest.mark.parametrize("column", ["owner_login", "owner.login", "license.key", "license_spdx_id"])

@@ -150,6 +150,25 @@ def test_the_source_of_each_field_and_unused_keys_are_described() -> None:
     assert use.unused == (("num_forks", "forks"),)
 
 
+def test_the_key_inside_of_an_object_is_suggested(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("own.json", json.dumps([{"full_name": "fir/one", "stars": {"count": 3}}]))
+
+    assert 'stars is missing; map it: stars = "stars.count"' in fetched.ended.err
+
+
+def test_keys_of_github_without_a_value_are_not_unused(fetch: Callable[..., Fetched]) -> None:
+    record = {"full_name": "fir/one", "stars": 3, "languages": None, "owner": {"login": "fir"}, "license": None}
+
+    assert "unused" not in fetch("own.json", json.dumps([record])).ended.out
+
+
+def test_half_a_character_in_a_key_does_not_stop_the_summary(fetch: Callable[..., Fetched]) -> None:
+    fetched = fetch("own.json", '[{"full_name": "fir/one", "stars": 3, "fork_count\\ud800": 3, "num_forks": 1}]')
+
+    assert fetched.ended.code == 0
+    assert "num_forks" in fetched.ended.out
+
+
 def test_thousands_of_different_keys_are_not_remembered() -> None:
     keys = KeyUse("f.json", {})
     for i in range(5000):
