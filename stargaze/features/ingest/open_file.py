@@ -23,6 +23,8 @@ MAX_BYTES = 16 * 2**30
 MAX_VALUE = 32 * 2**20
 """Length of one record or search response, which takes ten times the memory when parsed, thirty if crafted [characters].
 A real record has up to 1.2 MB (its release notes), a response of GitHub up to 2 MB."""
+MIN_TEXT_PER_NUL = 100
+"""Characters of a text per NUL; a text has hardly any, a binary file many."""
 HEAD = 2**20
 """Length of the beginning from which the format is detected [byte]."""
 
@@ -150,7 +152,7 @@ def _detect_format(head: bytes, path: Path) -> Format:
     text = head.decode(_encoding(head), errors="replace").strip()
     if not text:
         raise BadDataError(f"{path} is empty", hint="fetch it again")
-    if "\x00" in text:
+    if text.count("\x00") * MIN_TEXT_PER_NUL > len(text):
         raise BadDataError(f"{path} is neither text nor Parquet", hint=SUPPORTED)
     if text.startswith("<"):
         raise BadDataError(f"{path} is a web page (HTML or XML), not data", hint="download the raw file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
@@ -22,6 +23,10 @@ from stargaze.features.ingest.parsing.parquet_values import has_objects, to_seri
 BATCH = 100_000
 HEADER_LINES = 20
 """Lines of the names of the columns."""
+DELIMITERS = ",;\t|"
+"""Possible delimiters of a CSV; the most frequent one in the header is used."""
+_DELIMITER_LINE = re.compile(r'"?sep=.?"?\s*', re.DOTALL)
+"""A line before the header by which Excel knows the delimiter."""
 MAX_HEADER = 2**20
 """Length of the header line [characters]."""
 MAX_IN_MEMORY = 2**30
@@ -81,7 +86,9 @@ def _read_csv(
 def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
     """Return the names of the columns and the delimiter; a quoted name may have several lines."""
     lines = [text.readline(MAX_HEADER)]
-    delimiter = max(",;\t", key=lines[0].count)
+    if _DELIMITER_LINE.fullmatch(lines[0]):
+        lines = [text.readline(MAX_HEADER)]
+    delimiter = max(DELIMITERS, key=lines[0].count)
     while True:
         try:
             cells = next(csv.reader(lines, delimiter=delimiter, strict=True))

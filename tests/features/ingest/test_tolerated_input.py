@@ -616,3 +616,39 @@ def test_a_preview_writes_nothing_and_shows_what_would_happen(options: list[str]
         assert word in ended.out
     if options:
         json.loads(ended.out)
+
+
+# Forms of tables, and hints
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nfull_name;stars\nhill/top;5\n",
+        '"sep=,"\r\nfull_name,stars\r\nhill/top,5\r\n',
+        "full_name|stars\nhill/top|5\n",
+        "full_name,stars,note\nhill/top,5,a\0b\n" + "hill/top,5,\n" * 20,
+    ],
+)
+def test_a_table_of_excel_or_with_other_delimiters_is_read(text: str, fetch: Fetch) -> None:
+    fetched = fetch("hill.csv", text)
+
+    assert (fetched.values("full_name"), fetched.values("stars")) == (["hill/top"], [5])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("hill.yaml", "- full_name: hill/top\n  stars: 5\n", "commas, semicolons"),
+        ("hill.csv", "'full_name','stars'\n'hill/top','5'\n", """stars = "'stars'\""""),
+        ("hill.json", '[{"full_name": "hill/top", "stars": 5},]', "last value"),
+        ("hill.json", "[{'full_name': 'hill/top', 'stars': 5}]", "double quotes"),
+        ("hill.json", '[{"full_name": "hill/top", "stars": 5}, {"full_n', "truncated"),
+        ("hill.jsonl", '{"message": "Bad credentials", "status": "401"}\n' * 3, "again"),
+    ],
+)
+def test_the_hint_fits_the_file(name: str, content: str, hint: str, refuse: Callable[..., Ended]) -> None:
+    ended = refuse(name, content)
+
+    assert hint in ended.error + ended.hint
+    assert 'full_name = "full_name' not in ended.hint

@@ -14,6 +14,7 @@ from stargaze.features.ingest.parsing.object_text import drop_unknown, read_inte
 CHUNK = 2**20
 WRAPPED_LISTS = ("items", "data", "repositories", "results", "records")
 """Keys of an object whose list is read item by item if the object is too large for one value."""
+_HINT = "correct it there, or write the file with a JSON library: texts have double quotes, and no comma follows the last value"
 _SPACE = re.compile(r"[ \t\r\n\x1e\ufeff]*")
 _WRAPPED = re.compile(rf'"(?:{"|".join(WRAPPED_LISTS)})"\s{{0,100}}:\s{{0,100}}\[')
 
@@ -154,7 +155,8 @@ class DocumentReader:
         line = self._line + self._buffer.count("\n", 0, at)
         begin = self._buffer.rfind("\n", 0, at)
         column = at - begin if begin >= 0 else self._column + at
-        hint = "the file is truncated or damaged; fetch it again"
+        is_cut = self._is_end and (problem.startswith("Unterminated") or not self._buffer[at:].strip())
+        hint = "the file is truncated or damaged; fetch it again" if is_cut else _HINT
         return BadDataError(f"{self._name}: broken JSON: {problem}, line {line}, column {column}", hint=hint)
 
     def _too_large(self) -> BadDataError:

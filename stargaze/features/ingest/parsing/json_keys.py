@@ -114,7 +114,7 @@ class KeyUse:
         self._sparse.add({}, found)
         keys = list(self._keys)
         missing = [field for field in ("full_name", "stars") if field not in self._fields]
-        if self._records > 1 and missing:
+        if self._records > 1 and missing and not (self._is_answer and not self._fields):
             message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
             raise BadDataError(message, hint=suggest_mapping(missing, keys))
 

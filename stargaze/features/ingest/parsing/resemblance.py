@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Container, Sequence
 from functools import lru_cache
 
@@ -127,9 +128,16 @@ def suggest_column(field: str, header: Sequence[str]) -> str:
 
 def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
     """Return the hint that maps the fields which have no column."""
-    lines = ", ".join(f'{field} = "{suggest_column(field, header)}"' for field in missing)
+    if len(header) == 1 and not any(map(resembled_field, header)):
+        return "separate the columns of a CSV by commas, semicolons, tabs or |, and name them in the first line"
+    lines = ", ".join(f"{field} = {_quote(suggest_column(field, header))}" for field in missing)
     or_parts = ' (or owner = "…" and name = "…")' if "full_name" in missing else ""
     return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
+
+
+def _quote(name: str) -> str:
+    """Return a text of TOML."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def find_unused(names: Sequence[str], used: Container[str], filled: Container[str]) -> tuple[tuple[str, str], ...]:
