@@ -45,8 +45,17 @@ from stargaze.features.ingest.field_getters import (
 from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, Path, nest_values, normalize_name, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
 from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
-from stargaze.features.ingest.validate import shorten
+from stargaze.features.ingest.validate import UnreadValue, shorten
 from stargaze.features.schema import Field
+
+
+class PartialRecord(dict[str, Any]):
+    """A record with keys that a response lacks because of errors, and the reason of each."""
+
+    def __init__(self, record: Record, reasons: Mapping[str, str]) -> None:
+        super().__init__(record)
+        self.reasons = dict(reasons)
+
 
 NAME_PARTS = ("owner", "name")
 """Columns that together replace full_name."""
@@ -72,11 +81,23 @@ def map_record(value: object, columns: Mapping[str, str] | None = None) -> dict[
         columns = {**GITHUB_SEARCH_COLUMNS, **(columns or {})}
         value = {key: inner for key, inner in value.items() if key != OWN_ID}
     row = _read_mapped(value, columns) if columns else read_fields(value)
+    if isinstance(value, PartialRecord):
+        row = _find_unread(value) | row
     if "full_name" not in row:
         raise BadDataError(_explain_nameless(value))
     if not isinstance(row["full_name"], str):
         raise BadDataError(f"full_name is {shorten(row['full_name'])}: not a text")
     return row
+
+
+def _find_unread(record: PartialRecord) -> dict[str, UnreadValue]:
+    """Return the fields that are read from keys which a response lacks because of errors."""
+    return {
+        field: UnreadValue(reason)
+        for root, reason in record.reasons.items()
+        for field, getters in FIELD_GETTERS.items()
+        if any(root in getter.roots for getter in getters)
+    }
 
 
 def read_fields(record: Record) -> dict[str, Any]:

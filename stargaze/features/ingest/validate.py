@@ -140,8 +140,17 @@ def _split_rows(
     return (valid if is_valid.all() else valid[is_valid]), sorted(reasons.items())
 
 
+@dataclass(frozen=True)
+class UnreadValue:
+    """Stands for a value that a source could not give; no field accepts it, and messages show the reason."""
+
+    reason: str
+
+
 def shorten(value: object) -> str:
     """Return a short, one-line representation of any value for a message."""
+    if isinstance(value, UnreadValue):
+        return f"unknown ({value.reason})"
     if isinstance(value, str):
         return shorten_text(value)
     if isinstance(value, (bool, int, float, np.number, np.bool_, datetime)):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stargaze.features.ingest.field_mapping import PartialRecord
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.github_search import is_github_search
 from stargaze.features.ingest.parsing.pandas_json import rows_of_frame
@@ -155,7 +156,7 @@ def _join_errors(
     """Yield records, and each error once: in the place of the record that is null for it, else at the end.
 
     Errors without a place explain the null records that no other error does. An error inside of a record does not reject the
-    record: the value there is missing.
+    record: the values there are missing for that reason.
     """
     by_place: dict[Place, list[_ResponseError]] = {}
     for error in errors:
@@ -171,8 +172,14 @@ def _join_errors(
         if value is None and own:
             yield from (Unpacked(None, error.reason) for error in own)
         else:
-            yield from _unwrap(value, columns)
+            yield from _unwrap(_note_errors(value, own, len(place)), columns)
     yield from (Unpacked(None, error.reason) for error in errors if id(error) not in told)
+
+
+def _note_errors(value: object, errors: list[_ResponseError], depth: int) -> object:
+    """Return a record with the errors of its keys, if it has any."""
+    reasons = {str(error.place[depth]): error.reason for error in errors if len(error.place) > depth}
+    return PartialRecord(value, reasons) if isinstance(value, dict) and reasons else value
 
 
 def _unpack_connection(

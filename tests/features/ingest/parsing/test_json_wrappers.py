@@ -123,6 +123,23 @@ def test_a_partial_response_is_fetched_with_githubs_words(fetch: Callable[..., F
     assert "at 'r1': 'Could not resolve elm/none'" in fetched.ended.out
 
 
+def test_an_error_inside_of_a_record_explains_the_missing_values(fetch: Callable[..., Fetched]) -> None:
+    records = {"r0": {**B, "owner": None, "description": "x"}, "r1": {"nameWithOwner": "elm/c", "stargazerCount": None}}
+    errors = [
+        {"path": ["r0", "owner"], "message": "owner is hidden"},
+        {"path": ["r1", "stargazerCount"], "message": "too many stars"},
+    ]
+
+    fetched = fetch("answer.json", json.dumps({"data": records, "errors": errors}))
+
+    assert fetched.values("full_name") == ["elm/two"]
+    assert "at 'r0.owner': 'owner is hidden'" in fetched.ended.out
+    assert (
+        "stars is unknown (GitHub responded with an error at 'r1.stargazerCount': 'too many stars')"
+        in fetched.ended.out
+    )
+
+
 def test_stars_of_a_user_are_fetched(fetch: Callable[..., Fetched]) -> None:
     fetched = fetch("starred.json", json.dumps([{"starred_at": "2024-01-01T00:00:00Z", "repo": A}]))
 
