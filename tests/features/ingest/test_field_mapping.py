@@ -239,6 +239,45 @@ def test_a_value_of_any_type_is_returned_for_validation(change: dict[str, Any], 
     assert map_record({**REST, **change})[field] == value
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "field", "value"),
+    [
+        ("languages", {"Zig": 5, "C": 6}, "languages", 2),
+        ("languages", {}, "languages", 0),
+        ("languages", ["Zig"], "languages", 1),
+        ("languages", [{"size": 5, "node": {"name": "Zig"}}], "languages", 1),
+        ("languages", {"totalCount": 7, "nodes": []}, "languages", 7),
+        ("languages", {"nodes": [{"name": "Zig"}], "pageInfo": {"hasNextPage": False}}, "languages", 1),
+        ("languages", {"nodes": [{"name": "Zig"}], "pageInfo": {"hasNextPage": True}}, "languages", None),
+        ("languages", {"Zig": "much"}, "languages", {"Zig": "much"}),
+        ("languages", 3, "languages", 3),
+        ("contributors", {"totalCount": 4}, "contributors", 4),
+        ("contributors", 60.6, "contributors", 60.6),
+        ("topics", [{"name": "a"}, {"topic": {"name": "b"}}, 5], "topics", ["a", "b"]),
+        ("topics", {"names": ["a"]}, "topics", ["a"]),
+        ("topics", ["a", "\ud83d"], "topics", ["a", "?"]),
+        ("repositoryTopics", None, "topics", []),
+        ("repositoryTopics", [{"name": "a"}], "topic_count", 1),
+        ("license", {"spdx_id": "ISC", "key": None}, "license", "ISC"),
+        ("license", {"title": "ISC"}, "license", {"title": "ISC"}),
+        ("license", {"key": None, "name": None}, "license", None),
+        ("license", "{'key': 'isc'}", "license", "isc"),
+        ("license", "{'key': 'is", "license", "{'key': 'is"),
+        ("language", {"name": "Zig"}, "language", "Zig"),
+        ("mirror_url", "git://x.example", "is_mirror", True),
+        ("mirror_url", "", "is_mirror", False),
+        ("mirror_url", 5, "is_mirror", 5),
+        ("owner", 71, "owner_id", 71),
+        ("owner", True, "owner_id", None),
+        ("owner_login", "x", "owner_type", None),
+        ("license_key", "isc", "license", "isc"),
+        ("primaryLanguage.name", "Zig", "language", "Zig"),
+    ],
+)
+def test_values_of_other_tools_are_mapped(key: str, given: object, field: str, value: object) -> None:
+    assert map_record({"full_name": "a/b", key: given}).get(field) == value
+
+
 def test_a_name_that_is_no_text_is_an_error() -> None:
     with pytest.raises(BadDataError, match="full_name is a list: not a text"):
         map_record({**REST, "full_name": ["a/b"]})

@@ -22,14 +22,18 @@ def has_objects(name: str, kind: pa.DataType) -> bool:
 
 def to_series(column: pa.Array, name: str) -> pd.Series:
     """Return a column as a series of plain values; raise BadDataError if Python cannot represent them."""
+    try:
+        return _convert(column, name)
+    except (ValueError, OverflowError, RecursionError) as error:  # pyarrow's errors of values are ValueErrors
+        reason = str(error).split("\n")[0][:200]
+        message = f"the column {name!r} cannot be read: {reason}"
+        raise BadDataError(message, hint="write the file again without it, or with simpler values") from error
+
+
+def _convert(column: pa.Array, name: str) -> pd.Series:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        try:
-            values = [simplify(value) for value in column.to_pylist()]
-        except (ValueError, OverflowError, RecursionError) as error:
-            message = f"the column {name!r} cannot be read: {str(error)[:200]}"
-            raise BadDataError(message, hint="write the file again without it, or with simpler values") from error
-        return pd.Series(values, dtype="object", name=name)
+        return pd.Series([simplify(value) for value in column.to_pylist()], dtype="object", name=name)
     series = column.to_pandas(date_as_object=False)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
