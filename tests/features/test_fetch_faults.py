@@ -151,9 +151,12 @@ def test_each_row_of_parquet_is_read_or_refused(faults: list[str]) -> None:
 
 
 @pytest.mark.thorough
-@given(st.lists(st.sampled_from([*TOLERATED, ""]), min_size=3, max_size=30), st.floats(0, 1))
+@given(st.lists(st.sampled_from(sorted(TOLERATED.keys() - {"table"})), min_size=3, max_size=30), st.floats(0, 1))
 def test_a_csv_that_is_cut_anywhere_loses_only_what_is_cut(faults: list[str], share: float) -> None:
-    """The last row is refused, or read if the cut is between two rows or within a text."""
+    """The last row is refused, or read if the cut is between two rows or within a text.
+
+    A text that shows a table is left out: behind an unclosed quote its rows cannot be distinguished from those of the file.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.csv"
         rows = [csv_line(record(number, TOLERATED[fault])) for number, fault in enumerate(faults)]

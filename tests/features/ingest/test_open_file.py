@@ -146,3 +146,21 @@ def test_an_invalid_character_does_not_stop_the_text(tmp_path: Path) -> None:
 
     with open_source(tmp_path / "x.csv") as source:
         assert source.text().read() == "full_name,caf\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes(99), b"\x00name,stars\na/b,1\n", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, b"a,b\n" + bytes(20)],
+)
+def test_binary_files_are_rejected(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+
+    with pytest.raises(BadDataError, match="neither text nor Parquet"), open_source(tmp_path / "x"):
+        pass
+
+
+def test_a_zero_byte_in_a_text_is_no_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"full_name,stars,text\na/b,1,one\x00two\n")
+
+    with open_source(tmp_path / "x") as source:
+        assert source.format == "csv"
