@@ -153,6 +153,8 @@ def shorten(value: object) -> str:
         return f"unknown ({value.reason})"
     if isinstance(value, str):
         return shorten_text(value)
+    if isinstance(value, int) and value.bit_length() > 500:  # Python refuses to write thousands of digits
+        return "a number of many digits"
     if isinstance(value, (bool, int, float, np.number, np.bool_, datetime)):
         return str(value)[:60]
     return f"a {type(value).__name__}"

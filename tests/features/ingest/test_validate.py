@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stargaze.features import schema
 from stargaze.features.ingest.parsing.missing import MISSING
-from stargaze.features.ingest.validate import shorten, validate_columns
+from stargaze.features.ingest.validate import clear_columns, shorten, validate_columns
 
 SOME_FIELDS = ("full_name", "id", "stars", "has_wiki", "created_at", "topics", "license")
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
@@ -172,3 +172,120 @@ def test_any_values_are_valid_or_invalid_and_never_a_crash(rows: list[dict[str, 
 def test_a_value_in_a_message_is_one_short_line(value: object) -> None:
     assert len(shorten(value)) < 200
     assert "\n" not in shorten(value)
+
+
+ANY_OBJECT = st.one_of(
+    ANY_VALUE,
+    st.binary(max_size=5),
+    st.decimals().filter(lambda number: not number.is_snan()),
+    st.datetimes(),
+    st.sampled_from(
+        [10**5000, -(10**400), 2**63, "\ud800", b"\xff", np.float32(2.5), np.int64(7), np.datetime64("2020-01-01")]
+    ),
+    st.sampled_from(
+        [pd.NA, pd.NaT, pd.Timestamp("2020-01-01"), pd.Timedelta("1D"), object(), (1, 2), {"a"}, 1j, range(3)]
+    ),
+)
+
+
+ONE_FIELD_OF_EACH_KIND = (
+    "id",
+    "full_name",
+    "stars",
+    "forks",
+    "has_wiki",
+    "has_homepage",
+    "license",
+    "pushed_at",
+    "topics",
+)
+
+
+@pytest.mark.thorough
+@settings(max_examples=60)
+@given(st.sampled_from(ONE_FIELD_OF_EACH_KIND), st.lists(ANY_OBJECT, min_size=1, max_size=8))
+def test_any_object_in_any_column_is_read_cleared_or_refused(field: str, values: list[object]) -> None:
+    frame = pd.DataFrame({"full_name": [f"a/b{i}" for i in range(len(values))], "stars": 1}, dtype="object")
+    frame[field] = pd.Series(values, dtype="object")
+
+    valid, invalid, items = clear_columns(frame, NOW, required=("full_name", "stars"))
+
+    assert len(valid) + len(invalid) == len(values)
+    assert not invalid or field in ("full_name", "stars")
+    assert all(item.field == field and len(shorten(item.values.iloc[item.rows[0]])) < 200 for item in items)
+    schema.conform(valid)
+
+
+def cleared(**columns: object) -> tuple[list[object], list[tuple[str, list[int]]]]:
+    """Return the values of one optional column that are left, and what was cleared with its rows."""
+    ((name, values),) = columns.items()
+    assert isinstance(values, list)
+    frame = pd.DataFrame({"full_name": [f"a/b{i}" for i in range(len(values))], "stars": 1}, dtype="object")
+    valid, invalid, items = clear_columns(
+        frame.assign(**{name: pd.Series(values, dtype="object")}), NOW, required=("full_name", "stars")
+    )
+    assert invalid == []
+    return valid[name].astype("object").where(valid[name].notna(), None).tolist(), [
+        (item.reason, item.rows.tolist()) for item in items
+    ]
+
+
+def test_unusable_counts_are_cleared_with_their_reasons() -> None:
+    values, reasons = cleared(contributors=[60.6, "12", None, "NaN", -1, [1], 10**400, "\\N", float("nan"), "12.0"])
+
+    assert values == [None, 12.0, None, None, None, None, None, None, None, 12.0]
+    assert reasons == [
+        ("not a whole number", [0, 5]),
+        ("a count cannot be negative", [4]),
+        ("larger than any on GitHub (1,000,000,000)", [6]),
+    ]
+
+
+def test_flags_are_read_as_words_or_cleared() -> None:
+    values, reasons = cleared(is_archived=["yes", "TRUE", "archived", "off", "F", 2, "", "1.0", {}, np.True_])
+
+    assert values == [1.0, 1.0, None, 0.0, 0.0, None, None, 1.0, None, 1.0]
+    assert reasons == [("should be true or false", [2, 5, 8])]
+
+
+def test_lists_are_read_in_every_spelling_or_cleared() -> None:
+    values, reasons = cleared(
+        topics=["a;b", "a|b", "a, b", "{a,b}", '["a", "b"]', [{"name": "a"}, "b"], "null", "", 7, {}]
+    )
+
+    assert values == [["a", "b"]] * 6 + [None, [], None, None]
+    assert reasons == [("not a list", [8, 9])]
+
+
+def test_texts_of_other_types_are_cleared() -> None:
+    values, reasons = cleared(description=["x", {"a": 1}, ["y"], b"z", 5, True, "\\N", "\ud800"])
+
+    assert values == ["x", None, None, None, "5", None, None, "?"]
+    assert reasons == [("not a text", [1, 2, 3, 5])]
+
+
+def test_dates_in_other_forms_are_read_and_zero_dates_are_missing() -> None:
+    values, reasons = cleared(
+        pushed_at=[1_577_836_800, "2020-01-01 00:00:00 UTC", "0000-00-00", 0, "01/02/2020", "2999-01-01"]
+    )
+
+    assert values[:2] == [pd.Timestamp("2020-01-01", tz="UTC")] * 2
+    assert values[2:] == [None] * 4
+    assert reasons == [("not a date; write it YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ", [4]), ("in the future", [5])]
+
+
+def test_stars_that_are_nan_are_missing() -> None:
+    frame = pd.DataFrame({"full_name": ["a/b", "c/d"], "stars": [float("nan"), 2]})
+
+    _, invalid, _ = clear_columns(frame, NOW, required=("full_name", "stars"))
+
+    assert invalid == [(0, "stars is missing")]
+
+
+def test_values_of_refused_rows_are_not_cleared() -> None:
+    frame = pd.DataFrame({"full_name": ["a/b", "c/d"], "stars": ["x", "2"], "forks": ["-1", "-2"]})
+
+    _, invalid, items = clear_columns(frame, NOW, required=("full_name", "stars"))
+
+    assert [row for row, _ in invalid] == [0]
+    assert [item.rows.tolist() for item in items] == [[1]]
