@@ -23,8 +23,8 @@ MAX_BYTES = 16 * 2**30
 MAX_VALUE = 32 * 2**20
 """Length of one record or search response, which takes ten times the memory when parsed, thirty if crafted [characters].
 A real record has up to 1.2 MB (its release notes), a response of GitHub up to 2 MB."""
-MIN_TEXT_PER_NUL = 100
-"""Characters of a text per NUL; a text has hardly any, a binary file many."""
+MIN_TEXT_PER_NUL, MIN_TEXT_PER_INVALID = 10, 20
+"""Characters of a text with NULs per NUL, and per invalid character; a binary file has more of one of them."""
 HEAD = 2**20
 """Length of the beginning from which the format is detected [byte]."""
 
@@ -144,6 +144,13 @@ def _encoding(head: bytes) -> str:
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
+def _is_binary(text: str) -> bool:
+    """Return whether a text with NULs is none; a crawler or a damaged disk may have left a few, but none in the first line."""
+    nuls, invalid = text.count("\x00"), text.count("\ufffd")
+    is_dense = nuls * MIN_TEXT_PER_NUL > len(text) or invalid * MIN_TEXT_PER_INVALID > len(text)
+    return nuls > 0 and (is_dense or "\x00" in text.partition("\n")[0])
+
+
 def _detect_format(head: bytes, path: Path) -> Format:
     """Return the format of a file from its beginning."""
     if head.startswith(b"PAR1"):
@@ -152,7 +159,7 @@ def _detect_format(head: bytes, path: Path) -> Format:
     text = head.decode(_encoding(head), errors="replace").strip()
     if not text:
         raise BadDataError(f"{path} is empty", hint="fetch it again")
-    if text.count("\x00") * MIN_TEXT_PER_NUL > len(text):
+    if _is_binary(text):
         raise BadDataError(f"{path} is neither text nor Parquet", hint=SUPPORTED)
     if text.startswith("<"):
         raise BadDataError(f"{path} is a web page (HTML or XML), not data", hint="download the raw file")
