@@ -30,7 +30,7 @@ def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
     [True, False, False, '1']
     """
     values: list[object] = []
-    for value, name in zip(column, names, strict=True):
+    for value, name in zip(column.tolist(), names.tolist(), strict=True):
         if is_url(value):
             values.append(_normalize_url(value) not in (f"github.com/{name}".lower(), str(name).lower()))
         else:

@@ -32,12 +32,19 @@ def to_series(column: pa.Array, name: str) -> pd.Series:
 
 def _convert(column: pa.Array, name: str) -> pd.Series:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    is_nested = pa.types.is_nested(kind) and not (name == "topics" and _is_list_of_texts(kind))
+    if is_nested or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return pd.Series([simplify(value) for value in column.to_pylist()], dtype="object", name=name)
     series = column.to_pandas(date_as_object=False)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     return pd.Series(series, name=name)
+
+
+def _is_list_of_texts(kind: pa.DataType) -> bool:
+    """Return whether values are lists of words, which pandas converts faster."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
 def simplify(value: Any) -> Any:
