@@ -43,8 +43,9 @@ def _convert(column: pa.Array, name: str) -> pd.Series:
 
 def _is_list_of_texts(kind: pa.DataType) -> bool:
     """Return whether values are lists of words, which pandas converts faster."""
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+    if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
+        return False
+    return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
 def simplify(value: Any) -> Any:
