@@ -205,11 +205,12 @@ def serve(
     common: ConfigOptions,
 ) -> None:
     """Serve the page and the API with gunicorn and a Celery worker, until Ctrl-C."""
+    from stargaze.features.history.table_format import HistoryFormat
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve
 
     options = {"serve.port": port, "serve.host": host, "serve.worker_processes": workers}
     out, config, store = common.open_session(options)
-    sources = Sources(config.github.api_url, config.growth.history_file)
+    sources = Sources(config.github.api_url, config.growth.history_file, HistoryFormat.of(config.growth))
     code = serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C stops it)"))
     raise typer.Exit(code)

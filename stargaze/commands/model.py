@@ -110,12 +110,13 @@ def tune(
 @command("predict")
 def predict(names: Names, common: CommonOptions) -> None:
     """Predict the stars of known repositories on this machine: one sentence for each, and the strongest factors."""
+    from stargaze.features.history.table_format import HistoryFormat
     from stargaze.features.ingest.user_input import UnknownRepositoryError
     from stargaze.serve.prediction.local import answer_lines, predict_locally
 
     out, config, store = common.open_session()
-    history, exclude = config.growth.history_file, config.serve.exclude
-    answer = predict_locally(store, names, now=utc_now(), history=history, exclude=exclude)
+    history, exclude, form = config.growth.history_file, config.serve.exclude, HistoryFormat.of(config.growth)
+    answer = predict_locally(store, names, now=utc_now(), history=history, form=form, exclude=exclude)
     out.answer(answer, "\n".join(answer_lines(answer)))
     for error in answer["errors"]:
         out.error(UnknownRepositoryError(error["message"], hint=error["hint"]))
@@ -169,6 +170,7 @@ def _tune_growth(session: Session, place: PlaceOptions) -> None:
     if out.as_json:
         out.answer(tuned)
         return
+    out.table(tuned["left_out"], ["kind", "column", "reason", "rows", "example"], "Left out of the history")
     anomaly_columns = ["anomaly", "cases", "repositories", "action", "examples"]
     out.table(tuned["anomalies"], anomaly_columns, "Anomalies of the history")
     columns = ["days", "method", "examples", "r2", "median_error", "coverage"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stargaze.config.renamed_keys import REMOVED_KEYS, RENAMED_KEYS
+from stargaze.config.renamed_keys import OTHER_NAMES, REMOVED_KEYS, RENAMED_KEYS
 from stargaze.config.sections import Config, describe_key
 from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 
@@ -80,6 +80,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         for name, section in sections.items()
         for field in dataclasses.fields(section)
     }
+    for other, key in OTHER_NAMES.items():
+        known[_variable(other)] = known[_variable(key)]
     prefixes = tuple(f"STARGAZE_{name}_".upper() for name in sections)
     table: dict[str, Any] = {}
     for variable in filter(lambda name: name.startswith(prefixes), environ):
@@ -131,15 +133,21 @@ def _merge(config: Config, table: Mapping[str, Any], source: str) -> Config:
                 f"{source}: {section_name} should be a section, written [{section_name}]",
                 hint="stargaze init --print shows how",
             )
+        by_key = {_usual_name(section_name, name): value for name, value in values.items()}
         section = getattr(config, section_name)
         keys = [f"{section_name}.{field.name}" for field in dataclasses.fields(section)]
-        for name in values:
+        for name in by_key:
             if f"{section_name}.{name}" not in keys:
                 shown = f"{source}: {section_name}.{_shorten(name)}"
                 raise _unknown_key(shown, f"{section_name}.{name}", keys, RENAMED_KEYS, REMOVED_KEYS)
-        checked = {name: _validate(source, section_name, name, value) for name, value in values.items()}
+        checked = {name: _validate(source, section_name, name, value) for name, value in by_key.items()}
         changed[section_name] = dataclasses.replace(section, **checked)
     return dataclasses.replace(config, **changed)
+
+
+def _usual_name(section: str, name: str) -> str:
+    """Return the name of a key that has another one."""
+    return OTHER_NAMES.get(f"{section}.{name}", f"{section}.{name}").removeprefix(f"{section}.")
 
 
 def _variable(dotted_name: str) -> str:

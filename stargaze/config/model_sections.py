@@ -206,6 +206,14 @@ class GrowthSection:
         "Table of dates and counts (CSV, JSON, Parquet: full_name, date, stars); empty means the history of fetch.",
         normalize=expand_home,
     )
+    columns: dict[str, str] = key(
+        {}, 'Columns of history_file: full_name, date, stars, … = "column of the file"; usual names need no mapping.'
+    )
+    thousands: str = key(
+        "auto",
+        'The separator of thousands in its counts: ".", ",", "" for none, or "auto": the values show it, or it is refused.',
+        normalize=valid_separator,
+    )
     history_weeks: int = key(26, "Length of the history that a forecast uses.", unit="weeks", limits=(4, 260))
     horizons: list[int] = key([30, 90, 365], "Forecast horizons.", unit="days")
     train_until: str = key(

@@ -1,4 +1,4 @@
-"""Earlier keys and their new names, or why they were removed, for the error message only."""
+"""Earlier keys: their new names, or why they were removed, for the error message; few are read as well."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ RENAMED_KEYS = {
     "tuning.blend": "tuning.ensemble_size",
     "tuning.estimate": "tuning.estimate_policy",
     "tuning.known": "tuning.bundled_repositories",
-    "growth.history": "growth.history_file",
     "growth.cut": "growth.train_until",
     "deploy.web": "deploy.web_replicas",
     "deploy.workers": "deploy.worker_replicas",
@@ -48,5 +47,7 @@ RENAMED_KEYS = {
     "infra.patience": "infra.timeout",
     "infra.variables": "infra.ansible_variables",
 }
+OTHER_NAMES = {"growth.history": "growth.history_file"}
+"""Other names of keys, which are read as well."""
 _EXPLANATION = "the explanation is that of the estimate, with the policy tuning.estimate_policy"
 REMOVED_KEYS = {"tuning.explain": _EXPLANATION, "tuning.explanation_policy": _EXPLANATION}

@@ -45,11 +45,12 @@ def run_pipeline(
 ) -> int:
     """Run the unfinished stages, then serve; with ``once``, request predictions of a few repositories and return."""
     run_stages(config, store, out, again=again, clock=clock)
+    from stargaze.features.history.table_format import HistoryFormat
     from stargaze.serve.runtime.settings import Sources
     from stargaze.serve.supervisor.supervise import serve, serving
     from stargaze.serve.web.api.client import request_predictions
 
-    sources = Sources(config.github.api_url, config.growth.history_file)
+    sources = Sources(config.github.api_url, config.growth.history_file, HistoryFormat.of(config.growth))
     if not once:
         return serve(config.serve, store, sources, announce=lambda url: out.text(f"serving at {url} (Ctrl-C stops it)"))
     with serving(config.serve, store, sources) as url:

@@ -77,3 +77,12 @@ def test_options_and_arguments_of_commands_are_expanded(home: Path) -> None:
 
     assert [path.name for path in sorted(home.glob("s?/repositories.parquet"))] == ["repositories.parquet"] * 2
     assert list((home / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["history", "history_file"])
+def test_the_history_has_two_names(home: Path, name: str) -> None:
+    file = home / "work" / "x.toml"
+    file.write_text(f'[growth]\n{name} = "~/h.csv"\n', encoding="utf-8")
+
+    assert load(file, environ={}).growth.history_file == str(home / "h.csv")
+    assert load(None, environ={f"STARGAZE_GROWTH_{name.upper()}": "h.csv"}).growth.history_file == "h.csv"

@@ -117,7 +117,7 @@ def _check_table(table: pd.DataFrame, summary: FetchSummary) -> None:
 
 def _read_history(case: Path, _workspace: Path) -> str:
     try:
-        history = read_history(_input_of(case), now=NOW)
+        history = read_history(_input_of(case), now=NOW).frame
     except StargazeError as error:
         _check_message(error)
         return REFUSED

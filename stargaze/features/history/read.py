@@ -2,48 +2,89 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from stargaze.errors import BadDataError, MissingInputError, did_you_mean
+from stargaze.errors import BadDataError
+from stargaze.features.history.columns import COLUMNS, COUNTS
+from stargaze.features.history.rows import RawHistory, read_raw_history
+from stargaze.features.history.table_format import ANY_FORMAT, AUTO, HistoryFormat
+from stargaze.features.ingest.parsing.dates import parse_dates
+from stargaze.features.ingest.parsing.grouped_numbers import SeparatorUse, read_grouped
+from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
+from stargaze.features.ingest.parsing.repository_names import parse_names
+from stargaze.features.ingest.validate import shorten
+from stargaze.features.schema import FIELD_BY_NAME
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "full_name": ("full_name", "repository", "name_with_owner", "nameWithOwner"),
-    "date": ("date", "day", "snapshot", "fetched_at"),
-    "stars": ("stars", "stargazers_count", "stargazerCount"),
-    "forks": ("forks", "forks_count", "forkCount"),
-    "issues": ("issues", "open_issues", "open_issues_count"),
-    "language": ("language", "primary_language"),
-    "last_commit": ("last_commit", "pushed_at"),
-}
-"""Our columns and their names in other tables; a history needs the first three."""
-REQUIRED = ("full_name", "date", "stars")
-COUNTS = ("stars", "forks", "issues")
 WEEK = pd.Timedelta(days=7)
 EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 """Days are counted from here."""
-MAX_ROWS = 50_000_000
-"""Rows of a table: a hundred thousand repositories week by week for ten years."""
+MAX_EXAMPLES = 3
+"""Rows that the error of a mostly invalid table names."""
+_PLAIN = r"\s*\d*(?:\.0)?\s*"
+"""A count that can be read in one way only."""
 
 
-def read_history(path: Path, *, now: datetime) -> pd.DataFrame:
-    """Read a star history: shape (n_counts, 7), the columns of :data:`COLUMNS`, sorted by name and date.
+@dataclass(frozen=True)
+class RefusedRows:
+    """Rows, or values of one column, that were left out for one reason; ``example`` names the first one."""
 
-    The file (Parquet or CSV) has either weekly gains (``full_name``, ``week``, ``stars``, ``days``) or dates and counts
-    (``full_name``, ``date`` [UTC], ``stars`` (total), others optional). No count may be later than ``now``. A week that had not
-    ended when the file was written is dropped; missing columns are NaN or None. Raise MissingInputError if the file does not
-    exist, BadDataError if it is not such a table or a row is invalid.
+    column: str
+    reason: str
+    rows: int
+    example: str
+
+    def as_text(self) -> str:
+        """Return one line."""
+        return f"{self.rows:,} with {self.column} {self.reason}, as {self.example}"
+
+
+@dataclass(frozen=True)
+class StarHistory:
+    """A history: shape (n_counts, 7), the columns of :data:`COLUMNS`, sorted by name and date.
+
+    ``rows`` is the number of rows of the table. ``refused`` are rows that are left out, ``cleared`` values that became missing.
     """
-    table = _read_table(path)
-    has_gains = {"week", "days"} <= set(table.columns)
-    frame = _validate(_rename_columns(table, path, date="week" if has_gains else "date"), path, now)
+
+    frame: pd.DataFrame
+    rows: int
+    refused: tuple[RefusedRows, ...] = ()
+    cleared: tuple[RefusedRows, ...] = ()
+
+    @property
+    def n_refused(self) -> int:
+        """The number of rows that are left out."""
+        return sum(item.rows for item in self.refused)
+
+
+def read_history(path: Path, *, now: datetime, form: HistoryFormat = ANY_FORMAT) -> StarHistory:
+    """Read a star history, and leave out invalid rows.
+
+    The file (CSV, JSON, JSON lines, Parquet, and gzip of each) has either weekly gains (``full_name``, ``week``, ``stars``,
+    ``days``) or dates and counts (``full_name``, ``date`` [UTC], ``stars`` (total), others optional). No count may be later than
+    ``now``. A week that had not ended when the file was written is dropped; missing columns are NaN or None.
+
+    Raise MissingInputError if the file does not exist, BadDataError if it is not such a table or most of its rows are invalid,
+    ConfigError if the columns of ``form`` do not exist.
+    """
+    raw = read_raw_history(path, form.columns)
+    if not raw.rows:
+        hint = "stargaze fetch --name OWNER/NAME --star-history '*' fetches one"
+        raise BadDataError(f"{path}: has no rows", hint=hint)
+    validation = _Validation(raw, str(path), form.thousands)
+    frame = validation.convert(now)
+    if 2 * validation.n_refused > raw.rows or frame.empty:
+        raise validation.error()
     written = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)  # an unfinished week stays unfinished
-    return tidy_history(_accumulate(frame, min(now, written)) if has_gains else frame)
+    frame = tidy_history(_accumulate(frame, min(now, written)) if raw.has_gains else frame)
+    return StarHistory(frame, raw.rows, tuple(validation.refused), tuple(validation.cleared))
 
 
 def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
@@ -61,80 +102,145 @@ def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(["full_name", "date"], kind="stable", ignore_index=True)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        hint = "stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table"
-        raise MissingInputError(f"{path}: no such history", hint=hint)
-    try:
-        if path.suffix == ".parquet":
-            rows = pq.read_metadata(path).num_rows
-            table = pq.read_table(path).to_pandas(ignore_metadata=True) if rows <= MAX_ROWS else pd.DataFrame()
+class _Validation:
+    """Converts the values of a table column by column, and collects rows that are refused and values that are cleared."""
+
+    def __init__(self, raw: RawHistory, name: str, thousands: str) -> None:
+        self._raw = raw
+        self._name = name
+        self._thousands = thousands
+        self._valid = np.ones(len(raw.frame), dtype=bool)
+        counts = Counter(reason for _, reason in raw.refused)
+        first = {reason: position for position, reason in reversed(raw.refused)}
+        self.refused = [RefusedRows("row", reason, counts[reason], f"row {first[reason]}") for reason in counts]
+        self.cleared: list[RefusedRows] = []
+
+    @property
+    def n_refused(self) -> int:
+        """The number of refused rows."""
+        return sum(item.rows for item in self.refused)
+
+    def convert(self, now: datetime) -> pd.DataFrame:
+        """Return the valid rows with converted values."""
+        columns: dict[str, pd.Series] = {}
+        converters: dict[str, Callable[[pd.Series], tuple[pd.Series, list[tuple[Bools, str]]]]] = {
+            "full_name": _convert_names,
+            "date": lambda column: _convert_dates(column, now),
+            **dict.fromkeys(COUNTS, self._convert_counts),
+            "language": lambda column: (column.astype("object").mask(find_missing(column), None), []),
+            "last_commit": lambda column: _convert_dates(column, None),
+        }
+        for name in COLUMNS:
+            if name in self._raw.frame:
+                column = self._raw.frame[name]
+                columns[name], problems = converters[name](column)
+                for mask, reason in problems:
+                    self._note(name, column, mask, reason)
+        frame = pd.DataFrame(columns)
+        return frame if self._valid.all() else frame[self._valid]
+
+    def error(self) -> BadDataError:
+        """Return the error of a table most of whose rows are refused."""
+        examples = "; ".join(f"{item.example}: {item.reason}" for item in self.refused[:MAX_EXAMPLES])
+        message = f"{self._name}: {self.n_refused:,} of {self._raw.rows:,} rows are refused; {examples}"
+        return BadDataError(message, hint="correct them, or map its columns in stargaze.toml: [growth.columns]")
+
+    def _note(self, name: str, column: pd.Series, mask: Bools, reason: str) -> None:
+        rows = np.flatnonzero(mask & self._valid)
+        if not len(rows):
+            return
+        is_required = name in ("full_name", "date", "stars")
+        place = f"row {column.index[rows[0]]}: {name}"
+        example = place if reason == "is missing" else f"{place} is {shorten(column.iloc[rows[0]])}"
+        (self.refused if is_required else self.cleared).append(RefusedRows(name, reason, len(rows), example))
+        if is_required:
+            self._valid &= ~mask
+
+    def _convert_counts(self, column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
+        absent = find_missing(column)
+        numbers = self._read_numbers(column.mask(absent), absent)
+        is_finite = np.isfinite(numbers)
+        not_whole = ~absent & (~is_finite | (np.floor(np.where(is_finite, numbers, 0.5)) != numbers))
+        negative, large = numbers < 0, numbers > FIELD_BY_NAME["stars"].maximum
+        values = pd.Series(np.where(not_whole | negative | large, np.nan, numbers), index=column.index)
+        problems = [
+            (not_whole, "not a whole number"),
+            (negative, "negative"),
+            (large, "larger than any on GitHub"),
+        ]
+        return values, [(absent, "is missing"), *problems] if column.name == "stars" else problems
+
+    def _read_numbers(self, column: pd.Series, absent: Bools) -> np.ndarray[Any, np.dtype[np.float64]]:
+        if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
+            return np.full(len(column), np.nan)
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            return column.to_numpy(dtype="float64", na_value=np.nan)
+        texts = column if column.dtype == "str" else pd.Series(list(_number_texts(column)), index=column.index)
+        texts = texts.astype("str")
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+        special = ~absent & ~texts.str.fullmatch(_PLAIN, na=True).to_numpy(dtype=bool)
+        if special.any():
+            stripped = texts[special].str.strip()
+            mark = self._find_mark(str(column.name), stripped)
+            digits = {text: read_grouped(text, mark) for text in stripped.unique()}
+            numbers = numbers.copy()
+            numbers[special] = pd.to_numeric(stripped.map(digits), errors="coerce").to_numpy(dtype="float64")
+        return numbers
+
+    def _find_mark(self, name: str, texts: pd.Series) -> str:
+        if self._thousands != AUTO:
+            return self._thousands
+        use = SeparatorUse()
+        use.add(texts.unique())
+        mark, undecided = use.find_thousands()
+        if undecided:
+            separator = undecided.strip("0123456789")
+            message = f"{self._name}: {name} is {undecided!r}: thousands or decimals? No value of the column shows it"
+            hint = f'set growth.thousands = "{separator}" if it separates thousands, or growth.thousands = "" if nothing does'
+            raise BadDataError(message, hint=hint)
+        return mark
+
+
+def _number_texts(column: pd.Series) -> Iterator[str | None]:
+    """Yield the values of a column of any types as texts: numbers and texts as they are, others as no number."""
+    for value in column:
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            yield None
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            yield "not a number"
         else:
-            table = pd.read_csv(path, nrows=MAX_ROWS + 1)
-            rows = len(table)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).split("\n")[0][:200]
-        hint = "growth.history_file takes Parquet and CSV"
-        raise BadDataError(f"{path}: cannot be read: {reason}", hint=hint) from error
-    if rows > MAX_ROWS:
-        hint = "keep one row per repository and week"
-        raise BadDataError(f"{path}: more than {MAX_ROWS:,} rows are too many", hint=hint)
-    return table
+            yield f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)[:100]
 
 
-def _rename_columns(table: pd.DataFrame, path: Path, *, date: str) -> pd.DataFrame:
-    """Return our columns under our names; the others are dropped."""
-    names = [str(name) for name in table.columns]
-    renamed = {}
-    for column, spellings in COLUMNS.items():
-        candidates = (date, *spellings) if column == "date" else spellings
-        source = next((name for name in candidates if name in names), None)
-        if source is not None:
-            renamed[column] = table[source]
-    for column in REQUIRED:
-        if column not in renamed:
-            listed = ", ".join(repr(name)[1:41].rstrip("'") for name in names[:20]) or "none"
-            near = did_you_mean(column, names, f"A history needs {', '.join(REQUIRED)}.")
-            message = f"{path}: no column for {column}; it has {listed}"
-            raise BadDataError(message, hint=f"{near} Rename the column to {column}.")
-    return pd.DataFrame(renamed)
+def _convert_names(column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
+    """Parse each name once."""
+    texts = (
+        column if column.dtype == "str" else pd.Series([value if isinstance(value, str) else None for value in column])
+    )
+    codes, distinct = pd.factorize(texts.astype("str"))
+    stripped = pd.Series(distinct, dtype="str").str.strip()
+    absent = stripped.isin(MISSING).to_numpy(dtype=bool)
+    names, problems = parse_names(stripped.mask(absent))
+
+    def spread(mask: Bools, *, otherwise: bool = False) -> Bools:
+        return np.append(mask, otherwise)[codes]  # the code of a missing value is -1
+
+    masks = [(spread(absent, otherwise=True), "is missing"), *((spread(mask), reason) for mask, reason in problems)]
+    texts_by_code = np.array([*names, None], dtype="object")
+    values = pd.Series(texts_by_code[codes], index=column.index, dtype="str")
+    return values, masks
 
 
-def _validate(frame: pd.DataFrame, path: Path, now: datetime) -> pd.DataFrame:
-    """Convert dates and counts; raise BadDataError with the number of the first invalid row."""
-    if frame.empty:
-        hint = "stargaze fetch --name OWNER/NAME --star-history '*' fetches one"
-        raise BadDataError(f"{path}: has no rows", hint=hint)
-    frame = frame.assign(full_name=frame["full_name"].astype("str").str.strip())
-    _reject(frame["full_name"].eq("") | frame["full_name"].isna(), frame["full_name"], path, "has no full_name")
-    dates = _parse_dates(frame["date"])
-    _reject(dates.isna(), frame["date"], path, "date is not a date")
-    _reject(dates > pd.Timestamp(now), dates, path, "date is in the future")
-    frame["date"] = dates
-    for name in filter(frame.columns.__contains__, COUNTS):
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
-        invalid = (numbers.isna() & (name == "stars")) | numbers.abs().eq(np.inf)
-        _reject(invalid, frame[name], path, f"{name} is not a number")
-        _reject(numbers < 0, frame[name], path, f"{name} is negative")
-        frame[name] = numbers
-    return frame
-
-
-def _parse_dates(column: pd.Series) -> pd.Series:
-    """Parse dates as UTC; anything else becomes NaT, also a number, as its origin is unknown."""
-    if pd.api.types.is_numeric_dtype(column):
-        return pd.Series(pd.NaT, index=column.index, dtype="datetime64[us, UTC]")
-    date_format = None if pd.api.types.is_datetime64_any_dtype(column) else "ISO8601"
-    return pd.to_datetime(column, utc=True, errors="coerce", format=date_format).astype("datetime64[us, UTC]")
-
-
-def _reject(invalid: pd.Series, values: pd.Series, path: Path, problem: str) -> None:
-    rows = np.flatnonzero(invalid.to_numpy())
-    if len(rows):
-        value = str(values.iloc[rows[0]])[:60]
-        more = f" (and {len(rows) - 1:,} more rows)" if len(rows) > 1 else ""
-        message = f"{path}: row {rows[0] + 1}: {problem}: {value}{more}"
-        raise BadDataError(message, hint="correct or remove the row, then stargaze tune")
+def _convert_dates(column: pd.Series, now: datetime | None) -> tuple[pd.Series, list[tuple[Bools, str]]]:
+    """Parse dates; a required date, which may not be later than ``now``, must not be missing."""
+    dates, absent = parse_dates(column)
+    dates = dates.astype("datetime64[us, UTC]")
+    invalid = dates.isna().to_numpy(dtype=bool) & ~absent
+    problems = [(invalid, "not a date")]
+    if now is not None:
+        later = (dates > pd.Timestamp(now)).to_numpy(dtype=bool)
+        problems = [(absent, "is missing"), *problems, (later, "in the future")]
+    return dates, problems
 
 
 def _accumulate(frame: pd.DataFrame, now: datetime) -> pd.DataFrame:

@@ -26,7 +26,7 @@ NEEDS_TOKEN = ("fetch",)
 RESULT_KEYS = {
     "fetch": {"repositories"},
     "stars": {"bundle", "trials"},
-    "growth": {"anomalies", "bundle", "repositories", "scores"},
+    "growth": {"anomalies", "bundle", "left_out", "repositories", "scores"},
 }
 """Keys of a result that is one object; that of other stages is a list of rows."""
 JOB_COLUMNS = ("id", "stage", "state", "started_at", "here")

@@ -18,6 +18,7 @@ from stargaze.bundle.forecast import forecast_growth
 from stargaze.bundle.growth_bundle import GrowthBundle
 from stargaze.errors import BadDataError, StargazeError
 from stargaze.features.history.read import read_history
+from stargaze.features.history.table_format import ANY_FORMAT, HistoryFormat
 from stargaze.serve.lookup.github_history import GithubStarHistories, LiveHistory
 from stargaze.store import Store
 
@@ -78,8 +79,15 @@ class HistoryTable:
 class StarHistories:
     """The histories of GitHub; where it returns none, those of the table that the config names (or ``fetch``'s)."""
 
-    def __init__(self, store: Store, history: str = "", live: GithubStarHistories | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        history: str = "",
+        live: GithubStarHistories | None = None,
+        form: HistoryFormat = ANY_FORMAT,
+    ) -> None:
         self._path = store.history(history)
+        self._form = form
         self._live = live
         self._version: FileVersion = None
         self._table: HistoryTable | None = None
@@ -132,7 +140,7 @@ class StarHistories:
         version = _file_version(self._path)
         if version == self._version:
             return
-        self._table = _read_table(self._path, now) if version else None
+        self._table = _read_table(self._path, now, self._form) if version else None
         self._version = version
         self._cache.clear()
 
@@ -204,9 +212,12 @@ def coming_milestone(milestone: Mapping[str, Any] | None, today: str) -> Mapping
     return {**milestone, **{name: max(milestone[name], today) for name in ("earliest", "date")}}
 
 
-def _read_table(path: Path, now: datetime) -> HistoryTable | None:
+def _read_table(path: Path, now: datetime, form: HistoryFormat) -> HistoryTable | None:
     try:
-        return HistoryTable.from_frame(read_history(path, now=now))
+        history = read_history(path, now=now, form=form)
+        for item in history.refused:
+            log.warning("star histories: rows are left out: %s", item.as_text())
+        return HistoryTable.from_frame(history.frame)
     except StargazeError as error:
         log.warning("no star histories: %s", error.message)
         return None

@@ -12,6 +12,7 @@ from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
 from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
+from stargaze.features.history.table_format import ANY_FORMAT, HistoryFormat
 from stargaze.features.ingest.parsing.repository_names import parse_name
 from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError
 from stargaze.formatting import format_factor, format_stars
@@ -31,17 +32,25 @@ SERVE_HINT = "stargaze serve looks it up on GitHub"
 
 
 def predict_locally(
-    store: Store, names: Sequence[str], *, now: datetime, history: str = "", exclude: Iterable[str] = ()
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    history: str = "",
+    form: HistoryFormat = ANY_FORMAT,
+    exclude: Iterable[str] = (),
 ) -> Answer:
     """Return the answer that the page gives without GitHub.
 
-    ``history`` names the file of the star histories, ``exclude`` the repositories of ``serve.exclude``.
+    ``history`` names the file of the star histories, and ``form`` its format; ``exclude`` are the repositories of
+    ``serve.exclude``.
     """
     unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
     bundle = Bundle.load(_bundle_folder(store))
     exclusions = Exclusions.parse(exclude)
     lookup, growth = BundledRepositories(bundle, exclusions), load_answering_growth(store)
-    context = PredictionContext(bundle, lookup, StarHistories(store, history), growth=growth, exclusions=exclusions)
+    histories = StarHistories(store, history, form=form)
+    context = PredictionContext(bundle, lookup, histories, growth=growth, exclusions=exclusions)
     try:
         answer = answer_or_raise(context, PredictionRequest(tuple(unique.values())), now)
     except StargazeError as error:
@@ -86,7 +95,7 @@ def forecast_rows(
     unique = {name.lower(): name for name in map(parse_name, names)}
     bundle, exclusions = load_growth_bundle(store), Exclusions.parse(exclude)
     path = store.history(section.history_file)
-    history = read_history(path, now=now)
+    history = read_history(path, now=now, form=HistoryFormat.of(section)).frame
     history = history[[not exclusions.match(name) for name in history["full_name"]]]
     rows: list[dict[str, Any]] = []
     errors: list[StargazeError] = []

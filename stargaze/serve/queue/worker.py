@@ -179,7 +179,8 @@ def create_context_loader(
     repositories = open_repositories(section, sources, store, environ)
     create_lookup = create_lookup_factory(section, repositories)
     live_histories = GithubStarHistories(repositories) if repositories else None
-    histories, track_record = StarHistories(store, sources.history, live_histories), open_track_record(section, store)
+    histories = StarHistories(store, sources.history, live_histories, sources.form)
+    track_record = open_track_record(section, store)
 
     def load_context(folder: Path) -> PredictionContext:
         bundle = Bundle.load(folder)

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from stargaze import config
 from stargaze.config import GithubSection, ServeSection
 from stargaze.errors import ConfigError
+from stargaze.features.history.table_format import ANY_FORMAT, HistoryFormat
 from stargaze.store import Store
 from stargaze.system.files import atomic_write, convert_disk_errors, create_private_file, private_folder
 
@@ -54,6 +55,7 @@ class Sources:
 
     github_url: str = GithubSection().api_url
     history: str = ""
+    form: HistoryFormat = ANY_FORMAT
 
 
 DEFAULT_SOURCES = Sources()
@@ -65,6 +67,8 @@ def to_environment(section: ServeSection, store: Store, sources: Sources = DEFAU
         "STARGAZE_STORE_PATH": str(store.root.resolve()),
         "STARGAZE_GITHUB_API_URL": sources.github_url,
         "STARGAZE_GROWTH_HISTORY_FILE": str(Path(sources.history).resolve()) if sources.history else "",
+        "STARGAZE_GROWTH_COLUMNS": ",".join(f"{ours}={theirs}" for ours, theirs in sources.form.columns.items()),
+        "STARGAZE_GROWTH_THOUSANDS": sources.form.thousands,
     }
     for field in fields(section):
         value = getattr(section, field.name)
@@ -82,7 +86,7 @@ def read_environment(environ: Mapping[str, str]) -> tuple[ServeSection, Store]:
 def read_sources(environ: Mapping[str, str]) -> Sources:
     """Read the workers' data sources, as :func:`to_environment` wrote them."""
     loaded = config.load(environ=environ)
-    return Sources(loaded.github.api_url, loaded.growth.history_file)
+    return Sources(loaded.github.api_url, loaded.growth.history_file, HistoryFormat.of(loaded.growth))
 
 
 def web_server_command(section: ServeSection, bind: str, *, grace: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import CleanHistory, clean_history
 from stargaze.features.history.features import StarCounts
-from stargaze.features.history.read import EPOCH, read_history
+from stargaze.features.history.read import EPOCH, StarHistory, read_history
+from stargaze.features.history.table_format import HistoryFormat
 from stargaze.store import Store
 from stargaze.system.files import sha256
 from stargaze.system.parallel import map_in_threads
@@ -31,12 +33,13 @@ from stargaze.tuning.growth.fit import MILESTONE_COVERAGE, MIN_EXAMPLES, FittedH
 
 @dataclass(frozen=True)
 class GrowthResult:
-    """The folder of the bundle, the anomalies of the history, and the scores: a row per horizon and method."""
+    """The folder of the bundle, the anomalies of the history, a row of scores per horizon and method, and what was left out."""
 
     bundle: Path
     repositories: int
     anomalies: list[dict[str, Any]]
     scores: list[dict[str, Any]]
+    left_out: list[dict[str, Any]]
 
 
 def tune_growth(
@@ -55,9 +58,13 @@ def tune_growth(
     check_growth_config(section)
     path = store.history(section.history_file)
     report("reading the history", 0.0)
-    history = read_history(path, now=now)
+    table = read_history(path, now=now, form=HistoryFormat.of(section))
+    history = table.frame
     series = clean_history(history)
-    fitted, examples, languages = fit_horizons(section, tuning, history, series, report)
+    try:
+        fitted, examples, languages = fit_horizons(section, tuning, history, series, report)
+    except BadDataError as error:
+        raise BadDataError(f"{error.message}{_refused_text(table)}", hint=error.hint) from error
     scores = evaluate_horizons({days: horizon.model for days, horizon in fitted.items()}, examples)
     meta = _meta(section, tuning, fitted, examples[min(examples)][0], languages) | {
         **describe_origin(now, ("lightgbm", "numpy", "pandas")),
@@ -68,6 +75,7 @@ def tune_growth(
             "fingerprint": sha256(path),
             "latest": series.frame["date"].max().isoformat(),
             "anomalies": _json_rows(series.as_rows()),
+            "left_out": _left_out(table),
         },
     }
     files: dict[str, bytes] = {}
@@ -76,7 +84,22 @@ def tune_growth(
     report("writing the bundle", 1.0)
     folder = write_growth_bundle(store.bundles, meta, files)
     record_newest(store.latest_growth, folder)
-    return GrowthResult(folder, meta["data"]["repositories"], series.as_rows(), meta["scores"])
+    repositories = meta["data"]["repositories"]
+    return GrowthResult(folder, repositories, series.as_rows(), meta["scores"], meta["data"]["left_out"])
+
+
+def _refused_text(table: StarHistory) -> str:
+    """Return the end of an error that the rows may have caused which are left out."""
+    if not table.refused:
+        return ""
+    examples = "; ".join(f"{item.example}: {item.reason}" for item in table.refused[:3])
+    return f"; {table.n_refused:,} of {table.rows:,} rows are left out: {examples}"
+
+
+def _left_out(table: StarHistory) -> list[dict[str, Any]]:
+    """Return a row for each reason for which rows of the history, or values of a column, were left out."""
+    kinds = (("row", table.refused), ("value", table.cleared))
+    return [{"kind": kind, **dataclasses.asdict(item)} for kind, items in kinds for item in items]
 
 
 def check_growth_config(section: GrowthSection) -> None:

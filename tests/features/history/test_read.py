@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stargaze.errors import BadDataError, MissingInputError
-from stargaze.features.history.read import COLUMNS, read_history
+from stargaze.errors import BadDataError, ConfigError, MissingInputError
+from stargaze.features.history.columns import COLUMNS
+from stargaze.features.history.read import read_history
+from stargaze.features.history.table_format import HistoryFormat
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 WEEKS = pd.date_range("2024-01-01", periods=3, freq="7D", tz="UTC")
@@ -27,13 +30,18 @@ def counts_table(**columns: Any) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, folder: Path, suffix: str = "csv") -> Path:
     path = folder / f"history.{suffix}"
-    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    if suffix == "csv":
+        table.to_csv(path, index=False)
+    elif suffix == "parquet":
+        table.to_parquet(path)
+    else:
+        table.to_json(path, orient="records", lines=suffix == "jsonl")
     return path
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "jsonl"])
 def test_dates_and_counts_are_sorted_and_completed(tmp_path: Path, suffix: str) -> None:
-    history = read_history(write_table(counts_table(forks=[3, 1, 2]), tmp_path, suffix), now=NOW)
+    history = read_history(write_table(counts_table(forks=[3, 1, 2]), tmp_path, suffix), now=NOW).frame
 
     assert list(history.columns) == list(COLUMNS)
     assert history["stars"].tolist() == [10.0, 20.0, 30.0]
@@ -46,7 +54,7 @@ def test_weekly_gains_are_accumulated_at_the_end_of_each_week(tmp_path: Path) ->
     """The weeks are in descending order, as in GitHub's responses."""
     gains = pd.DataFrame({"full_name": "a/b", "week": WEEKS[::-1], "stars": [4, 2, 1], "days": [[0] * 7] * 3})
 
-    history = read_history(write_table(gains, tmp_path, "parquet"), now=NOW)
+    history = read_history(write_table(gains, tmp_path, "parquet"), now=NOW).frame
 
     assert history["stars"].tolist() == [1.0, 3.0, 7.0]
     assert history["date"].tolist() == [week + pd.Timedelta(days=7) for week in WEEKS]
@@ -56,7 +64,7 @@ def test_an_unfinished_week_is_dropped(tmp_path: Path) -> None:
     """Otherwise the growth would seem to stop."""
     gains = pd.DataFrame({"full_name": "a/b", "week": WEEKS, "stars": [1, 2, 4], "days": [[0] * 7] * 3})
 
-    history = read_history(write_table(gains, tmp_path, "parquet"), now=datetime(2024, 1, 20, tzinfo=UTC))
+    history = read_history(write_table(gains, tmp_path, "parquet"), now=datetime(2024, 1, 20, tzinfo=UTC)).frame
 
     assert history["stars"].tolist() == [1.0, 3.0]
 
@@ -66,13 +74,13 @@ def test_a_week_that_was_unfinished_when_it_was_fetched_stays_dropped(tmp_path: 
     path = write_table(gains, tmp_path, "parquet")
     os.utime(path, (datetime(2024, 1, 17, tzinfo=UTC).timestamp(),) * 2)
 
-    assert read_history(path, now=NOW)["stars"].tolist() == [1.0, 3.0]
+    assert read_history(path, now=NOW).frame["stars"].tolist() == [1.0, 3.0]
 
 
 def test_other_time_zones_are_converted_to_utc(tmp_path: Path) -> None:
     table = counts_table(date=["2024-01-01T00:00:00+02:00", "2024-01-08T00:00:00+02:00", "2024-01-15T00:00:00+02:00"])
 
-    assert read_history(write_table(table, tmp_path), now=NOW)["date"].iloc[0] == pd.Timestamp(
+    assert read_history(write_table(table, tmp_path), now=NOW).frame["date"].iloc[0] == pd.Timestamp(
         "2023-12-31T22:00", tz="UTC"
     )
 
@@ -80,26 +88,73 @@ def test_other_time_zones_are_converted_to_utc(tmp_path: Path) -> None:
 def test_other_names_of_the_columns_are_known(tmp_path: Path) -> None:
     table = counts_table().rename(columns={"full_name": "repository", "stars": "stargazers_count"})
 
-    assert read_history(write_table(table, tmp_path), now=NOW)["stars"].tolist() == [10.0, 20.0, 30.0]
+    assert read_history(write_table(table, tmp_path), now=NOW).frame["stars"].tolist() == [10.0, 20.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table: table.assign(stars=[30, -1, 20]), "1 with stars negative, as row 2: stars is '-1'"),
+        (lambda table: table.assign(stars=[30, "many", 20]), "stars not a whole number, as row 2: stars is 'many'"),
+        (lambda table: table.assign(stars=[30, None, 20]), "1 with stars is missing, as row 2: stars"),
+        (lambda table: table.assign(stars=[30, 2.5, 20]), "stars not a whole number, as row 2: stars is "),
+        (lambda table: table.assign(stars=[30, 10**7, 20]), "stars larger than any on GitHub, as row 2"),
+        (lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2024-01-08"]), "date in the future, as row 2"),
+        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "not a date, as row 2: date is 'soon'"),
+        (
+            lambda table: table.assign(date=["2024-01-01", "0000-00-00", "2024-01-08"]),
+            "date is missing, as row 2: date",
+        ),
+        (lambda table: table.assign(full_name=["a/b", " ", "a/b"]), "full_name is missing, as row 2: full_name"),
+        (lambda table: table.assign(full_name=["a/b", "nobody", "a/b"]), "full_name not the name of a repository"),
+        (lambda table: table.assign(full_name=["a/b", "gitlab.com/a/b", "a/b"]), "full_name not on github.com"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_invalid_row_is_left_out_and_named(
+    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], reason: str, suffix: str
+) -> None:
+    history = read_history(write_table(change(counts_table()), tmp_path, suffix), now=NOW)
+
+    assert (history.rows, history.n_refused, len(history.frame)) == (3, 1, 2)
+    assert reason in history.refused[0].as_text().replace("is -1", "is '-1'")
+
+
+def test_an_invalid_count_of_an_optional_column_is_missing_and_counted(tmp_path: Path) -> None:
+    table = counts_table(forks=["3", "-2", "some"], issues=["1", "", "2"], last_commit=["2024-01-01", "x", None])
+
+    history = read_history(write_table(table, tmp_path), now=NOW)
+
+    assert history.refused == ()
+    assert history.frame["forks"].isna().tolist() == [True, True, False]
+    assert [item.as_text() for item in history.cleared] == [
+        "1 with forks not a whole number, as row 3: forks is 'some'",
+        "1 with forks negative, as row 2: forks is '-2'",
+        "1 with last_commit not a date, as row 2: last_commit is 'x'",
+    ]
+
+
+def test_a_table_of_mostly_invalid_rows_is_an_error_that_names_the_first_ones(tmp_path: Path) -> None:
+    path = write_table(counts_table(stars=["x", "5", "-6"]), tmp_path)
+
+    with pytest.raises(BadDataError) as caught:
+        read_history(path, now=NOW)
+
+    assert caught.value.message == (
+        f"{path}: 2 of 3 rows are refused; row 1: stars is 'x': not a whole number; row 3: stars is '-6': negative"
+    )
+    assert "[growth.columns]" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.assign(stars=[30, -1, 20]), "row 2: stars is negative: -1"),
-        (lambda table: table.assign(stars=[30, "many", 20]), "row 2: stars is not a number: many"),
-        (lambda table: table.assign(stars=[30, None, 20]), "row 2: stars is not a number: nan"),
-        (lambda table: table.assign(forks=[1, 2, -3]), "row 3: forks is negative: -3"),
-        (lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2032-01-01"]), "row 2: date is in the future"),
-        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "row 2: date is not a date: soon"),
-        (lambda table: table.assign(date=[20240101, 20240108, 20240115]), "row 1: date is not a date: 20240101"),
-        (lambda table: table.assign(full_name=["a/b", " ", "a/b"]), "row 2: has no full_name"),
         (lambda table: table.drop(columns="stars"), "no column for stars; it has full_name, date"),
-        (lambda table: table.drop(columns="date"), "no column for date"),
+        (lambda table: table.drop(columns=["date", "stars"]), "no column for date and stars"),
         (lambda table: table.head(0), "has no rows"),
     ],
 )
-def test_an_invalid_table_is_rejected_with_the_row(
+def test_a_table_without_counts_is_refused(
     tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
 ) -> None:
     path = write_table(change(counts_table()), tmp_path)
@@ -115,7 +170,7 @@ def test_a_similar_column_name_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(BadDataError) as caught:
         read_history(write_table(counts_table().rename(columns={"stars": "star"}), tmp_path), now=NOW)
 
-    assert "Did you mean star?" in caught.value.hint
+    assert caught.value.hint == 'map them in stargaze.toml: [growth.columns] stars = "star"'
 
 
 @pytest.mark.parametrize(
@@ -124,7 +179,7 @@ def test_a_similar_column_name_is_suggested(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_table_is_rejected(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(BadDataError, match=r"cannot be read"):
+    with pytest.raises(BadDataError, match=name):
         read_history(tmp_path / name, now=NOW)
 
 
@@ -135,11 +190,92 @@ def test_a_missing_history_has_a_hint_how_to_fetch_one(tmp_path: Path) -> None:
     assert "--star-history" in caught.value.hint
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
 def test_too_many_rows_are_rejected_and_not_truncated(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargaze.features.history.read.MAX_ROWS", 2)
+    monkeypatch.setattr("stargaze.features.history.rows.MAX_ROWS", 2)
 
     with pytest.raises(BadDataError, match="more than 2 rows are too many"):
         read_history(write_table(counts_table(), tmp_path, suffix), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "stars", [["1.030", "1.010", "1.020"], ["1,030", "1,010", "1,020"], ["1 030", "1 010", "1 020"]]
+)
+def test_separators_of_thousands_are_decided_by_the_column(tmp_path: Path, stars: list[str]) -> None:
+    history = read_history(write_table(counts_table(stars=stars), tmp_path), now=NOW)
+
+    assert history.frame["stars"].tolist() == [1010.0, 1020.0, 1030.0]
+
+
+def test_an_undecided_separator_needs_a_key(tmp_path: Path) -> None:
+    path = write_table(counts_table(stars=["3.000", "1.000", "2.000"]), tmp_path)
+
+    with pytest.raises(BadDataError) as caught:
+        read_history(path, now=NOW)
+
+    assert 'growth.thousands = "."' in caught.value.hint
+    assert read_history(path, now=NOW, form=HistoryFormat({}, ".")).frame["stars"].tolist() == [1000.0, 2000.0, 3000.0]
+    assert read_history(path, now=NOW, form=HistoryFormat({}, "")).frame["stars"].tolist() == [1.0, 2.0, 3.0]
+
+
+STAR_HISTORY = """Repository,Date,Stars
+kim/tool,Sat Jun 01 2019 02:00:00 GMT+0200 (Central European Summer Time),12
+kim/tool,Thu Aug 01 2019 02:00:00 GMT+0200 (Central European Summer Time),19
+"""
+
+
+def test_the_export_of_star_history_is_read_without_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "star-history.csv"
+    path.write_text(STAR_HISTORY, encoding="utf-8")
+
+    frame = read_history(path, now=NOW).frame
+
+    assert frame["date"].tolist() == [pd.Timestamp("2019-06-01", tz="UTC"), pd.Timestamp("2019-08-01", tz="UTC")]
+    assert frame["stars"].tolist() == [12.0, 19.0]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_every_dialect_of_csv_is_read(
+    tmp_path: Path, delimiter: str, encoding: str, newline: str, *, is_compressed: bool
+) -> None:
+    lines = ["date|full_name|stars|note", '2024-01-01|"a/b"|3|""', "", "2024-01-08|github.com/a/b.git|4|x"]
+    content = newline.join(lines).replace("|", delimiter).encode(encoding)
+    path = tmp_path / "history.csv"
+    path.write_bytes(gzip.compress(content) if is_compressed else content)
+
+    frame = read_history(path, now=NOW).frame
+
+    assert frame[["full_name", "stars"]].to_numpy().tolist() == [["a/b", 3.0], ["a/b", 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [('a/b,"2024-01-01,1', "a quote is not closed"), ("a/b,2024-01-01", "2 columns instead of 3")],
+)
+def test_a_broken_record_is_refused_and_hides_no_row(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "history.csv"
+    days = [f"a/b,2023-{month:02d}-01,{month}" for month in range(1, 13)]
+    path.write_text("\n".join(["full_name,date,stars", *days[:3], line, *days[3:]]), encoding="utf-8")
+
+    history = read_history(path, now=NOW)
+
+    assert history.frame["stars"].tolist() == [float(month) for month in range(1, 13)]
+    assert [item.as_text() for item in history.refused] == [f"1 with row {reason}, as row 4"]
+
+
+def test_columns_are_mapped_and_a_wrong_mapping_is_named(tmp_path: Path) -> None:
+    table = counts_table().rename(columns={"full_name": "Projekt", "date": "Tag", "stars": "Sterne"})
+    path = write_table(table, tmp_path)
+    columns = {"full_name": "Projekt", "date": "Tag", "stars": "Sterne"}
+
+    assert len(read_history(path, now=NOW, form=HistoryFormat(columns)).frame) == 3
+    with pytest.raises(ConfigError, match=r"growth\.columns\.stars: .* has no column 'Stern'") as caught:
+        read_history(path, now=NOW, form=HistoryFormat({**columns, "stars": "Stern"}))
+    assert caught.value.hint == "Did you mean Sterne?"
+    with pytest.raises(ConfigError, match=r"growth\.columns\.star is not a column of a history"):
+        read_history(path, now=NOW, form=HistoryFormat({**columns, "star": "Sterne"}))

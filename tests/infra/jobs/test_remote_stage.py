@@ -158,7 +158,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "fetch": {"repositories": 2},
         "select-features": [{"feature": "age"}],
         "screen": [{"family": "ridge", "status": "ok"}],
-        "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "repositories": 9},
+        "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "left_out": [], "repositories": 9},
     }
 
     def start(stage: str, *_: Any, **inputs: Any) -> dict[str, str]:

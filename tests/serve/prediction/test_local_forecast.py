@@ -46,7 +46,7 @@ def store(section: GrowthSection, tmp_path_factory: pytest.TempPathFactory) -> S
 
 
 def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSection, store: Store) -> None:
-    history = read_history(Path(section.history_file), now=NOW)
+    history = read_history(Path(section.history_file), now=NOW).frame
     names = history.loc[history["full_name"] != "new/short", "full_name"].unique()[:2].tolist()
     own = history[history["full_name"] == names[0]]
 
@@ -68,7 +68,7 @@ def test_each_row_starts_from_the_last_count_of_the_history(section: GrowthSecti
 
 
 def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section: GrowthSection, store: Store) -> None:
-    known = read_history(Path(section.history_file), now=NOW)["full_name"].iloc[0]
+    known = read_history(Path(section.history_file), now=NOW).frame["full_name"].iloc[0]
 
     with pytest.raises(UnknownRepositoryError) as similar:
         forecast_rows(section, store, [known + "x"], now=NOW)
@@ -105,7 +105,7 @@ def test_an_invalid_name_is_rejected_before_anything_is_loaded(tmp_path: Path) -
 def test_a_name_without_a_forecast_and_an_excluded_one_do_not_break_the_others(
     section: GrowthSection, store: Store
 ) -> None:
-    all_names = read_history(Path(section.history_file), now=NOW)["full_name"].unique().tolist()
+    all_names = read_history(Path(section.history_file), now=NOW).frame["full_name"].unique().tolist()
     known, other = [name for name in all_names if name != "new/short"][:2]
     names = [known, known.upper(), "new/short", "zzzzzz/qqqqqqqq", other]
 
@@ -116,7 +116,7 @@ def test_a_name_without_a_forecast_and_an_excluded_one_do_not_break_the_others(
 
 
 def test_no_milestone_is_in_the_past(section: GrowthSection, store: Store) -> None:
-    names = read_history(Path(section.history_file), now=NOW)["full_name"].unique()[-9:].tolist()
+    names = read_history(Path(section.history_file), now=NOW).frame["full_name"].unique()[-9:].tolist()
     now = datetime(2030, 1, 1, tzinfo=UTC)
 
     rows, _ = forecast_rows(section, store, names, now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from stargaze.bundle.growth_bundle import drift, log_growth
+from stargaze.cli import main
 from stargaze.config import GrowthSection, TuningSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features.history.clean import clean_history
@@ -207,3 +209,46 @@ def test_the_hint_for_an_invalid_date_names_the_config_key() -> None:
         train_until_day(GrowthSection(train_until="yesterday"))
 
     assert raised.value.hint == 'train_until = "2024-07-01"'
+
+
+def write_config(folder: Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV, and a config that names it."""
+    table.to_csv(folder / "table.csv", index=False)
+    config = folder / "x.toml"
+    lines = ['[tuning]\ntarget = "growth"\n[growth]', f'history_file = "{folder / "table.csv"}"', "horizons = [30, 90]"]
+    config.write_text("\n".join([*lines, 'train_until = "2024-02-01"\n']), encoding="utf-8")
+    return config
+
+
+def test_the_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = histories(120)[["full_name", "date", "stars"]].astype({"stars": "object"})
+    table.loc[4, "stars"] = "unknown"
+    arguments = ["tune", "--config", str(write_config(tmp_path, table)), "--store", str(tmp_path / "store")]
+
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--json"])
+
+    printed = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0
+    assert printed["left_out"] == [
+        {
+            "kind": "row",
+            "column": "stars",
+            "reason": "not a whole number",
+            "rows": 1,
+            "example": "row 5: stars is 'unknown'",
+        }
+    ]
+
+
+def test_the_error_of_a_short_history_counts_the_rows_that_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.DataFrame({"Repository": "kim/a", "Date": pd.date_range("2022-01-01", periods=9, freq="7D"), "Stars": 4})
+    table["Stars"] = table["Stars"].astype("object").mask(table.index == 8, "")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", "--config", str(write_config(tmp_path, table)), "--store", str(tmp_path / "store")])
+
+    assert ended.value.code == 2
+    assert "1 of 9 rows are left out: row 9: stars: is missing" in capsys.readouterr().err
