@@ -16,7 +16,7 @@ from stargaze.features.ingest.write_repositories import RawBatch
 COUNTS = frozenset(field.name for field in schema.FIELDS if field.kind == "count")
 AUTO = "auto"
 """Value of ``fetch.thousands``: decide from the values."""
-_PLAIN = r"\s*[0-9]*\s*"
+_NO_DIGIT = r"[^0-9]"
 
 
 class CountTexts:
@@ -74,7 +74,7 @@ def _find_texts(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray[tuple[int
     for name in COUNTS.intersection(frame.columns):
         column = frame[name]
         if column.dtype == "str":
-            mask = (~column.str.fullmatch(_PLAIN, na=True)).to_numpy(dtype=bool)
+            mask = column.str.contains(_NO_DIGIT, na=False).to_numpy(dtype=bool)
         elif column.dtype == "object":
             mask = np.array([isinstance(value, str) and not value.isdigit() for value in column], dtype=bool)
         else:

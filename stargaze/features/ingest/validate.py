@@ -180,7 +180,9 @@ def _parse_numbers(
     elif pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy(dtype="float64", na_value=np.nan)
     else:
-        texts = pd.Series([_number_or_text(value) for value in column], dtype="object").mask(absent, None)
+        values = column.to_numpy(dtype="object")
+        texts = pd.Series(values if column.dtype == "str" else list(map(_number_or_text, values)), dtype="object")
+        texts = texts.mask(absent, None)
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
     numbers = np.round(numbers) if rounded else numbers
     is_finite = np.isfinite(numbers)
@@ -213,7 +215,8 @@ def _parse_flags(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.S
     if pd.api.types.is_numeric_dtype(column.dtype):  # or boolean
         numbers = column.to_numpy(dtype="float64", na_value=np.nan)
     else:
-        words = pd.Series([_flag_word(value) for value in column], dtype="object")
+        is_text = column.dtype == "str"
+        words = column.str.strip().str.lower() if is_text else pd.Series(list(map(_flag_word, column)), dtype="object")
         numbers = np.where(words.isin(YES), 1.0, np.where(words.isin(NO), 0.0, np.nan))
     wrong = ~absent & ~np.isin(numbers, (0.0, 1.0))
     flags = pd.Series(np.where(wrong | absent, np.nan, numbers), index=column.index)
