@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from stargaze.errors import BadDataError
 from stargaze.features.history.columns import COLUMNS, COUNTS
@@ -28,7 +30,7 @@ EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 """Days are counted from here."""
 MAX_EXAMPLES = 3
 """Rows that the error of a mostly invalid table names."""
-_PLAIN = r"\s*\d*(?:\.0)?\s*"
+_PLAIN = r"^[ \t]*[0-9]+(?:\.0)?[ \t]*$"
 """A count that can be read in one way only."""
 
 
@@ -157,8 +159,7 @@ class _Validation:
             self._valid &= ~mask
 
     def _convert_counts(self, column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
-        absent = find_missing(column)
-        numbers = self._read_numbers(column.mask(absent), absent)
+        numbers, absent = self._read_numbers(column)
         is_finite = np.isfinite(numbers)
         not_whole = ~absent & (~is_finite | (np.floor(np.where(is_finite, numbers, 0.5)) != numbers))
         negative, large = numbers < 0, numbers > FIELD_BY_NAME["stars"].maximum
@@ -170,22 +171,24 @@ class _Validation:
         ]
         return values, [(absent, "is missing"), *problems] if column.name == "stars" else problems
 
-    def _read_numbers(self, column: pd.Series, absent: Bools) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _read_numbers(self, column: pd.Series) -> tuple[np.ndarray[Any, np.dtype[np.float64]], Bools]:
+        """Return the numbers of a column, NaN where there is none, and which values are missing."""
         if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
-            return np.full(len(column), np.nan)
+            return np.full(len(column), np.nan), find_missing(column)
         if pd.api.types.is_numeric_dtype(column.dtype):
-            return column.to_numpy(dtype="float64", na_value=np.nan)
-        texts = column if column.dtype == "str" else pd.Series(list(_number_texts(column)), index=column.index)
-        texts = texts.astype("str")
-        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-        special = ~absent & ~texts.str.fullmatch(_PLAIN, na=True).to_numpy(dtype=bool)
-        if special.any():
-            stripped = texts[special].str.strip()
+            return column.to_numpy(dtype="float64", na_value=np.nan), find_missing(column)
+        texts = column if column.dtype == "str" else pd.Series(_number_texts(column), index=column.index, dtype="str")
+        numbers, is_plain = _read_digits(texts)
+        absent = np.zeros(len(column), dtype=bool)
+        rest = np.flatnonzero(~is_plain)
+        if len(rest):
+            absent[rest] = find_missing(texts.iloc[rest])
+            special = np.flatnonzero(~is_plain & ~absent)
+            stripped = texts.iloc[special].str.strip()
             mark = self._find_mark(str(column.name), stripped)
             digits = {text: read_grouped(text, mark) for text in stripped.unique()}
-            numbers = numbers.copy()
             numbers[special] = pd.to_numeric(stripped.map(digits), errors="coerce").to_numpy(dtype="float64")
-        return numbers
+        return numbers, absent
 
     def _find_mark(self, name: str, texts: pd.Series) -> str:
         if self._thousands != AUTO:
@@ -201,21 +204,34 @@ class _Validation:
         return mark
 
 
-def _number_texts(column: pd.Series) -> Iterator[str | None]:
-    """Yield the values of a column of any types as texts: numbers and texts as they are, others as no number."""
-    for value in column:
-        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-            yield None
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            yield "not a number"
-        else:
-            yield f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)[:100]
+def _read_digits(texts: pd.Series) -> tuple[np.ndarray[Any, np.dtype[np.float64]], Bools]:
+    """Return the numbers of texts that can be read in one way only, and which these are."""
+    array = pa.array(texts)
+    is_plain = pc.fill_null(pc.match_substring_regex(array, _PLAIN), fill_value=False)
+    digits = pc.utf8_trim_whitespace(pc.if_else(is_plain, array, pa.scalar(None, array.type)))
+    numbers = np.array(pc.cast(digits, pa.float64()).to_numpy(zero_copy_only=False))
+    return numbers, np.asarray(is_plain)
+
+
+def _number_texts(column: pd.Series) -> list[str | None]:
+    """Return the values of a column of any types as texts: numbers and texts as they are, others as no number."""
+    return [_number_text(value) for value in column]
+
+
+def _number_text(value: object) -> str | None:
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return "not a number"
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)[:100]
 
 
 def _convert_names(column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
     """Parse each name once."""
     texts = (
-        column if column.dtype == "str" else pd.Series([value if isinstance(value, str) else None for value in column])
+        column
+        if column.dtype == "str"
+        else pd.Series([value if isinstance(value, str) else None for value in column], index=column.index)
     )
     codes, distinct = pd.factorize(texts.astype("str"))
     stripped = pd.Series(distinct, dtype="str").str.strip()
@@ -226,6 +242,8 @@ def _convert_names(column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]
         return np.append(mask, otherwise)[codes]  # the code of a missing value is -1
 
     masks = [(spread(absent, otherwise=True), "is missing"), *((spread(mask), reason) for mask, reason in problems)]
+    if names.equals(pd.Series(distinct, dtype="str")):
+        return texts, masks
     texts_by_code = np.array([*names, None], dtype="object")
     values = pd.Series(texts_by_code[codes], index=column.index, dtype="str")
     return values, masks
@@ -233,8 +251,10 @@ def _convert_names(column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]
 
 def _convert_dates(column: pd.Series, now: datetime | None) -> tuple[pd.Series, list[tuple[Bools, str]]]:
     """Parse dates; a required date, which may not be later than ``now``, must not be missing."""
-    dates, absent = parse_dates(column)
-    dates = dates.astype("datetime64[us, UTC]")
+    codes, distinct = pd.factorize(column) if column.dtype == "str" else (np.arange(len(column)), column)
+    parsed, missing = parse_dates(pd.Series(distinct))
+    dates = pd.Series(parsed.array.take(codes, allow_fill=True), index=column.index).astype("datetime64[us, UTC]")
+    absent = np.append(missing, True)[codes]
     invalid = dates.isna().to_numpy(dtype=bool) & ~absent
     problems = [(invalid, "not a date")]
     if now is not None:
