@@ -162,7 +162,7 @@ def _mutate_rows(rows: list[list[str]], random: Random) -> None:
         case 4 if rows[0]:
             rows[0][random.randrange(len(rows[0]))] = random.choice((*NAMES, *rows[0]))
         case 5:  # a column more
-            name, cells = random.choice(NAMES), random.choices(CELLS, k=3)
+            name, cells = random.choice(NAMES), random.choices([cell for cell in CELLS if len(cell) < 300], k=3)
             for number, values in enumerate(rows):
                 values.append(name if number == 0 else random.choice(cells))
         case _ if j < len(row):

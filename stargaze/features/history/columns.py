@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
@@ -30,7 +31,7 @@ def has_weekly_gains(header: Sequence[str]) -> bool:
 def find_columns(header: Sequence[str], mapping: Mapping[str, str], name: str) -> dict[str, str]:
     """Return the column of the table for each of our columns that it has.
 
-    Raise ConfigError for an invalid mapping, BadDataError if a required column is missing.
+    Raise ConfigError for an invalid mapping, BadDataError if a required column is missing, or a used one exists twice.
 
     Examples
     --------
@@ -49,6 +50,10 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str], name: str) -
         lines = ", ".join(f'{column} = "{_suggest(column, header)}"' for column in missing)
         message = f"{name}: no column for {' and '.join(missing)}; it has {list_names(header)}"
         raise BadDataError(message, hint=f"map them in stargaze.toml: [growth.columns] {lines}")
+    counts = Counter(header)
+    if twice := next((column for column in found.values() if counts[column] > 1), None):
+        message = f"{name}: the column {twice!r} exists {counts[twice]} times"
+        raise BadDataError(message, hint="rename or remove one of them; it is not clear which one is right")
     return found
 
 

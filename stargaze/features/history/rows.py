@@ -22,7 +22,7 @@ from stargaze.features.ingest.json_records import read_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.parquet_values import to_series
-from stargaze.features.ingest.table_records import MAX_HEADER
+from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parquet
 
 MAX_ROWS = 50_000_000
 """Rows of a table: a hundred thousand repositories week by week for ten years."""
@@ -74,7 +74,7 @@ def _check_rows(count: int, name: str) -> None:
 
 def _read_parquet(source: Source, columns: Mapping[str, str]) -> RawHistory:
     try:
-        file = pq.ParquetFile(pa.BufferReader(source.stream.read()) if source.compressed else source.path)
+        file = pq.ParquetFile(pa.BufferReader(decompress_parquet(source)) if source.compressed else source.path)
         header = [str(name) for name in file.schema_arrow.names]
         found = find_columns(header, columns, source.name)
         _check_rows(file.metadata.num_rows, source.name)

@@ -109,7 +109,7 @@ def _read_parquet(
     source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
 ) -> Iterator[TableBatch]:
     try:
-        file = pq.ParquetFile(pa.BufferReader(_decompress(source)) if source.compressed else source.path)
+        file = pq.ParquetFile(pa.BufferReader(decompress_parquet(source)) if source.compressed else source.path)
         schema = file.schema_arrow
         nested = frozenset(field.name for field in schema if has_objects(field.name, field.type))
         mapper = TableMapper(list(schema.names), columns, source.name, nested, exclude)
@@ -133,7 +133,7 @@ def _check_size(file: pq.ParquetFile, name: str) -> None:
         raise BadDataError(f"{name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files")
 
 
-def _decompress(source: Source) -> bytes:
+def decompress_parquet(source: Source) -> bytes:
     """Return a whole gzipped Parquet file, as Parquet needs random access."""
     content = source.stream.read(MAX_IN_MEMORY + 1)
     if len(content) > MAX_IN_MEMORY:

@@ -13,6 +13,7 @@ import pytest
 from stargaze.features import schema
 from tests.conftest import Ended
 from tests.exports import EVERYTHING, EXPORTS, FRAME, Export, sqlite_database
+from tests.histories import histories
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,24 @@ def test_a_database_of_github_to_sqlite_is_refused_with_the_command_that_exports
     assert "github.db" in ended.hint
     assert "repos" in ended.hint
     assert "--csv" in ended.hint or "-csv" in ended.hint
+
+
+@pytest.mark.thorough
+def test_the_table_of_star_history_com_is_a_star_history(tmp_path: Path, run: Callable[..., Ended]) -> None:
+    """Its dates are JavaScript's, in the time zone of the browser."""
+    counts = histories(60, weeks=120)
+    dates = (counts["date"] + pd.Timedelta(hours=2)).dt.strftime(
+        "%a %b %d %Y %H:%M:%S GMT+0200 (Central European Summer Time)"
+    )
+    table = pd.DataFrame({"Repository": counts["full_name"], "Date": dates, "Stars": counts["stars"].astype("int64")})
+    table.to_csv(tmp_path / "star-history.csv", index=False)
+    growth = '[growth]\nhistory_file = "star-history.csv"\nhorizons = [30]\ntrain_until = "2023-06-01"\n'
+    (tmp_path / "stargaze.toml").write_text(f'[tuning]\ntarget = "growth"\n{growth}')
+
+    ended = run("tune")
+
+    assert ended.code == 0, ended.err
+    bundles = tmp_path / "store" / "bundles"
+    meta = json.loads((bundles / (bundles / "latest-growth").read_text().strip() / "bundle.json").read_text())
+    assert (meta["data"]["rows"], meta["data"]["repositories"]) == (len(table), 60)
+    assert meta["data"]["latest"] == counts["date"].max().isoformat()
