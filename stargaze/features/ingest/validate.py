@@ -16,6 +16,7 @@ import pandas as pd
 
 from stargaze.features import schema
 from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
+from stargaze.features.ingest.parsing.grouped_numbers import find_rounded_numbers
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_names
 from stargaze.features.schema import Field
@@ -162,7 +163,9 @@ def shorten(value: object) -> str:
 
 def _parse_keys(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     numbers, problems = _parse_numbers(column, minimum=1.0, maximum=MAX_ID)
-    return pd.Series(numbers, index=column.index).astype("Int64"), problems
+    is_rounded = find_rounded_numbers(column) & np.isfinite(numbers)
+    keys = pd.Series(np.where(is_rounded, np.nan, numbers), index=column.index).astype("Int64")
+    return keys, [*problems, (is_rounded, "digits are lost in a spreadsheet")]
 
 
 def _parse_counts(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
@@ -252,9 +255,9 @@ def _parse_any_texts(column: pd.Series, field: Field, now: datetime) -> tuple[pd
 
 def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     texts, wrong = _to_strings(column)
-    texts = texts.mask(find_missing(column))
+    texts = texts.str.strip().mask(find_missing(column))
     too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
-    is_object = texts.str.lstrip().str.startswith(("{", "[")).to_numpy(dtype=bool, na_value=False)
+    is_object = texts.str.startswith(("{", "[")).to_numpy(dtype=bool, na_value=False)
     return texts.mask(too_long | is_object), [
         (wrong, "not a text"),
         (is_object & ~too_long, "an object, not a text"),

@@ -289,3 +289,26 @@ def test_values_of_refused_rows_are_not_cleared() -> None:
 
     assert [row for row, _ in invalid] == [0]
     assert [item.rows.tolist() for item in items] == [[1]]
+
+
+def test_ids_of_which_a_spreadsheet_lost_digits_are_missing() -> None:
+    """Two repositories would get the same id, and one of them would disappear as a duplicate."""
+    texts = ["4.71235E+08", " 4,71235E+08", "4.71235881E8", "471235882.0", "4.71235883E+08"]
+    rows = pd.DataFrame({"full_name": [f"a/b{i}" for i in range(5)], "id": texts})
+
+    valid, _, cleared = clear_columns(rows, NOW, required=("full_name",))
+
+    assert valid["id"].isna().tolist() == [True, True, False, False, False]
+    assert valid["id"].dropna().tolist() == [471235881, 471235882, 471235883]
+    assert {item.reason: item.rows.tolist() for item in cleared} == {
+        "not a whole number": [1],
+        "digits are lost in a spreadsheet": [0],
+    }
+
+
+def test_categories_have_no_spaces_around_them() -> None:
+    rows = pd.DataFrame({"full_name": ["a/b", "c/d", "e/f"], "language": [" Go", "Visual Basic  ", "\tnone "]})
+
+    valid, _ = validate(rows, NOW)
+
+    assert valid["language"].fillna("?").tolist() == ["Go", "Visual Basic", "?"]

@@ -7,6 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import numpy as np
+import pandas as pd
+
+from stargaze.features.ingest.parsing.missing import Bools
+
 MARKS = (".", ",")
 """The characters that separate thousands in some languages and decimals in others."""
 _SPACES = " '\N{RIGHT SINGLE QUOTATION MARK}_\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}"
@@ -15,6 +20,7 @@ _SINGLE = re.compile(r"[1-9]\d{0,2}([.,])(\d{3})", re.ASCII)
 _SEVERAL = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(?:(?:\1\d{3})+(?:(?!\1)[.,]\d+)?|(?!\1)[.,]\d+)", re.ASCII)
 _DECIMAL = re.compile(r"\d*([.,])\d+", re.ASCII)
 _ROUNDED = re.compile(r"(\d+(?:[.,]\d{1,2})?)\s?([kKmM])", re.ASCII)
+_SCIENTIFIC = re.compile(r"\s*\d(?:[.,](\d{0,30}))?E\+(\d{1,3})\s*", re.ASCII)
 _UNITS = {"k": 1_000, "m": 1_000_000}
 MAX_NUMBER = 40
 """Length of the longest text that is read as a number [characters]."""
@@ -73,6 +79,24 @@ class SeparatorUse:
             if mark not in proved and not is_decimal:
                 return "", text
         return next(iter(proved), ""), ""
+
+
+def find_rounded_numbers(column: pd.Series) -> Bools:
+    """Return which texts are numbers of which a spreadsheet shows the first digits only; other programs write no ``E+``.
+
+    Examples
+    --------
+    >>> find_rounded_numbers(pd.Series(["1.23457E+08", "1.2345E8", "1.5E+01"])).tolist()
+    [True, False, False]
+    """
+    if column.dtype == "object" or (column.dtype == "str" and column.str.contains("E+", regex=False, na=False).any()):
+        return np.fromiter(map(_is_rounded, column), dtype=bool, count=len(column))
+    return np.zeros(len(column), dtype=bool)
+
+
+def _is_rounded(text: object) -> bool:
+    match = _SCIENTIFIC.fullmatch(text) if isinstance(text, str) else None
+    return match is not None and len(match[1] or "") < int(match[2])
 
 
 def depends_on_column(text: str) -> bool:
