@@ -117,11 +117,13 @@ def _check_table(table: pd.DataFrame, summary: FetchSummary) -> None:
 
 def _read_history(case: Path, _workspace: Path) -> str:
     try:
-        history = read_history(_input_of(case), now=NOW).frame
+        read = read_history(_input_of(case), now=NOW)
     except StargazeError as error:
         _check_message(error)
         return REFUSED
-    stars = history["stars"].to_numpy()
+    history, stars = read.frame, read.frame["stars"].to_numpy()
+    if len(history) + read.n_refused > read.rows or 2 * read.n_refused > read.rows:
+        raise LaterFailureError(f"{read.rows} rows: {len(history)} read, {read.n_refused} refused")
     if not (np.isfinite(stars).all() and (history["date"] <= pd.Timestamp(NOW)).all() and len(history)):
         raise LaterFailureError("a history contains an impossible count or date")
     try:
