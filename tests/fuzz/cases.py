@@ -20,7 +20,8 @@ from stargaze.config import FeaturesSection, GrowthSection, TuningSection
 from stargaze.features import schema
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.features.encoding.tokens import tokenize
-from stargaze.features.matrix import build_matrix, build_vocabulary
+from stargaze.features.matrix import build_matrix, build_vocabulary, catalog_with
+from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
@@ -41,6 +42,8 @@ FEATURES = {
     "all": ["language", "owner_type", "contributors", "releases", "forks", "subscribers"],
 }
 ENCODED = {policy: [*names, "text_score", "language_stars", "text_component_1"] for policy, names in FEATURES.items()}
+OWN_COLUMNS = (OwnColumn("points", "number", "all"), OwnColumn("team: [a–z]", "category", "activity"))
+WITH_OWN = {"activity": [*FEATURES["activity"], "team: [a–z]"], "all": [*FEATURES["all"], "points", "team: [a–z]"]}
 SMALL: dict[str, dict[str, Any]] = {
     "lightgbm": {"n_estimators": 6, "num_leaves": 6, "min_child_samples": 3, "cat_smooth": 1.0},
     "xgboost": {"n_estimators": 5, "max_depth": 3},
@@ -88,16 +91,19 @@ def create_file_types(folder: Path) -> list[FileType]:
     stars = {name: _write_star_bundle(folder / name, name, FEATURES) for name in names}
     encoded = _write_star_bundle(folder / "encoded", "lightgbm", ENCODED)
     growth = _write_growth_bundle(folder / "growth")
-    plain = stars["lightgbm"]
+    plain, own = stars["lightgbm"], _write_star_bundle(folder / "own", "lightgbm", WITH_OWN)
 
     def one(name: str, kind: str, files: Mapping[str, bytes], file: str, mutate: Mutate) -> FileType:
         return FileType(name, kind, (Variant(files, file, mutate),))
 
+    def both(name: str, mutate: Mutate) -> FileType:
+        return FileType(name, "stars", (Variant(plain, name, mutate), Variant(own, name, mutate)))
+
     skops = (Variant(stars[name], "model-all-1.skops", mutations.mutate_zip) for name in names if _is_skops(name))
     types = [
-        one("bundle.json", "stars", plain, "bundle.json", mutations.mutate_json),
+        both("bundle.json", mutations.mutate_json),
         one("manifest.json", "stars", plain, "manifest.json", mutations.mutate_manifest),
-        one("known.parquet", "stars", plain, "known.parquet", mutations.mutate_table),
+        both("known.parquet", mutations.mutate_table),
         one("encoder.npz", "stars", encoded, "encoder.npz", mutations.mutate_zip),
         one("lightgbm", "stars", plain, "model-all-1.txt", mutations.mutate_lightgbm),
         one("xgboost", "stars", stars["xgboost"], "model-all-1.json", mutations.mutate_json),
@@ -127,13 +133,18 @@ def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]
     """Write a bundle whose policy "all" is predicted by one family, and return its files."""
     sample = schema.conform(pd.read_parquet(SAMPLE)).sort_values("stars", ascending=False, kind="stable")
     sample = sample.iloc[:: len(sample) // ROWS].head(ROWS).reset_index(drop=True)
-    vocabularies = {name: build_vocabulary(sample[name], min_count=2) for name in ("language", "owner_type")}
     target = np.log1p(sample["stars"].to_numpy())
+    own_columns = OWN_COLUMNS if features is WITH_OWN else ()
+    if own_columns:
+        values = {"points": np.round(target, 1), "team: [a–z]": np.where(np.arange(len(sample)) % 3, "core", "labs")}
+        sample = conform(sample.assign(**values), own_columns)
+    categories = [name for name in ("language", "owner_type", "team: [a–z]") if name in sample]
+    vocabularies = {name: build_vocabulary(sample[name], min_count=2) for name in categories}
     encoder = Encoder.fit(tokenize(sample), target, seed=0, owners=False) if features is ENCODED else None
 
     def inputs(policy: str) -> np.ndarray:
         learned = encoder.transform(sample) if encoder else None
-        return build_matrix(sample, features[policy], vocabularies, learned).to_numpy()
+        return build_matrix(sample, features[policy], vocabularies, learned, catalog_with(own_columns)).to_numpy()
 
     def fit_model(name: str, rows: np.ndarray, values: np.ndarray) -> Any:
         arrays = Arrays(rows, values, np.zeros(len(rows), dtype=int), (0, 1))
@@ -153,6 +164,9 @@ def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]
     }
     prototype["all"].append(float(spread.predict(error_inputs[:1])[0]))
     meta = _star_meta(sample, features, vocabularies, prototype)
+    if own_columns:
+        meta["own_columns"] = declare_own_columns(own_columns)
+        meta["importance"] = {"all": {"points": 0.7, "forks": 0.3}}
     return _read(write_bundle(parent, meta, models, {"all": spread}, sample, encoder))
 
 
