@@ -32,7 +32,9 @@ _HINTS = (
     (UNCLOSED, "write the file with a CSV library: it doubles quotes within a text, and closes each"),
     (MISPLACED, "write the file with a CSV library: it doubles quotes within a text"),
 )
-_HINT_OF_WIDTH = "write the file with a CSV library: it quotes texts that contain the separator"
+_HINT_OF_WIDTH = (
+    "name every column in the first line, and quote texts that contain the separator, as a CSV library does"
+)
 _HINT = "check that it contains repositories, and the mapping in [fetch.columns]"
 _VALUE = re.compile(r"'.*'|\".*\"|\d+", re.DOTALL)
 
@@ -93,7 +95,7 @@ class FetchCounts:
         for source, path in enumerate(self.paths):
             records, invalid = self.records[source], self.invalid_counts[source]
             if not records and not self.valid.total():
-                raise BadDataError(f"{path}: has no records", hint="check that it is a response of GitHub")
+                raise BadDataError(f"{path}: has no records", hint="fetch it again, or name another file")
             if records == 1:
                 folders[path.parent].append(source)
             elif records and not self.valid[source]:

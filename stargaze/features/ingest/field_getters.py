@@ -13,6 +13,7 @@ Record = Mapping[str, Any]
 Read = Callable[[Record], Any]
 
 RELEASES, PACKAGE = "releases", "packageJSON"
+_SCALARS = frozenset({"$date", "$numberLong", "$numberInt", "$numberDouble"})
 _VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?!\d)")
 
 
@@ -38,9 +39,28 @@ def by_path(path: str) -> Getter:
             if not isinstance(value, dict):
                 return None
             value = value.get(key)
-        return None if isinstance(value, dict) else value
+        return _scalar_of(value) if isinstance(value, dict) else value
 
     return Getter(get, (keys[0],), path, is_flat=len(keys) == 1)
+
+
+def _scalar_of(value: Record) -> Any:
+    """Return the date or number in an object of MongoDB's exports, as ``{"$date": …}``; None for any other object."""
+    inner: object = value
+    while isinstance(inner, dict):
+        inner = next(iter(inner.values())) if len(inner) == 1 and not _SCALARS.isdisjoint(inner) else None
+    return inner
+
+
+def unknown_object(key: str, known: frozenset[str]) -> Getter:
+    """Return an object in place of a plain value, so that validation counts it; None if it has one of the ``known`` keys."""
+    read = unread_object(key).read
+
+    def get(record: Record) -> Any:
+        value = record.get(key)
+        return read(record) if isinstance(value, dict) and known.isdisjoint(value) else None
+
+    return Getter(get, (key,), key, is_flat=True)
 
 
 def unread_object(key: str) -> Getter:

@@ -39,6 +39,7 @@ from stargaze.features.ingest.field_getters import (
     textual_id,
     topic_count,
     topic_names,
+    unknown_object,
     unread_object,
     url_or_false,
 )
@@ -57,6 +58,10 @@ class PartialRecord(dict[str, Any]):
         self.reasons = dict(reasons)
 
 
+REQUIRED = ("full_name", "stars")
+"""Fields without which there is no record."""
+CONNECTION_KEYS = frozenset({"totalCount", "nodes", "edges", "names", "pageInfo"})
+"""Keys of GraphQL's connections."""
 NAME_PARTS = ("owner", "name")
 """Columns that together replace full_name."""
 
@@ -262,8 +267,19 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 
 
 def _compile_getters(field: Field) -> tuple[Getter, ...]:
-    getters = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
-    return tuple(by_path(getter) if isinstance(getter, str) else getter for getter in getters)
+    names = dict.fromkeys((*GETTERS.get(field.name, ()), field.name))
+    getters = tuple(by_path(getter) if isinstance(getter, str) else getter for getter in names)
+    if field.name in REQUIRED:
+        return getters
+    plain = [name for name in names if isinstance(name, str) and "." not in name]
+    return (*getters, *(unknown_object(name, _inner_names(name)) for name in plain))
+
+
+def _inner_names(key: str) -> frozenset[str]:
+    """Return the names that an object under a key has if some getter reads it."""
+    paths = (getter for getters in GETTERS.values() for getter in getters if isinstance(getter, str))
+    parts = (path.split(".") for path in paths if path.startswith(f"{key}."))
+    return CONNECTION_KEYS | {inner for _, inner, *_ in parts}
 
 
 FIELD_GETTERS: dict[str, tuple[Getter, ...]] = {field.name: _compile_getters(field) for field in schema.FIELDS}

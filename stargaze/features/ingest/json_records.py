@@ -80,7 +80,7 @@ def _read_lines(source: Source, columns: Mapping[str, str] | None) -> Iterator[R
         if len(line) > MAX_VALUE:
             message = f"{source.name}: line {number} is longer than {MAX_VALUE / 2**20:.0f} MB"
             raise BadDataError(message, hint="check that it is JSON lines, with one record per line")
-        for value, reason in _decode_line(line.strip(), decoder):
+        for value, reason in _decode_line(line.strip(" \t\r\n\ufeff\x1e"), decoder):
             if reason:
                 yield number, None, reason
                 continue

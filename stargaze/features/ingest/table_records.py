@@ -85,9 +85,9 @@ def _read_csv(
 
 def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
     """Return the names of the columns and the delimiter; a quoted name may have several lines."""
-    lines = [text.readline(MAX_HEADER)]
+    lines = [_skip_empty_lines(text)]
     if _DELIMITER_LINE.fullmatch(lines[0]):
-        lines = [text.readline(MAX_HEADER)]
+        lines = [_skip_empty_lines(text)]
     delimiter = max(DELIMITERS, key=lines[0].count)
     while True:
         try:
@@ -95,14 +95,27 @@ def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
             break
         except csv.Error as error:
             more = text.readline(MAX_HEADER) if len(lines) < HEADER_LINES else ""
-            if str(error) != "unexpected end of data" or not more:
+            is_open = str(error) == "unexpected end of data"
+            if is_open and not more:
+                raise _unclosed_header(name) from error
+            if not is_open:
                 hint = "the first line of a CSV names its columns"
                 message = f"{name}: neither JSON, Parquet nor CSV: the first line: {error}"
                 raise BadDataError(message, hint=hint) from error
             lines.append(more)
     if any("\n" in cell.strip() and delimiter in cell for cell in cells):
-        raise BadDataError(f"{name}: a quote in the first line is not closed", hint="close the quote or remove it")
+        raise _unclosed_header(name)
     return [cell.strip() for cell in cells], delimiter
+
+
+def _skip_empty_lines(text: TextIO) -> str:
+    """Return the first line that is not empty, an empty text if there is none."""
+    lines = iter(lambda: text.readline(MAX_HEADER), "")
+    return next((line for line in lines if line.strip("\r\n\ufeff")), "")
+
+
+def _unclosed_header(name: str) -> BadDataError:
+    return BadDataError(f"{name}: a quote in the first line is not closed", hint="close the quote or remove it")
 
 
 def _read_parquet(

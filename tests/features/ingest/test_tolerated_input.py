@@ -652,3 +652,79 @@ def test_the_hint_fits_the_file(name: str, content: str, hint: str, refuse: Call
 
     assert hint in ended.error + ended.hint
     assert 'full_name = "full_name' not in ended.hint
+
+
+# Objects in place of plain values
+
+
+@pytest.mark.parametrize(
+    "field", ["created_at", "forks_count", "archived", "contributors", "size", "open_issues", "description"]
+)
+def test_an_object_in_place_of_a_value_is_missing_and_counted(field: str, fetch: Fetch) -> None:
+    records = [
+        {"full_name": "port/one", "stargazers_count": 3, field: {"seen": 4, "by": "us"}},
+        {"full_name": "port/two", "stargazers_count": 4, field: {}},
+        {"full_name": "port/six", "stargazers_count": 5, field: None},
+    ]
+
+    fetched = fetch("objects.json", records)
+
+    assert fetched.counts == (3, 0)
+    assert sum(fetched.cleared.values()) == 1
+
+
+def test_an_object_of_which_another_field_is_read_is_not_counted(fetch: Fetch) -> None:
+    record = {"nameWithOwner": "port/one", "stargazerCount": 3, "watchers": {"totalCount": 7}, "forks": {"nodes": []}}
+
+    fetched = fetch("graph.json", [record])
+
+    assert fetched.values("subscribers") == [7]
+    assert fetched.cleared == {}
+
+
+def test_dates_and_numbers_of_mongodb_are_read(fetch: Fetch) -> None:
+    lines = [
+        '{"_id": {"$oid": "5f1"}, "full_name": "port/one", "stars": 3, "created_at": {"$date": "2018-03-04T05:06:07Z"}}',
+        '{"full_name": "port/two", "stars": {"$numberLong": "4"}, "created_at": {"$date": {"$numberLong": "1520139967000"}}}',
+    ]
+
+    fetched = fetch("dump.json", "\n".join(lines))
+
+    assert fetched.values("stars") == [3, 4]
+    assert fetched.values("created_at") == [pd.Timestamp("2018-03-04 05:06:07+00:00")] * 2
+    assert fetched.cleared == {}
+
+
+# Beginnings of files, and hints
+
+
+@pytest.mark.parametrize("begin", ["\n\n", "\r\n", "\ufeff\n", "\nsep=,\n", "sep=,\n\n"])
+def test_empty_lines_before_the_names_of_the_columns_are_skipped(begin: str, fetch: Fetch) -> None:
+    assert fetch("late.csv", begin + csv_of(*rows(0, 3))).counts == (3, 0)
+
+
+@pytest.mark.parametrize("header", ['"full_name,stars,note', 'full_name,stars,"note'])
+def test_a_quote_that_the_first_line_leaves_open_is_named(header: str, refuse: Callable[..., Ended]) -> None:
+    ended = refuse("open.csv", csv_of(*rows(0, 60), header=header))
+
+    assert "a quote in the first line is not closed" in ended.err
+    assert "close the quote" in ended.err
+
+
+def test_a_column_without_a_name_is_what_the_hint_speaks_of(refuse: Callable[..., Ended]) -> None:
+    """R's write.table has a column for the row names, and no name for it."""
+    lines = [f'"{i}","port/ship{i}",{i}' for i in range(9)]
+
+    assert "name every column in the first line" in refuse("r.csv", csv_of(*lines, header="full_name,stars")).err
+
+
+def test_the_hint_prefers_a_column_of_addresses_to_one_of_bare_names(refuse: Callable[..., Ended]) -> None:
+    text = csv_of("ship,https://github.com/port/ship,4", header="Name,URL,Stars")
+
+    assert 'full_name = "URL", stars = "Stars"' in refuse("list.csv", text).err
+
+
+def test_lines_of_joined_files_may_begin_with_a_byte_order_mark(fetch: Fetch) -> None:
+    lines = [f'\ufeff{{"full_name": "port/ship{i}", "stars": {i}}}\n' for i in range(3)]
+
+    assert fetch("joined.jsonl", "".join(lines)).counts == (3, 0)

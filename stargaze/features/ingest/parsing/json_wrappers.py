@@ -120,14 +120,30 @@ def _unpack_response(response: Mapping[str, Any], columns: Mapping[str, str], de
     data, errors = response.get("data"), list(_read_errors(response))
     if isinstance(data, list):
         yield from unpack_records(data, columns, depth - 1)
+    elif isinstance(data, dict) and is_repository(data, columns):
+        yield from _join_errors([((), data)], errors, columns)
     elif isinstance(data, dict):
-        yield from _join_errors(_unpack_connection(data, columns, MAX_DEPTH, ()), errors, columns)
+        found = list(_unpack_connection(data, columns, MAX_DEPTH, ()))
+        if found or errors or _has_empty_list(data, MAX_DEPTH):
+            yield from _join_errors(found, errors, columns)
+        elif (records := _find_list(data, columns)) is not None:
+            yield from unpack_records(records, columns, depth - 1)
+        else:
+            yield Unpacked(None, "data has no repositories")
         return
     elif not errors:
         problem = "data is null" if data is None else f"data is {shorten(data)}"
         yield Unpacked(None, f"{problem} instead of records")
     for error in errors:
         yield Unpacked(None, error.reason)
+
+
+def _has_empty_list(data: Mapping[str, Any], depth: int) -> bool:
+    """Return whether a response has a list without items, as that of a search that finds nothing."""
+    lists = [inner for inner in data.values() if isinstance(inner, (dict, list))]
+    return any(
+        not inner or (isinstance(inner, dict) and depth > 0 and _has_empty_list(inner, depth - 1)) for inner in lists
+    )
 
 
 @dataclass(frozen=True)

@@ -152,3 +152,17 @@ def test_texts_of_numbers_and_flags_are_read_as_in_csv(fetch: Callable[..., Fetc
     fetched = fetch("texts.json", json.dumps([record]))
 
     assert [fetched.values(name) for name in ("stars", "is_archived", "is_fork", "size_kb")] == [[31], [1], [0], [12]]
+
+
+@pytest.mark.parametrize(
+    ("value", "records"),
+    [
+        ({"status": 200, "headers": {}, "data": A}, [A]),
+        ({"data": {"total": 2, "repos": [{"slug": "elm/six"}]}}, [{"slug": "elm/six"}]),
+        ({"data": {"rateLimit": {"cost": 1}}}, ["data has no repositories"]),
+        ({"data": {"search": {"repositoryCount": 0, "nodes": []}}}, []),
+        ({"data": {"repositories": []}}, []),
+    ],
+)
+def test_data_never_disappears_unless_it_has_an_empty_list(value: object, records: list[object]) -> None:
+    assert unpacked(value) == records
