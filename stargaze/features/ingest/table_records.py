@@ -27,6 +27,7 @@ DELIMITERS = ",;\t|"
 """Possible delimiters of a CSV; the most frequent one in the header is used."""
 _DELIMITER_LINE = re.compile(r'"?sep=.?"?\s*', re.DOTALL)
 """A line before the header by which Excel knows the delimiter."""
+_QUOTED = re.compile(r'"[^"]*"')
 MAX_HEADER = 2**20
 """Length of the header line [characters]."""
 MAX_IN_MEMORY = 2**30
@@ -88,7 +89,7 @@ def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
     lines = [_skip_empty_lines(text)]
     if _DELIMITER_LINE.fullmatch(lines[0]):
         lines = [_skip_empty_lines(text)]
-    delimiter = max(DELIMITERS, key=lines[0].count)
+    delimiter = _find_delimiter(lines[0])
     while True:
         try:
             cells = next(csv.reader(lines, delimiter=delimiter, strict=True))
@@ -106,6 +107,12 @@ def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
     if any("\n" in cell.strip() and delimiter in cell for cell in cells):
         raise _unclosed_header(name)
     return [cell.strip() for cell in cells], delimiter
+
+
+def _find_delimiter(line: str) -> str:
+    """Return the most frequent delimiter, preferably of those outside of quotes."""
+    bare = _QUOTED.sub("", line)
+    return max(DELIMITERS, key=bare.count if any(mark in bare for mark in DELIMITERS) else line.count)
 
 
 def _skip_empty_lines(text: TextIO) -> str:
@@ -157,7 +164,7 @@ def decompress_parquet(source: Source) -> bytes:
 def _normalize_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Build full_name from its parts, and mark empty descriptions as known."""
     if "full_name" not in frame.columns:
-        frame["full_name"] = frame["owner"].astype("str") + "/" + frame["name"].astype("str")
+        frame["full_name"] = frame["owner"].astype("str").str.strip() + "/" + frame["name"].astype("str").str.strip()
     frame["full_name"] = frame["full_name"].astype("str").str.strip()
     if "description" in frame.columns and "description_length" not in frame.columns:
         frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)

@@ -728,3 +728,21 @@ def test_lines_of_joined_files_may_begin_with_a_byte_order_mark(fetch: Fetch) ->
     lines = [f'\ufeff{{"full_name": "port/ship{i}", "stars": {i}}}\n' for i in range(3)]
 
     assert fetch("joined.jsonl", "".join(lines)).counts == (3, 0)
+
+
+def test_the_hint_names_the_columns_of_owner_and_name(refuse: Callable[..., Ended]) -> None:
+    text = csv_of("port,ship,4", header="Owner,Repo,Stars")
+
+    assert '(or owner = "Owner" and name = "Repo")' in refuse("parts.csv", text).err
+
+
+def test_the_parts_of_a_name_have_no_spaces_around_them(fetch: Fetch) -> None:
+    fetched = fetch("spaced.csv", csv_of("port, ship ,4", " port , boat,5", header="owner,name,stars"))
+
+    assert fetched.values("full_name") == ["port/boat", "port/ship"]
+
+
+def test_separators_within_quotes_of_the_first_line_do_not_count(fetch: Fetch) -> None:
+    text = csv_of("port/ship;4;7", header='full_name;stars;"forks, of all, by us, and others"')
+
+    assert fetch("semicolons.csv", text).values("stars") == [4]

@@ -35,6 +35,8 @@ def _convert(column: pa.Array, name: str) -> pd.Series:
     is_nested = pa.types.is_nested(kind) and not (name == "topics" and _is_list_of_texts(kind))
     if is_nested or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return pd.Series([simplify(value) for value in column.to_pylist()], dtype="object", name=name)
+    if is_text(kind) and not _is_valid(column):
+        return _repair_texts(column, name)
     series = column.to_pandas(date_as_object=False)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
@@ -46,6 +48,27 @@ def _is_list_of_texts(kind: pa.DataType) -> bool:
     if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
         return False
     return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether values are texts."""
+    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _is_valid(texts: pa.Array) -> bool:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _repair_texts(column: pa.Array, name: str) -> pd.Series:
+    """Return texts of which some are not UTF-8, as databases that store any bytes write them."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.cast(pa.large_binary()).take(column.indices)
+    values = column.cast(pa.large_binary()).to_pylist()
+    return pd.Series([value if value is None else value.decode(errors="replace") for value in values], name=name)
 
 
 def simplify(value: Any) -> Any:

@@ -51,6 +51,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "code_bytes": ("code_size",),
 }
 """Names that other tools use."""
+OWNERS = ("owner", "owner_login", "owner_name", "repo_owner", "user", "username", "login", "org", "organization")
+BARE_NAMES = ("name", "repo", "repo_name", "repository", "repository_name", "project")
+"""Names that other tools use for the parts of a repository's name."""
 _FILLERS = frozenset(
     {
         "num",
@@ -136,8 +139,16 @@ def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
     if len(header) == 1 and not any(map(resembled_field, header)):
         return "separate the columns of a CSV by commas, semicolons, tabs or |, and name them in the first line"
     lines = ", ".join(f"{field} = {_quote(suggest_column(field, header))}" for field in missing)
-    or_parts = ' (or owner = "…" and name = "…")' if "full_name" in missing else ""
+    owner, name = (_quote(column) for column in _suggest_parts(header))
+    or_parts = f" (or owner = {owner} and name = {name})" if "full_name" in missing else ""
     return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
+
+
+def _suggest_parts(header: Sequence[str]) -> tuple[str, str]:
+    """Return the columns of the owner and of the bare name; two ellipses if one is not known, or both were tried."""
+    names = {normalize_name(column): column for column in header[:MAX_COMPARED] if len(column) <= MAX_NAME}
+    owner, name = (next((names[part] for part in parts if part in names), "…") for parts in (OWNERS, BARE_NAMES))
+    return (owner, name) if "…" not in (owner, name) and (owner, name) != ("owner", "name") else ("…", "…")
 
 
 def _quote(name: str) -> str:

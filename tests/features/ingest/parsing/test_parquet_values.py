@@ -76,3 +76,21 @@ def test_values_become_those_of_json() -> None:
     value = {"at": WHEN, "n": float("nan"), "b": b"x", "list": [("a", 1)], "empty": []}
 
     assert simplify(value) == {"at": "2021-05-06T07:08:09+00:00", "n": None, "b": "x", "list": {"a": 1}, "empty": []}
+
+
+@pytest.mark.parametrize("is_dictionary", [False, True])
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_texts_that_are_not_utf8_are_repaired(
+    kind: pa.DataType, is_dictionary: bool, fetch: Callable[..., Fetched]
+) -> None:
+    """Databases that store any bytes as texts write them unchanged."""
+    raw = pa.array([b"Zig", b"Caf\xe9"], pa.large_binary() if kind == pa.large_string() else pa.binary())
+    column = raw.view(kind)
+    if is_dictionary:
+        column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), column)
+    content = parquet(full_name=pa.array(["a/b", "c/d"]), stars=pa.array([1, 2]), language=column)
+
+    fetched = fetch("bytes.parquet", content)
+
+    assert fetched.ended.code == 0
+    assert fetched.values("language") == ["Zig", "Caf\N{REPLACEMENT CHARACTER}"]
