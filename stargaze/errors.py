@@ -97,7 +97,9 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: flo
     'Did you mean stars?'
     """
     similar = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"Did you mean {similar[0]}?" if similar else otherwise
+    if not similar:
+        return otherwise
+    return f"Did you mean {similar[0] if similar[0].isprintable() else repr(similar[0])}?"
 
 
 def error_from_code(message: str, hint: str, code: int) -> StargazeError:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import stargaze
-from stargaze.errors import StargazeError
+from stargaze.errors import StargazeError, did_you_mean
 from stargaze.serve.prediction_request import VISITOR_CODES
 from stargaze.serve.web.problems import PROBLEMS
 from tests.syntax import syntax_of
@@ -67,3 +67,7 @@ def test_all_errors_for_visitors_are_problems_that_visitors_may_read() -> None:
 
 def test_the_documentation_lists_all_problems_of_the_api() -> None:
     assert set(PROBLEMS) - documented_codes() == set()
+
+
+def test_a_hint_with_the_name_of_a_column_stays_one_line() -> None:
+    assert did_you_mean("pullRequests", ["pull\nRequests"], "") == r"Did you mean 'pull\nRequests'?"
