@@ -63,10 +63,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: no such config file", hint="stargaze init") from error
+        raise MissingInputError(f"{path}: no such config file", hint=f"stargaze init {path}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot be read: {reason}", hint="stargaze init writes a new one") from error
+        raise ConfigError(
+            f"{path}: cannot be read: {reason}", hint="check it; stargaze init --print shows a valid one"
+        ) from error
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:

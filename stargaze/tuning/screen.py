@@ -72,8 +72,11 @@ def screen(
     board = board.sort_values(["rmsle", "family"], ignore_index=True)
     board = board.sort_values("policy", key=lambda names: -names.map(POLICIES.index), kind="stable", ignore_index=True)
     if not (board["status"] == "ok").any():
-        reason = board["note"].iloc[0]
-        raise ExternalError(f"no family could be fitted: {reason}", hint="stargaze screen --time-limit 600")
+        reason, is_late = board["note"].iloc[0], (board["status"] == "time").any()
+        hint = (
+            f"stargaze screen --time-limit {2 * section.time_limit:g}" if is_late else "stargaze screen --families NAME"
+        )
+        raise ExternalError(f"no family could be fitted: {reason}", hint=hint)
     with atomic_write(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     return board

@@ -357,7 +357,7 @@ def test_a_missing_config_file_is_a_missing_input() -> None:
         load(Path("gone.toml"), environ={})
 
     assert caught.value.message == "gone.toml: no such config file"
-    assert caught.value.hint == "stargaze init"
+    assert caught.value.hint == "stargaze init gone.toml"
 
 
 @pytest.mark.parametrize("path", [".", "x" * 5000, "c.toml/inside"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import re
@@ -156,3 +157,61 @@ def source_contains(word: str) -> bool:
     """Return whether a module of the package or of the tests contains a word."""
     modules = (path for folder in ("stargaze", "tests") for path in (ROOT / folder).rglob("*.py"))
     return any(word in path.read_text(encoding="utf-8") for path in modules)
+
+
+PROSE = re.compile(r"(?:an earlier|reinstall|of|this|newer|older|by|has no|version of) stargaze")
+"""Where a hint speaks of the program, and names no command."""
+COMMAND = re.compile(r"\bstargaze ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)((?:(?! stargaze|;|, or )[^\"`])*)")
+
+
+def texts_of(node: ast.expr) -> Iterator[str]:
+    """Yield the texts of an expression, with VALUE in place of computed parts."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr():
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    yield from texts_of(child)
+
+
+def hints() -> Iterator[tuple[str, str]]:
+    """Yield each hint with its module: values of ``hint=`` and of names that contain ``hint``, and fixes of checks."""
+    for path in sorted((ROOT / "stargaze").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            found: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                found = [keyword.value for keyword in node.keywords if keyword.arg in ("hint", "fix")]
+                found += node.args[3:4] if getattr(node.func, "id", "") == "Check" else []
+            elif isinstance(node, ast.Assign) and any("hint" in ast.unparse(name).lower() for name in node.targets):
+                found = [node.value]
+            for text in (text for value in found for text in texts_of(value)):
+                yield path.relative_to(ROOT).as_posix(), text
+
+
+HINTS = list(dict.fromkeys(hints()))
+
+
+def test_hints_are_found() -> None:
+    assert len(HINTS) > 300
+
+
+@pytest.mark.parametrize(("module", "hint"), HINTS)
+def test_every_command_option_and_key_of_a_hint_exists(module: str, hint: str) -> None:
+    for match in COMMAND.finditer(PROSE.sub("", hint)):
+        words, rest = match[1].split(), match[2]
+        if words[0] not in root().commands:
+            assert not hint.startswith("stargaze"), f"{module}: no command {words[0]}"
+            continue
+        command = root().commands[words[0]]
+        if hasattr(command, "commands"):
+            assert words[1:], f"{module}: stargaze {words[0]} is a group"
+            command = command.commands[words[1]]
+        known = {option for item in command.params for option in (*item.opts, *item.secondary_opts)}
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest):
+            assert option in known | {"--help"}, f"{module}: stargaze {match[1]} has no {option}"
+    for section, name in re.findall(r"(?<![\w/.-])([a-z]+)\.([a-z]+(?:_[a-z]+)*)\b(?![./(])", hint):
+        if section in SECTIONS and name not in {*SUFFIXES, "com"}:
+            assert hasattr(SECTIONS[section], name), f"{module}: no key {section}.{name}"

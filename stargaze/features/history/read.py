@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from stargaze.errors import BadDataError
 from stargaze.features.history.columns import COLUMNS, COUNTS
-from stargaze.features.history.rows import RawHistory, read_raw_history
+from stargaze.features.history.rows import RawHistory, missing_hint, read_raw_history
 from stargaze.features.history.table_format import ANY_FORMAT, AUTO, HistoryFormat
 from stargaze.features.ingest.parsing.dates import parse_dates
 from stargaze.features.ingest.parsing.grouped_numbers import SeparatorUse, read_grouped
@@ -78,8 +78,7 @@ def read_history(path: Path, *, now: datetime, form: HistoryFormat = ANY_FORMAT)
     """
     raw = read_raw_history(path, form.columns)
     if not raw.rows:
-        hint = "stargaze fetch --name OWNER/NAME --star-history '*' fetches one"
-        raise BadDataError(f"{path}: has no rows", hint=hint)
+        raise BadDataError(f"{path}: has no rows", hint=missing_hint(path))
     validation = _Validation(raw, str(path), form.thousands)
     frame = validation.convert(now)
     if 2 * validation.n_refused > raw.rows or frame.empty:

@@ -26,12 +26,13 @@ from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parque
 
 MAX_ROWS = 50_000_000
 """Rows of a table: a hundred thousand repositories week by week for ten years."""
+STAR_HISTORY = "star_history.parquet"
+"""The history of ``fetch`` in a store."""
 BATCH = 500_000
 BLOCK = 2**24
 """Bytes of a CSV that are parsed at once; no line can be longer."""
 KEY_RECORDS = 1_000
 """Records of a JSON file from which its keys are taken."""
-NO_HISTORY_HINT = "stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table"
 
 
 @dataclass
@@ -54,7 +55,7 @@ def read_raw_history(path: Path, columns: Mapping[str, str]) -> RawHistory:
     Raise MissingInputError if there is no such file, ConfigError for an invalid mapping, BadDataError if it is no such table.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path}: no such history", hint=NO_HISTORY_HINT)
+        raise MissingInputError(f"{path}: no such history", hint=missing_hint(path))
     with open_source(path) as source:
         if source.format == "parquet":
             return _read_parquet(source, columns)
@@ -64,6 +65,13 @@ def read_raw_history(path: Path, columns: Mapping[str, str]) -> RawHistory:
             return history
     with open_source(path) as source:
         return _read_csv(source, columns)
+
+
+def missing_hint(path: Path) -> str:
+    """Return where a history comes from that does not exist or has no rows: from ``fetch``, or from the file of the config."""
+    if path.name == STAR_HISTORY:
+        return "stargaze fetch --name OWNER/NAME --star-history '*'; or set growth.history_file to a table"
+    return "check growth.history_file; without it, the history of stargaze fetch --star-history is used"
 
 
 def _check_rows(count: int, name: str) -> None:

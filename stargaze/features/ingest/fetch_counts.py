@@ -27,8 +27,16 @@ MAX_REASONS = 3
 """Different reasons that an error names."""
 _HINTS = (
     ("GitHub responded", "fetch these responses again"),
-    ("full_name", 'name the columns of the repository: [fetch.columns] full_name = "…", or owner = "…" and name = "…"'),
-    ("stars", 'name the column of the star counts: [fetch.columns] stars = "…"'),
+    (
+        "full_name is missing",
+        'name the columns of the repository: [fetch.columns] full_name = "…", or owner = "…" and name = "…"',
+    ),
+    (
+        "full_name is ",
+        'write owner/name or an address on github.com; or name another column: [fetch.columns] full_name = "…"',
+    ),
+    ("stars is missing", 'name the column of the star counts: [fetch.columns] stars = "…"'),
+    ("stars is ", 'write the stars as whole numbers; or name another column: [fetch.columns] stars = "…"'),
     (UNCLOSED, "write the file with a CSV library: it doubles quotes within a text, and closes each"),
     (MISPLACED, "write the file with a CSV library: it doubles quotes within a text"),
 )

@@ -44,6 +44,12 @@ CONVERSIONS: tuple[tuple[Any, type[StargazeError], str, str], ...] = (
     (keystone.NoMatchingPlugin, ConfigError, "clouds.yaml: auth_type", CHECK_CLOUDS_YAML),
     (keystone.EndpointNotFound, ConfigError, "no such service or region", "check region_name in clouds.yaml"),
     (
+        keystone.SSLError,
+        ConfigError,
+        "the cloud's certificate is not trusted here",
+        "set cacert in clouds.yaml to the certificates of its authority",
+    ),
+    (
         (keystone.ConnectionError, keystone.DiscoveryFailure),
         CloudError,
         "the cloud is not reachable",

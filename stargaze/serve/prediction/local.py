@@ -105,7 +105,8 @@ def forecast_rows(
         if exclusions.match(name):
             errors.append(ExcludedRepositoryError())
         elif own_history.empty:
-            command = f"stargaze fetch --name {name} --star-history {name}"
+            fetched = f"stargaze fetch --name {name} --star-history {name}"
+            command = f"add its counts to {path}, or unset growth.history_file" if section.history_file else fetched
             hint = did_you_mean(name, history["full_name"].unique(), command, cutoff=0.7)
             errors.append(UnknownRepositoryError(f"{name} is not in {path}", hint=hint))
         else:

@@ -100,7 +100,9 @@ def queue_length(section: ServeSection, store: Store) -> int:
         with Connection(url, connect_timeout=TIMEOUT, ssl=_broker_tls(url, os.environ)) as connection:
             return count_messages(connection)
     except QUEUE_ERRORS as error:
-        raise ExternalError(f"RabbitMQ cannot be reached: {error}", hint="stargaze doctor") from error
+        raise ExternalError(
+            f"RabbitMQ cannot be reached: {error}", hint="check serve.broker_url, and that RabbitMQ runs"
+        ) from error
 
 
 def count_messages(connection: Connection, queue: str = QUEUE_NAME) -> int:

@@ -259,7 +259,8 @@ def _convert_errors() -> Iterator[None]:
         yield
     except RESULT_STORE_ERRORS as error:
         raise QueueUnavailableError(
-            f"the result store cannot be reached: {error}", hint="df -h; stargaze doctor"
+            f"the result store cannot be reached: {error}", hint="df -h; or check serve.results_url and Redis"
         ) from error
     except QUEUE_ERRORS as error:
-        raise QueueUnavailableError(f"the queue cannot be written: {error}", hint="df -h; stargaze doctor") from error
+        hint = "df -h; or check serve.broker_url and RabbitMQ"
+        raise QueueUnavailableError(f"the queue cannot be written: {error}", hint=hint) from error

@@ -162,12 +162,13 @@ def containers_that_fit(capacity: EngineCapacity, section: ScreeningSection) -> 
     """
     if section.cpus > capacity.cores:
         raise UsageError(
-            f"screening.cpus is {section.cpus:g}: the engine has {capacity.cores}", hint="stargaze screen --cpus 1"
+            f"screening.cpus is {section.cpus:g}: the engine has {capacity.cores}",
+            hint=f"stargaze screen --cpus {capacity.cores}",
         )
     if section.memory * 1e9 > capacity.memory:
         raise UsageError(
             f"screening.memory is {section.memory:g} GB: the engine has {capacity.memory / 1e9:.1f}",
-            hint="stargaze screen --memory 2",
+            hint=f"stargaze screen --memory {capacity.memory / 2e9:.1f}",
         )
     return max(1, min(int(capacity.cores // section.cpus), int(capacity.memory // (section.memory * 1e9))))
 

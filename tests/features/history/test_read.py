@@ -279,3 +279,10 @@ def test_columns_are_mapped_and_a_wrong_mapping_is_named(tmp_path: Path) -> None
     assert caught.value.hint == "Did you mean Sterne?"
     with pytest.raises(ConfigError, match=r"growth\.columns\.star is not a column of a history"):
         read_history(path, now=NOW, form=HistoryFormat({**columns, "star": "Sterne"}))
+
+
+def test_the_hint_of_a_missing_file_of_the_config_is_its_key(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError) as caught:
+        read_history(tmp_path / "counts.csv", now=NOW)
+
+    assert caught.value.hint.startswith("check growth.history_file")

@@ -79,8 +79,21 @@ def test_the_error_of_an_unknown_repository_suggests_a_name_or_a_command(section
     with pytest.raises(UnknownRepositoryError) as different:
         forecast_rows(section, store, [f"no/{known.partition('/')[2][:3]}"], now=NOW)
 
-    assert different.value.hint.startswith("stargaze fetch")
-    assert other.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --star-history zzzzzz/qqqqqqqq"
+    hint = f"add its counts to {section.history_file}, or unset growth.history_file"
+    assert different.value.hint == other.value.hint == hint
+
+
+def test_the_hint_of_a_repository_without_a_fetched_history_is_to_fetch_it(
+    section: GrowthSection, store: Store
+) -> None:
+    Path(section.history_file).rename(store.star_history)
+    try:
+        with pytest.raises(UnknownRepositoryError) as caught:
+            forecast_rows(GrowthSection(), store, ["zzzzzz/qqqqqqqq"], now=NOW)
+    finally:
+        store.star_history.rename(section.history_file)
+
+    assert caught.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --star-history zzzzzz/qqqqqqqq"
 
 
 def test_a_history_that_is_too_short_is_an_error(section: GrowthSection, store: Store) -> None:

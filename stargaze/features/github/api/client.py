@@ -12,6 +12,7 @@ from typing import Any
 from stargaze.errors import ExternalError
 from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.http_transport import (
+    FAULT_HINTS,
     Clock,
     NoResponseError,
     OtherServerError,
@@ -244,7 +245,8 @@ class Client:
         tries = MAX_TRIES if self._has_response else MAX_FIRST_TRIES
         if faults >= tries:
             page = "a web page" in action.reason
-            hint = f"{API_URL_HINT}; {RESUME_HINT}" if page else RESUME_HINT
+            cause = API_URL_HINT if page else FAULT_HINTS.get(action.reason, "")
+            hint = f"{cause}; {RESUME_HINT}" if cause else RESUME_HINT
             raise ExternalError(
                 f"GitHub answered {describe_request(request)} {tries} times with: {action.reason}", hint=hint
             )

@@ -34,6 +34,15 @@ READ_TIMEOUT = 60.0
 DEFAULT_PORTS = {"https": 443, "http": 80}
 RECONNECT = Retry(total=None, connect=3, read=False, other=0, status=0, redirect=0, backoff_factor=0.5)
 """Retries only connecting, before a request is sent; the client does all other retries."""
+UNTRUSTED = "the server's certificate is not trusted here"
+NO_PROXY = "the proxy does not respond"
+UNREACHABLE = "the server cannot be reached, or closed the connection"
+FAULT_HINTS = {
+    UNTRUSTED: "export REQUESTS_CA_BUNDLE=FILE with the certificates of its authority",
+    NO_PROXY: "check HTTPS_PROXY, or unset it",
+    UNREACHABLE: "check github.api_url, the network, and HTTPS_PROXY where a proxy is needed",
+}
+"""What to do about faults that another try does not mend."""
 NO_RETRY = Retry(total=0, read=False)
 """Retry policy of callers that cannot wait."""
 
@@ -241,11 +250,11 @@ def _describe_failure(error: OSError, timeout: float) -> str:
     if isinstance(error, requests.Timeout) or any(isinstance(part, ReadTimeoutError) for part in error.args):
         return f"no response within {timeout:g} s"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the server's certificate is not trusted here"
+        return UNTRUSTED
     if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
         return "the response was truncated"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy does not respond"
+        return NO_PROXY
     if isinstance(error, requests.ConnectionError):
-        return "the server cannot be reached, or closed the connection"
+        return UNREACHABLE
     return type(error).__name__ if isinstance(error, requests.RequestException) else str(error.strerror or error)

@@ -13,7 +13,7 @@ import pytest
 from stargaze.errors import ConfigError, CredentialsError, ExternalError, StargazeError
 from stargaze.features.github.api import rate_limit
 from stargaze.features.github.api.client import MAX_TRIES, Client, TooHeavyError
-from stargaze.features.github.api.http_transport import HttpTransport, NoResponseError
+from stargaze.features.github.api.http_transport import FAULT_HINTS, HttpTransport, NoResponseError
 from stargaze.features.github.api.replies import MAX_REDIRECTS, Reply
 from tests.features.github.conftest import NOW, FakeClock, make_response
 from tests.referee.recorded import Exchange
@@ -204,6 +204,16 @@ def test_a_persistent_fault_is_an_error(client_with: ClientWith, fault: object) 
         client.get("/repos/a/b")
     assert len(transport.requests) == 1 + MAX_TRIES
     assert "continues" in caught.value.hint
+
+
+@pytest.mark.parametrize(("reason", "hint"), FAULT_HINTS.items())
+def test_the_hint_names_what_causes_a_fault_of_the_connection(client_with: ClientWith, reason: str, hint: str) -> None:
+    client, _ = client_with(NoResponseError(reason))
+
+    with pytest.raises(ExternalError) as caught:
+        client.get("/repos/a/b")
+
+    assert caught.value.hint.startswith(f"{hint}; ")
 
 
 def test_an_unreachable_server_is_given_up_soon(client_with: ClientWith, clock: FakeClock) -> None:
