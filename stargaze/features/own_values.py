@@ -11,6 +11,7 @@ import pandas as pd
 from stargaze.config import FetchSection
 from stargaze.errors import ConfigError, did_you_mean
 from stargaze.features.ingest.field_mapping import FIELD_GETTERS, flattened_path
+from stargaze.features.ingest.parsing.grouped_numbers import AUTO
 from stargaze.features.ingest.parsing.missing import MISSING, Bools
 from stargaze.features.ingest.validate import NO, YES, ClearedValues, Problem, shorten
 from stargaze.features.own_columns import (
@@ -21,6 +22,7 @@ from stargaze.features.own_columns import (
     OwnKind,
     find_name_problem,
 )
+from stargaze.features.own_numbers import write_plainly
 from stargaze.features.schema import FIELD_BY_NAME
 
 DEFAULT_POLICY = "all"
@@ -30,6 +32,10 @@ MOST_UNUSABLE = 0.5
 REQUIRED = ("full_name", "stars")
 DIGITS = frozenset({"0", "1", "0.0", "1.0"})
 """Spellings of true and false that are numbers too."""
+INFINITE = frozenset({"inf", "infinity", "1.#inf"})
+"""What programs write for a division by zero: no number, but no category either."""
+MANY_VALUES = 20
+"""From so many values on, a category whose values are mostly different ones deserves a warning."""
 MAX_DOTS = 2
 """Paths with so many dots are not among the names that are remembered of JSON."""
 UNREAD = "\0"
@@ -43,6 +49,8 @@ class OwnValues:
     column: OwnColumn
     values: pd.Series
     cleared: list[ClearedValues]
+    warning: str = ""
+    """Why the values say little as they are."""
 
 
 def check_own_columns(section: FetchSection, features: Container[str]) -> None:
@@ -123,10 +131,13 @@ def check_found(section: FetchSection, found: Collection[str], names: Collection
             raise ConfigError(f"fetch.exclude: no file has a column or key {shorten(name)}", hint=hint)
 
 
-def convert_own_column(name: str, raw: pd.Series, kinds: Mapping[str, str], policies: Mapping[str, str]) -> OwnValues:
+def convert_own_column(
+    name: str, raw: pd.Series, kinds: Mapping[str, str], policies: Mapping[str, str], thousands: str = AUTO
+) -> OwnValues:
     """Convert all values of an own column, of which the kind follows from the values if the config has none.
 
-    Unusable values become missing. Raise ConfigError if they are more than half of the values.
+    ``thousands`` separates the thousands of its numbers; by default, the values show it. Unusable values become missing. Raise
+    ConfigError if they are more than half of the values, BadDataError if 12.345 may be a whole number.
 
     Examples
     --------
@@ -134,17 +145,48 @@ def convert_own_column(name: str, raw: pd.Series, kinds: Mapping[str, str], poli
     >>> found.column.kind, found.values.tolist()
     ('flag', [1.0, 0.0, nan])
     """
-    codes, distinct = pd.factorize(_to_texts(raw))
+    all_texts = _to_texts(raw)
+    codes, distinct = pd.factorize(all_texts)
     texts = pd.Series(distinct, dtype="object")
-    kind = _infer_kind(texts) if name not in kinds else OwnColumn(name, kinds[name], DEFAULT_POLICY).kind  # type: ignore[arg-type]
-    values, reasons = _CONVERT[kind](texts)
+    declared = kinds.get(name)
+    numbers = texts
+    if declared in (None, "number"):
+        numbers = write_plainly(name, texts, _find_entered(raw, all_texts), thousands)
+    kind = _infer_kind(texts, numbers) if declared is None else OwnColumn(name, declared, DEFAULT_POLICY).kind  # type: ignore[arg-type]
+    values, reasons = _CONVERT[kind](numbers if kind == "number" else texts)
     column = OwnColumn(name, kind, policies.get(name, DEFAULT_POLICY))  # type: ignore[arg-type]
     rows = [(np.flatnonzero(_spread(wrong, codes)), reason) for wrong, reason in reasons]
     cleared = [ClearedValues(name, reason, found, raw) for found, reason in rows if len(found)]
     _check_share(cleared, int((codes >= 0).sum()), is_declared=name in kinds)
     dtype = "str" if kind == "category" else "float64"
     converted = pd.Series(values, dtype="object" if kind == "category" else "float64").reindex(codes)
-    return OwnValues(column, pd.Series(converted.to_numpy(), index=raw.index, dtype=dtype), cleared)
+    warning = _find_warning(name, codes, texts, numbers) if kind == "category" else ""
+    return OwnValues(column, pd.Series(converted.to_numpy(), index=raw.index, dtype=dtype), cleared, warning)
+
+
+def _find_entered(raw: pd.Series, texts: pd.Series) -> set[str]:
+    """Return the values that are texts in the file."""
+    if raw.dtype == "str":
+        return set(texts.dropna())
+    return {text for value, text in zip(raw, texts, strict=True) if isinstance(value, str) and text is not None}
+
+
+def _find_warning(name: str, codes: np.ndarray, texts: pd.Series, numbers: pd.Series) -> str:
+    """Return why the values of a category say little, or nothing."""
+    sizes = np.bincount(codes[codes >= 0], minlength=len(texts))
+    is_number = ~_to_numbers(numbers)[1][0][0]
+    count, total = int(sizes[is_number].sum()), int(sizes.sum())
+    if numbers is not texts and 2 * count >= total > count:
+        example = shorten(texts.iloc[int(np.flatnonzero(~is_number)[0])])
+        line = f'[fetch.extra_kinds] {_quote(name)} = "number"'
+        shares = f"{count:,} of {total:,} values are numbers, but not {example}"
+        return f"own column {shorten(name)} is a category: {shares}; {line} makes the others missing"
+    if total >= MANY_VALUES and 2 * len(texts) > total:
+        return (
+            f"own column {shorten(name)} is a category with {len(texts):,} values in {total:,} records, of which the model"
+            f" learns little: an identifier, date or free text; remove it from fetch.extra, or turn it into a number"
+        )
+    return ""
 
 
 def _to_texts(raw: pd.Series) -> pd.Series:
@@ -164,11 +206,12 @@ def _to_text(value: object) -> str | None:
     return None if text in MISSING else text
 
 
-def _infer_kind(texts: pd.Series) -> OwnKind:
+def _infer_kind(texts: pd.Series, numbers: pd.Series) -> OwnKind:
     lower = texts.str.lower()
     if len(texts) and lower.isin(YES | NO).all() and not lower.isin(DIGITS).all():
         return "flag"
-    return "number" if not any(wrong.any() for wrong, _ in _to_numbers(texts)[1]) else "category"
+    finite = numbers[~lower.str.lstrip("+-").isin(INFINITE).to_numpy(dtype=bool)] if len(texts) else numbers
+    return "number" if not any(wrong.any() for wrong, _ in _to_numbers(finite)[1]) else "category"
 
 
 def _to_numbers(texts: pd.Series) -> tuple[pd.Series, list[Problem]]:

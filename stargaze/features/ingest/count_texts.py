@@ -10,12 +10,10 @@ import pandas as pd
 
 from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.parsing.grouped_numbers import SeparatorUse, depends_on_column, read_grouped
+from stargaze.features.ingest.parsing.grouped_numbers import AUTO, SeparatorUse, depends_on_column, read_grouped
 from stargaze.features.ingest.write_repositories import RawBatch
 
 COUNTS = frozenset(field.name for field in schema.FIELDS if field.kind == "count")
-AUTO = "auto"
-"""Value of ``fetch.thousands``: decide from the values."""
 _NO_DIGIT = r"[^0-9]"
 
 

@@ -67,6 +67,7 @@ class FetchCounts:
     names: dict[str, None] = field(default_factory=dict)
     """Columns and keys of the sources, in order."""
     own_columns: list[OwnColumn] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def reject(self, source: int, position: int, reason: str) -> None:
         """Count an invalid record; list the first ones."""

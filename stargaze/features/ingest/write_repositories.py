@@ -117,7 +117,7 @@ def write_repositories(
 def summarize(merged: MergedRecords, counts: FetchCounts, warn: Warn) -> FetchSummary:
     """Return the summary of merged records, with the warnings that ``warn`` returns for their repositories."""
     summary = counts.summarize(merged.repositories, too_old=merged.too_old, duplicates=merged.duplicates)
-    return dataclasses.replace(summary, warnings=tuple(warn(merged.repositories, counts.own_columns)))
+    return dataclasses.replace(summary, warnings=(*counts.warnings, *warn(merged.repositories, counts.own_columns)))
 
 
 def parse_since(text: str) -> pd.Timestamp | None:
@@ -155,10 +155,11 @@ def _convert_own_columns(records: pd.DataFrame, counts: FetchCounts, section: Fe
     values, sources = {}, records[SOURCE].to_numpy()
     for name in section.extra:
         raw = records[name] if name in records.columns else pd.Series(np.nan, index=records.index)
-        own = convert_own_column(name, raw, section.extra_kinds, section.extra_policies)
+        own = convert_own_column(name, raw, section.extra_kinds, section.extra_policies, section.thousands)
         for item in own.cleared:
             _count_cleared(item, sources, counts)
         counts.own_columns.append(own.column)
+        counts.warnings += filter(None, [own.warning])
         values[name] = own.values
     return records.assign(**values)
 

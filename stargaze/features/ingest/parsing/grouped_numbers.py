@@ -12,6 +12,8 @@ import pandas as pd
 
 from stargaze.features.ingest.parsing.missing import Bools
 
+AUTO = "auto"
+"""Value of ``fetch.thousands``: decide from the values."""
 MARKS = (".", ",")
 """The characters that separate thousands in some languages and decimals in others."""
 _SPACES = " '\N{RIGHT SINGLE QUOTATION MARK}_\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}"
