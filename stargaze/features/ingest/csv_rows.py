@@ -6,7 +6,8 @@ A record that cannot be parsed is refused, and never hides the rows behind it:
   line. Lines of a broken multi-line text follow such a line: ``FRAGMENTS`` or more of them, none like a row, belong to it.
 - A quote that is never closed also hides rows if a later stray quote closes it. A record of several lines is therefore
   refused in the same way if its number of cells is wrong and one of its further lines is like a row, or if it is valid but
-  most of its further lines, including the last one, are like rows. All other records of several lines are one row.
+  its last line and another one are whole rows, but for a quote too many, and most of its further lines are like rows. All
+  other records of several lines are one row.
 
 A line is like a row if it has two of: the right number of cells, a repository's name, a count in the column of the stars.
 """
@@ -72,6 +73,14 @@ class RowShape:
         score += _NAME.fullmatch(name) is not None
         score += bool(counts) and all(_COUNT.fullmatch(count) for count in counts)
         return score >= 2
+
+    def is_whole_row(self, cells: Sequence[str]) -> bool:
+        """Return whether cells of one line have all that a row has: the right number, a repository's name, and counts."""
+        if len(cells) != self.width or not self.width:
+            return False
+        name = "/".join(cells[i].strip('" ') for i in self.names)
+        counts = (cells[i].strip('" ') for i in self.counts)
+        return (not self.names or _NAME.fullmatch(name) is not None) and all(map(_COUNT.fullmatch, counts))
 
     def is_possible(self, cells: Sequence[str]) -> bool:
         """Return whether a record of several lines may be a row: neither name nor stars have a line break."""
@@ -187,7 +196,7 @@ class _RowReader:
         try:
             for cells in parser:
                 end = parser.line_num
-                if end - start > 1 and self._hides_rows(block[start + 1 : end], cells):
+                if end - start > 1 and self._hides_rows(block[start:end], cells):
                     is_whole = False
                     break
                 start = end
@@ -209,13 +218,25 @@ class _RowReader:
     def _may_look_ahead(self) -> bool:
         return self._reparsed <= FREE_LOOKAHEAD + 4 * self._lines.size
 
-    def _hides_rows(self, further: list[str], cells: list[str]) -> bool:
+    def _hides_rows(self, lines: list[str], cells: list[str]) -> bool:
         """Return whether the further lines of a record are rows, which a stray quote has joined to it."""
-        if self._shape.is_possible(cells):
-            if further[-1].count(self._delimiter) < self._shape.width - 1:
-                return False
-            return self._is_row(further[-1]) and 2 * sum(map(self._is_row, further)) > len(further)
-        return any(map(self._is_row, further))
+        further = lines[1:]
+        if not self._shape.is_possible(cells):
+            return any(map(self._is_row, further))
+        if not self._is_whole_row(further[-1]) or 2 * sum(map(self._is_row, further)) <= len(further):
+            return False
+        return any(map(self._is_whole_row, lines[:-1]))
+
+    def _is_whole_row(self, line: str) -> bool:
+        """Return whether a line is a row if its last quote without a partner is part of a text."""
+        if line.count(self._delimiter) < self._shape.width - 1:
+            return False
+        if len(line) > MAX_COMPARED:
+            return True
+        *cells, rest = next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [""])
+        return self._shape.is_whole_row(
+            [*cells, *rest.split(self._delimiter)] if line.count('"') % 2 else [*cells, rest]
+        )
 
     def _is_row(self, line: str) -> bool:
         if len(line) > MAX_COMPARED:

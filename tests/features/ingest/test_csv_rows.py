@@ -272,3 +272,37 @@ def test_each_row_is_read_or_refused_once(faults: list[str]) -> None:
     assert [bool(reason) for _, _, reason in rows] == [fault not in ("", "lines") for fault in faults]
     good = [cells[0] for _, cells, reason in rows if not reason]
     assert good == [f"ada/tool{number}" for number, fault in enumerate(faults) if fault in ("", "lines")]
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (("note", "name", "count"), "two\nlines"),
+        (("count", "note", "name"), "two\nlines, and a comma"),
+        (("count", "note", "name"), "one, comma\nhere"),
+        (("count", "note", "name"), "all, in, one\n1, 2, 3\n4, 5, 6"),
+        (("name", "note", "count"), "a\nb\nc\nd"),
+        (("name", "count", "note"), "name,count,note\nfir/one,5,good"),
+    ],
+)
+def test_texts_of_several_lines_are_read_in_any_column(order: tuple[str, ...], text: str) -> None:
+    """A correct CSV is read as it is, wherever its texts are; the last line of one may look like a row."""
+    written = io.StringIO()
+    writer = csv.DictWriter(written, order)
+    writer.writerows({"note": text, "name": f"fir/tree{i}", "count": i} for i in range(20))
+    written.seek(0)
+    at = {"names": [order.index("name")], "counts": [order.index("count")]}
+
+    read = list(read_csv_rows(written, ",", 3, **at))
+
+    assert [reason for _, _, reason in read] == [""] * 20
+    assert {cells[order.index("note")] for _, cells, _ in read} == {text}
+
+
+@pytest.mark.parametrize("first", ['fir/a,5,"open', 'fir/a,many,"open'])
+def test_rows_that_stray_quotes_join_are_not_lost(first: str) -> None:
+    text = f'{first}\nfir/b,6,x\nfir/c,7,y\nfir/d,8,close"\n'
+
+    read = list(read_csv_rows(io.StringIO(text), ",", 3, names=[0], counts=[1]))
+
+    assert [cells[:1] for _, cells, _ in read] == [[], ["fir/b"], ["fir/c"], ["fir/d"]]
