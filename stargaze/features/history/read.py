@@ -33,6 +33,8 @@ MAX_EXAMPLES = 3
 _PLAIN = r"^[ \t]*[0-9]+(?:\.0)?[ \t]*$"
 """A count that can be read in one way only."""
 
+IS_MISSING = "is missing"
+
 
 @dataclass(frozen=True)
 class RefusedRows:
@@ -46,6 +48,11 @@ class RefusedRows:
     def as_text(self) -> str:
         """Return one line."""
         return f"{self.rows:,} with {self.column} {self.reason}, as {self.example}"
+
+    @property
+    def problem(self) -> str:
+        """The first row with the reason, as ``row 3: stars is missing``."""
+        return f"{self.example} {self.reason}" if self.reason == IS_MISSING else f"{self.example}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +149,7 @@ class _Validation:
 
     def error(self) -> BadDataError:
         """Return the error of a table most of whose rows are refused."""
-        examples = "; ".join(f"{item.example}: {item.reason}" for item in self.refused[:MAX_EXAMPLES])
+        examples = "; ".join(item.problem for item in self.refused[:MAX_EXAMPLES])
         message = f"{self._name}: {self.n_refused:,} of {self._raw.rows:,} rows are refused; {examples}"
         return BadDataError(message, hint="correct them, or map its columns in stargaze.toml: [growth.columns]")
 
@@ -152,7 +159,7 @@ class _Validation:
             return
         is_required = name in ("full_name", "date", "stars")
         place = f"row {column.index[rows[0]]}: {name}"
-        example = place if reason == "is missing" else f"{place} is {shorten(column.iloc[rows[0]])}"
+        example = place if reason == IS_MISSING else f"{place} is {shorten(column.iloc[rows[0]])}"
         (self.refused if is_required else self.cleared).append(RefusedRows(name, reason, len(rows), example))
         if is_required:
             self._valid &= ~mask
@@ -168,7 +175,7 @@ class _Validation:
             (negative, "negative"),
             (large, "larger than any on GitHub"),
         ]
-        return values, [(absent, "is missing"), *problems] if column.name == "stars" else problems
+        return values, [(absent, IS_MISSING), *problems] if column.name == "stars" else problems
 
     def _read_numbers(self, column: pd.Series) -> tuple[np.ndarray[Any, np.dtype[np.float64]], Bools]:
         """Return the numbers of a column, NaN where there is none, and which values are missing."""
@@ -240,7 +247,7 @@ def _convert_names(column: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]
     def spread(mask: Bools, *, otherwise: bool = False) -> Bools:
         return np.append(mask, otherwise)[codes]  # the code of a missing value is -1
 
-    masks = [(spread(absent, otherwise=True), "is missing"), *((spread(mask), reason) for mask, reason in problems)]
+    masks = [(spread(absent, otherwise=True), IS_MISSING), *((spread(mask), reason) for mask, reason in problems)]
     if names.equals(pd.Series(distinct, dtype="str")):
         return texts, masks
     texts_by_code = np.array([*names, None], dtype="object")
@@ -258,7 +265,7 @@ def _convert_dates(column: pd.Series, now: datetime | None) -> tuple[pd.Series, 
     problems = [(invalid, "not a date")]
     if now is not None:
         later = (dates > pd.Timestamp(now)).to_numpy(dtype=bool)
-        problems = [(absent, "is missing"), *problems, (later, "in the future")]
+        problems = [(absent, IS_MISSING), *problems, (later, "in the future")]
     return dates, problems
 
 

@@ -92,7 +92,7 @@ def _refused_text(table: StarHistory) -> str:
     """Return the end of an error that the rows may have caused which are left out."""
     if not table.refused:
         return ""
-    examples = "; ".join(f"{item.example}: {item.reason}" for item in table.refused[:3])
+    examples = "; ".join(item.problem for item in table.refused[:3])
     return f"; {table.n_refused:,} of {table.rows:,} rows are left out: {examples}"
 
 

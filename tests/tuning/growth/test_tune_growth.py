@@ -251,4 +251,4 @@ def test_the_error_of_a_short_history_counts_the_rows_that_are_left_out(
         main(["tune", "--config", str(write_config(tmp_path, table)), "--store", str(tmp_path / "store")])
 
     assert ended.value.code == 2
-    assert "1 of 9 rows are left out: row 9: stars: is missing" in capsys.readouterr().err
+    assert "1 of 9 rows are left out: row 9: stars is missing" in capsys.readouterr().err
