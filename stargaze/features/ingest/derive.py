@@ -16,6 +16,8 @@ from stargaze.features.ingest.validate import NO, YES
 from stargaze.features.licenses import license_key
 
 OWNER_TYPES = {"user": "User", "organization": "Organization"}
+NO_ADDRESS = YES | NO | {"none", "nil", "-"}
+"""Words in columns of addresses that are none."""
 _OLD_ID = re.compile(rb"0*10:Repository(\d{1,15})")
 _WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 """MessagePack's prefixes of unsigned integers, and the number of bytes that follow."""
@@ -40,7 +42,9 @@ def detect_homepages(column: pd.Series, names: pd.Series) -> pd.Series:
 
 def is_url(value: object) -> TypeGuard[str]:
     """Return whether a value is a URL and not a spelling of true, false or missing."""
-    return isinstance(value, str) and value.strip() not in MISSING and value.strip().lower() not in YES | NO
+    if not isinstance(value, str) or value.strip() in MISSING:
+        return False
+    return value.strip().lower() not in NO_ADDRESS
 
 
 def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:

@@ -177,7 +177,7 @@ def topic_names(key: str) -> Getter:
         value = record.get(key)
         items = _items_of(value)
         if items is None:
-            return None if _has_only(value, "totalCount") else value
+            return [] if value == {} else None if _has_only(value, "totalCount") else value
         return [name for name in map(_topic_name, items) if name]
 
     return Getter(get, (key,), key)

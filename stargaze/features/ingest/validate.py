@@ -18,6 +18,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
 from stargaze.features.ingest.parsing.grouped_numbers import find_rounded_numbers
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
+from stargaze.features.ingest.parsing.object_text import split_words
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_names
 from stargaze.features.schema import Field
 from stargaze.system.text import shorten_text
@@ -35,7 +36,6 @@ NO = frozenset({"0", "0.0", "false", "f", "no", "n", "off"})
 TOLERATED = frozenset({"first_commit_at", "topics"})
 """Fields of which an unusable value becomes missing in every mode: the first is the date of an author's clock."""
 
-_LIST_SEPARATORS = re.compile(r"[\[\](){},;|'\"]")
 _OBJECTS = re.compile(r"\s*\[?\s*\{[^{},;]{0,200}:")
 """The beginning of an object with names and values, which is no list of words."""
 ROUNDED = frozenset({"monthly_downloads"})
@@ -255,8 +255,9 @@ def _parse_any_texts(column: pd.Series, field: Field, now: datetime) -> tuple[pd
 
 def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
     texts, wrong = _to_strings(column)
-    texts = texts.str.strip().mask(find_missing(column))
+    texts = texts.mask(find_missing(column))
     too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
+    texts = texts.str.strip()
     is_object = texts.str.startswith(("{", "[")).to_numpy(dtype=bool, na_value=False)
     return texts.mask(too_long | is_object), [
         (wrong, "not a text"),
@@ -298,13 +299,13 @@ def _parse_lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.S
 
 
 def _split_list(value: object) -> list[str] | None:
-    """Return the words of a list, or of a text such as ``a, b``, ``a;b`` or ``['a', 'b']``; None for anything else."""
+    """Return the words of a list, or of a text such as ``a, b``, ``a;b``, ``a b`` or ``['a', 'b']``; None for anything else."""
     if isinstance(value, str):
         if value and value.strip() in MISSING and len(value) < MAX_CATEGORY_LENGTH:
             return None
         if _OBJECTS.match(value):
             return None
-        parts: list[Any] = _LIST_SEPARATORS.split(value)
+        parts: list[Any] = split_words(value)
     elif isinstance(value, (list, tuple, np.ndarray)):
         parts = [part.get("name") if isinstance(part, dict) else part for part in value]
     else:

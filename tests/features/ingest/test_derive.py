@@ -233,3 +233,8 @@ def test_the_set_of_repositories_does_not_depend_on_the_order_of_rows(
         deduplicate(frame(*shuffled))["full_name"].str.lower().tolist()
         == deduplicate(frame(*steady))["full_name"].str.lower().tolist()
     )
+
+
+@pytest.mark.parametrize("text", ["none", "-", "nil", "NaN", "yes", " "])
+def test_words_that_stand_for_no_address_are_no_urls(text: str) -> None:
+    assert not is_url(text)

@@ -746,3 +746,18 @@ def test_separators_within_quotes_of_the_first_line_do_not_count(fetch: Fetch) -
     text = csv_of("port/ship;4;7", header='full_name;stars;"forks, of all, by us, and others"')
 
     assert fetch("semicolons.csv", text).values("stars") == [4]
+
+
+def test_topics_of_databases_and_of_r_are_lists(fetch: Fetch) -> None:
+    lines = [
+        'a/one,1,"{cli,tool}"',
+        "a/two,2,{}",
+        'b/one,3,"c(""cli"", ""tool"")"',
+        "b/two,4,character(0)",
+        "c/one,5,cli tool",
+    ]
+
+    fetched = fetch("topics.csv", csv_of(*lines, header="full_name,stars,topics"))
+
+    assert fetched.values("topics") == [["cli", "tool"], [], ["cli", "tool"], [], ["cli", "tool"]]
+    assert fetched.values("topic_count") == [2, 0, 2, 0, 2]

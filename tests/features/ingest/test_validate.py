@@ -307,7 +307,7 @@ def test_ids_of_which_a_spreadsheet_lost_digits_are_missing() -> None:
 
 
 def test_categories_have_no_spaces_around_them() -> None:
-    rows = pd.DataFrame({"full_name": ["a/b", "c/d", "e/f"], "language": [" Go", "Visual Basic  ", "\tnone "]})
+    rows = pd.DataFrame({"full_name": ["a/b", "c/d", "e/f"], "language": [" Go", "Visual Basic  ", "\tNone "]})
 
     valid, _ = validate(rows, NOW)
 

@@ -12,7 +12,7 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 MISSING = frozenset(
     {
         *("", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"),
-        *("\\N", "NAN", "Null", "none", "NONE", "nil", "#N/A", "undefined", "(null)"),
+        *("\\N", "NAN", "Null", "#N/A", "undefined", "(null)"),
     }
 )
 """Spellings of a missing value in tables; ``\\N`` is that of MySQL and PostgreSQL."""

@@ -29,10 +29,30 @@ _TOKEN = re.compile(
 _TOPIC_OBJECTS = re.compile(r"\s*(?:\{|\[\s*\{|\[[^\\]{0,2000}\\)")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
+_LIST_SEPARATORS = re.compile(r"[\[\](){},;|'\"]")
+_LIST_CALL = re.compile(
+    r"\s*(?P<kind>c|list|array|set|frozenset|character)\((?P<items>.*?)(?:,\s*dtype=[\w<>|.']{1,20})?\)\s*", re.DOTALL
+)
+"""Lists as R, numpy and Python write them."""
 _WORDS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "NaT": "NaN", "inf": "Infinity"} | {
     "np.True_": "true",
     "np.False_": "false",
 }
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a list as people and programs write it; a topic of GitHub has no spaces.
+
+    Examples
+    --------
+    >>> split_words("['cli', 'tool']"), split_words("cli;tool"), split_words('c("cli", "tool")'), split_words("cli tool")
+    (['cli', 'tool'], ['cli', 'tool'], ['cli', 'tool'], ['cli', 'tool'])
+    """
+    call = _LIST_CALL.fullmatch(text)
+    if call:
+        text = "" if call["kind"] == "character" else call["items"]
+    parts = _LIST_SEPARATORS.split(text) if _LIST_SEPARATORS.search(text) else text.split()
+    return [part.strip() for part in parts if part.strip()]
 
 
 def is_object_text(key: str, value: object) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.features.ingest.parsing import object_text
-from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
+from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text, split_words
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,27 @@ def test_topics_are_words_unless_the_list_has_objects() -> None:
 def test_half_a_character_is_replaced() -> None:
     assert repair_text("a\ud83d") == "a?"
     assert repair_text("é \N{GRINNING FACE}") == "é \N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cli, tool",
+        "cli;tool",
+        "cli|tool",
+        "cli tool",
+        "{cli,tool}",
+        "['cli' 'tool']",
+        "array(['cli', 'tool'], dtype=object)",
+        'c("cli", "tool")',
+        "frozenset({'cli', 'tool'})",
+        '["cli","tool"]',
+    ],
+)
+def test_words_are_split_however_a_list_is_written(text: str) -> None:
+    assert split_words(text) == ["cli", "tool"]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "set()", "character(0)", "array([], dtype=object)", "c()", "  "])
+def test_an_empty_list_has_no_words(text: str) -> None:
+    assert split_words(text) == []
