@@ -14,6 +14,8 @@ from stargaze.features.ingest.parsing.grouped_numbers import AUTO, SeparatorUse,
 from stargaze.features.ingest.write_repositories import RawBatch
 
 COUNTS = frozenset(field.name for field in schema.FIELDS if field.kind == "count")
+SIZES = frozenset(field.name for field in schema.FIELDS if field.unit in ("kB", "B"))
+"""Counts of bytes or kilobytes, in which 12K is not 12,000."""
 _NO_DIGIT = r"[^0-9]"
 
 
@@ -49,7 +51,10 @@ class CountTexts:
     def _read_texts(self, source: int, name: str, values: set[str]) -> dict[str, str]:
         texts = {value: value.strip() for value in values}
         mark = self._mark(source, name, texts.values())
-        return {value: read_grouped(text, mark) for value, text in texts.items()}
+        rounded = "kKmM" if name in SIZES else ()
+        return {
+            value: text if text.endswith(tuple(rounded)) else read_grouped(text, mark) for value, text in texts.items()
+        }
 
     def _mark(self, source: int, name: str, texts: Iterable[str]) -> str:
         if self._thousands != AUTO:

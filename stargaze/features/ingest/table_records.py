@@ -28,6 +28,8 @@ DELIMITERS = ",;\t|"
 _DELIMITER_LINE = re.compile(r'"?sep=.?"?\s*', re.DOTALL)
 """A line before the header by which Excel knows the delimiter."""
 _QUOTED = re.compile(r'"[^"]*"')
+AROUND = " \t\r\n\v\f\ufeff\u200b\N{NO-BREAK SPACE}"
+"""Spaces around the name of a column, of which some cannot be seen."""
 MAX_HEADER = 2**20
 """Length of the header line [characters]."""
 MAX_IN_MEMORY = 2**30
@@ -106,7 +108,7 @@ def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
             lines.append(more)
     if any("\n" in cell.strip() and delimiter in cell for cell in cells):
         raise _unclosed_header(name)
-    return [cell.strip() for cell in cells], delimiter
+    return [cell.strip(AROUND) for cell in cells], delimiter
 
 
 def _find_delimiter(line: str) -> str:

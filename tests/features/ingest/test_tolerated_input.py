@@ -761,3 +761,23 @@ def test_topics_of_databases_and_of_r_are_lists(fetch: Fetch) -> None:
 
     assert fetched.values("topics") == [["cli", "tool"], [], ["cli", "tool"], [], ["cli", "tool"]]
     assert fetched.values("topic_count") == [2, 0, 2, 0, 2]
+
+
+def test_units_of_sizes_are_not_those_of_counts(fetch: Fetch) -> None:
+    """12K is 12 kB in a column of kilobytes, and 12,000 in a column of counts."""
+    fetched = fetch("sizes.csv", csv_of("a/one,1,12K,12K", "b/two,2,700,5", header="full_name,stars,size,forks"))
+
+    assert fetched.values("size_kb") == [None, 700]
+    assert fetched.values("forks") == [12_000, 5]
+    assert fetched.cleared == {"size_kb": 1}
+
+
+@pytest.mark.parametrize("around", ["\ufeff\ufeff", "\u200b", "\N{NO-BREAK SPACE}"])
+def test_spaces_that_cannot_be_seen_do_not_change_the_name_of_a_column(around: str, fetch: Fetch) -> None:
+    assert fetch("invisible.csv", csv_of(*rows(0, 3), header=f"{around}full_name,stars,note")).counts == (3, 0)
+
+
+def test_texts_of_json_may_have_unescaped_line_breaks(fetch: Fetch) -> None:
+    text = '[{"full_name": "a/one", "stars": 1, "description": "two\nlines\tand a tab"}]'
+
+    assert fetch("raw.json", text).values("description") == ["two\nlines\tand a tab"]

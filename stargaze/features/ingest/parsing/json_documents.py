@@ -29,7 +29,7 @@ class JsonDecoder:
 
     def __init__(self) -> None:
         self._has_unknown = False
-        self._decoder = json.JSONDecoder(parse_int=read_integer, parse_constant=self._note_unknown)
+        self._decoder = json.JSONDecoder(parse_int=read_integer, parse_constant=self._note_unknown, strict=False)
 
     def decode_at(self, text: str, at: int) -> tuple[object, int]:
         """Return the value that begins at a position, and its end; raise ValueError or RecursionError if it is broken."""
