@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from stargaze.features.ingest.json_records import read_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.parquet_values import to_series
-from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parquet
+from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parquet, read_header
 
 MAX_ROWS = 50_000_000
 """Rows of a table: a hundred thousand repositories week by week for ten years."""
@@ -114,15 +113,6 @@ def _read_json(source: Source, columns: Mapping[str, str]) -> RawHistory:
     return RawHistory(frame.set_axis(positions), has_weekly_gains(header), refused)
 
 
-def _read_header(line: str, name: str) -> tuple[list[str], str]:
-    delimiter = max(",;\t", key=line.count)
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))], delimiter
-    except csv.Error as error:
-        hint = "the first line of a CSV names its columns"
-        raise BadDataError(f"{name}: neither JSON, Parquet nor CSV: {error}", hint=hint) from error
-
-
 class _LineCounter(io.RawIOBase):
     """Reads from a stream and counts its lines."""
 
@@ -153,9 +143,13 @@ def _read_plain_csv(source: Source, columns: Mapping[str, str]) -> RawHistory | 
     except UnicodeDecodeError:
         return None
     line, newline, _ = first.partition("\n")
-    if not newline or "\r" in line[:-1]:
+    text = io.StringIO(first, newline="")
+    try:
+        header, delimiter = read_header(text, source.name)
+    except BadDataError:  # or its end was not read yet
         return None
-    header, delimiter = _read_header(line, source.name)
+    if not newline or "\r" in line[:-1] or text.tell() != len(line) + 1:
+        return None
     found = find_columns(header, columns, source.name)
     numbers = {ours: str(header.index(theirs)) for ours, theirs in found.items()}
     used = list(dict.fromkeys(numbers.values()))
@@ -193,7 +187,7 @@ def _read_batches(
 def _read_csv(source: Source, columns: Mapping[str, str]) -> RawHistory:
     """Read any CSV; a record that cannot be parsed is refused."""
     text = source.text()
-    header, delimiter = _read_header(text.readline(MAX_HEADER), source.name)
+    header, delimiter = read_header(text, source.name)
     found = find_columns(header, columns, source.name)
     indices = {ours: header.index(theirs) for ours, theirs in found.items()}
     name, stars = indices["full_name"], indices["stars"]

@@ -71,7 +71,7 @@ def _read_csv(
     source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
 ) -> Iterator[TableBatch]:
     text = source.text()
-    header, delimiter = _read_header(text, source.name)
+    header, delimiter = read_header(text, source.name)
     mapper = TableMapper(header, columns, source.name, exclude=exclude)
     indices = {column: header.index(column) for column in mapper.columns_to_read()}
     names, counts = ([header.index(column) for column in found] for found in mapper.name_and_stars())
@@ -86,7 +86,7 @@ def _read_csv(
     on_columns(mapper.describe())
 
 
-def _read_header(text: TextIO, name: str) -> tuple[list[str], str]:
+def read_header(text: TextIO, name: str) -> tuple[list[str], str]:
     """Return the names of the columns and the delimiter; a quoted name may have several lines."""
     lines = [_skip_empty_lines(text)]
     if _DELIMITER_LINE.fullmatch(lines[0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -250,10 +251,20 @@ def _read_cloud_names() -> list[str]:
     clouds = config.cloud_config["clouds"]
     if not isinstance(clouds, Mapping):
         raise ConfigError("clouds.yaml: clouds should be a table of clouds", hint=CHECK_CLOUDS_YAML)
+    _check_depth(clouds)
     for name, cloud in clouds.items():
-        if not isinstance(cloud, Mapping) or not isinstance(cloud.get("auth") or {}, Mapping):
+        if not isinstance(cloud, Mapping) or not isinstance(cloud.get("auth", {}), Mapping):
             raise ConfigError(f"clouds.yaml: clouds.{name} and its auth should be tables", hint=CHECK_CLOUDS_YAML)
     return [str(name) for name in clouds]
+
+
+def _check_depth(clouds: Mapping[Any, Any]) -> None:
+    """Raise ConfigError if an alias of YAML contains itself, which no library of the SDK expects."""
+    try:
+        json.dumps(clouds, default=str, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        message = "clouds.yaml: an alias contains itself, or tables are nested too deeply"
+        raise ConfigError(message, hint=CHECK_CLOUDS_YAML) from error
 
 
 class _SkippedFiles(logging.Handler):

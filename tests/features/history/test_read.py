@@ -236,6 +236,24 @@ def test_the_export_of_star_history_is_read_without_a_mapping(tmp_path: Path) ->
     assert frame["stars"].tolist() == [12.0, 19.0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "full_name|date|stars\na/b|2024-01-08|20\n",
+        "sep=;\nfull_name;date;stars\na/b;2024-01-08;20\n",
+        "\n\nfull_name,date,stars\na/b,2024-01-08,20\n",
+        'full_name,date,stars,"two\nlines"\na/b,2024-01-08,20,x\n',
+    ],
+)
+def test_headers_are_read_as_those_of_repositories(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text(text, encoding="utf-8")
+
+    history = read_history(path, now=NOW)
+
+    assert (history.rows, history.frame["stars"].tolist()) == (1, [20.0])
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

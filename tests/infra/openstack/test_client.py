@@ -61,12 +61,22 @@ def test_invalid_yaml_is_reported_with_its_line(connect_error: Rejected) -> None
     assert "clouds.yaml cannot be read, line 3: expected ',' or ']'" in error.message
 
 
-@pytest.mark.parametrize("text", ["clouds:\n  a: text\n", "clouds:\n  a: {auth: text}\n", "clouds:\n  a:\n"])
+@pytest.mark.parametrize(
+    "text", ["clouds:\n  a: text\n", "clouds:\n  a: {auth: text}\n", "clouds:\n  a: {auth: }\n", "clouds:\n  a:\n"]
+)
 def test_a_cloud_that_is_not_a_table_is_named(connect_error: Rejected, text: str) -> None:
     error = connect_error(text)
 
     assert isinstance(error, ConfigError)
     assert "clouds.a and its auth should be tables" in error.message
+
+
+@pytest.mark.parametrize("text", ["clouds:\n  a: &a\n    auth: *a\n", '{"clouds": {"a": {"auth": ' + '{"b":' * 3000])
+def test_an_alias_of_itself_or_deep_nesting_is_an_error(connect_error: Rejected, text: str) -> None:
+    error = connect_error(text)
+
+    assert isinstance(error, ConfigError)
+    assert "clouds.yaml" in error.message
 
 
 @pytest.mark.parametrize("text", ["clouds: text\n", "clouds: [a]\n"])
