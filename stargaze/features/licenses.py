@@ -65,6 +65,8 @@ KEY_BY_ALIAS = {
 }
 MISSING = frozenset({"", "nan", "none", "null", "undefined", "na", "n/a", "no license", "no licence"})
 _KEY = re.compile(r"[a-z0-9][a-z0-9.+-]{0,49}")
+_PRINTED = re.compile(r"""license\((?:key|name|spdx_id)=["']([^"']*)["']\)""")
+"""A license of PyGithub as Python prints it."""
 _VERSION = re.compile(r"(apache|a?gpl|lgpl|mpl|epl|eupl)[ -]?v?(\d)(\.\d)?(?:-only|-or-later|\+)?")
 
 
@@ -97,6 +99,8 @@ def license_key(text: str) -> str | None:
     ['mit', 'apache-2.0', 'gpl-3.0', 'bsd-3-clause', 'other', None]
     """
     plain = " ".join(text.lower().split())
+    if printed := _PRINTED.fullmatch(plain):
+        plain = printed[1]
     if plain in MISSING:
         return None
     if plain in KEY_BY_NAME:

@@ -50,3 +50,9 @@ def test_the_key_of_a_key_is_itself(text: str) -> None:
     key = license_key(text)
 
     assert key is None or license_key(key) == key
+
+
+def test_a_license_that_python_printed_is_the_license() -> None:
+    assert license_key('License(name="ISC License")') == "isc"
+    assert license_key("License(key='mit')") == "mit"
+    assert license_key('License(name="House rules")') == "other"

@@ -141,7 +141,13 @@ class _LimitedReader(io.RawIOBase):
 
 
 def _encoding(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    """Return the encoding of a text; some databases write UTF-16 without its mark, and each second byte is then zero."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    is_zero = [byte == 0 for byte in head[:4]]
+    if is_zero == [False, True] * 2:
+        return "utf-16-le"
+    return "utf-16-be" if is_zero == [True, False] * 2 else "utf-8-sig"
 
 
 def _is_binary(text: str) -> bool:

@@ -164,3 +164,13 @@ def test_a_zero_byte_in_a_text_is_no_binary_file(tmp_path: Path) -> None:
 
     with open_source(tmp_path / "x") as source:
         assert source.format == "csv"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_read_with_and_without_its_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_bytes("full_name,stars\nelm/caf\u00e9,1\n".encode(encoding))
+
+    with open_source(path) as source:
+        assert source.format == "csv"
+        assert source.text().read() == "full_name,stars\nelm/caf\u00e9,1\n"
