@@ -41,6 +41,7 @@ API_TIMEOUT = 60
 """Timeout of one call [s]."""
 SECRETS = {"password": "password", "token": "token", "applicationcredential": "application_credential_secret"}
 """The secret in ``auth`` by kind of credential."""
+TOO_DEEP = "clouds.yaml: an alias contains itself, or tables are nested too deeply"
 UNKNOWN_HOST = "NameResolutionError"
 """The name of urllib3's error; keystoneauth passes on only its text."""
 SERVER_GROUP_VERSION = "2.64"
@@ -244,6 +245,8 @@ def _read_cloud_names() -> list[str]:
         config = openstack.config.OpenStackConfig()
     except (AttributeError, TypeError) as error:
         raise ConfigError("clouds.yaml: its sections are not tables", hint=CHECK_CLOUDS_YAML) from error
+    except RecursionError as error:
+        raise ConfigError(TOO_DEEP, hint=CHECK_CLOUDS_YAML) from error
     finally:
         log.removeHandler(skipped)
     for path, parse_error in skipped.files:
@@ -263,8 +266,7 @@ def _check_depth(clouds: Mapping[Any, Any]) -> None:
     try:
         json.dumps(clouds, default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
-        message = "clouds.yaml: an alias contains itself, or tables are nested too deeply"
-        raise ConfigError(message, hint=CHECK_CLOUDS_YAML) from error
+        raise ConfigError(TOO_DEEP, hint=CHECK_CLOUDS_YAML) from error
 
 
 class _SkippedFiles(logging.Handler):
