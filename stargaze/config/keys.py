@@ -119,7 +119,9 @@ def host_names(texts: list[str]) -> list[str]:
     ['stars.example.org', '192.0.2.1']
     """
     for text in texts:
-        if not text.strip() or any(character.isspace() or character in "/@?#" for character in text.strip()):
+        if not text.strip().strip(".") or any(
+            character.isspace() or character in "/@?#*" for character in text.strip()
+        ):
             raise ValueError(f"should contain host names, as stars.example.org: {text!r} is not one")
     return list(dict.fromkeys(text.strip().lower().removesuffix(".") for text in texts))
 

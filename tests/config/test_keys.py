@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stargaze.config import InfraSection, parse_section
+from stargaze.config.keys import host_names
 from stargaze.errors import ConfigError
 
 
@@ -76,3 +77,9 @@ def test_environment_variables_are_normalized(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
 
     assert load(environ={"STARGAZE_INFRA_SSH_FROM": "192.0.2.7"}).infra.ssh_from == ["192.0.2.7/32"]
+
+
+@pytest.mark.parametrize("text", ["", " ", ".", "*.pots.example", "https://pots.example", "pots example"])
+def test_a_text_that_no_host_header_equals_is_not_a_host_name(text: str) -> None:
+    with pytest.raises(ValueError, match="should contain host names"):
+        host_names([text])

@@ -28,6 +28,7 @@ from stargaze.features.schema import FIELD_BY_NAME
 WEEK = pd.Timedelta(days=7)
 EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 """Days are counted from here."""
+NO_DATE = "not a date"
 MAX_EXAMPLES = 3
 """Rows that the error of a mostly invalid table names."""
 _PLAIN = r"^[ \t]*[0-9]+(?:\.0)?[ \t]*$"
@@ -151,7 +152,10 @@ class _Validation:
         """Return the error of a table most of whose rows are refused."""
         examples = "; ".join(item.problem for item in self.refused[:MAX_EXAMPLES])
         message = f"{self._name}: {self.n_refused:,} of {self._raw.rows:,} rows are refused; {examples}"
-        return BadDataError(message, hint="correct them, or map its columns in stargaze.toml: [growth.columns]")
+        hint = "correct them, or map its columns in stargaze.toml: [growth.columns]"
+        if self.refused and max(self.refused, key=lambda item: item.rows).reason == NO_DATE:
+            hint = f"write dates as 2024-01-31; if they are in another column, {hint.rpartition(', or ')[2]}"
+        return BadDataError(message, hint=hint)
 
     def _note(self, name: str, column: pd.Series, mask: Bools, reason: str) -> None:
         rows = np.flatnonzero(mask & self._valid)
@@ -262,7 +266,7 @@ def _convert_dates(column: pd.Series, now: datetime | None) -> tuple[pd.Series, 
     dates = pd.Series(parsed.array.take(codes, allow_fill=True), index=column.index).astype("datetime64[us, UTC]")
     absent = np.append(missing, True)[codes]
     invalid = dates.isna().to_numpy(dtype=bool) & ~absent
-    problems = [(invalid, "not a date")]
+    problems = [(invalid, NO_DATE)]
     if now is not None:
         later = (dates > pd.Timestamp(now)).to_numpy(dtype=bool)
         problems = [(absent, IS_MISSING), *problems, (later, "in the future")]

@@ -226,6 +226,15 @@ kim/tool,Thu Aug 01 2019 02:00:00 GMT+0200 (Central European Summer Time),19
 """
 
 
+def test_the_hint_for_dates_in_an_unknown_form_says_how_to_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("full_name,date,stars\na/b,08.01.2024,20\na/b,15.01.2024,30\n", encoding="utf-8")
+
+    with pytest.raises(BadDataError, match=r"date is '08\.01\.2024': not a date") as caught:
+        read_history(path, now=NOW)
+    assert "write dates as 2024-01-31" in (caught.value.hint or "")
+
+
 def test_the_export_of_star_history_is_read_without_a_mapping(tmp_path: Path) -> None:
     path = tmp_path / "star-history.csv"
     path.write_text(STAR_HISTORY, encoding="utf-8")
