@@ -251,11 +251,15 @@ def _spread(wrong: Bools, codes: np.ndarray) -> Bools:
 def _check_share(cleared: list[ClearedValues], present: int, *, is_declared: bool) -> None:
     for item in cleared:
         if len(item.rows) > MOST_UNUSABLE * present:
-            example, name = shorten(item.values.iloc[item.rows[0]]), shorten(item.field)
-            message = f"fetch.extra: {len(item.rows):,} of {present:,} values of {name} are unusable, as {example}"
+            value, name = item.values.iloc[item.rows[0]], shorten(item.field)
+            message = (
+                f"fetch.extra: {len(item.rows):,} of {present:,} values of {name} are unusable, as {shorten(value)}"
+            )
             hint = (
                 f'[fetch.extra_kinds] {_quote(item.field)} = "category"' if is_declared else "remove it from the list"
             )
+            if keys := [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []:
+                hint = f"name a value in it by its path: {shorten(f'{item.field}.{keys[0]}')}"
             raise ConfigError(f"{message}: {item.reason}", hint=hint)
 
 

@@ -103,7 +103,13 @@ def test_values_of_another_kind_than_the_config_says_become_missing(
             '"category"',
         ),
         ({"team": "flag"}, texts("core", "yes", "labs"), "2 of 3 values", '"category"'),
-        ({}, objects({"a": 1}, ["b"], "c"), "2 of 3 values of 'team' are unusable, as a dict: not a text", "remove it"),
+        (
+            {},
+            objects({"a": 1}, ["b"], "c"),
+            "2 of 3 values of 'team' are unusable, as a dict: not a text",
+            "by its path: 'team.a'",
+        ),
+        ({}, objects(["a"], ["b"], "c"), "2 of 3 values of 'team' are unusable, as a list: not a text", "remove it"),
         ({}, texts("x" * 300, "y" * 400, "z"), "longer than 255", "remove it"),
     ],
 )
