@@ -30,6 +30,8 @@ REQUIRED = ("full_name", "stars")
 """The fields without which a record is invalid."""
 SOURCE = "__source"
 """The column with the number of each row's file; no own column has a name that begins so."""
+MIN_ROW_NUMBERS = 10
+"""So many consecutive ids or more are row numbers of a table, and none of GitHub's."""
 BATCH = 20_000
 """Records that are validated at once: fast, and small in memory."""
 
@@ -87,6 +89,7 @@ def merge_records(
     counts.check_sources()
     report("merging", 0.95)
     records = _fill_fetched_at(pd.concat(valid, ignore_index=True), counts, now)
+    records = _clear_row_numbers(records, counts)
     records = _convert_own_columns(records, counts, section)
     recent = records if since is None else records[records["fetched_at"] >= since]
     if recent.empty:
@@ -147,6 +150,20 @@ def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts, section
     valid = valid.assign(**own, **{SOURCE: sources[valid.index.to_numpy()]})
     counts.valid.update(valid[SOURCE].tolist())
     return valid
+
+
+def _clear_row_numbers(records: pd.DataFrame, counts: FetchCounts) -> pd.DataFrame:
+    """Clear the ids of tables that number their rows: equal numbers of two tables are different repositories."""
+    if "id" not in records.columns:
+        return records
+    known = records[records["id"].notna()]
+    if "node_id" in records.columns:
+        known = known[~known[SOURCE].isin(records.loc[records["node_id"].notna(), SOURCE])]
+    ids = known.groupby(SOURCE)["id"].agg(["nunique", "min", "max", "first", "size"])
+    numbered = ids[ids["nunique"].ge(MIN_ROW_NUMBERS) & (ids["max"] - ids["min"] + 1).eq(ids["nunique"])]
+    for source, row in numbered.iterrows():
+        counts.clear(int(str(source)), "id", "a row number, not GitHub's id", int(row["size"]), str(row["first"]))
+    return records.assign(id=records["id"].mask(records[SOURCE].isin(numbered.index))) if len(numbered) else records
 
 
 def _convert_own_columns(records: pd.DataFrame, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:

@@ -781,3 +781,26 @@ def test_texts_of_json_may_have_unescaped_line_breaks(fetch: Fetch) -> None:
     text = '[{"full_name": "a/one", "stars": 1, "description": "two\nlines\tand a tab"}]'
 
     assert fetch("raw.json", text).values("description") == ["two\nlines\tand a tab"]
+
+
+def test_row_numbers_of_two_tables_are_no_ids_of_repositories(tmp_path: Path, run: Run) -> None:
+    for owner in ("oak", "elm"):
+        lines = [f"{i},{owner}/leaf{i},{i}" for i in range(1, 31)]
+        write(tmp_path, f"{owner}.csv", csv_of(*lines, header="id,full_name,stars"), "")
+
+    summary = json.loads(run("fetch", "--json", "--from", "oak.csv", "elm.csv").out)
+
+    assert (summary["repositories"], summary["duplicates"]) == (60, 0)
+    assert [(item["file"], item["field"], item["count"]) for item in summary["cleared"]] == [
+        ("oak.csv", "id", 30),
+        ("elm.csv", "id", 30),
+    ]
+
+
+def test_ids_of_github_are_kept_and_join_renamed_repositories(fetch: Fetch) -> None:
+    lines = [f"{i * i + 7},oak/leaf{i},{i}" for i in range(20)]
+
+    fetched = fetch("leaves.csv", csv_of(*lines, "7,elm/leaf0,9", header="id,full_name,stars"))
+
+    assert fetched.cleared == {}
+    assert len(fetched.table) == 20
