@@ -229,8 +229,14 @@ def test_tuning_twice_writes_the_same_bundle(run: Callable[..., Ended]) -> None:
     ("table", "message"),
     [
         (one_history("a/b", np.arange(500.0, 510.0)), "growth over 30 days from 26 weeks"),
-        (one_history("a/b", [5.0, 6.0]).assign(date="2051-01-01"), "history.csv: row 1: date is in the future"),
-        (one_history("a/b", [5.0, -6.0]), "history.csv: row 2: stars is negative: -6.0"),
+        (
+            one_history("a/b", [5.0, 6.0]).assign(date="2051-01-01"),
+            "history.csv: 2 of 2 rows are refused; row 1: date is '2051-01-01': in the future",
+        ),
+        (
+            one_history("a/b", [5.0, -6.0, -7.0]),
+            "history.csv: 2 of 3 rows are refused; row 2: stars is '-6.0': negative",
+        ),
         (one_history("a/b", [5.0]).rename(columns={"date": "moment"}), "history.csv: no column for date"),
     ],
 )
