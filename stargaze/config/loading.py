@@ -19,6 +19,8 @@ from stargaze.errors import ConfigError, MissingInputError, did_you_mean
 DEFAULT_PATH = Path("stargaze.toml")
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 TYPE_NAMES |= {list: "a list", dict: "a table"}
+MAX_DIGITS = 20
+"""Digits of a number in a list of the environment, beyond every limit of a key."""
 
 
 def load(
@@ -100,7 +102,8 @@ def _parse_text(text: str, kind: type, item_type: type) -> Any:
     """Parse an environment variable as the type of its key; text that does not fit is returned and rejected later."""
     if kind is list:
         parts = [part.strip() for part in text.split(",") if part.strip()]
-        return [int(part) for part in parts] if item_type is int and all(map(str.isdecimal, parts)) else parts
+        is_numeric = item_type is int and all(part.isdecimal() and len(part) <= MAX_DIGITS for part in parts)
+        return [int(part) for part in parts] if is_numeric else parts
     if kind is dict:
         pairs = [[side.strip() for side in part.split("=", 1)] for part in text.split(",") if part.strip()]
         return dict(pairs) if all(len(pair) == 2 for pair in pairs) else text
@@ -244,6 +247,8 @@ def _quote(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python does not convert integers of thousands of digits to text
         return "a number too large to print"
+    except RecursionError:
+        return "nested too deeply to print"
     return text if len(text) <= 80 else f"{text[:60]}… ({len(text):,} characters)"
 
 

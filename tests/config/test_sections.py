@@ -20,6 +20,7 @@ from stargaze.config import (
     StoreSection,
     TuningSection,
     load,
+    parse_section,
     render,
 )
 from stargaze.config.renamed_keys import REMOVED_KEYS, RENAMED_KEYS
@@ -312,6 +313,24 @@ def test_an_error_names_the_environment_variable(name: str, text: str, message: 
     assert message in error.message
     assert hint in error.hint
     assert len(error.message) < 300
+
+
+def test_a_number_of_thousands_of_digits_in_a_list_is_an_error() -> None:
+    error = refused("", {"STARGAZE_GROWTH_HORIZONS": "30," + "9" * 5000})
+
+    assert error.message.startswith("environment: growth.horizons")
+    assert len(error.message) < 300
+
+
+def test_a_list_that_is_nested_too_deeply_is_an_error() -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+
+    with pytest.raises(ConfigError, match="nested too deeply") as raised:
+        parse_section("features", {"seed": value}, source="c.toml")
+
+    assert raised.value.message.startswith("c.toml: features.seed")
 
 
 def test_a_renamed_key_is_an_error_with_the_new_key() -> None:
