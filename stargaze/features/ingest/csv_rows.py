@@ -5,9 +5,9 @@ A record that cannot be parsed is refused, and never hides the rows behind it:
 - After an unclosed quote, or text behind a closing quote, the first line of the record is refused and reading goes on at the next
   line. Lines of a broken multi-line text follow such a line: ``FRAGMENTS`` or more of them, none like a row, belong to it.
 - A quote that is never closed also hides rows if a later stray quote closes it. A record of several lines is therefore
-  refused in the same way if its number of cells is wrong and one of its further lines is like a row, or if it is valid but
-  its last line and another one are whole rows, but for a quote too many, and most of its further lines are like rows. All
-  other records of several lines are one row.
+  refused in the same way if it has no name, no stars or a wrong number of cells and one of its further lines is like a row or
+  has a name, or if it is valid but its last line and another one are whole rows, but for a quote too many, and most of its
+  further lines are like rows. All other records of several lines are one row.
 
 A line is like a row if it has two of: the right number of cells, a repository's name, a count in the column of the stars.
 """
@@ -68,9 +68,8 @@ class RowShape:
         if not self.names or not self.counts:
             return len(cells) == self.width > 0
         score = 0 if len(cells) != self.width else 2 if self.width >= 6 else 1
-        name = "/".join(cells[i].strip('" ') for i in self.names if i < len(cells))
         counts = [cells[i].strip('" ') for i in self.counts if i < len(cells)]
-        score += _NAME.fullmatch(name) is not None
+        score += self.is_named(cells)
         score += bool(counts) and all(_COUNT.fullmatch(count) for count in counts)
         return score >= 2
 
@@ -78,14 +77,18 @@ class RowShape:
         """Return whether cells of one line have all that a row has: the right number, a repository's name, and counts."""
         if len(cells) != self.width or not self.width:
             return False
-        name = "/".join(cells[i].strip('" ') for i in self.names)
         counts = (cells[i].strip('" ') for i in self.counts)
-        return (not self.names or _NAME.fullmatch(name) is not None) and all(map(_COUNT.fullmatch, counts))
+        return (not self.names or self.is_named(cells)) and all(map(_COUNT.fullmatch, counts))
+
+    def is_named(self, cells: Sequence[str]) -> bool:
+        """Return whether the cells have a repository's name where a row has it."""
+        name = "/".join(cells[i].strip('" ') for i in self.names if i < len(cells))
+        return _NAME.fullmatch(name) is not None
 
     def is_possible(self, cells: Sequence[str]) -> bool:
-        """Return whether a record of several lines may be a row: neither name nor stars have a line break."""
+        """Return whether a record of several lines may be a row: it has name and stars, without a line break."""
         single = [cells[i] for i in (*self.names, *self.counts) if i < len(cells)]
-        return len(cells) == self.width and not any("\n" in cell or "\r" in cell for cell in single)
+        return self.is_whole_row(cells) and not any("\n" in cell or "\r" in cell for cell in single)
 
 
 def read_csv_rows(
@@ -222,8 +225,8 @@ class _RowReader:
         """Return whether the further lines of a record are rows, which a stray quote has joined to it."""
         further = lines[1:]
         if not self._shape.is_possible(cells):
-            return any(map(self._is_row, further))
-        if not self._is_whole_row(further[-1]) or 2 * sum(map(self._is_row, further)) <= len(further):
+            return any(self._is_row(line) or self._is_named(line) for line in further)
+        if not self._is_whole_row(further[-1]) or 2 * sum(map(self._is_any_row, further)) <= len(further):
             return False
         return any(map(self._is_whole_row, lines[:-1]))
 
@@ -233,9 +236,11 @@ class _RowReader:
             return False
         if len(line) > MAX_COMPARED:
             return True
-        *cells, rest = next(csv.reader([line.rstrip("\r\n")], delimiter=self._delimiter), [""])
-        return self._shape.is_whole_row(
-            [*cells, *rest.split(self._delimiter)] if line.count('"') % 2 else [*cells, rest]
+        line = line.rstrip("\r\n")
+        *cells, rest = next(csv.reader([line], delimiter=self._delimiter), [""])
+        is_odd = line.count('"') % 2 == 1
+        return (is_odd and self._shape.is_whole_row([*cells, *rest.split(self._delimiter)])) or (
+            (not is_odd or line.endswith('"')) and self._shape.is_whole_row([*cells, rest])
         )
 
     def _is_row(self, line: str) -> bool:
@@ -244,6 +249,14 @@ class _RowReader:
         if self._shape.width > 1 and self._delimiter not in line:
             return False
         return self._shape.is_like_row(next(csv.reader([line], delimiter=self._delimiter), []))
+
+    def _is_any_row(self, line: str) -> bool:
+        return self._is_row(line) or self._is_whole_row(line)
+
+    def _is_named(self, line: str) -> bool:
+        """Return whether a line has a repository's name where a row has it, whatever follows."""
+        cells = next(csv.reader([line], delimiter=self._delimiter), []) if self._delimiter in line else []
+        return bool(self._shape.names) and self._shape.is_named(cells)
 
     def _extend(self, block: list[str]) -> str:
         """Look at more lines of the record that fills the block; refuse it if it is too long or the text ends."""

@@ -306,3 +306,26 @@ def test_rows_that_stray_quotes_join_are_not_lost(first: str) -> None:
     read = list(read_csv_rows(io.StringIO(text), ",", 3, names=[0], counts=[1]))
 
     assert [cells[:1] for _, cells, _ in read] == [[], ["fir/b"], ["fir/c"], ["fir/d"]]
+
+
+@pytest.mark.parametrize(
+    ("header", "broken_lines"),
+    [
+        ("full_name,note,stars", ['elm/a,word,"671', 'elm/b,",640']),
+        ("full_name,note,stars", ['elm/a,"some words,271', 'elm/b,",135']),
+        ("full_name,note,stars", ['elm a,"some words,239', "elm/b,,943,x", 'elm/c,",356']),
+        ("full_name,stars,note", ['elm/a,832,"one, two""', 'elm/b,217,words"']),
+        ("full_name,stars,note", ['elm/a,289,"one, two""', "elm/b,801", 'elm/c,958,words"']),
+        ("full_name,stars,note", ['elm a,736,"', 'elm/b,876,"']),
+    ],
+)
+def test_neighbors_with_stray_quotes_are_counted_one_by_one(header: str, broken_lines: list[str]) -> None:
+    """Together, such lines are a record: of a wrong width, or even a valid one."""
+    order = header.split(",")
+    at = {"names": [order.index("full_name")], "counts": [order.index("stars")]}
+    good = [",".join({"full_name": f"oak/t{i}", "stars": "4", "note": "x"}[name] for name in order) for i in range(9)]
+
+    read = list(read_csv_rows(io.StringIO("\n".join([*good, *broken_lines, *good])), ",", 3, **at))
+
+    assert len(read) == len(broken_lines) + 18
+    assert [cells[at["names"][0]] for _, cells, _ in read[-9:]] == [f"oak/t{i}" for i in range(9)]
