@@ -18,7 +18,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
 from stargaze.features.ingest.parsing.grouped_numbers import find_rounded_numbers
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
-from stargaze.features.ingest.parsing.object_text import split_words
+from stargaze.features.ingest.parsing.object_text import repair_text, split_words
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_names
 from stargaze.features.schema import Field
 from stargaze.system.text import shorten_text
@@ -310,7 +310,7 @@ def _split_list(value: object) -> list[str] | None:
         parts = [part.get("name") if isinstance(part, dict) else part for part in value]
     else:
         return None
-    return [_replace_surrogates(part.strip()) for part in parts if isinstance(part, str) and part.strip()]
+    return [repair_text(part.strip()) for part in parts if isinstance(part, str) and part.strip()]
 
 
 def _to_strings(column: pd.Series) -> tuple[pd.Series, Bools]:
@@ -328,13 +328,9 @@ def _to_strings(column: pd.Series) -> tuple[pd.Series, Bools]:
 
 def _to_string(value: object) -> str | None:
     if isinstance(value, str):
-        return _replace_surrogates(value)
+        return repair_text(value)
     is_number = isinstance(value, (int, float, np.number, Decimal, date)) and not isinstance(value, bool)
     return str(value) if is_number and not (isinstance(value, int) and abs(value) >= 2**63) else None
-
-
-def _replace_surrogates(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 _PARSERS: dict[str, _Parser] = {

@@ -16,7 +16,6 @@ from stargaze.features.ingest.parsing.resemblance import list_names, resembled_f
 
 MAX_KEYS = 300
 """Different keys of a file that are remembered."""
-MISSING_STARS = "stars is missing"
 
 
 class SparsePaths:
