@@ -46,10 +46,6 @@ class RefusedRows:
     rows: int
     example: str
 
-    def as_text(self) -> str:
-        """Return one line."""
-        return f"{self.rows:,} with {self.column} {self.reason}, as {self.example}"
-
     @property
     def problem(self) -> str:
         """The first row with the reason, as ``row 3: stars is missing``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,20 +95,26 @@ def test_other_names_of_the_columns_are_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda table: table.assign(stars=[30, -1, 20]), "1 with stars negative, as row 2: stars is '-1'"),
-        (lambda table: table.assign(stars=[30, "many", 20]), "stars not a whole number, as row 2: stars is 'many'"),
-        (lambda table: table.assign(stars=[30, None, 20]), "1 with stars is missing, as row 2: stars"),
-        (lambda table: table.assign(stars=[30, 2.5, 20]), "stars not a whole number, as row 2: stars is "),
-        (lambda table: table.assign(stars=[30, 10**7, 20]), "stars larger than any on GitHub, as row 2"),
-        (lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2024-01-08"]), "date in the future, as row 2"),
-        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "not a date, as row 2: date is 'soon'"),
+        (lambda table: table.assign(stars=[30, -1, 20]), "row 2: stars is '-1': negative"),
+        (lambda table: table.assign(stars=[30, "many", 20]), "row 2: stars is 'many': not a whole number"),
+        (lambda table: table.assign(stars=[30, None, 20]), "row 2: stars is missing"),
+        (lambda table: table.assign(stars=[30, 2.5, 20]), "2.5': not a whole number"),
+        (lambda table: table.assign(stars=[30, 10**7, 20]), "row 2: stars is '10000000': larger than any on GitHub"),
         (
-            lambda table: table.assign(date=["2024-01-01", "0000-00-00", "2024-01-08"]),
-            "date is missing, as row 2: date",
+            lambda table: table.assign(date=["2024-01-01", "2031-01-01", "2024-01-08"]),
+            "row 2: date is '2031-01-01': in the future",
         ),
-        (lambda table: table.assign(full_name=["a/b", " ", "a/b"]), "full_name is missing, as row 2: full_name"),
-        (lambda table: table.assign(full_name=["a/b", "nobody", "a/b"]), "full_name not the name of a repository"),
-        (lambda table: table.assign(full_name=["a/b", "gitlab.com/a/b", "a/b"]), "full_name not on github.com"),
+        (lambda table: table.assign(date=["2024-01-01", "soon", "2024-01-08"]), "row 2: date is 'soon': not a date"),
+        (lambda table: table.assign(date=["2024-01-01", "0000-00-00", "2024-01-08"]), "row 2: date is missing"),
+        (lambda table: table.assign(full_name=["a/b", " ", "a/b"]), "row 2: full_name is missing"),
+        (
+            lambda table: table.assign(full_name=["a/b", "nobody", "a/b"]),
+            "row 2: full_name is 'nobody': not the name of a repository",
+        ),
+        (
+            lambda table: table.assign(full_name=["a/b", "gitlab.com/a/b", "a/b"]),
+            "row 2: full_name is 'gitlab.com/a/b': not on github.com",
+        ),
     ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -117,7 +124,8 @@ def test_an_invalid_row_is_left_out_and_named(
     history = read_history(write_table(change(counts_table()), tmp_path, suffix), now=NOW)
 
     assert (history.rows, history.n_refused, len(history.frame)) == (3, 1, 2)
-    assert reason in history.refused[0].as_text().replace("is -1", "is '-1'")
+    assert history.refused[0].rows == 1
+    assert reason in re.sub(r"is (-?[0-9.]+):", r"is '\1':", history.refused[0].problem)
 
 
 def test_an_invalid_count_of_an_optional_column_is_missing_and_counted(tmp_path: Path) -> None:
@@ -127,10 +135,10 @@ def test_an_invalid_count_of_an_optional_column_is_missing_and_counted(tmp_path:
 
     assert history.refused == ()
     assert history.frame["forks"].isna().tolist() == [True, True, False]
-    assert [item.as_text() for item in history.cleared] == [
-        "1 with forks not a whole number, as row 3: forks is 'some'",
-        "1 with forks negative, as row 2: forks is '-2'",
-        "1 with last_commit not a date, as row 2: last_commit is 'x'",
+    assert [(item.rows, item.problem) for item in history.cleared] == [
+        (1, "row 3: forks is 'some': not a whole number"),
+        (1, "row 2: forks is '-2': negative"),
+        (1, "row 2: last_commit is 'x': not a date"),
     ]
 
 
@@ -292,7 +300,7 @@ def test_a_broken_record_is_refused_and_hides_no_row(tmp_path: Path, line: str, 
     history = read_history(path, now=NOW)
 
     assert history.frame["stars"].tolist() == [float(month) for month in range(1, 13)]
-    assert [item.as_text() for item in history.refused] == [f"1 with row {reason}, as row 4"]
+    assert [(item.rows, item.problem) for item in history.refused] == [(1, f"row 4: {reason}")]
 
 
 def test_columns_are_mapped_and_a_wrong_mapping_is_named(tmp_path: Path) -> None:

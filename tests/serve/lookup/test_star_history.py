@@ -91,6 +91,19 @@ def test_a_table_that_cannot_be_read_is_logged_once(tmp_path: Path, caplog: pyte
     assert caplog.text.count("no star histories") == 1
 
 
+def test_rows_that_are_left_out_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = tmp_path / "counts.csv"
+    table.write_text(
+        "full_name,date,stars\nkim/a,2024-01-01,4\nkim/a,2024-01-08,\nkim/a,2024-01-15,6\n", encoding="utf-8"
+    )
+
+    with caplog.at_level(logging.WARNING):
+        found = StarHistories(Store(tmp_path), str(table)).find("kim/a", NOW, None)
+
+    assert found != NO_HISTORY
+    assert "1 rows are left out: row 2: stars is missing" in caplog.text
+
+
 def test_a_prepared_table_is_not_read_for_a_visitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _write(tmp_path, one_history("own/name", list(range(10, 60))))
     histories = StarHistories(Store(tmp_path), str(path))
