@@ -7,8 +7,13 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from stargaze.errors import BadDataError
-from stargaze.features.ingest.parsing.grouped_numbers import AUTO, MAX_NUMBER, SeparatorUse, read_grouped
+from stargaze.features.ingest.parsing.grouped_numbers import (
+    AUTO,
+    MAX_NUMBER_LENGTH,
+    SeparatorUse,
+    read_grouped,
+    undecided_error,
+)
 from stargaze.features.ingest.validate import shorten
 
 _SIGNED = re.compile(r"([+\-\N{MINUS SIGN}]?)\s*(.*)", re.DOTALL)
@@ -47,7 +52,7 @@ def write_plainly(name: str, texts: pd.Series, entered: Collection[str], thousan
 def _split(texts: list[str]) -> tuple[list[str], list[str]]:
     """Return the signs and numbers of texts, without what surrounds all of the numbers."""
     for affix in _AFFIXES:
-        inner = [affix.fullmatch(text) if len(text) <= MAX_NUMBER else None for text in texts]
+        inner = [affix.fullmatch(text) if len(text) <= MAX_NUMBER_LENGTH else None for text in texts]
         if texts and all(inner):
             texts = [match[1] for match in inner if match]
     pairs = [_SIGNED.fullmatch(text) for text in texts]
@@ -69,9 +74,6 @@ def _find_mark(name: str, numbers: Collection[str]) -> str:
     if points and not any(map(_LONG.fullmatch, numbers)):
         use.undecided["."] = min(points)
     mark, undecided = use.find_thousands()
-    if not undecided:
-        return mark
-    separator = undecided.strip("0123456789")
-    message = f"fetch.extra: {shorten(name)} is {undecided!r}: thousands or decimals? No value of the column shows it"
-    hint = f'set fetch.thousands = "{separator}" if it separates thousands, or fetch.thousands = "" if nothing does'
-    raise BadDataError(message, hint=hint)
+    if undecided:
+        raise undecided_error(f"fetch.extra: {shorten(name)}", undecided, "fetch.thousands")
+    return mark

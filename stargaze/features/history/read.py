@@ -19,7 +19,7 @@ from stargaze.features.history.columns import COLUMNS, COUNTS
 from stargaze.features.history.rows import RawHistory, missing_hint, read_raw_history
 from stargaze.features.history.table_format import ANY_FORMAT, AUTO, HistoryFormat
 from stargaze.features.ingest.parsing.dates import parse_dates
-from stargaze.features.ingest.parsing.grouped_numbers import SeparatorUse, read_grouped
+from stargaze.features.ingest.parsing.grouped_numbers import SeparatorUse, read_grouped, undecided_error
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
 from stargaze.features.ingest.parsing.repository_names import parse_names
 from stargaze.features.ingest.validate import shorten
@@ -203,10 +203,7 @@ class _Validation:
         use.add(texts.unique())
         mark, undecided = use.find_thousands()
         if undecided:
-            separator = undecided.strip("0123456789")
-            message = f"{self._name}: {name} is {undecided!r}: thousands or decimals? No value of the column shows it"
-            hint = f'set growth.thousands = "{separator}" if it separates thousands, or growth.thousands = "" if nothing does'
-            raise BadDataError(message, hint=hint)
+            raise undecided_error(f"{self._name}: {name}", undecided, "growth.thousands")
         return mark
 
 

@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from stargaze.errors import BadDataError
 from stargaze.features import schema
-from stargaze.features.ingest.parsing.grouped_numbers import AUTO, SeparatorUse, depends_on_column, read_grouped
+from stargaze.features.ingest.parsing.grouped_numbers import (
+    AUTO,
+    SeparatorUse,
+    depends_on_column,
+    read_grouped,
+    undecided_error,
+)
 from stargaze.features.ingest.write_repositories import RawBatch
 
 COUNTS = frozenset(field.name for field in schema.FIELDS if field.kind == "count")
@@ -65,10 +70,7 @@ class CountTexts:
             self._uses[source] = _collect_uses(self._read_again(source))
         mark, undecided = self._uses[source][name].find_thousands()
         if undecided:
-            message = f"{self._names[source]}: {name} is {undecided!r}: thousands or decimals? No value of the column shows it"
-            separator = undecided.strip("0123456789")
-            hint = f'set fetch.thousands = "{separator}" if it separates thousands, or fetch.thousands = "" if nothing does'
-            raise BadDataError(message, hint=hint)
+            raise undecided_error(f"{self._names[source]}: {name}", undecided, "fetch.thousands")
         return mark
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from stargaze.errors import BadDataError
 from stargaze.features.ingest.parsing.missing import Bools
 
 AUTO = "auto"
@@ -24,7 +25,7 @@ _DECIMAL = re.compile(r"\d*([.,])\d+", re.ASCII)
 _ROUNDED = re.compile(r"(\d+(?:[.,]\d{1,2})?)\s?([kKmM])", re.ASCII)
 _SCIENTIFIC = re.compile(r"\s*\d(?:[.,](\d{0,30}))?E\+(\d{1,3})\s*", re.ASCII)
 _UNITS = {"k": 1_000, "m": 1_000_000}
-MAX_NUMBER = 40
+MAX_NUMBER_LENGTH = 40
 """Length of the longest text that is read as a number [characters]."""
 
 
@@ -40,7 +41,7 @@ class SeparatorUse:
     def add(self, texts: Iterable[str]) -> None:
         """Collect what texts show: 1.234.567, 12.345 (no whole number otherwise) and 1.234,5 thousands; 7.5 decimals."""
         for text in texts:
-            if len(text) > MAX_NUMBER:
+            if len(text) > MAX_NUMBER_LENGTH:
                 continue
             if single := _SINGLE.fullmatch(text):
                 if single[2] == "000":
@@ -83,6 +84,15 @@ class SeparatorUse:
         return next(iter(proved), ""), ""
 
 
+def undecided_error(place: str, text: str, key: str) -> BadDataError:
+    """Return the error of a column in which no value shows what a text such as 12.000 means; the config's ``key`` can say it."""
+    separator = text.strip("0123456789")
+    message = f"{place} is {text!r}: thousands or decimals? No value of the column shows it"
+    return BadDataError(
+        message, hint=f'set {key} = "{separator}" if it separates thousands, or {key} = "" if nothing does'
+    )
+
+
 def find_rounded_numbers(column: pd.Series) -> Bools:
     """Return which texts are numbers of which a spreadsheet shows the first digits only; other programs write no ``E+``.
 
@@ -103,7 +113,7 @@ def _is_rounded(text: object) -> bool:
 
 def depends_on_column(text: str) -> bool:
     """Return whether only the other texts of the column can say what a number means, as 12.345."""
-    return len(text) <= MAX_NUMBER and _SINGLE.fullmatch(text) is not None
+    return len(text) <= MAX_NUMBER_LENGTH and _SINGLE.fullmatch(text) is not None
 
 
 def read_grouped(text: str, thousands: str) -> str:
@@ -116,7 +126,7 @@ def read_grouped(text: str, thousands: str) -> str:
     >>> read_grouped("12.000", ""), read_grouped("12,000", ","), read_grouped("1,234,567", "")
     ('12.000', '12000', '1234567')
     """
-    if len(text) > MAX_NUMBER:
+    if len(text) > MAX_NUMBER_LENGTH:
         return text
     if spaced := _SPACED.fullmatch(text):
         return text.replace(spaced[1], "").replace(",", ".")
