@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from stargaze.errors import InvalidInputError, MissingInputError, did_you_mean
 from stargaze.features import schema
 from stargaze.features.ingest.contradictions import find_contradictions
 from stargaze.features.ingest.derive import derive_fields
+from stargaze.features.ingest.parsing.grouped_numbers import read_grouped
 from stargaze.features.ingest.parsing.missing import MISSING
 from stargaze.features.ingest.validate import shorten, validate_columns
 
@@ -36,9 +35,6 @@ FORM_FIELDS: tuple[schema.Field, ...] = (
 """Fields that can be entered, the usual ones first; an empty one is missing."""
 USUAL_FIELDS = frozenset(_FORM_NAMES)
 """Fields that a visitor is likely to know."""
-_SEPARATED = re.compile(r"\d{1,3}([, \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}])\d{3}(?:\1\d{3})*", re.ASCII)
-_ROUNDED = re.compile(r"(\d+(?:\.\d)?)([kKmM])", re.ASCII)
-_UNITS = {"k": 1_000, "m": 1_000_000}
 FIELDS_HINT = "use a field such as forks, contributors or license; the description of the API lists all"
 
 
@@ -68,15 +64,15 @@ def unknown_repositories(names: Sequence[str], known: pd.DataFrame) -> UnknownRe
 
 
 def expand_count(text: str) -> str:
-    """Return a count as digits if it is written as GitHub shows it, with separators or in thousands; other texts as they are.
+    """Return a count as digits if it has separators of thousands, or is in thousands or millions; other texts as they are.
+
+    A single comma separates thousands, a single point decimals.
 
     >>> expand_count("12,345"), expand_count("1 234"), expand_count("12.3k"), expand_count("1.5"), expand_count("12,34")
     ('12345', '1234', '12300', '1.5', '12,34')
     """
-    if _SEPARATED.fullmatch(text):
-        return re.sub(r"\D", "", text)
-    rounded = _ROUNDED.fullmatch(text)
-    return f"{Decimal(rounded[1]) * _UNITS[rounded[2].lower()]:.0f}" if rounded else text
+    digits = read_grouped(text, ",")
+    return digits if digits.isdigit() else text
 
 
 def expand_counts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,12 +41,13 @@ def test_names_are_found_in_what_people_copy(text: str, names: list[str]) -> Non
     ("field", "text", "value"),
     [
         *(("forks", text, "12345") for text in ("12345", "12,345", "12 345", "12\N{NO-BREAK SPACE}345")),
-        *(("forks", text, text) for text in ("12,34", "1,2345", "1.5", "1,234 567", "k", "1.25k", "1.5x")),
+        *(("forks", text, text) for text in ("12,34", "1,2345", "1.5", "1,234 567", "k", "1.255k", "1.5x", "12.345")),
         *(("forks", text, value) for text, value in [("12.3k", "12300"), ("3K", "3000"), ("1.1M", "1100000")]),
+        *(("forks", text, value) for text, value in [("1.25k", "1250"), ("4.321.000", "4321000"), ("12'345", "12345")]),
         ("description", "12,345", "12,345"),
     ],
 )
-def test_a_count_may_be_written_as_github_shows_it(field: str, text: str, value: str) -> None:
+def test_a_count_may_be_written_as_github_or_a_file_shows_it(field: str, text: str, value: str) -> None:
     assert form_figures({field: text}) == {field: value}
 
 
