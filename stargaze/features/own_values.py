@@ -10,9 +10,10 @@ import pandas as pd
 
 from stargaze.config import FetchSection
 from stargaze.errors import ConfigError, did_you_mean
-from stargaze.features.ingest.field_mapping import FIELD_GETTERS, flattened_path
+from stargaze.features.ingest.field_mapping import FIELD_GETTERS, REQUIRED, flattened_path
 from stargaze.features.ingest.parsing.grouped_numbers import AUTO
 from stargaze.features.ingest.parsing.missing import MISSING, Bools
+from stargaze.features.ingest.parsing.resemblance import quote_for_toml
 from stargaze.features.ingest.validate import NO, YES, ClearedValues, Problem, shorten
 from stargaze.features.own_columns import (
     MAX_COLUMNS,
@@ -29,7 +30,6 @@ DEFAULT_POLICY = "all"
 """The policy of a column of unknown origin: it may follow from popularity."""
 MOST_UNUSABLE = 0.5
 """The largest share of the values of a column that may be unusable."""
-REQUIRED = ("full_name", "stars")
 DIGITS = frozenset({"0", "1", "0.0", "1.0"})
 """Spellings of true and false that are numbers too."""
 INFINITE = frozenset({"inf", "infinity", "1.#inf"})
@@ -66,7 +66,7 @@ def check_own_columns(section: FetchSection, features: Container[str]) -> None:
     for key, names in (("extra_kinds", section.extra_kinds), ("extra_policies", section.extra_policies)):
         for name in names:
             if name not in section.extra:
-                hint = did_you_mean(name, section.extra, f"add it to fetch.extra: extra = [{_quote(name)}]")
+                hint = did_you_mean(name, section.extra, f"add it to fetch.extra: extra = [{quote_for_toml(name)}]")
                 raise ConfigError(f"fetch.{key}: {shorten(name)} is not in fetch.extra", hint=hint)
     for name in section.exclude:
         if name in REQUIRED or name in section.columns.values():
@@ -178,7 +178,7 @@ def _find_warning(name: str, codes: np.ndarray, texts: pd.Series, numbers: pd.Se
     count, total = int(sizes[is_number].sum()), int(sizes.sum())
     if numbers is not texts and 2 * count >= total > count:
         example = shorten(texts.iloc[int(np.flatnonzero(~is_number)[0])])
-        line = f'[fetch.extra_kinds] {_quote(name)} = "number"'
+        line = f'[fetch.extra_kinds] {quote_for_toml(name)} = "number"'
         shares = f"{count:,} of {total:,} values are numbers, but not {example}"
         return f"own column {shorten(name)} is a category: {shares}; {line} makes the others missing"
     if total >= MANY_VALUES and 2 * len(texts) > total:
@@ -256,12 +256,10 @@ def _check_share(cleared: list[ClearedValues], present: int, *, is_declared: boo
                 f"fetch.extra: {len(item.rows):,} of {present:,} values of {name} are unusable, as {shorten(value)}"
             )
             hint = (
-                f'[fetch.extra_kinds] {_quote(item.field)} = "category"' if is_declared else "remove it from the list"
+                f'[fetch.extra_kinds] {quote_for_toml(item.field)} = "category"'
+                if is_declared
+                else "remove it from the list"
             )
             if keys := [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []:
                 hint = f"name a value in it by its path: {shorten(f'{item.field}.{keys[0]}')}"
             raise ConfigError(f"{message}: {item.reason}", hint=hint)
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

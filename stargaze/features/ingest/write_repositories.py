@@ -17,6 +17,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
+from stargaze.features.ingest.field_mapping import REQUIRED
 from stargaze.features.ingest.validate import ClearedValues, clear_columns, shorten
 from stargaze.features.own_columns import OwnColumn, conform, write_repositories_file
 from stargaze.features.own_values import check_found, convert_own_column
@@ -26,8 +27,6 @@ from stargaze.system.progress import Report
 
 Warn = Callable[[pd.DataFrame, Sequence[OwnColumn]], Sequence[str]]
 """Returns warnings about repositories, all columns of the schema, and their own columns."""
-REQUIRED = ("full_name", "stars")
-"""The fields without which a record is invalid."""
 SOURCE = "__source"
 """The column with the number of each row's file; no own column has a name that begins so."""
 MIN_ROW_NUMBERS = 10

@@ -151,8 +151,8 @@ def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
     """Return the hint that maps the fields which have no column."""
     if len(header) == 1 and not any(map(resembled_field, header)):
         return "separate the columns of a CSV by commas, semicolons, tabs or |, and name them in the first line"
-    lines = ", ".join(f"{field} = {_quote(suggest_column(field, header))}" for field in missing)
-    owner, name = (_quote(column) for column in _suggest_parts(header))
+    lines = ", ".join(f"{field} = {quote_for_toml(suggest_column(field, header))}" for field in missing)
+    owner, name = (quote_for_toml(column) for column in _suggest_parts(header))
     or_parts = f" (or owner = {owner} and name = {name})" if "full_name" in missing else ""
     return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
 
@@ -164,8 +164,12 @@ def _suggest_parts(header: Sequence[str]) -> tuple[str, str]:
     return (owner, name) if "…" not in (owner, name) and (owner, name) != ("owner", "name") else ("…", "…")
 
 
-def _quote(name: str) -> str:
-    """Return a text of TOML."""
+def quote_for_toml(name: str) -> str:
+    r"""Return a name as a text of TOML.
+
+    >>> quote_for_toml('the "best"')
+    '"the \\"best\\""'
+    """
     return json.dumps(name, ensure_ascii=False)
 
 
