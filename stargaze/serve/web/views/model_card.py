@@ -23,7 +23,7 @@ LIMITATIONS = (
 )
 OWN_COLUMNS = "Own columns"
 OWN_LIMITATION = (
-    "Own columns are known only of the repositories that were trained on: live look-ups and entered metrics lack them."
+    "Own columns are known only of the repositories in the bundle: live look-ups and entered metrics lack them."
 )
 FEATURE_GROUPS = {"static": "Metadata", "activity": "Activity", "all": "Popularity"}
 
