@@ -129,7 +129,8 @@ def forecast(names: Names, common: CommonOptions) -> None:
 
     out, config, store = common.open_session()
     now = utc_now()
-    rows, errors = forecast_rows(config.growth, store, names, now=now, exclude=config.serve.exclude)
+    options: dict[str, Any] = {"exclude": config.serve.exclude, "notify": lambda line: out.note(f"warning: {line}")}
+    rows, errors = forecast_rows(config.growth, store, names, now=now, **options)
     out.table(rows, ["repository", "last_day", "stars", "days", "forecast", "low", "high"], "Forecast")
     if not out.as_json:
         for line in milestone_lines(rows, now.date()):

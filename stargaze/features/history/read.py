@@ -46,6 +46,10 @@ class RefusedRows:
     rows: int
     example: str
 
+    def as_text(self) -> str:
+        """Return one line about rows that were left out."""
+        return f"{self.rows:,} {'row is' if self.rows == 1 else 'rows are'} left out: {self.problem}"
+
     @property
     def problem(self) -> str:
         """The first row with the reason, as ``row 3: stars is missing``."""

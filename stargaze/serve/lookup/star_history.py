@@ -216,7 +216,7 @@ def _read_table(path: Path, now: datetime, form: HistoryFormat) -> HistoryTable 
     try:
         history = read_history(path, now=now, form=form)
         for item in history.refused:
-            log.warning("star histories: %s rows are left out: %s", f"{item.rows:,}", item.problem)
+            log.warning("star histories: %s", item.as_text())
         return HistoryTable.from_frame(history.frame)
     except StargazeError as error:
         log.warning("no star histories: %s", error.message)

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from stargaze.bundle.forecast import GrowthForecast, forecast_growth, next_round_number
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
@@ -26,6 +28,7 @@ from stargaze.serve.prediction.milestone_text import milestone_text
 from stargaze.serve.prediction.sentence import prediction_sentence
 from stargaze.serve.prediction_request import Answer, PredictionRequest
 from stargaze.store import Store
+from stargaze.system.progress import Notify
 
 MAX_FACTORS = 3
 SERVE_HINT = "stargaze serve looks it up on GitHub"
@@ -85,17 +88,24 @@ def _bundle_folder(store: Store) -> Path:
 
 
 def forecast_rows(
-    section: GrowthSection, store: Store, names: Sequence[str], *, now: datetime, exclude: Iterable[str] = ()
+    section: GrowthSection,
+    store: Store,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    exclude: Iterable[str] = (),
+    notify: Notify = lambda _line: None,
 ) -> tuple[list[dict[str, Any]], list[StargazeError]]:
     """Return one row for each repository and horizon, and an error for each name without a forecast; raise if all have none.
 
     A row has last count and its day, forecast and interval [stars], and the repository's next milestone, None if it is not
-    expected before the last horizon or its dates have passed. ``exclude`` are the repositories of ``serve.exclude``.
+    expected before the last horizon or its dates have passed. ``exclude`` are the repositories of ``serve.exclude``; ``notify``
+    receives a line for each reason for which rows of the history are left out.
     """
     unique = {name.lower(): name for name in map(parse_name, names)}
     bundle, exclusions = load_growth_bundle(store), Exclusions.parse(exclude)
     path = store.history(section.history_file)
-    history = read_history(path, now=now, form=HistoryFormat.of(section)).frame
+    history = _read_history(section, path, now, notify)
     history = history[[not exclusions.match(name) for name in history["full_name"]]]
     rows: list[dict[str, Any]] = []
     errors: list[StargazeError] = []
@@ -118,6 +128,13 @@ def forecast_rows(
     if not rows:
         raise errors[0]
     return rows, errors
+
+
+def _read_history(section: GrowthSection, path: Path, now: datetime, notify: Notify) -> pd.DataFrame:
+    table = read_history(path, now=now, form=HistoryFormat.of(section))
+    for item in table.refused:
+        notify(f"{path}: {item.as_text()}")
+    return table.frame
 
 
 def _forecast_rows(growth: GrowthForecast, name: str, now: datetime) -> list[dict[str, Any]]:

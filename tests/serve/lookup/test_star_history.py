@@ -101,7 +101,7 @@ def test_rows_that_are_left_out_are_logged(tmp_path: Path, caplog: pytest.LogCap
         found = StarHistories(Store(tmp_path), str(table)).find("kim/a", NOW, None)
 
     assert found != NO_HISTORY
-    assert "1 rows are left out: row 2: stars is missing" in caplog.text
+    assert "star histories: 1 row is left out: row 2: stars is missing" in caplog.text
 
 
 def test_a_prepared_table_is_not_read_for_a_visitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -94,6 +95,20 @@ def test_the_hint_of_a_repository_without_a_fetched_history_is_to_fetch_it(
         store.star_history.rename(section.history_file)
 
     assert caught.value.hint == "stargaze fetch --name zzzzzz/qqqqqqqq --star-history zzzzzz/qqqqqqqq"
+
+
+def test_rows_that_are_left_out_are_named(section: GrowthSection, store: Store, tmp_path: Path) -> None:
+    table = read_history(Path(section.history_file), now=NOW).frame[["full_name", "date", "stars"]]
+    table["stars"] = table["stars"].map("{:.0f}".format)
+    table.loc[3, "stars"] = "a few"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    changed = dataclasses.replace(section, history_file=str(tmp_path / "table.csv"))
+    lines: list[str] = []
+
+    rows, _ = forecast_rows(changed, store, [table["full_name"].iloc[-1]], now=FIRST_DAY, notify=lines.append)
+
+    assert len(rows) == 2
+    assert lines == [f"{tmp_path / 'table.csv'}: 1 row is left out: row 4: stars is 'a few': not a whole number"]
 
 
 def test_a_history_that_is_too_short_is_an_error(section: GrowthSection, store: Store) -> None:
