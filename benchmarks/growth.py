@@ -48,7 +48,10 @@ def main() -> None:
     parser.add_argument("--anomalies", type=Path, help="write every anomaly to this CSV")
     arguments = parser.parse_args()
     start, section = time.monotonic(), GrowthSection(train_until=arguments.train_until, history_weeks=arguments.weeks)
-    history = read_history(arguments.file, now=datetime.now(UTC))
+    table = read_history(arguments.file, now=datetime.now(UTC))
+    for item in table.refused:
+        print(item.as_text())
+    history = table.frame
     series = clean_history(history)
     whole = series.frame
     print(f"{len(whole):,} counts of {whole['full_name'].nunique():,} repositories; broken and renamed series:")
