@@ -37,7 +37,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "stars": ("stargazers", "star", "stargazer_count", "watch_count", "star_number"),
     "subscribers": ("watching",),
-    "language": ("main_language", "primary_language", "programming_language", "lang"),
+    "language": ("main_language", "primary_language", "programming_language", "lang", "main_lang", "primary_lang"),
     "languages": ("languages_used", "language_list"),
     "license": ("license_type",),
     "created_at": ("created", "creation_date", "created_on", "date_created", "created_date", "created_timestamp"),

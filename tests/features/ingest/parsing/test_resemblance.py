@@ -15,6 +15,7 @@ from stargaze.features.ingest.parsing.resemblance import find_unused, list_names
         ("n_contributors", "contributors"),
         ("licnse", "license"),
         ("mainLanguage", "language"),
+        ("primaryLang", "language"),
         ("homepage", "has_homepage"),
         ("Created Timestamp", "created_at"),
         ("last_commit", "pushed_at"),
