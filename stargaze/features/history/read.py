@@ -187,7 +187,7 @@ class _Validation:
             return np.full(len(column), np.nan), find_missing(column)
         if pd.api.types.is_numeric_dtype(column.dtype):
             return column.to_numpy(dtype="float64", na_value=np.nan), find_missing(column)
-        texts = column if column.dtype == "str" else pd.Series(_number_texts(column), index=column.index, dtype="str")
+        texts = column if column.dtype == "str" else column.astype("object").map(_number_text).astype("str")
         numbers, is_plain = _read_digits(texts)
         absent = np.zeros(len(column), dtype=bool)
         rest = np.flatnonzero(~is_plain)
@@ -220,12 +220,8 @@ def _read_digits(texts: pd.Series) -> tuple[np.ndarray[Any, np.dtype[np.float64]
     return numbers, np.asarray(is_plain)
 
 
-def _number_texts(column: pd.Series) -> list[str | None]:
-    """Return the values of a column of any types as texts: numbers and texts as they are, others as no number."""
-    return [_number_text(value) for value in column]
-
-
 def _number_text(value: object) -> str | None:
+    """Return a value of any type as a text: a number or a text as it is, another one as no number."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
