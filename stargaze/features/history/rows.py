@@ -20,6 +20,7 @@ from stargaze.features.ingest.csv_rows import read_csv_rows
 from stargaze.features.ingest.json_records import read_records
 from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.flattened_names import value_at
+from stargaze.features.ingest.parsing.object_text import repair_text
 from stargaze.features.ingest.parsing.parquet_values import to_series
 from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parquet, read_header
 
@@ -108,7 +109,8 @@ def _read_json(source: Source, columns: Mapping[str, str]) -> RawHistory:
             continue
         positions.append(position)
         for ours, theirs in found.items():
-            values[ours].append(value_at(value, theirs)[1])
+            found_value = value_at(value, theirs)[1]
+            values[ours].append(repair_text(found_value) if isinstance(found_value, str) else found_value)
     frame = pd.DataFrame({ours: pd.Series(column, dtype="object") for ours, column in values.items()})
     return RawHistory(frame.set_axis(positions), has_weekly_gains(header), refused)
 

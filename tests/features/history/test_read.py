@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 from collections.abc import Callable
@@ -321,3 +322,15 @@ def test_the_hint_of_a_missing_file_of_the_config_is_its_key(tmp_path: Path) -> 
         read_history(tmp_path / "counts.csv", now=NOW)
 
     assert caught.value.hint.startswith("check growth.history_file")
+
+
+@pytest.mark.parametrize("column", ["full_name", "date", "stars", "language", "last_commit"])
+def test_half_of_a_character_pair_in_json_ends_no_history(tmp_path: Path, column: str) -> None:
+    row = {"full_name": "a/b", "date": "2024-01-01", "stars": 5, "language": "C", "last_commit": "2024-01-01"}
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps([row, {**row, "date": "2024-01-08"}, {**row, column: "\ud83d"}]))
+
+    history = read_history(path, now=NOW)
+
+    assert history.rows == 3
+    assert history.n_refused == (column in ("full_name", "date", "stars"))
