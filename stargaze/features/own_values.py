@@ -152,7 +152,7 @@ def convert_own_column(
     numbers = texts
     if declared in (None, "number"):
         numbers = write_plainly(name, texts, _find_entered(raw, all_texts), thousands)
-    kind = _infer_kind(texts, numbers) if declared is None else OwnColumn(name, declared, DEFAULT_POLICY).kind  # type: ignore[arg-type]
+    kind = declared or _infer_kind(texts, numbers)
     values, reasons = _CONVERT[kind](numbers if kind == "number" else texts)
     column = OwnColumn(name, kind, policies.get(name, DEFAULT_POLICY))  # type: ignore[arg-type]
     rows = [(np.flatnonzero(_spread(wrong, codes)), reason) for wrong, reason in reasons]

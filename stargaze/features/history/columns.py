@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import difflib
 from collections.abc import Mapping, Sequence
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
+from stargaze.features.ingest.parsing.column_plan import check_duplicates
 from stargaze.features.ingest.parsing.flattened_names import normalize_name
-from stargaze.features.ingest.parsing.resemblance import list_names
+from stargaze.features.ingest.parsing.resemblance import list_names, quote_for_toml
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "full_name": ("full_name", "repository", "name_with_owner", "repo", "repo_name", "repository_name"),
@@ -47,13 +48,10 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str], name: str) -
         if source := mapping.get(column, match):
             found[column] = source
     if missing := [column for column in REQUIRED if column not in found]:
-        lines = ", ".join(f'{column} = "{_suggest(column, header)}"' for column in missing)
+        lines = ", ".join(f"{column} = {quote_for_toml(_suggest(column, header))}" for column in missing)
         message = f"{name}: no column for {' and '.join(missing)}; it has {list_names(header)}"
         raise BadDataError(message, hint=f"map them in stargaze.toml: [growth.columns] {lines}")
-    counts = Counter(header)
-    if twice := next((column for column in found.values() if counts[column] > 1), None):
-        message = f"{name}: the column {twice!r} exists {counts[twice]} times"
-        raise BadDataError(message, hint="rename or remove one of them; it is not clear which one is right")
+    check_duplicates(header, set(found.values()), name)
     return found
 
 
@@ -68,5 +66,5 @@ def _check_mapping(header: Sequence[str], mapping: Mapping[str, str], name: str)
 
 
 def _suggest(column: str, header: Sequence[str]) -> str:
-    hint = did_you_mean(column, header, "", cutoff=0.6)
-    return hint.removeprefix("Did you mean ").removesuffix("?") or "…"
+    """Return the column that could be meant, or an ellipsis."""
+    return next(iter(difflib.get_close_matches(column, header, n=1, cutoff=0.6)), "…")

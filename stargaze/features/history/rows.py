@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.history.columns import find_columns, has_weekly_gains
@@ -22,7 +21,7 @@ from stargaze.features.ingest.open_file import Source, open_source
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.object_text import repair_text
 from stargaze.features.ingest.parsing.parquet_values import to_series
-from stargaze.features.ingest.table_records import MAX_HEADER, decompress_parquet, read_header
+from stargaze.features.ingest.table_records import MAX_HEADER, open_parquet, read_header
 
 MAX_ROWS = 50_000_000
 """Rows of a table: a hundred thousand repositories week by week for ten years."""
@@ -82,7 +81,7 @@ def _check_rows(count: int, name: str) -> None:
 
 def _read_parquet(source: Source, columns: Mapping[str, str]) -> RawHistory:
     try:
-        file = pq.ParquetFile(pa.BufferReader(decompress_parquet(source)) if source.compressed else source.path)
+        file = open_parquet(source)
         header = [str(name) for name in file.schema_arrow.names]
         found = find_columns(header, columns, source.name)
         _check_rows(file.metadata.num_rows, source.name)

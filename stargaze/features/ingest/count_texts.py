@@ -56,10 +56,8 @@ class CountTexts:
     def _read_texts(self, source: int, name: str, values: set[str]) -> dict[str, str]:
         texts = {value: value.strip() for value in values}
         mark = self._mark(source, name, texts.values())
-        rounded = "kKmM" if name in SIZES else ()
-        return {
-            value: text if text.endswith(tuple(rounded)) else read_grouped(text, mark) for value, text in texts.items()
-        }
+        has_unit = tuple("kKmM") if name in SIZES else ()
+        return {value: text if text.endswith(has_unit) else read_grouped(text, mark) for value, text in texts.items()}
 
     def _mark(self, source: int, name: str, texts: Iterable[str]) -> str:
         if self._thousands != AUTO:

@@ -131,7 +131,7 @@ def _read_parquet(
     source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
 ) -> Iterator[TableBatch]:
     try:
-        file = pq.ParquetFile(pa.BufferReader(decompress_parquet(source)) if source.compressed else source.path)
+        file = open_parquet(source)
         schema = file.schema_arrow
         nested = frozenset(field.name for field in schema if has_objects(field.name, field.type))
         mapper = TableMapper(list(schema.names), columns, source.name, nested, exclude)
@@ -155,12 +155,14 @@ def _check_size(file: pq.ParquetFile, name: str) -> None:
         raise BadDataError(f"{name}: {file.metadata.num_rows:,} rows are too many", hint="split it into smaller files")
 
 
-def decompress_parquet(source: Source) -> bytes:
-    """Return a whole gzipped Parquet file, as Parquet needs random access."""
+def open_parquet(source: Source) -> pq.ParquetFile:
+    """Open a Parquet file; a gzipped one is decompressed in memory, as Parquet needs random access."""
+    if not source.compressed:
+        return pq.ParquetFile(source.path)
     content = source.stream.read(MAX_IN_MEMORY + 1)
     if len(content) > MAX_IN_MEMORY:
         raise BadDataError(f"{source.name}: decompresses to more than 1 GiB", hint="decompress it with gunzip")
-    return content
+    return pq.ParquetFile(pa.BufferReader(content))
 
 
 def _normalize_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -334,3 +335,13 @@ def test_half_of_a_character_pair_in_json_ends_no_history(tmp_path: Path, column
 
     assert history.rows == 3
     assert history.n_refused == (column in ("full_name", "date", "stars"))
+
+
+def test_the_suggested_mapping_of_a_name_with_quotes_is_valid_toml(tmp_path: Path) -> None:
+    table = counts_table().rename(columns={"stars": 'star"s'})
+
+    with pytest.raises(BadDataError) as raised:
+        read_history(write_table(table, tmp_path), now=NOW)
+
+    _, _, mapping = raised.value.hint.partition("[growth.columns] ")
+    assert tomllib.loads(mapping) == {"stars": 'star"s'}

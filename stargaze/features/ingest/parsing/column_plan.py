@@ -101,7 +101,7 @@ def plan_columns(
     _add_owner(flat, {*known, *flat}, available, paths, contents)
     places = _place_columns(nested, header, available | set(flat.values()), paths)
     plan = ColumnPlan(_without(flat, exclude), _without(mapped, exclude), _without(nested, exclude), places)
-    _check_duplicates(plan, header, name)
+    check_duplicates(header, plan.used(), name)
     return plan
 
 
@@ -203,9 +203,10 @@ def check_required(plan: ColumnPlan, header: Sequence[str], name: str, contents:
         raise BadDataError(message, hint=suggest_mapping(missing, header))
 
 
-def _check_duplicates(plan: ColumnPlan, header: Sequence[str], name: str) -> None:
+def check_duplicates(header: Sequence[str], used: Collection[str], name: str) -> None:
+    """Raise BadDataError if a table has several columns with the name of a used one."""
     counts = Counter(header)
-    twice = next((column for column in header if counts[column] > 1 and column in plan.used()), None)
+    twice = next((column for column in header if counts[column] > 1 and column in used), None)
     if twice is not None:
         message = f"{name}: the column {twice!r} exists {counts[twice]} times"
         raise BadDataError(message, hint="rename or remove one of them; it is not clear which one is right")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.ingest.parsing.missing import Bools, find_missing
+from stargaze.features.ingest.parsing.object_text import repair_text
 
 FIRST_SECOND, LAST_SECOND = 1e8, 4e9
 """Range of seconds since 1970 that are read as dates: the years 1973 to 2096."""
@@ -112,7 +113,7 @@ def read_iso_dates(texts: pd.Series) -> pd.Series:
 def _to_text(value: object) -> str | None:
     """Return a value as a text that can be parsed; None if it is no date."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode().strip() if len(value) <= 2 * MAX_TEXT else None
+        return repair_text(value).strip() if len(value) <= 2 * MAX_TEXT else None
     if isinstance(value, (date, np.datetime64)):  # of which datetime and Timestamp are kinds
         return None if pd.isna(value) else str(value)
     if isinstance(value, (int, float, np.number, Decimal)) and not isinstance(value, bool):
