@@ -211,6 +211,10 @@ class Swarm:
         numbers = (f"{STACK_NAME}_{name}={number}" for name, number in replicas.items())
         self._run("service", "scale", "--detach", *numbers)
 
+    def reconcile_service(self, name: str) -> None:
+        """Let Swarm compare the tasks of a service with its definition again. Tasks that match it stay."""
+        self._run("service", "update", "--detach", f"{STACK_NAME}_{name}")
+
     def log_argv(self, service: str, lines: int, *, follow: bool) -> list[str]:
         """Return the argv that prints a service's log."""
         # Docker sometimes waits forever at the end of a log, after everything was printed.

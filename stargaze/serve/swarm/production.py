@@ -21,6 +21,8 @@ from stargaze.system.ssh import SshHost
 
 POLL_INTERVAL = 1.0
 """[s]"""
+SURPLUS_TIMEOUT = 20.0
+"""Time after which Swarm compares a service with its definition again if it has a task that waits forever [s]."""
 RELOAD_TIMEOUT = 60.0
 """Timeout for web and workers to load an installed release [s]; they need about 5."""
 
@@ -113,9 +115,13 @@ def await_services(
     """Wait until every service of a stack runs; without one, every service with its own definition.
 
     ExternalError names services and reasons if Swarm rolled back or paused an update, or after ``deploy.timeout``.
+
+    When Swarm restarts a failing task and rolls it back at the same time, both may create a new task on one node. The second
+    waits for the port of the first, and Swarm deletes it only when it compares the service with its definition again.
     """
     deadline = time.monotonic() + section.timeout
     last_line = ""
+    surplus_since: dict[str, float] = {}
     while True:
         services = service_status(swarm.read_state(), stack)
         failed = [service for service in services if service.state == "failed"]
@@ -129,6 +135,13 @@ def await_services(
         if line != last_line:
             notify(f"waiting for {line}")
             last_line = line
+        surplus = [service.name for service in updating if service.has_surplus_task]
+        surplus_since = {name: surplus_since.get(name, time.monotonic()) for name in surplus}
+        for name, since in list(surplus_since.items()):
+            if time.monotonic() - since >= SURPLUS_TIMEOUT:
+                notify(f"{name} has a task that waits forever; Swarm compares it with its definition again")
+                swarm.reconcile_service(name)
+                del surplus_since[name]
         time.sleep(POLL_INTERVAL)
 
 

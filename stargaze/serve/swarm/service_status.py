@@ -15,6 +15,8 @@ from stargaze.serve.swarm.docker import NodeStatus, SwarmState
 Json = Mapping[str, Any]
 PAUSED_STATES = ("paused", "rollback_paused")
 """Update states in which Swarm has given up."""
+UPDATING_STATES = ("updating", "rollback_started")
+"""Update states in which Swarm still replaces tasks."""
 RECENT_TASKS = 5
 """Newest tasks that are searched for the reason of a failure."""
 
@@ -31,6 +33,8 @@ class ServiceStatus:
     """``ok``, ``updating`` or ``failed``."""
     reason: str = ""
     nodes: tuple[str, ...] = ()
+    has_surplus_task: bool = False
+    """Whether a further task waits although all desired ones run and no update is in progress: it would wait forever."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +139,23 @@ def _status(
     replicas = _replicas(service)
     desired = available_nodes if replicas is None else replicas
     update = service.get("UpdateStatus") or {}
+    is_changing = update.get("State") in UPDATING_STATES
+    has_surplus_task = False
     reason = _failure_reason(tasks)
     if stack and _label(template) != label:
         state = "failed"
         reason = f"Swarm rolled back to the previous definition: {reason or update.get('Message', 'it was unhealthy')}"
     elif update.get("State") in PAUSED_STATES:
         state, reason = "failed", reason or str(update.get("Message", ""))
-    elif len(current) != desired or len(alive) != desired or update.get("State") in ("updating", "rollback_started"):
+    elif len(current) != desired or len(alive) != desired or is_changing:
         state = "updating"
+        is_waiting = any(task["Status"]["State"] == "pending" for task in alive)
+        has_surplus_task = is_waiting and len(current) == desired and not is_changing
     else:
         state, reason = "ok", ""
     nodes = tuple(sorted({hostnames.get(str(task.get("NodeID")), "?") for task in current}))
     image = str(template["ContainerSpec"]["Image"])
-    return ServiceStatus(name, len(current), desired, image, state, reason, nodes)
+    return ServiceStatus(name, len(current), desired, image, state, reason, nodes, has_surplus_task)
 
 
 def _change(name: str, service: Json | None, stack: Json) -> ServiceChange:

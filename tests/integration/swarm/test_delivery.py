@@ -208,6 +208,16 @@ def test_scale_changes_a_service_and_the_next_deploy_restores_the_configured_num
     assert {row["service"]: row["running"] for row in status["services"]}["worker"] == 2
 
 
+def test_comparing_a_service_with_its_definition_again_keeps_its_tasks(deployed_release: Workspace) -> None:
+    """A deploy sends this command when a task waits forever."""
+    before = deployed_release.tasks()
+
+    deployed_release.manager.run("docker", "service", "update", "--detach", "stargaze_web")
+
+    deployed_release.run("deploy", deployed_release.a[:12])
+    assert deployed_release.tasks() == before
+
+
 def test_logs_of_services_can_be_read(deployed_release: Workspace) -> None:
     assert '"process": "worker"' in deployed_release.run("logs", "worker").err  # written by the process itself
     assert deployed_release.run("logs", "broker").code == 0

@@ -175,8 +175,8 @@ class FakeSwarm:
                 self.secrets = {item: self.secrets[item] for item in self.secrets.keys() - names}
             case ["stack", "deploy", *_]:
                 self._deploy(json.loads(stdin))
-            case ["service", "scale", "--detach", *wanted]:
-                self._scale(dict(item.split("=") for item in wanted))
+            case ["service", "scale" | "update", "--detach", *wanted]:
+                self._scale(dict(item.split("=") for item in wanted if "=" in item))
             case _:
                 pytest.fail(f"unexpected command: {line}")
         return 0, "", ""

@@ -204,6 +204,12 @@ def test_the_status_shows_why_a_page_is_not_ready(
     assert [row["page"] for row in machines] == [message, message]
 
 
+def test_comparing_a_service_with_its_definition_again_changes_no_setting(fake: FakeSwarm) -> None:
+    Swarm(fake.machines[0]).reconcile_service("web")
+
+    assert fake.changes == ["docker service update --detach stargaze_web"]
+
+
 def test_scale_waits_until_the_replicas_run(fake: FakeSwarm) -> None:
     rows = operations.scale_production(SWARM, fake.target(), {"web": 3, "worker": 4}, lambda _: None)
 

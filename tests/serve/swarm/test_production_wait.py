@@ -102,6 +102,23 @@ def test_the_timeout_error_names_every_updating_service(polls: Callable[..., Non
     assert 300 < clock.now <= 302
 
 
+def test_a_task_that_waits_forever_is_removed_by_comparing_its_service_again(
+    polls: Callable[..., None], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Swarm's rollback and its restart of a failing task had both created one on the same node."""
+    reconciled: list[tuple[str, float]] = []
+    monkeypatch.setattr(Swarm, "reconcile_service", lambda _, name: reconciled.append((name, clock.now)))
+    surplus = ServiceStatus("web", 2, 2, "image", "updating", "host-mode port already in use", has_surplus_task=True)
+    short = [[surplus]] * 5 + [[web(2, "updating")]]
+    polls(*short, *([[surplus]] * 50), [web(2, "ok")])
+    notes: list[str] = []
+
+    await_services(SECTION, SWARM, None, notes.append)
+
+    assert reconciled == [("web", 26.0), ("web", 47.0)]
+    assert notes[1:] == ["web has a task that waits forever; Swarm compares it with its definition again"] * 2
+
+
 def node_status(name: str, serves: str = DIGEST) -> NodeStatus:
     page = f'200 {{"bundle": "{DIGEST}"}}'
     return NodeStatus(name, DIGEST, (Container("web", True, [DIGEST]), Container("worker", True, [serves])), page)

@@ -105,6 +105,33 @@ def test_an_update_that_is_still_monitored_is_updating() -> None:
     assert web([service("web", UpdateStatus={"State": "updating"})], tasks).state == "updating"
 
 
+@pytest.mark.parametrize(
+    ("update", "more", "expected"),
+    [
+        ({}, task("web", "production1", "pending", desired="ready", why="host-mode port already in use"), True),
+        ({"State": "rollback_completed"}, task("web", "production1", "pending"), True),
+        ({"State": "updating"}, task("web", "production1", "pending", desired="ready"), False),
+        ({"State": "rollback_started"}, task("web", "production1", "pending", desired="ready"), False),
+        ({}, task("web", "production1", "running", desired="shutdown"), False),
+    ],
+    ids=["pending", "after-rollback", "updating", "rolling-back", "stopping"],
+)
+def test_a_waiting_task_besides_the_desired_ones_is_surplus(
+    update: dict[str, str], more: dict[str, Any], expected: bool
+) -> None:
+    tasks = [task("web", "production1"), task("web", "production2"), more]
+
+    result = web([service("web", UpdateStatus=update)], tasks)
+
+    assert (result.state, result.running, result.has_surplus_task) == ("updating", 2, expected)
+
+
+def test_a_waiting_task_in_place_of_a_running_one_is_not_surplus() -> None:
+    result = web([service("web")], [task("web", "production1"), task("web", "production2", "pending")])
+
+    assert (result.state, result.has_surplus_task) == ("updating", False)
+
+
 def test_a_rollback_by_swarm_is_failed_with_the_reason_of_the_task() -> None:
     """The exit code of docker is 0 then."""
     tasks = [task("web", node.hostname, stack=OLD) for node in NODES]
