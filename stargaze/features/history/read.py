@@ -105,6 +105,8 @@ def tidy_history(frame: pd.DataFrame) -> pd.DataFrame:
     >>> tidy_history(pd.DataFrame({"full_name": ["a/b", "a/b"], "date": days, "stars": [12, 10]}))["stars"].tolist()
     [10.0, 12.0]
     """
+    if "last_commit" not in frame:  # NaN would be converted to dates value by value
+        frame = frame.assign(last_commit=pd.Series(dtype="datetime64[us, UTC]"))
     frame = frame.reindex(columns=list(COLUMNS))
     frame = frame.astype(dict.fromkeys(COUNTS, "float64") | {"full_name": "str", "language": "object"})
     frame["last_commit"] = pd.to_datetime(frame["last_commit"], utc=True, errors="coerce")
@@ -214,6 +216,8 @@ class _Validation:
 def _read_digits(texts: pd.Series) -> tuple[np.ndarray[Any, np.dtype[np.float64]], Bools]:
     """Return the numbers of texts that can be read in one way only, and which these are."""
     array = pa.array(texts)
+    if pc.all(pc.ascii_is_decimal(array), skip_nulls=False).as_py():
+        return np.array(pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False)), np.ones(len(texts), dtype=bool)
     is_plain = pc.fill_null(pc.match_substring_regex(array, _PLAIN), fill_value=False)
     digits = pc.utf8_trim_whitespace(pc.if_else(is_plain, array, pa.scalar(None, array.type)))
     numbers = np.array(pc.cast(digits, pa.float64()).to_numpy(zero_copy_only=False))
