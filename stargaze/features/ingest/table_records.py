@@ -18,6 +18,7 @@ from stargaze.features.ingest.column_use import OnColumns, ignore_columns
 from stargaze.features.ingest.csv_rows import read_csv_rows
 from stargaze.features.ingest.open_file import MAX_BYTES, Source
 from stargaze.features.ingest.parsing.column_fields import TableMapper
+from stargaze.features.ingest.parsing.missing import find_missing
 from stargaze.features.ingest.parsing.parquet_values import has_objects, to_series
 
 BATCH = 100_000
@@ -166,10 +167,12 @@ def open_parquet(source: Source) -> pq.ParquetFile:
 
 
 def _normalize_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Build full_name from its parts, and mark empty descriptions as known."""
+    """Build full_name from its parts, and mark missing descriptions as known and empty."""
     if "full_name" not in frame.columns:
         frame["full_name"] = frame["owner"].astype("str").str.strip() + "/" + frame["name"].astype("str").str.strip()
     frame["full_name"] = frame["full_name"].astype("str").str.strip()
-    if "description" in frame.columns and "description_length" not in frame.columns:
-        frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)
+    if "description" in frame.columns:
+        frame["description"] = frame["description"].mask(find_missing(frame["description"]))
+        if "description_length" not in frame.columns:
+            frame["description_length"] = frame["description"].astype("str").str.len().fillna(0.0)
     return frame

@@ -18,7 +18,7 @@ from stargaze.features import schema
 from stargaze.features.ingest.parsing.dates import parse_dates, read_iso_dates
 from stargaze.features.ingest.parsing.grouped_numbers import find_rounded_numbers
 from stargaze.features.ingest.parsing.missing import MISSING, Bools, find_missing
-from stargaze.features.ingest.parsing.object_text import repair_text, split_words
+from stargaze.features.ingest.parsing.object_text import BEGINNINGS, repair_text, split_words
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_names
 from stargaze.features.schema import Field
 from stargaze.system.text import shorten_text
@@ -36,8 +36,8 @@ NO = frozenset({"0", "0.0", "false", "f", "no", "n", "off"})
 TOLERATED = frozenset({"first_commit_at", "topics"})
 """Fields of which an unusable value becomes missing in every mode: the first is the date of an author's clock."""
 
-_OBJECTS = re.compile(r"\s*\[?\s*\{[^{},;]{0,200}:")
-"""The beginning of an object with names and values, which is no list of words."""
+_OBJECTS = re.compile(r"\s*(?:\[?\s*\{[^{},;]{0,200}:|@\{|\[object |System\.\w{1,40}(?:\.\w{1,40})*\[\])")
+"""The beginning of an object with names and values, or the type in its place; neither is a list of words."""
 ROUNDED = frozenset({"monthly_downloads"})
 """Counts that sources give as means over months."""
 
@@ -258,7 +258,7 @@ def _parse_categories(column: pd.Series, _field: Field, _now: datetime) -> tuple
     texts = texts.mask(find_missing(column))
     too_long = (texts.str.len() > MAX_CATEGORY_LENGTH).to_numpy(dtype=bool, na_value=False)
     texts = texts.str.strip()
-    is_object = texts.str.startswith(("{", "[")).to_numpy(dtype=bool, na_value=False)
+    is_object = texts.str.startswith(BEGINNINGS).to_numpy(dtype=bool, na_value=False)
     return texts.mask(too_long | is_object), [
         (wrong, "not a text"),
         (is_object & ~too_long, "an object, not a text"),

@@ -323,6 +323,32 @@ def test_nested_values_of_a_table_are_read_as_in_json(
     assert fetched.values("topics") == [["peat"], ["peat"]]
 
 
+@pytest.mark.parametrize("name", ["items.csv", "items.json"])
+def test_objects_of_powershell_are_read(name: str, fetch: Fetch) -> None:
+    """`Export-Csv` writes objects in this way, and `ConvertTo-Json` those below its second level."""
+    item = {
+        "full_name": "glen/moor",
+        "stargazers_count": 60,
+        "owner": "@{login=glen; id=3; type=Organization; site_admin=False; gravatar_id=}",
+        "license": "@{key=gpl-3.0; name=GNU General Public License v3.0; url=https://x.example/?a=b}",
+    }
+    items = [item, {**item, "full_name": "glen/tarn", "license": ""}]
+
+    fetched = fetch(name, pd.DataFrame(items).to_csv(index=False) if name.endswith("csv") else {"items": items})
+
+    assert fetched.values("license") == ["gpl-3.0", None]
+    assert fetched.values("owner_type") == ["Organization"] * 2
+
+
+@pytest.mark.parametrize("cell", ["System.Object[]", "[object Object],[object Object]", "@{name=peat}"])
+def test_a_type_in_place_of_topics_is_missing_and_counted(cell: str, fetch: Fetch) -> None:
+    text = csv_of(f'glen/moor,6,"{cell}"', "glen/tarn,5,peat moss", header="full_name,stars,topics")
+
+    fetched = fetch("glen.csv", text)
+
+    assert (fetched.values("topics"), fetched.cleared) == ([None, ["peat", "moss"]], {"topics": 1})
+
+
 @pytest.mark.parametrize(
     "cell",
     [
@@ -367,7 +393,10 @@ def test_a_policy_without_a_feature_of_its_own_is_a_warning(tmp_path: Path, run:
 # Missing values and dates
 
 
-@pytest.mark.parametrize("spelling", ["", "NaN", "nan", r"\N", "null", "NULL", "None", "N/A", "<NA>"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["", "NaN", "nan", r"\N", "null", "NULL", "None", "N/A", "<NA>", "none", "-", "?", "[NULL]", "<null>", "#VALUE!"],
+)
 def test_a_spelling_of_missing_is_not_a_value(spelling: str, fetch: Fetch) -> None:
     line = f"fen/reed,4,{spelling},{spelling},{spelling},{spelling}"
     text = csv_of(line, "fen/rush,5,7,true,2015-06-07,Go", header="full_name,stars,forks,archived,created_at,language")
@@ -378,6 +407,19 @@ def test_a_spelling_of_missing_is_not_a_value(spelling: str, fetch: Fetch) -> No
     for field in ("forks", "is_archived", "created_at", "language"):
         assert fetched.values(field)[0] is None
         assert fetched.values(field)[1] is not None
+
+
+@pytest.mark.parametrize("spelling", ["NULL", "[NULL]", r"\N", "-", "#REF!"])
+def test_a_missing_address_or_description_is_known_to_be_absent(spelling: str, fetch: Fetch) -> None:
+    header = "full_name,stars,homepage,mirror_url,license,description,topics"
+    text = csv_of(f"fen/reed,4{f',{spelling}' * 5}", "fen/rush,5,https://fen.example,,MIT,- - -,-moss", header=header)
+
+    fetched = fetch("fen.csv", text)
+
+    assert (fetched.values("has_homepage"), fetched.values("is_mirror")) == ([0, 1], [0, 0])
+    assert (fetched.values("description"), fetched.values("description_length")) == ([None, "- - -"], [0, 5])
+    assert (fetched.values("license")[1], fetched.values("topics")[1]) == ("mit", ["-moss"])
+    assert not fetched.values("topics")[0]
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])

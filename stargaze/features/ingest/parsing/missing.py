@@ -13,9 +13,16 @@ MISSING = frozenset(
     {
         *("", "nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"),
         *("\\N", "NAN", "Null", "#N/A", "undefined", "(null)"),
+        *("none", "NONE", "na", "<na>", "nil", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"),
+        *("<null>", "<NULL>", "[null]", "[NULL]", "-nan", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+        *("#NULL!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#DIV/0!", "#N/A N/A"),
     }
 )
-"""Spellings of a missing value in tables; ``\\N`` is that of MySQL and PostgreSQL."""
+"""Spellings of a missing value in tables.
+
+``\\N`` is that of MySQL and PostgreSQL, ``[NULL]`` and ``<null>`` of programs that show databases, ``#VALUE!`` of spreadsheets
+and ``1.#QNAN`` of C.
+"""
 
 
 def find_missing(column: pd.Series) -> Bools:

@@ -13,7 +13,9 @@ MAX_OBJECT = 4 * 2**20
 """Length of a cell that is parsed [characters]; a real list of releases has up to 1.2 MB."""
 MAX_CACHED = 600
 """Length of a cell whose value is kept, as a table has few licenses and owners [characters]."""
-BEGINNINGS = ("{", "[")
+POWERSHELL = "@{"
+"""The beginning of an object as PowerShell writes it in the cells of a CSV, and in JSON below the second level."""
+BEGINNINGS = ("{", "[", POWERSHELL)
 
 _TOKEN = re.compile(
     r"""(?P<text>'(?:[^'\\]|\\.)*+(?:'|\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z))"""
@@ -74,6 +76,8 @@ def parse_object(text: str) -> Any:
     --------
     >>> parse_object('{"key": "mit"}'), parse_object("{'key': 'mit', 'url': None}"), parse_object("{'key': 'mi")
     ({'key': 'mit'}, {'key': 'mit', 'url': None}, None)
+    >>> parse_object("@{key=mit; name=MIT License; url=}")
+    {'key': 'mit', 'name': 'MIT License', 'url': None}
     """
     if len(text) > MAX_OBJECT or not looks_like_object(text):
         return None
@@ -86,6 +90,8 @@ def _parse_cached(text: str) -> Any:
 
 
 def _parse(text: str) -> Any:
+    if text.lstrip().startswith(POWERSHELL):
+        return _parse_powershell(text.strip())
     for convert in (str, _repr_to_json):
         try:
             value = _DECODER.decode(convert(text))
@@ -93,6 +99,14 @@ def _parse(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     return None
+
+
+def _parse_powershell(text: str) -> dict[str, str | None] | None:
+    """Return the object in ``@{login=a; type=User}``; its lists and objects are names of types, and so without contents."""
+    if not text.endswith("}"):
+        return None
+    pairs = [pair.partition("=") for pair in text.removeprefix(POWERSHELL)[:-1].split("; ")]
+    return {name.strip(): value or None for name, equals, value in pairs if equals}
 
 
 def _repr_to_json(text: str) -> str:

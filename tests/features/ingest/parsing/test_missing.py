@@ -11,7 +11,7 @@ from stargaze.features.ingest.parsing.missing import MISSING, find_missing
 
 @pytest.mark.parametrize("dtype", ["object", "str"])
 def test_spellings_are_missing_and_other_words_are_not(dtype: str) -> None:
-    texts = [*sorted(MISSING), " NULL ", "\\N ", "none of it", "0", "-", "nano"]
+    texts = [*sorted(MISSING), " NULL ", "\\N ", "none of it", "0", "-1", "nano"]
 
     assert find_missing(pd.Series(texts, dtype=dtype)).tolist() == [True] * (len(MISSING) + 2) + [False] * 4
 
