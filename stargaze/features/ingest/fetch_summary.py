@@ -67,7 +67,7 @@ class ColumnSummary:
 
 
 def _shorten(name: str) -> str:
-    text = repr(name)[1:-1]
+    text = repr(name)[1:-1] or "(no name)"
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
