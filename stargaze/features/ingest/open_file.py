@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import shlex
 import zlib
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ UNSUPPORTED = {
     b"%PDF": ("a PDF", SUPPORTED),
 }
 """First bytes of files that are not read, what they are, and what to do."""
+_NULL_FIRST = re.compile(r"null\s{1,99}(?:null|[{\[])")
+"""JSON of which the first value is null, as jq writes for a repository that does not exist."""
 IN_SPREADSHEET = (b"[Content_Types].xml", b"_rels/.rels", b"xl/", b"opendocument.spreadsheet")
 """What the beginning of an xlsx or ods file contains, which is a zip archive."""
 
@@ -173,7 +176,7 @@ def _detect_format(head: bytes, path: Path) -> Format:
         return "json lines"
     if text.startswith("["):
         return "json list"
-    if text.startswith("{"):
+    if text.startswith("{") or _NULL_FIRST.match(text):
         return "json lines" if _is_json_lines(text) else "json"
     return "csv"
 

@@ -185,6 +185,9 @@ def test_half_of_the_records_may_be_refused(fetch: Fetch) -> None:
         ("is_archived", "archived", "true", 1),
         ("is_archived", "archived", "False", 0),
         ("is_archived", "archived", 1, 1),
+        ("pull_requests", "pullRequests", 4, 4),
+        ("closed_issues", "closedIssues", "5", 5),
+        ("mentionable_users", "mentionableUsers", {"totalCount": 6}, 6),
     ],
 )
 def test_another_shape_of_an_optional_field_is_understood(
@@ -381,6 +384,13 @@ def test_unused_columns_are_listed_with_the_field_that_each_resembles(tmp_path: 
         assert word in text
 
 
+def test_an_unused_column_without_a_name_is_listed(tmp_path: Path, run: Run) -> None:
+    """Row numbers of R and pandas have no name; the list had nothing in their place."""
+    write(tmp_path, "x.csv", '"","full_name","stars","color"\n1,a/b,1,red\n', "")
+
+    assert "(no name), color" in run("fetch", "--from", "x.csv").out
+
+
 def test_a_policy_without_a_feature_of_its_own_is_a_warning(tmp_path: Path, run: Run) -> None:
     write(tmp_path, "x.csv", "full_name,stars,forks,language\n" + "".join(f"a/b{i},{i},2,Go\n" for i in range(5)), "")
 
@@ -565,6 +575,7 @@ def test_a_parquet_column_that_is_there_twice_is_named(column: str, tmp_path: Pa
         '{"items": [{"full_name": "ash/key", "stars": 3}]}{"items": []}',
         '[{"full_name": "ash/key", "stars": 3}]\n[]\n',
         '{"full_name": "ash/key", "stars": 3}{"full_name": "ash/key", "stars": 3}',
+        'null\n{"full_name": "ash/key", "stars": 3}\n{"full_name": "ash/key", "stars": 3}\n',
         [{"full_name": "ash/key", "stars": "3"}],
         [{"full_name": "ash/key", "stargazers_count": "3", "archived": "false", "size": "5"}],
     ],
@@ -586,6 +597,24 @@ def test_a_mapping_applies_to_json_too(fetch: Fetch) -> None:
         [31],
         [4],
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"full_name": ["ash/key"], "stargazers_count": [3], "topics": []}, "full_name is a list: not a text"),
+        ({"full_name": "ash/key", "stargazers_count": None}, "stars is missing"),
+    ],
+)
+def test_a_key_that_exists_is_not_called_missing(
+    record: Mapping[str, Any], reason: str, refuse: Callable[..., Ended]
+) -> None:
+    """The hint was to map the key to itself."""
+    ended = refuse("ash.json", [record, record])
+
+    assert reason in ended.error
+    assert "map it" not in ended.error
+    assert not any(f'"{key}"' in ended.hint for key in record)
 
 
 def test_the_hint_of_json_with_other_names_is_a_mapping(refuse: Callable[..., Ended]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.column_use import ColumnUse
-from stargaze.features.ingest.field_mapping import FIELD_GETTERS, ROOTS, flattened_path
+from stargaze.features.ingest.field_mapping import FIELD_GETTERS, ROOTS, SPELLINGS, flattened_path
 from stargaze.features.ingest.parsing.column_plan import is_own_column
 from stargaze.features.ingest.parsing.flattened_names import remove_paths, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
@@ -92,7 +92,7 @@ class KeyUse:
     def explain(self, reason: str) -> str:
         """Return the reason of a refused record; if it has no name or stars, with the key that could be mapped."""
         field = reason.removesuffix(" is missing")
-        keys = [key for key in (*self._keys, *self._inner) if key != field]
+        keys = [key for key in (*self._keys, *self._inner) if key not in (field, *SPELLINGS.get(field, ()))]
         column = suggest_column(field, keys) if field in ("full_name", "stars") else "…"
         return reason if column == "…" or field in self._columns else f'{reason}; map it: {field} = "{column}"'
 
@@ -112,10 +112,14 @@ class KeyUse:
             raise error
         self._sparse.add({}, found)
         keys = list(self._keys)
-        missing = [field for field in ("full_name", "stars") if field not in self._fields]
+        missing = [field for field in ("full_name", "stars") if field not in self._fields and not self._has_key(field)]
         if self._records > 1 and missing and not (self._is_answer and not self._fields):
             message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
             raise BadDataError(message, hint=suggest_mapping(missing, keys))
+
+    def _has_key(self, field: str) -> bool:
+        """Return whether the records have a field under a name that needs no mapping, even if no value can be used."""
+        return any(name in self._keys for name in (field, *SPELLINGS[field]))
 
     def _unknown_path(self, field: str, path: str) -> ConfigError:
         hint = did_you_mean(path, [*self._keys, *self._inner], f"Its keys are {list_names(list(self._keys))}")

@@ -20,8 +20,8 @@ REPOSITORY_KEYS = frozenset(
 _PLAIN_KEYS = REPOSITORY_KEYS - {"stargazers"}
 LIST_KEYS = ("items", "repositories", "repos", "results", "records", "rows", "data")
 """Keys under which responses and exports have their list of records."""
-RECORD_KEYS = ("repo", "repository", "node")
-"""Keys under which the items of a list have the record: of stars (``starred_at``, ``repo``), events and edges."""
+RECORD_KEYS = ("repo", "repository", "node", "row", "_source")
+"""Keys under which the items of a list have the record: of stars (``starred_at``, ``repo``), events, edges, and databases."""
 MAX_DEPTH = 4
 """Levels from ``data`` to a list of repositories: viewer, organization, repositories, nodes."""
 MAX_PLACE = 12
@@ -77,6 +77,8 @@ def is_repository(value: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
     """Return whether an object is a record of a repository, by GitHub's names or by a mapping."""
     if not REPOSITORY_KEYS.isdisjoint(value) or ("name" in value and "owner" in value) or is_github_search(value):
         return True
+    if "owner" in columns and "name" in columns:
+        return all(isinstance(value_at(value, columns[part])[1], str) for part in ("owner", "name"))
     name = value_at(value, columns["full_name"])[1] if "full_name" in columns else None
     return isinstance(name, str) and "/" in name
 
@@ -103,16 +105,28 @@ def _unwrap(item: object, columns: Mapping[str, str]) -> Iterator[Unpacked]:
 
 
 def _find_list(value: Mapping[str, Any], columns: Mapping[str, str]) -> list[Any] | None:
-    """Return the list of records of a wrapper: under a known key, or the only list that has repositories."""
+    """Return the records of a wrapper: those under a known key, or of all lists that have repositories."""
     for key in LIST_KEYS:
         if isinstance(value.get(key), list):
             return list(value[key])
-    lists = [inner for inner in value.values() if isinstance(inner, list) and _has_repositories(inner, columns)]
-    return lists[0] if len(lists) == 1 else None
+    return list(_find_inner(value, columns, MAX_DEPTH)) or None
+
+
+def _find_inner(value: Mapping[str, Any], columns: Mapping[str, str], depth: int) -> Iterator[Any]:
+    """Yield the items of all lists of repositories inside of an object, as of an awesome list's categories."""
+    for inner in value.values():
+        if isinstance(inner, list) and _has_repositories(inner, columns):
+            yield from inner
+        elif depth and isinstance(inner, (dict, list)):
+            objects = [inner] if isinstance(inner, dict) else [item for item in inner if isinstance(item, dict)]
+            for item in objects:
+                yield from _find_inner(item, columns, depth - 1)
 
 
 def _has_repositories(items: list[Any], columns: Mapping[str, str]) -> bool:
-    return any(isinstance(item, dict) and is_repository(item, columns) for item in items[:5])
+    records = [item for item in items[:5] if isinstance(item, dict)]
+    inner = [record[key] for record in records for key in RECORD_KEYS if isinstance(record.get(key), dict)]
+    return any(is_repository(record, columns) for record in (*records, *inner))
 
 
 def _unpack_response(response: Mapping[str, Any], columns: Mapping[str, str], depth: int) -> Iterator[Unpacked]:
@@ -202,13 +216,15 @@ def _unpack_connection(
     value: Mapping[str, Any], columns: Mapping[str, str], depth: int, place: Place
 ) -> Iterator[tuple[Place, object]]:
     """Yield the nodes of all connections with their places, under any names and aliases."""
+    here: Place
     if isinstance(value.get("nodes"), list):
         for i, node in enumerate(value["nodes"]):
-            yield (*place, "nodes", i), node
+            yield from _unpack_node(node, columns, depth, (*place, "nodes", i))
     elif isinstance(value.get("edges"), list):
         for i, edge in enumerate(value["edges"]):
             inner = edge.get("node") if isinstance(edge, dict) else edge
-            yield (*place, "edges", i, *(("node",) if isinstance(edge, dict) else ())), inner
+            here = (*place, "edges", i, *(("node",) if isinstance(edge, dict) else ()))
+            yield from _unpack_node(inner, columns, depth, here)
     else:
         for key, inner in value.items():
             here = (*place, key)
@@ -218,3 +234,23 @@ def _unpack_connection(
                 yield from (((*here, i), item) for i, item in enumerate(inner))
             elif isinstance(inner, dict) and depth:
                 yield from _unpack_connection(inner, columns, depth - 1, here)
+
+
+def _unpack_node(node: object, columns: Mapping[str, str], depth: int, place: Place) -> Iterator[tuple[Place, object]]:
+    """Yield a node; of a node with connections of its own, as those of organizations or lists, the repositories in these."""
+    if (
+        not isinstance(node, dict)
+        or not depth
+        or is_repository(node, columns)
+        or not node.keys().isdisjoint(RECORD_KEYS)
+    ):
+        yield place, node
+        return
+    inner = _unpack_connection(node, columns, depth - 1, place)
+    found = [
+        (at, item) for at, item in inner if item is None or (isinstance(item, dict) and is_repository(item, columns))
+    ]
+    if any(item is not None for _, item in found):
+        yield from found
+    elif not _is_connection(node.get("repositories") or {}):
+        yield place, node

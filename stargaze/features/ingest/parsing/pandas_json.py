@@ -1,4 +1,7 @@
-"""Tables that ``DataFrame.to_json`` wrote as one object: by columns (its default), by rows, or split."""
+"""Tables in one object, as ``DataFrame.to_json`` writes them: by columns (its default), by rows, or split.
+
+Datasette and ClickHouse split tables too, under other names; R and polars write each column as a list.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,17 @@ def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | Non
     [{'full_name': 'a/b', 'stars': 5}]
     >>> rows_of_frame({"7": {"full_name": "a/b"}, "9": {"full_name": "c/d"}}, ("full_name",))
     [{'full_name': 'a/b'}, {'full_name': 'c/d'}]
+    >>> rows_of_frame({"full_name": ["a/b", "c/d"], "stars": [5, 6]}, ("full_name",))
+    [{'full_name': 'a/b', 'stars': 5}, {'full_name': 'c/d', 'stars': 6}]
     """
-    columns, data = value.get("columns"), value.get("data")
+    columns, data = value.get("columns", value.get("meta")), value.get("data", value.get("rows"))
     if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
-        return [dict(zip(map(str, columns), row, strict=False)) for row in data]
+        header = [str(column.get("name")) if isinstance(column, dict) else str(column) for column in columns]
+        return [dict(zip(header, row, strict=False)) for row in data]
     parts = list(value.values())
+    if parts and all(isinstance(part, list) for part in parts) and any(name in names for name in value):
+        same = all(len(part) == len(parts[0]) for part in parts)
+        return [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)] if same else None
     if not parts or not all(isinstance(part, dict) for part in parts):
         return None
     if any(name in names for name in value):

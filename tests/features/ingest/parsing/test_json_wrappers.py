@@ -13,6 +13,7 @@ from tests.features.ingest.parsing.conftest import Fetched
 
 A: dict[str, Any] = {"full_name": "elm/one", "stargazers_count": 3}
 B: dict[str, Any] = {"nameWithOwner": "elm/two", "stargazerCount": 4}
+USER = {"login": "elm", "followers": {"nodes": [{"login": "x"}]}, "repositories": {"nodes": []}}
 ERROR = "GitHub responded with an error"
 
 
@@ -37,7 +38,18 @@ def unpacked(value: object, columns: dict[str, str] | None = None) -> list[objec
         ({"data": {"user": {"repositories": [A, B]}}}, [A, B]),
         ({"data": {"user": {"starredRepositories": {"edges": [{"starredAt": "x", "node": B}]}}}}, [B]),
         ({"edges": [{"node": B}, {"node": None}]}, [B, None]),
-        ({"first": [A], "second": [B]}, [{"first": [A], "second": [B]}]),
+        ({"first": [A], "second": [B]}, [A, B]),
+        ({"categories": [{"title": "x", "projects": [A]}, {"title": "y", "projects": [B], "links": ["z"]}]}, [A, B]),
+        ([{"login": "x", "starred": [A]}, {"login": "y", "starred": [B]}], [A, B]),
+        ({"result": {"payload": {"list": [A, B]}, "tags": [{"name": "x"}]}}, [A, B]),
+        ({"took": 1, "hits": {"total": 2, "hits": [{"_id": "1", "_source": A}, {"_id": "2", "_source": B}]}}, [A, B]),
+        ({"features": [], "rows": [{"row_idx": 0, "row": A}]}, [A]),
+        ({"rows": [["elm/one", 3]], "columns": ["full_name", "stargazers_count"]}, [A]),
+        ({"meta": [{"name": "full_name"}, {"name": "stargazers_count"}], "data": [["elm/one", 3]]}, [A]),
+        ({"full_name": ["elm/one"], "stargazers_count": [3]}, [A]),
+        ({"data": {"viewer": {"lists": {"nodes": [{"name": "x", "items": {"nodes": [B, B]}}]}}}}, [B, B]),
+        ({"data": {"search": {"nodes": [USER, {**USER, "repositories": {"nodes": [B, None]}}]}}}, [B, None]),
+        ({"data": {"search": {"nodes": [{"title": "x", "repository": B, "labels": {"nodes": [{"name": "y"}]}}]}}}, [B]),
         ({**A, "items": [1], "data": 2}, [{**A, "items": [1], "data": 2}]),
         ([[[[[[A]]]]]], [[A]]),
     ],
@@ -52,6 +64,8 @@ def test_a_record_with_names_of_its_own_is_known_by_the_mapping() -> None:
     assert unpacked(record) == [A]
     assert unpacked(record, {"full_name": "slug"}) == [record]
     assert unpacked([record], {"full_name": "slug"}) == [record]
+    assert unpacked([record], {"owner": "org", "name": "slug"}) == [A]
+    assert unpacked([{**record, "org": "elm"}], {"owner": "org", "name": "slug"}) == [{**record, "org": "elm"}]
 
 
 @pytest.mark.parametrize(
