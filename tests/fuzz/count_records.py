@@ -25,8 +25,7 @@ def check_record_count(path: Path, records: int) -> None:
     if content[:4] == b"PAR1":
         least = most = pq.ParquetFile(path if path.suffix != ".gz" else io.BytesIO(content)).metadata.num_rows
     else:
-        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        text = content.decode(encoding, "replace")
+        text = content.decode(_find_encoding(content), "replace")
         if text.lstrip()[:1] in ("[", "{") or ".jsonl" in path.name:
             least, most = _count_json(text, is_lines=".jsonl" in path.name)
         else:
@@ -35,9 +34,20 @@ def check_record_count(path: Path, records: int) -> None:
         raise LaterFailureError(f"{records} records instead of {least} to {most}")
 
 
+def _find_encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if content[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8-sig"
+
+
 def _count_csv(text: str) -> tuple[int, int]:
-    """Return the least and the largest number of rows: a quoted field may contain line breaks, a line of blanks may be a row."""
-    lines = re.split(r"\r\n|\r|\n", text)[1:]
+    """Return the least and the largest number of rows behind the first line that is not empty.
+
+    A quoted field may contain line breaks, a line of blanks may be a row.
+    """
+    lines = re.split(r"\r\n|\r|\n", text.lstrip("\r\n"))[1:]
     filled = sum(bool(line.strip()) for line in lines)
     return (1 if '"' in text else filled), sum(bool(line) for line in lines)
 
