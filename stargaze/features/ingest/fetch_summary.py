@@ -148,7 +148,7 @@ def _describe_fields(columns: Sequence[ColumnSummary]) -> list[str]:
     for item in columns:
         fields = item.use.fields.items()
         pairs = ", ".join(name if name == column else f"{name} ← {_shorten(column)}" for name, column in fields)
-        files.setdefault(pairs, []).append(item.file)
+        files.setdefault(pairs or "no fields", []).append(item.file)
     lines = []
     for pairs, names in list(files.items())[:MAX_PRINTED]:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""

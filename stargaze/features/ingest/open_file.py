@@ -53,6 +53,7 @@ UNSUPPORTED = {
     b"\x80\x04": ("a pickle, which can run code", "write it as CSV or Parquet where you trust it"),
     b"\x80\x05": ("a pickle, which can run code", "write it as CSV or Parquet where you trust it"),
     b"%PDF": ("a PDF", SUPPORTED),
+    b"version https://git-lfs": ("a pointer of Git LFS, not the data", "download the data: git lfs pull"),
 }
 """First bytes of files that are not read, what they are, and what to do."""
 _NULL_FIRST = re.compile(r"null\s{1,99}(?:null|[{\[])")
@@ -99,7 +100,9 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        hint = "check the path; it is relative to this folder"
+        hint = (
+            "check the path; it is relative to this folder" if str(path) != "-" else "write /dev/stdin to read a pipe"
+        )
         raise MissingInputError(f"{path}: no such file", hint=hint) from error
     except IsADirectoryError as error:
         raise MissingInputError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*") from error

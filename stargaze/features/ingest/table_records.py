@@ -34,7 +34,7 @@ AROUND = " \t\r\n\v\f\ufeff\u200b\N{NO-BREAK SPACE}"
 MAX_HEADER = 2**20
 """Length of the header line [characters]."""
 MAX_IN_MEMORY = 2**30
-"""Size of a gzipped Parquet file, which is decompressed in memory [byte]."""
+"""Size of a Parquet file that is gzipped or a pipe, and so read into memory [byte]."""
 MAX_ROWS = 100_000_000
 """Rows of a Parquet file, which compresses equal rows to nothing; fewer public repositories have a star."""
 OBJECT_BATCH = 10_000
@@ -157,11 +157,13 @@ def _check_size(file: pq.ParquetFile, name: str) -> None:
 
 
 def open_parquet(source: Source) -> pq.ParquetFile:
-    """Open a Parquet file; a gzipped one is decompressed in memory, as Parquet needs random access."""
-    if not source.compressed:
+    """Open a Parquet file; a gzipped one, or a pipe, is read into memory, as Parquet needs random access."""
+    if not source.compressed and source.path.is_file():
         return pq.ParquetFile(source.path)
     content = source.stream.read(MAX_IN_MEMORY + 1)
     if len(content) > MAX_IN_MEMORY:
+        if not source.compressed:
+            raise BadDataError(f"{source.name}: a pipe of more than 1 GiB", hint="write it to a file")
         raise BadDataError(f"{source.name}: decompresses to more than 1 GiB", hint="decompress it with gunzip")
     return pq.ParquetFile(pa.BufferReader(content))
 

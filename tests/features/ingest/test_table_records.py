@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -201,6 +203,25 @@ def test_broken_parquet_is_rejected(tmp_path: Path, cut: slice) -> None:
 
     with pytest.raises(BadDataError, match="broken Parquet"):
         rows(tmp_path / "x", (tmp_path / "t").read_bytes()[cut])
+
+
+def test_parquet_is_read_from_a_pipe_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was broken Parquet: lseek failed."""
+    pd.DataFrame({"full_name": ["a/b"], "stars": [1]}).to_parquet(tmp_path / "t")
+    os.mkfifo(tmp_path / "pipe")
+
+    def read() -> list[int]:
+        with ThreadPoolExecutor() as pool, open_source(write_to_pipe(pool)) as source:
+            return [position for batch in read_rows(source, {}) for position in batch.positions]
+
+    def write_to_pipe(pool: ThreadPoolExecutor) -> Path:
+        pool.submit((tmp_path / "pipe").write_bytes, (tmp_path / "t").read_bytes())
+        return tmp_path / "pipe"
+
+    assert read() == [1]
+    monkeypatch.setattr(table_records, "MAX_IN_MEMORY", 10)
+    with pytest.raises(BadDataError, match="a pipe of more"):
+        read()
 
 
 def test_parquet_that_decompresses_to_too_much_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Container, Sequence
 from functools import lru_cache
 
@@ -68,6 +69,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 OWNERS = ("owner", "owner_login", "owner_name", "repo_owner", "user", "username", "login", "org", "organization")
 BARE_NAMES = ("name", "repo", "repo_name", "repository", "repository_name", "project")
 """Names that other tools use for the parts of a repository's name."""
+_DELIMITER = re.compile(r"[,;\t|]")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_NAME = re.compile(r"(?:https?://github\.com/)?[\w.-]+/[\w.-]+", re.ASCII)
 _FILLERS = frozenset(
     {
         "num",
@@ -149,9 +153,13 @@ def suggest_column(field: str, header: Sequence[str]) -> str:
 
 
 def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
-    """Return the hint that maps the fields which have no column."""
+    """Return the hint that maps the fields which have no column, or that names the columns."""
+    if len(header) == 1 and _DELIMITER.search(header[0]):
+        return "each line is a single quoted text; remove the quotes around the lines"
     if len(header) == 1 and not any(map(resembled_field, header)):
         return "separate the columns of a CSV by commas, semicolons, tabs or |, and name them in the first line"
+    if any(map(_NUMBER.fullmatch, header)) and any(map(_NAME.fullmatch, header)):
+        return "the first line has values; write a line before it that names the columns, as full_name,stars"
     lines = ", ".join(f"{field} = {quote_for_toml(suggest_column(field, header))}" for field in missing)
     owner, name = (quote_for_toml(column) for column in _suggest_parts(header))
     or_parts = f" (or owner = {owner} and name = {name})" if "full_name" in missing else ""
