@@ -290,11 +290,14 @@ OBJECT_ROOTS = frozenset(
     root for getters in FIELD_GETTERS.values() for getter in getters if not getter.is_flat for root in getter.roots
 ) - {"name"}
 """Keys whose values may be objects; tables write them as texts."""
+LISTS_BELOW = tuple((root, key) for root in ("repositoryTopics", "languages") for key in ("nodes", "edges"))
+"""Paths of lists that flattened GraphQL records have in columns of their own."""
 _PATHS: dict[str, Path] = {
     normalize_name(path): tuple(path.split("."))
     for path in (
         *(getter.label for getters in FIELD_GETTERS.values() for getter in getters if "." in getter.label),
         *("owner.login", "owner.databaseId"),
+        *map(".".join, LISTS_BELOW),
     )
 }
 

@@ -60,6 +60,37 @@ def test_json_of_pandas_is_read_in_each_orientation_with_names(
     assert read_values(tmp_path, list(EVERYTHING)) == EVERYTHING
 
 
+@pytest.mark.parametrize("name", ["flat.csv", "flat.parquet", "flat.json"])
+@pytest.mark.parametrize("separator", [".", "_"])
+def test_lists_of_flattened_graphql_records_are_read(
+    name: str, separator: str, tmp_path: Path, run: Callable[..., Ended]
+) -> None:
+    """The topics were in a column `repositoryTopics.nodes`, which was not read."""
+    node = {
+        "nameWithOwner": "harbor/lantern",
+        "stargazerCount": 412,
+        "licenseInfo": {"key": "apache-2.0"},
+        "repositoryTopics": {"nodes": [{"topic": {"name": "maps"}}, {"topic": {"name": "open-sea"}}]},
+        "languages": {"edges": [{"size": 900, "node": {"name": "Rust"}}], "totalSize": 900},
+    }
+    empty = {"repositoryTopics": {"nodes": []}, "languages": {"edges": [], "totalSize": 0}, "licenseInfo": None}
+    frame = pd.json_normalize(
+        [node, {**node, "nameWithOwner": "mira/kettle", "stargazerCount": 37, **empty}], sep=separator
+    )
+    if name.endswith("json"):
+        frame.to_json(tmp_path / name, orient="records")
+    elif name.endswith("csv"):
+        frame.to_csv(tmp_path / name, index=False)
+    else:
+        frame.to_parquet(tmp_path / name)
+
+    ended = run("fetch", "--from", name)
+
+    assert ended.code == 0, ended.err
+    expected = {"topics": [["maps", "open-sea"], []], "languages": [1, 0], "code_bytes": [900, 0]}
+    assert read_values(tmp_path, [*expected, "license"]) == {**expected, "license": ["apache-2.0", None]}
+
+
 def test_json_of_pandas_without_names_is_refused(tmp_path: Path, run: Callable[..., Ended]) -> None:
     FRAME.to_json(tmp_path / "frame.json", orient="values")
 

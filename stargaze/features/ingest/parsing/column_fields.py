@@ -11,7 +11,13 @@ import pandas as pd
 from stargaze.features.ingest.column_use import ColumnUse
 from stargaze.features.ingest.derive import is_url
 from stargaze.features.ingest.field_getters import mirror_flag, repository_id
-from stargaze.features.ingest.field_mapping import NAME_PARTS, OBJECT_ROOTS, convert_mapped, flattened_path
+from stargaze.features.ingest.field_mapping import (
+    LISTS_BELOW,
+    NAME_PARTS,
+    OBJECT_ROOTS,
+    convert_mapped,
+    flattened_path,
+)
 from stargaze.features.ingest.parsing.column_plan import (
     COLUMNS_BY_VALUE,
     ColumnPlan,
@@ -103,7 +109,8 @@ class TableMapper:
 
 
 def _find_objects(raw: Mapping[str, pd.Series]) -> frozenset[str]:
-    return frozenset(column for column, cells in raw.items() if column in OBJECT_ROOTS and _has_objects(column, cells))
+    found = (column for column in raw if column in OBJECT_ROOTS or flattened_path(column) in LISTS_BELOW)
+    return frozenset(column for column in found if _has_objects(column, raw[column]))
 
 
 def _has_objects(column: str, cells: pd.Series) -> bool:

@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.field_getters import Getter
-from stargaze.features.ingest.field_mapping import FIELD_GETTERS, NAME_PARTS, OBJECT_ROOTS, SPELLINGS, flattened_path
+from stargaze.features.ingest.field_mapping import (
+    FIELD_GETTERS,
+    LISTS_BELOW,
+    NAME_PARTS,
+    OBJECT_ROOTS,
+    SPELLINGS,
+    flattened_path,
+)
 from stargaze.features.ingest.parsing.flattened_names import Path
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
 from stargaze.features.ingest.parsing.resemblance import list_names, suggest_mapping
@@ -148,6 +155,7 @@ def _plan_nested(
 ) -> dict[str, tuple[Getter, ...]]:
     """Return the getters of fields whose values are inside of objects."""
     roots = {column for column in objects if column in available and column in OBJECT_ROOTS}
+    roots |= {paths[column][0] for column in objects if paths.get(column) in LISTS_BELOW}
     present = available | {path[0] for path in paths.values()}
     nested = {}
     for field, getters in FIELD_GETTERS.items() if roots else ():
