@@ -32,6 +32,8 @@ _OTHER_ADDRESS = re.compile(
 """Addresses of GitHub's other hosts, in whose paths the repository comes first."""
 _WITH_VERSION = re.compile(r"([^@/:\s]+/[^@/:\s]+)@[^\s:]+")
 """A name with a tag or branch, as workflows use actions."""
+_MARKDOWN_LINK = re.compile(r"\[[^\[\]]*\]\((?P<address>[^\s()]+)\)")
+"""A link in a list of repositories; the repository is what it leads to."""
 _NO_OWNERS = frozenset(
     {
         *("about", "apps", "collections", "contact", "customer-stories", "enterprise", "events", "explore", "features"),
@@ -43,7 +45,7 @@ _NO_OWNERS = frozenset(
 
 
 def parse_name(text: str) -> str:
-    """Return ``owner/name`` from a name, the URL of any page of a repository, or a clone URL, even within quotes or brackets.
+    """Return ``owner/name`` from a name, the URL or the path of any page of a repository, or a clone URL, even within quotes or brackets.
 
     InvalidInputError for another host and for anything else.
 
@@ -53,8 +55,12 @@ def parse_name(text: str) -> str:
     ('pallets/flask', 'pallets/flask')
     >>> parse_name("actions/checkout@v4"), parse_name("https://api.github.com/repos/pallets/flask/issues")
     ('actions/checkout', 'pallets/flask')
+    >>> parse_name("/pallets/flask"), parse_name("[Flask](https://github.com/pallets/flask)")
+    ('pallets/flask', 'pallets/flask')
     """
-    entered = _OTHER_ADDRESS.sub("https://github.com/", text.strip(_AROUND))
+    if link := _MARKDOWN_LINK.fullmatch(text.strip()):
+        text = link["address"]
+    entered = _OTHER_ADDRESS.sub("https://github.com/", text.strip(_AROUND).removeprefix("//").removeprefix("/"))
     if len(entered) > 500:
         raise InvalidInputError(f"{shorten_text(entered)} is too long for a repository", hint=NAME_HINT)
     if version := _WITH_VERSION.fullmatch(entered):

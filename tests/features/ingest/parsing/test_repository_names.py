@@ -48,6 +48,8 @@ from stargaze.features.ingest.parsing.repository_names import FULL_NAME, parse_n
             "https://raw.githubusercontent.com/pallets/flask/main/README.md",
             "codeload.github.com/pallets/flask/zip/main",
         ),
+        *("/pallets/flask", "//github.com/pallets/flask", "[pallets/flask]"),
+        *("[Flask](https://github.com/pallets/flask)", " [](github.com/pallets/flask/issues) "),
     ],
 )
 def test_a_name_is_parsed_from_names_and_urls(text: str) -> None:
