@@ -93,10 +93,16 @@ class ExternalError(StargazeError):
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.5) -> str:
     """Return the hint for an unknown name: the most similar known name, or the hint ``otherwise`` if none is similar.
 
+    A name that differs only in its case is the most similar one.
+
     >>> did_you_mean("strs", ["stars", "forks"], "Known here: stars, forks")
     'Did you mean stars?'
+    >>> did_you_mean("SCORE", ["scope", "score"], "Known here: scope, score")
+    'Did you mean score?'
     """
-    similar = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    names = list(known)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    similar = same or difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     if not similar:
         return otherwise
     return f"Did you mean {similar[0] if similar[0].isprintable() else repr(similar[0])}?"

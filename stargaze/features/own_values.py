@@ -66,7 +66,8 @@ def check_own_columns(section: FetchSection, features: Container[str]) -> None:
     for key, names in (("extra_kinds", section.extra_kinds), ("extra_policies", section.extra_policies)):
         for name in names:
             if name not in section.extra:
-                hint = did_you_mean(name, section.extra, f"add it to fetch.extra: extra = [{quote_for_toml(name)}]")
+                extra = ", ".join(map(quote_for_toml, [*section.extra, name]))
+                hint = did_you_mean(name, section.extra, f"add it to fetch.extra: extra = [{extra}]")
                 raise ConfigError(f"fetch.{key}: {shorten(name)} is not in fetch.extra", hint=hint)
     for name in section.exclude:
         if name in REQUIRED or name in section.columns.values():
@@ -123,7 +124,8 @@ def check_found(section: FetchSection, found: Collection[str], names: Collection
     """
     for name in section.extra:
         if name not in found:
-            hint = did_you_mean(name, [*names], "check the spelling; in JSON write a path, as metrics.score")
+            others = [other for other in names if other not in FIELD_BY_NAME and not _field_of(other)]
+            hint = did_you_mean(name, others, "check the spelling; in JSON write a path, as metrics.score")
             raise ConfigError(f"fetch.extra: no file has a column or key {shorten(name)}", hint=hint)
     for name in section.exclude:
         if name not in names and name not in FIELD_BY_NAME and name.count(".") < MAX_DOTS:

@@ -175,6 +175,11 @@ SECTIONS: dict[str, tuple[dict[str, Any], str, str]] = {
         "Did you mean team?",
     ),
     "a policy of nothing": ({"extra_policies": {"team": "all"}}, "'team' is not in fetch.extra", 'extra = ["team"]'),
+    "a policy of another one": (
+        {"extra": ["n"], "extra_policies": {"team": "all"}},
+        "'team' is not in fetch.extra",
+        'extra = ["n", "team"]',
+    ),
     "the target": ({"exclude": ["stars"]}, "fetch.exclude: 'stars' cannot be left out", "remove it"),
     "a mapped column left out": (
         {"exclude": ["n"], "columns": {"stars": "n"}},
@@ -210,6 +215,8 @@ def test_names_that_no_field_has_are_accepted(name: str) -> None:
             "fetch.extra: no file",
             "score?",
         ),
+        (lambda: check_found(FetchSection(extra=["TEAM"]), [], ["tear", "team"]), "no file has", "Did you mean team?"),
+        (lambda: check_found(FetchSection(extra=["fork"]), [], ["forks", "size"]), "no file has", "check the spelling"),
         (lambda: check_found(FetchSection(exclude=["sise"]), [], ["size"]), "fetch.exclude: no file has", "size?"),
         (lambda: check_found(FetchSection(exclude=["a.b"]), [], ["a.c"]), "fetch.exclude: no file has", "a.c?"),
     ],
