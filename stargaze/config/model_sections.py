@@ -207,7 +207,9 @@ class GrowthSection:
         normalize=expand_home,
     )
     columns: dict[str, str] = key(
-        {}, 'Columns of history_file: full_name, date, stars, … = "column of the file"; usual names need no mapping.'
+        {},
+        'Columns of history_file: full_name, date, stars, … = "column of the file", or in JSON its path;'
+        " usual names need no mapping.",
     )
     thousands: str = key(
         "auto",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from stargaze.errors import BadDataError, MissingInputError
-from stargaze.features.history.columns import find_columns, has_weekly_gains
+from stargaze.features.history.columns import COLUMNS, find_columns, has_weekly_gains
 from stargaze.features.ingest.csv_rows import read_csv_rows
 from stargaze.features.ingest.json_records import read_records
 from stargaze.features.ingest.open_file import Source, open_source
@@ -32,6 +32,8 @@ BLOCK = 2**24
 """Bytes of a CSV that are parsed at once; no line can be longer."""
 KEY_RECORDS = 1_000
 """Records of a JSON file from which its keys are taken."""
+_FRAME_COLUMNS = {form: form for names in COLUMNS.values() for name in names for form in (name, name.capitalize())}
+"""Names by which a table is known that pandas wrote as one object."""
 
 
 @dataclass
@@ -94,9 +96,11 @@ def _read_parquet(source: Source, columns: Mapping[str, str]) -> RawHistory:
 
 
 def _read_json(source: Source, columns: Mapping[str, str]) -> RawHistory:
-    records = read_records(source, columns)
+    records = read_records(source, {**_FRAME_COLUMNS, **columns})
     first = list(itertools.islice(records, KEY_RECORDS))
-    header = list(dict.fromkeys(str(key) for _, value, _ in first if isinstance(value, dict) for key in value))
+    objects = [value for _, value, _ in first if isinstance(value, dict)]
+    paths = [path for path in columns.values() if any(value_at(value, path)[0] for value in objects)]
+    header = list(dict.fromkeys([*(str(key) for value in objects for key in value), *paths]))
     found = find_columns(header, columns, source.name)
     values: dict[str, list[Any]] = {ours: [] for ours in found}
     positions: list[int] = []
