@@ -100,14 +100,20 @@ def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        hint = (
-            "check the path; it is relative to this folder" if str(path) != "-" else "write /dev/stdin to read a pipe"
-        )
-        raise MissingInputError(f"{path}: no such file", hint=hint) from error
+        raise MissingInputError(f"{path}: no such file", hint=_missing_hint(path)) from error
     except IsADirectoryError as error:
-        raise MissingInputError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*") from error
+        hint = f"name its files, as stargaze fetch --from {shlex.quote(str(path))}/*"
+        raise MissingInputError(f"{path} is a folder, not a file", hint=hint) from error
     except (OSError, ValueError) as error:
         raise MissingInputError(f"{path}: cannot be read: {error}", hint="check its name and permissions") from error
+
+
+def _missing_hint(path: Path) -> str:
+    if str(path) == "-":
+        return "write /dev/stdin to read a pipe"
+    if "*" in str(path):
+        return f"only a shell expands patterns, without quotes: stargaze fetch --from {path}; in the config, name each file"
+    return "check the path" if path.is_absolute() else "check the path; it is relative to this folder"
 
 
 class _LimitedReader(io.RawIOBase):

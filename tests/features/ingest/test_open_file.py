@@ -125,6 +125,28 @@ def test_a_file_that_cannot_be_opened_is_a_missing_input(tmp_path: Path, name: s
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("-", "write /dev/stdin to read a pipe"),
+        ("data/*.csv", "only a shell expands patterns, without quotes: stargaze fetch --from data/*.csv"),
+        ("none.csv", "check the path; it is relative to this folder"),
+        ("/none.csv", "check the path"),
+        ("two words", "name its files, as stargaze fetch --from 'two words'/*"),
+    ],
+)
+def test_the_hint_for_a_file_that_cannot_be_opened_fits_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two words").mkdir()
+
+    with pytest.raises(MissingInputError) as caught, open_source(Path(name)):
+        pass
+
+    assert caught.value.hint.partition("; in the config")[0] == hint
+
+
 def test_a_decompression_bomb_stops_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stargaze.features.ingest.open_file.MAX_BYTES", 4 * 2**20)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"[" + b"1," * 10**7))
