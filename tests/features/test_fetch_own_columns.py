@@ -141,6 +141,17 @@ def test_one_of_several_files_may_lack_a_column(fetch: Callable[..., Fetched]) -
     assert sorted(filter(None, fetched.values("score"))) == ["-2", "3.5", "fast", "high"]
 
 
+def test_a_column_that_newer_records_replace_with_nothing_is_a_warning(fetch: Callable[..., Fetched]) -> None:
+    newer = "full_name,stars\nelm/one,41\nelm/two,51\nelm/three,61\nelm/four,71\n"
+
+    lost = fetch('extra = ["mood"]', a_csv=TABLE, b_csv=newer)
+    kept = fetch('extra = ["mood"]', b_csv=newer, a_csv=TABLE)
+
+    assert "own column 'mood' has no value left: newer records of the same repositories lack it" in lost.ended.err
+    assert "has no value left" not in kept.ended.err
+    assert kept.values("mood") == ["d", "a", "c", "b"]
+
+
 @pytest.mark.parametrize("exclude", ["size", "size_kb"])
 def test_a_column_is_left_out_by_its_name_or_by_its_field(fetch: Callable[..., Fetched], exclude: str) -> None:
     read, left_out = fetch("", a_csv=TABLE), fetch(f'exclude = ["{exclude}"]', a_csv=TABLE)

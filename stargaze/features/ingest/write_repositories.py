@@ -95,6 +95,11 @@ def merge_records(
         hint = "set fetch.since to an earlier day, or to nothing"
         raise BadDataError(f"no record was fetched since {section.since}", hint=hint)
     repositories = conform(deduplicate(recent.drop(columns=SOURCE)), counts.own_columns)
+    counts.warnings += [
+        f"own column {shorten(column.name)} has no value left: newer records of the same repositories lack it"
+        for column in counts.own_columns
+        if repositories[column.name].isna().all() and records[column.name].notna().any()
+    ]
     return MergedRecords(repositories, len(records) - len(recent), len(recent) - len(repositories))
 
 

@@ -78,8 +78,9 @@ class KeyUse:
             elif not exists:
                 self._absent.add(path)
         value = remove_paths(value, self._exclude) if self._exclude else value
-        for field in row.keys() - self._fields.keys():
-            self._fields[field] = self._find_source(field, value)
+        for field in row:
+            if field not in self._fields:
+                self._fields[field] = self._find_source(field, value)
 
     def _find_source(self, field: str, record: Mapping[str, Any]) -> str:
         defaults = GITHUB_SEARCH_COLUMNS if is_github_search(record) else {}

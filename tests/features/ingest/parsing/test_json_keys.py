@@ -178,3 +178,14 @@ def test_thousands_of_different_keys_are_not_remembered() -> None:
         keys.check()
 
     assert len(caught.value.message) < 2000
+
+
+def test_fields_are_described_in_the_order_in_which_they_were_read() -> None:
+    """Two previews of one file are equal."""
+    names = ["id", "full_name", "stars", "forks", "size_kb", "language", "license", "created_at"]
+    keys = KeyUse("f.json", {})
+
+    keys.add(dict.fromkeys(names, 1), dict.fromkeys(names, 1))
+    keys.add({"commits": 8, "id": 2}, {"commits": 8, "id": 2})
+
+    assert list(keys.describe().fields) == [*names, "commits"]
