@@ -45,7 +45,7 @@ _NO_OWNERS = frozenset(
 
 
 def parse_name(text: str) -> str:
-    """Return ``owner/name`` from a name, the URL or the path of any page of a repository, or a clone URL, even within quotes or brackets.
+    """Return ``owner/name`` from a name, a page's URL or path, a Markdown link or a clone URL, even within quotes or brackets.
 
     InvalidInputError for another host and for anything else.
 
