@@ -116,7 +116,9 @@ class KeyUse:
         missing = [field for field in ("full_name", "stars") if field not in self._fields and not self._has_key(field)]
         if self._records > 1 and missing and not (self._is_answer and not self._fields):
             message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
-            raise BadDataError(message, hint=suggest_mapping(missing, keys))
+            objects = {path.partition(".")[0] for path in self._inner}
+            paths = [*(key for key in keys if key not in objects), *self._inner]
+            raise BadDataError(message, hint=suggest_mapping(missing, paths))
 
     def _has_key(self, field: str) -> bool:
         """Return whether the records have a field under a name that needs no mapping, even if no value can be used."""

@@ -99,8 +99,8 @@ def _is_connection(value: Mapping[str, Any]) -> bool:
 def _unwrap(item: object, columns: Mapping[str, str]) -> Iterator[Unpacked]:
     """Yield the record of an item; that of a star or an event is in a key of its own."""
     if isinstance(item, dict) and not is_repository(item, columns):
-        inner = next((item[key] for key in RECORD_KEYS if isinstance(item.get(key), dict)), None)
-        item = item if inner is None else inner
+        inner = (item[key] for key in RECORD_KEYS if isinstance(item.get(key), dict))
+        item = next((record for record in inner if is_repository(record, columns)), item)
     yield Unpacked(item)
 
 

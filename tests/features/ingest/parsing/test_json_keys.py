@@ -189,3 +189,14 @@ def test_fields_are_described_in_the_order_in_which_they_were_read() -> None:
     keys.add({"commits": 8, "id": 2}, {"commits": 8, "id": 2})
 
     assert list(keys.describe().fields) == [*names, "commits"]
+
+
+def test_the_hint_has_the_paths_of_the_record_as_it_is(fetch: Callable[..., Fetched]) -> None:
+    """The address was named as `url`, and the stars beside the object were not found."""
+    record = {"name": "fir", "repository": {"type": "git", "url": "git+https://github.com/fir/one.git"}, "stars": 3}
+
+    ended = fetch("own.json", json.dumps([record, record])).ended
+    mapped = fetch("own.json", json.dumps([record]), 'full_name = "repository.url"')
+
+    assert 'full_name = "repository.url"' in ended.err
+    assert mapped.values("stars") == [3]
