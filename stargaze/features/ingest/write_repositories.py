@@ -31,6 +31,8 @@ SOURCE = "__source"
 """The column with the number of each row's file; no own column has a name that begins so."""
 MIN_ROW_NUMBERS = 10
 """So many consecutive ids or more are row numbers of a table, and none of GitHub's."""
+MAX_NAMES = 2
+"""Names per id in a table with ids of GitHub, where a renamed repository has two."""
 BATCH = 20_000
 """Records that are validated at once: fast, and small in memory."""
 
@@ -157,17 +159,23 @@ def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts, section
 
 
 def _clear_row_numbers(records: pd.DataFrame, counts: FetchCounts) -> pd.DataFrame:
-    """Clear the ids of tables that number their rows: equal numbers of two tables are different repositories."""
+    """Clear the ids of tables that number their rows, or groups of them: equal numbers are different repositories."""
     if "id" not in records.columns:
         return records
     known = records[records["id"].notna()]
     if "node_id" in records.columns:
         known = known[~known[SOURCE].isin(records.loc[records["node_id"].notna(), SOURCE])]
     ids = known.groupby(SOURCE)["id"].agg(["nunique", "min", "max", "first", "size"])
-    numbered = ids[ids["nunique"].ge(MIN_ROW_NUMBERS) & (ids["max"] - ids["min"] + 1).eq(ids["nunique"])]
-    for source, row in numbered.iterrows():
-        counts.clear(int(str(source)), "id", "a row number, not GitHub's id", int(row["size"]), str(row["first"]))
-    return records.assign(id=records["id"].mask(records[SOURCE].isin(numbered.index))) if len(numbered) else records
+    is_numbered = ids["nunique"].ge(MIN_ROW_NUMBERS) & (ids["max"] - ids["min"] + 1).eq(ids["nunique"])
+    crowded = ids.index[ids["size"].ge(MIN_ROW_NUMBERS) & ids["size"].gt(MAX_NAMES * ids["nunique"])]
+    names = known[known[SOURCE].isin(crowded)].groupby(SOURCE)["full_name"].nunique()
+    is_group = names.reindex(ids.index, fill_value=0).gt(MAX_NAMES * ids["nunique"])
+    reasons = ((is_numbered & ~is_group, "a row number, not GitHub's id"), (is_group, "the same for many names"))
+    for is_wrong, reason in reasons:
+        for source, row in ids[is_wrong].iterrows():
+            counts.clear(int(str(source)), "id", reason, int(row["size"]), str(row["first"]))
+    cleared = ids.index[is_numbered | is_group]
+    return records.assign(id=records["id"].mask(records[SOURCE].isin(cleared))) if len(cleared) else records
 
 
 def _convert_own_columns(records: pd.DataFrame, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:

@@ -719,6 +719,7 @@ def test_a_table_of_excel_or_with_other_delimiters_is_read(text: str, fetch: Fet
         ("hill.csv", '"hill/top",5,"Go",true\n"hill/foot",6,,false\n', "names the columns"),
         ("hill.csv", "5;https://github.com/hill/top\n6;https://github.com/hill/foot\n", "names the columns"),
         ("hill.csv", '"full_name,stars"\n"hill/top,5"\n', "remove the quotes"),
+        ("hill.csv", "Table 1,\nfull_name,stars\nhill/top,5\n", "remove the lines before"),
         ("hill.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 9000\n", "git lfs pull"),
     ],
 )
@@ -870,6 +871,15 @@ def test_row_numbers_of_two_tables_are_no_ids_of_repositories(tmp_path: Path, ru
         ("oak.csv", "id", 30),
         ("elm.csv", "id", 30),
     ]
+
+
+def test_a_number_that_many_names_share_is_no_id_of_a_repository(fetch: Fetch) -> None:
+    """A column `id` of a list or a category made one repository of all of its rows."""
+    rows = [f"{7 + i % 3},fen/reed{i},{i}" for i in range(30)]
+
+    fetched = fetch("fen.csv", csv_of(*rows, header="id,full_name,stars"))
+
+    assert (len(fetched.table), fetched.counts, fetched.cleared) == (30, (30, 0), {"id": 30})
 
 
 def test_ids_of_github_are_kept_and_join_renamed_repositories(fetch: Fetch) -> None:

@@ -15,7 +15,7 @@ MISSING = frozenset(
         *("\\N", "NAN", "Null", "#N/A", "undefined", "(null)"),
         *("none", "NONE", "na", "<na>", "nil", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"),
         *("<null>", "<NULL>", "[null]", "[NULL]", "-nan", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
-        *("#NULL!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#DIV/0!", "#N/A N/A"),
+        *("#NULL!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#DIV/0!", "#N/A N/A", "#ERROR!"),
     }
 )
 """Spellings of a missing value in tables.

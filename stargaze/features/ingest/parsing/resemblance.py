@@ -163,7 +163,9 @@ def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
     lines = ", ".join(f"{field} = {quote_for_toml(suggest_column(field, header))}" for field in missing)
     owner, name = (quote_for_toml(column) for column in _suggest_parts(header))
     or_parts = f" (or owner = {owner} and name = {name})" if "full_name" in missing else ""
-    return f"map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
+    is_title = "" in header and not any(map(resembled_field, header))
+    before = "remove the lines before the names of the columns, or " if is_title else ""
+    return f"{before}map them in stargaze.toml: [fetch.columns] {lines}{or_parts}"
 
 
 def _suggest_parts(header: Sequence[str]) -> tuple[str, str]:
