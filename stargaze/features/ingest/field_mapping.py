@@ -46,6 +46,7 @@ from stargaze.features.ingest.field_getters import (
 from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, Path, nest_values, normalize_name, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
 from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
+from stargaze.features.ingest.parsing.pandas_json import unbox_values
 from stargaze.features.ingest.validate import UnreadValue, shorten
 from stargaze.features.schema import Field
 
@@ -82,6 +83,8 @@ def map_record(value: object, columns: Mapping[str, str] | None = None) -> dict[
     """
     if not isinstance(value, dict):
         raise BadDataError("null instead of a record" if value is None else f"{shorten(value)} instead of a record")
+    if all(isinstance(value.get(key), list) for key in ("full_name", "stargazers_count")):
+        value = unbox_values(value)
     if is_github_search(value):
         columns = {**GITHUB_SEARCH_COLUMNS, **(columns or {})}
         value = {key: inner for key, inner in value.items() if key != OWN_ID}

@@ -602,7 +602,7 @@ def test_a_mapping_applies_to_json_too(fetch: Fetch) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ({"full_name": ["ash/key"], "stargazers_count": [3], "topics": []}, "full_name is a list: not a text"),
+        ({"full_name": ["ash/key", "ash/log"], "stargazers_count": 3}, "full_name is a list: not a text"),
         ({"full_name": "ash/key", "stargazers_count": None}, "stars is missing"),
     ],
 )
@@ -615,6 +615,25 @@ def test_a_key_that_exists_is_not_called_missing(
     assert reason in ended.error
     assert "map it" not in ended.error
     assert not any(f'"{key}"' in ended.hint for key in record)
+
+
+def test_values_that_r_writes_as_lists_are_read(fetch: Fetch) -> None:
+    """`jsonlite::write_json` does so with what `gh::gh` returns."""
+    record = {
+        "full_name": ["ash/key"],
+        "stargazers_count": [3],
+        "fork": [False],
+        "homepage": {},
+        "owner": {"login": ["ash"], "type": ["User"]},
+        "license": {"key": ["mit"]},
+        "topics": [["wing"], ["seed"]],
+    }
+
+    fetched = fetch("ash.json", [record, {**record, "full_name": ["ash/log"], "topics": [["oak"]], "license": {}}])
+
+    assert (fetched.values("stars"), fetched.cleared) == ([3, 3], {})
+    assert (fetched.values("is_fork"), fetched.values("owner_type")) == ([0, 0], ["User"] * 2)
+    assert (fetched.values("license"), fetched.values("topics")) == (["mit", None], [["wing", "seed"], ["oak"]])
 
 
 def test_the_hint_of_json_with_other_names_is_a_mapping(refuse: Callable[..., Ended]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 Rows = list[dict[str, Any]]
+MAX_BOXES = 8
+"""Levels of a record of R that are unboxed."""
 
 
 def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | None:
@@ -40,3 +42,25 @@ def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | Non
         same = all(part.keys() == keys for part in parts)
         return [{name: column[key] for name, column in value.items()} for key in keys] if same else None
     return parts if all(any(name in names for name in part) for part in parts) else None
+
+
+def unbox_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without the lists of one value in which R's jsonlite writes every value; the topics stay a list.
+
+    Examples
+    --------
+    >>> unbox_values({"full_name": ["a/b"], "owner": {"type": ["User"]}, "topics": [["cli"]]})
+    {'full_name': 'a/b', 'owner': {'type': 'User'}, 'topics': ['cli']}
+    """
+    return {
+        key: [_unbox(item) for item in value] if key == "topics" and isinstance(value, list) else _unbox(value)
+        for key, value in record.items()
+    }
+
+
+def _unbox(value: Any, depth: int = MAX_BOXES) -> Any:
+    if not depth:
+        return value
+    if isinstance(value, dict):
+        return {key: _unbox(inner, depth - 1) for key, inner in value.items()}
+    return _unbox(value[0], depth - 1) if isinstance(value, list) and len(value) == 1 else value
