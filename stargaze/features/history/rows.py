@@ -88,7 +88,8 @@ def _read_parquet(source: Source, columns: Mapping[str, str]) -> RawHistory:
         found = find_columns(header, columns, source.name)
         _check_rows(file.metadata.num_rows, source.name)
         table = file.read(columns=list(dict.fromkeys(found.values())))
-        frame = pd.DataFrame({ours: to_series(table.column(theirs), theirs) for ours, theirs in found.items()})
+        series = {ours: to_series(table.column(theirs), theirs, source.name) for ours, theirs in found.items()}
+        frame = pd.DataFrame(series)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0][:200]
         raise BadDataError(f"{source.name}: broken Parquet: {reason}", hint="write the file again") from error

@@ -140,7 +140,7 @@ def _read_parquet(
         _check_size(file, source.name)
         position = 0
         for rows in file.iter_batches(batch_size=OBJECT_BATCH if nested.intersection(used) else BATCH, columns=used):
-            frame = mapper.map_batch({column: to_series(rows.column(column), column) for column in used})
+            frame = mapper.map_batch({column: to_series(rows.column(column), column, source.name) for column in used})
             yield TableBatch(frame, list(range(position + 1, position + len(frame) + 1)), [])
             position += len(frame)
         mapper.check()

@@ -20,13 +20,13 @@ def has_objects(name: str, kind: pa.DataType) -> bool:
     return name != "topics" or not is_list or pa.types.is_nested(kind.value_type)
 
 
-def to_series(column: pa.Array, name: str) -> pd.Series:
-    """Return a column as a series of plain values; raise BadDataError if Python cannot represent them."""
+def to_series(column: pa.Array, name: str, file: str) -> pd.Series:
+    """Return a column of a file as a series of plain values; raise BadDataError if Python cannot represent them."""
     try:
         return _convert(column, name)
     except (ValueError, OverflowError, RecursionError) as error:  # pyarrow's errors of values are ValueErrors
         reason = str(error).split("\n")[0][:200]
-        message = f"the column {name!r} cannot be read: {reason}"
+        message = f"{file}: the column {name!r} cannot be read: {reason}"
         raise BadDataError(message, hint="write the file again without it, or with simpler values") from error
 
 

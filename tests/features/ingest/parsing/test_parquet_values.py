@@ -69,7 +69,7 @@ def test_a_struct_with_two_children_of_one_name_is_explained(fetch: Callable[...
     fetched = fetch("x.parquet", parquet(full_name=pa.array(["yew/one"]), stars=pa.array([3]), owner=owners))
 
     assert fetched.ended.code == 2
-    assert "the column 'owner' cannot be read" in fetched.ended.err
+    assert ".parquet: the column 'owner' cannot be read" in fetched.ended.err
 
 
 def test_values_become_those_of_json() -> None:
