@@ -16,6 +16,8 @@ MAX_BOXES = 8
 def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | None:
     """Return the rows of a table that an object contains, else None; ``names`` are columns that a record has as plain values.
 
+    The keys of rows are their names if they have the form of names of repositories.
+
     Examples
     --------
     >>> rows_of_frame({"full_name": {"0": "a/b", "1": "c/d"}, "stars": {"0": 5, "1": 6}}, ("full_name",))
@@ -24,6 +26,8 @@ def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | Non
     [{'full_name': 'a/b', 'stars': 5}]
     >>> rows_of_frame({"7": {"full_name": "a/b"}, "9": {"full_name": "c/d"}}, ("full_name",))
     [{'full_name': 'a/b'}, {'full_name': 'c/d'}]
+    >>> rows_of_frame({"a/b": {"stars": 5}, "c/d": {"stars": 6}}, ("full_name",))
+    [{'full_name': 'a/b', 'stars': 5}, {'full_name': 'c/d', 'stars': 6}]
     >>> rows_of_frame({"full_name": ["a/b", "c/d"], "stars": [5, 6]}, ("full_name",))
     [{'full_name': 'a/b', 'stars': 5}, {'full_name': 'c/d', 'stars': 6}]
     """
@@ -41,6 +45,8 @@ def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | Non
         keys = parts[0].keys()
         same = all(part.keys() == keys for part in parts)
         return [{name: column[key] for name, column in value.items()} for key in keys] if same else None
+    if all("/" in name for name in value):
+        return [{"full_name": name, **part} for name, part in value.items()]
     return parts if all(any(name in names for name in part) for part in parts) else None
 
 

@@ -192,7 +192,7 @@ def find_unused(names: Sequence[str], used: Container[str], filled: Container[st
 
 def list_names(names: Sequence[str], limit: int = MAX_LISTED_NAMES) -> str:
     """Return the first names for a message, each shortened to one line."""
-    shown = [repr(name)[1:41].rstrip("'") for name in names[:limit]]
+    shown = [repr(name)[1:-1][:40] for name in names[:limit]]
     while sum(map(len, shown)) > MAX_LISTED_CHARACTERS and len(shown) > 1:
         shown.pop()
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")

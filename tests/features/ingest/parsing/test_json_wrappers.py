@@ -47,6 +47,8 @@ def unpacked(value: object, columns: dict[str, str] | None = None) -> list[objec
         ({"rows": [["elm/one", 3]], "columns": ["full_name", "stargazers_count"]}, [A]),
         ({"meta": [{"name": "full_name"}, {"name": "stargazers_count"}], "data": [["elm/one", 3]]}, [A]),
         ({"full_name": ["elm/one"], "stargazers_count": [3]}, [A]),
+        ({"elm/one": {"stargazers_count": 3}}, [A]),
+        ({"data": {"elm/one": A, "elm/two": B}}, [A, B]),
         ({"data": {"viewer": {"lists": {"nodes": [{"name": "x", "items": {"nodes": [B, B]}}]}}}}, [B, B]),
         ({"data": {"search": {"nodes": [USER, {**USER, "repositories": {"nodes": [B, None]}}]}}}, [B, None]),
         ({"data": {"search": {"nodes": [{"title": "x", "repository": B, "labels": {"nodes": [{"name": "y"}]}}]}}}, [B]),

@@ -63,3 +63,7 @@ def test_a_message_lists_some_names_of_a_wide_table() -> None:
     assert len(listed) < 350
     assert listed.startswith("column 0 x")
     assert listed.endswith(" more")
+
+
+def test_quotes_of_a_name_are_listed_as_they_are() -> None:
+    assert list_names(["'stars'", '"id"', "it's", "x" * 50]) == f"""'stars', "id", it's, {"x" * 40}"""
