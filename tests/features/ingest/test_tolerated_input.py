@@ -737,6 +737,7 @@ def test_a_table_of_excel_or_with_other_delimiters_is_read(text: str, fetch: Fet
         ("hill.jsonl", '{"message": "Bad credentials", "status": "401"}\n' * 3, "again"),
         ("hill.csv", '"hill/top",5,"Go",true\n"hill/foot",6,,false\n', "names the columns"),
         ("hill.csv", "5;https://github.com/hill/top\n6;https://github.com/hill/foot\n", "names the columns"),
+        ("hill.csv", "5;https://api.github.com/repos/hill/top\n6;https://github.com/hill/foot\n", "names the columns"),
         ("hill.csv", '"full_name,stars"\n"hill/top,5"\n', "remove the quotes"),
         ("hill.csv", "Table 1,\nfull_name,stars\nhill/top,5\n", "remove the lines before"),
         ("hill.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 9000\n", "git lfs pull"),

@@ -30,6 +30,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "repo_url",
         "github_url",
         "repository_url",
+        "github_repo",
+        "github_repository",
+        "github_link",
+        "repo_link",
         "repositories",
         "path_with_namespace",
         "link",
@@ -71,7 +75,7 @@ BARE_NAMES = ("name", "repo", "repo_name", "repository", "repository_name", "pro
 """Names that other tools use for the parts of a repository's name."""
 _DELIMITER = re.compile(r"[,;\t|]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_NAME = re.compile(r"(?:https?://github\.com/)?[\w.-]+/[\w.-]+", re.ASCII)
+_NAME = re.compile(r"(?:https?://(?:api\.)?github\.com/(?:repos/)?)?[\w.-]+/[\w.-]+", re.ASCII)
 _FILLERS = frozenset(
     {
         "num",
@@ -147,6 +151,9 @@ def suggest_column(field: str, header: Sequence[str]) -> str:
     known = sorted((wanted[normalize_name(name)], name) for name in some if normalize_name(name) in wanted)
     if known:
         return known[0][1]
+    plain = (field, *SPELLINGS.get(field, ()))
+    if inner := [name for name in some if name.rpartition(".")[2] in plain]:
+        return inner[0]
     resembling = [name for name in some if resembled_field(name) == field]
     near = resembling or difflib.get_close_matches(field.rstrip("s"), some, n=1, cutoff=0.6)
     return near[0] if near else "…"

@@ -67,3 +67,16 @@ def test_a_message_lists_some_names_of_a_wide_table() -> None:
 
 def test_quotes_of_a_name_are_listed_as_they_are() -> None:
     assert list_names(["'stars'", '"id"', "it's", "x" * 50]) == f"""'stars', "id", it's, {"x" * 40}"""
+
+
+@pytest.mark.parametrize(
+    ("field", "header", "column"),
+    [
+        ("stars", ["id", "fields.name", "fields.stars"], "fields.stars"),
+        ("stars", ["id", "attributes.stargazers_count"], "attributes.stargazers_count"),
+        ("full_name", ["id", "fields.full_name"], "fields.full_name"),
+        ("full_name", ["Name", "Organization", "Github Repo"], "Github Repo"),
+    ],
+)
+def test_the_column_of_a_field_may_be_inside_of_an_object(field: str, header: list[str], column: str) -> None:
+    assert suggest_column(field, header) == column
