@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
@@ -22,6 +23,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Our columns and their names in other tables; a history needs the first three."""
 REQUIRED = ("full_name", "date", "stars")
 COUNTS = ("stars", "forks", "issues")
+_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def has_weekly_gains(header: Sequence[str]) -> bool:
@@ -48,9 +50,8 @@ def find_columns(header: Sequence[str], mapping: Mapping[str, str], name: str) -
         if source := mapping.get(column, match):
             found[column] = source
     if missing := [column for column in REQUIRED if column not in found]:
-        lines = ", ".join(f"{column} = {quote_for_toml(_suggest(column, header))}" for column in missing)
         message = f"{name}: no column for {' and '.join(missing)}; it has {list_names(header)}"
-        raise BadDataError(message, hint=f"map them in stargaze.toml: [growth.columns] {lines}")
+        raise BadDataError(message, hint=_missing_hint(missing, header))
     check_duplicates(header, set(found.values()), name)
     return found
 
@@ -63,6 +64,16 @@ def _check_mapping(header: Sequence[str], mapping: Mapping[str, str], name: str)
         if source not in header:
             hint = did_you_mean(source, header, f"Its columns are {list_names(header)}")
             raise ConfigError(f"growth.columns.{column}: {name} has no column {source!r}", hint=hint)
+
+
+def _missing_hint(missing: Sequence[str], header: Sequence[str]) -> str:
+    """Return how to map the missing columns, or how to turn a table of another kind into a history."""
+    if any(map(_NAME.fullmatch, header)):
+        return "write one row per repository and date with the columns full_name, date and stars, as pandas.DataFrame.melt does"
+    if "starred_at" in map(normalize_name, header):
+        return "it lists single stars; write their number until each day, with the columns full_name, date and stars"
+    lines = ", ".join(f"{column} = {quote_for_toml(_suggest(column, header))}" for column in missing)
+    return f"map them in stargaze.toml: [growth.columns] {lines}"
 
 
 def _suggest(column: str, header: Sequence[str]) -> str:

@@ -41,6 +41,23 @@ def test_an_unused_column_may_be_there_twice() -> None:
     assert find_columns(header, {}, "x.csv") == {"full_name": "full_name", "date": "date", "stars": "stars"}
 
 
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        (["date", "oak/leaf", "oak/root"], "one row per repository and date"),
+        (["user", "starred_at"], "write their number until each day"),
+        (["repo", "starredAt"], "write their number until each day"),
+        (["repo", "when", "starz"], 'date = "…", stars = "starz"'),
+    ],
+)
+def test_a_table_of_another_kind_is_explained(header: list[str], hint: str) -> None:
+    with pytest.raises(BadDataError) as excinfo:
+        find_columns(header, {}, "x.csv")
+
+    assert excinfo.value.hint is not None
+    assert hint in excinfo.value.hint
+
+
 def test_a_compressed_history_that_decompresses_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
