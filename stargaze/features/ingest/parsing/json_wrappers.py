@@ -92,8 +92,8 @@ def _is_wrapper(item: object, columns: Mapping[str, str]) -> bool:
     return "data" in item or "errors" in item or _is_connection(item) or _find_list(item, columns) is not None
 
 
-def _is_connection(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("nodes"), list) or isinstance(value.get("edges"), list)
+def _is_connection(value: object) -> bool:
+    return isinstance(value, dict) and (isinstance(value.get("nodes"), list) or isinstance(value.get("edges"), list))
 
 
 def _unwrap(item: object, columns: Mapping[str, str]) -> Iterator[Unpacked]:
@@ -192,18 +192,18 @@ def _join_errors(
     for error in errors:
         for length in range(1, len(error.place) + 1):
             by_place.setdefault(error.place[:length], []).append(error)
-    told: set[int] = set()
+    reported: set[int] = set()
     unplaced = iter([error for error in errors if not error.place])
     for place, value in found:
         own = by_place.get(place, [])
         if value is None and not own:
             own = list(itertools.islice(unplaced, 1))
-        told.update(map(id, own))
+        reported.update(map(id, own))
         if value is None and own:
             yield from (Unpacked(None, error.reason) for error in own)
         else:
             yield from _unwrap(_note_errors(value, own, len(place)), columns)
-    yield from (Unpacked(None, error.reason) for error in errors if id(error) not in told)
+    yield from (Unpacked(None, error.reason) for error in errors if id(error) not in reported)
 
 
 def _note_errors(value: object, errors: list[_ResponseError], depth: int) -> object:
@@ -252,5 +252,5 @@ def _unpack_node(node: object, columns: Mapping[str, str], depth: int, place: Pl
     ]
     if any(item is not None for _, item in found):
         yield from found
-    elif not _is_connection(node.get("repositories") or {}):
+    elif not _is_connection(node.get("repositories")):
         yield place, node

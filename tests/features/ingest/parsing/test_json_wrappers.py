@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stargaze.errors import BadDataError
+from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.parsing.json_wrappers import unpack_records
 from tests.features.ingest.parsing.conftest import Fetched
 
@@ -15,6 +20,41 @@ A: dict[str, Any] = {"full_name": "elm/one", "stargazers_count": 3}
 B: dict[str, Any] = {"nameWithOwner": "elm/two", "stargazerCount": 4}
 USER = {"login": "elm", "followers": {"nodes": [{"login": "x"}]}, "repositories": {"nodes": []}}
 ERROR = "GitHub responded with an error"
+
+
+KEYS = (
+    *(
+        "nodes",
+        "edges",
+        "node",
+        "row",
+        "_source",
+        "repo",
+        "repository",
+        "repositories",
+        "items",
+        "data",
+        "errors",
+        "path",
+    ),
+    *(
+        "columns",
+        "meta",
+        "rows",
+        "full_name",
+        "nameWithOwner",
+        "name",
+        "owner",
+        "stargazers",
+        "stargazers_count",
+        "other",
+    ),
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["", "elm/one", "elm", "x"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=25,
+)
 
 
 def unpacked(value: object, columns: dict[str, str] | None = None) -> list[object]:
@@ -103,6 +143,21 @@ def test_a_record_with_names_of_its_own_is_known_by_the_mapping() -> None:
 )
 def test_each_error_of_github_is_one_invalid_record(value: object, records: list[object]) -> None:
     assert unpacked(value) == records
+
+
+@given(VALUES | st.lists(VALUES, max_size=3).map(lambda nodes: {"data": {"search": {"nodes": nodes}}}))
+def test_any_json_of_known_keys_has_records_or_reasons(value: Any) -> None:
+    for record in unpack_records(value):
+        if not record.reason:
+            with contextlib.suppress(BadDataError):
+                map_record(record.value)
+
+
+@pytest.mark.parametrize("repositories", [[1, 2], [[]], "elm/one", {"nodes": 3}])
+def test_a_node_whose_repositories_are_no_objects_is_a_record(repositories: object) -> None:
+    node = {"repositories": repositories}
+
+    assert unpacked({"data": {"search": {"nodes": [node, B]}}}) == [node, B]
 
 
 @pytest.mark.parametrize("key", ["data", "items", "repo"])
