@@ -26,7 +26,7 @@ def check_record_count(path: Path, records: int) -> None:
         least = most = pq.ParquetFile(path if path.suffix != ".gz" else io.BytesIO(content)).metadata.num_rows
     else:
         text = content.decode(_find_encoding(content), "replace")
-        if text.lstrip()[:1] in ("[", "{") or ".jsonl" in path.name:
+        if text.lstrip().startswith(("[", "{", "null")) or ".jsonl" in path.name:
             least, most = _count_json(text, is_lines=".jsonl" in path.name)
         else:
             least, most = _count_csv(text)
