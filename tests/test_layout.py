@@ -45,7 +45,7 @@ OF_SEVERAL_MODULES = {
     *("features/ingest/test_exports.py", "features/ingest/test_tolerated_input.py"),
     *("features/github/test_kills.py", "features/github/test_random_sequences.py", "report/test_command.py"),
     *("tuning/executors/test_executors.py", "test_docker_engine.py", "test_layout.py"),
-    *("test_run_suites.py", "test_sample.py"),
+    *("infra/openstack/test_lab_sqlite.py", "test_run_suites.py", "test_sample.py"),
 }
 """Tests of several modules, or of files outside of the package."""
 
