@@ -186,6 +186,7 @@ def test_the_form_works_with_the_keyboard(page: Page, names: list[str]) -> None:
 @pytest.mark.parametrize("context", [PHONE], indirect=True, ids=str)
 def test_nothing_is_wider_than_a_phone(page: Page, url: str, names: list[str]) -> None:
     def overhang() -> int:
+        page.wait_for_load_state()  # without its style sheets a page is wider
         return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
     widths = [overhang()]

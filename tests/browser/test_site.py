@@ -44,6 +44,7 @@ def submit(page: Page, text: str) -> None:
 
 def wait_for_result(page: Page) -> Page:
     expect(page.locator("#result")).to_have_attribute("data-state", "done", timeout=TIMEOUT)
+    page.wait_for_load_state()  # its style sheets too
     return page
 
 
