@@ -140,7 +140,8 @@ def _status(
     desired = available_nodes if replicas is None else replicas
     update = service.get("UpdateStatus") or {}
     is_changing = update.get("State") in UPDATING_STATES
-    has_surplus_task = False
+    is_waiting = any(task["Status"]["State"] == "pending" for task in alive)
+    has_surplus_task = is_waiting and len(current) == desired and not is_changing
     reason = _failure_reason(tasks)
     if stack and _label(template) != label:
         state = "failed"
@@ -149,8 +150,6 @@ def _status(
         state, reason = "failed", reason or str(update.get("Message", ""))
     elif len(current) != desired or len(alive) != desired or is_changing:
         state = "updating"
-        is_waiting = any(task["Status"]["State"] == "pending" for task in alive)
-        has_surplus_task = is_waiting and len(current) == desired and not is_changing
     else:
         state, reason = "ok", ""
     nodes = tuple(sorted({hostnames.get(str(task.get("NodeID")), "?") for task in current}))
