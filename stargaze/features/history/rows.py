@@ -32,8 +32,8 @@ BLOCK = 2**24
 """Bytes of a CSV that are parsed at once; no line can be longer."""
 KEY_RECORDS = 1_000
 """Records of a JSON file from which its keys are taken."""
-_FRAME_COLUMNS = {form: form for names in COLUMNS.values() for name in names for form in (name, name.capitalize())}
-"""Names by which a table is known that pandas wrote as one object."""
+_TABLE_COLUMNS = {name: name for names in COLUMNS.values() for name in names}
+"""Names by which a table in one object is recognized, as pandas writes it."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ def _read_parquet(source: Source, columns: Mapping[str, str]) -> RawHistory:
 
 
 def _read_json(source: Source, columns: Mapping[str, str]) -> RawHistory:
-    records = read_records(source, {**_FRAME_COLUMNS, **columns})
+    records = read_records(source, {**_TABLE_COLUMNS, **columns})
     first = list(itertools.islice(records, KEY_RECORDS))
     objects = [value for _, value, _ in first if isinstance(value, dict)]
     paths = [path for path in columns.values() if any(value_at(value, path)[0] for value in objects)]

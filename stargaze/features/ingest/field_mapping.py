@@ -45,8 +45,8 @@ from stargaze.features.ingest.field_getters import (
 )
 from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, Path, nest_values, normalize_name, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, OWN_ID, is_github_search
+from stargaze.features.ingest.parsing.json_tables import unbox_values
 from stargaze.features.ingest.parsing.object_text import is_object_text, parse_object, repair_text
-from stargaze.features.ingest.parsing.pandas_json import unbox_values
 from stargaze.features.ingest.validate import UnreadValue, shorten
 from stargaze.features.schema import Field
 

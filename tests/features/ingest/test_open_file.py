@@ -196,10 +196,3 @@ def test_utf16_is_read_with_and_without_its_mark(encoding: str, tmp_path: Path) 
     with open_source(path) as source:
         assert source.format == "csv"
         assert source.text().read() == "full_name,stars\nelm/caf\u00e9,1\n"
-
-
-def test_a_dash_is_no_name_of_the_standard_input() -> None:
-    with pytest.raises(MissingInputError) as caught, open_source(Path("-")):
-        pass
-
-    assert "/dev/stdin" in str(caught.value.hint)

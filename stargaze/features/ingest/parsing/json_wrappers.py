@@ -10,7 +10,7 @@ from typing import Any
 from stargaze.features.ingest.field_mapping import PartialRecord
 from stargaze.features.ingest.parsing.flattened_names import value_at
 from stargaze.features.ingest.parsing.github_search import is_github_search
-from stargaze.features.ingest.parsing.pandas_json import rows_of_frame
+from stargaze.features.ingest.parsing.json_tables import rows_of_frame
 from stargaze.features.ingest.validate import shorten
 
 REPOSITORY_KEYS = frozenset(

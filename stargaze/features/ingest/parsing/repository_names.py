@@ -76,6 +76,15 @@ def parse_name(text: str) -> str:
     return name
 
 
+def is_name(text: str) -> bool:
+    """Return whether :func:`parse_name` reads a text."""
+    try:
+        parse_name(text)
+    except InvalidInputError:
+        return False
+    return True
+
+
 def parse_names(texts: pd.Series) -> tuple[pd.Series, list[tuple[Bools, str]]]:
     """Return the names of a column of texts, as :func:`parse_name` reads them, and which values are none, by reason.
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from stargaze.features.ingest.field_mapping import SPELLINGS, flattened_path
 from stargaze.features.ingest.parsing.flattened_names import MAX_NAME, normalize_name
+from stargaze.features.ingest.parsing.repository_names import is_name
 from stargaze.features.schema import FIELD_BY_NAME
 
 MAX_COMPARED = 300
@@ -75,7 +76,6 @@ BARE_NAMES = ("name", "repo", "repo_name", "repository", "repository_name", "pro
 """Names that other tools use for the parts of a repository's name."""
 _DELIMITER = re.compile(r"[,;\t|]")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_NAME = re.compile(r"(?:https?://(?:api\.)?github\.com/(?:repos/)?)?[\w.-]+/[\w.-]+", re.ASCII)
 _FILLERS = frozenset(
     {
         "num",
@@ -165,7 +165,7 @@ def suggest_mapping(missing: Sequence[str], header: Sequence[str]) -> str:
         return "each line is a single quoted text; remove the quotes around the lines"
     if len(header) == 1 and not any(map(resembled_field, header)):
         return "separate the columns of a CSV by commas, semicolons, tabs or |, and name them in the first line"
-    if any(map(_NUMBER.fullmatch, header)) and any(map(_NAME.fullmatch, header)):
+    if any(map(_NUMBER.fullmatch, header)) and any(map(is_name, header)):
         return "the first line has values; write a line before it that names the columns, as full_name,stars"
     lines = ", ".join(f"{field} = {quote_for_toml(suggest_column(field, header))}" for field in missing)
     owner, name = (quote_for_toml(column) for column in _suggest_parts(header))

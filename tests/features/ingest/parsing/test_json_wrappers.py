@@ -20,35 +20,10 @@ A: dict[str, Any] = {"full_name": "elm/one", "stargazers_count": 3}
 B: dict[str, Any] = {"nameWithOwner": "elm/two", "stargazerCount": 4}
 USER = {"login": "elm", "followers": {"nodes": [{"login": "x"}]}, "repositories": {"nodes": []}}
 ERROR = "GitHub responded with an error"
-
-
 KEYS = (
-    *(
-        "nodes",
-        "edges",
-        "node",
-        "row",
-        "_source",
-        "repo",
-        "repository",
-        "repositories",
-        "items",
-        "data",
-        "errors",
-        "path",
-    ),
-    *(
-        "columns",
-        "meta",
-        "rows",
-        "full_name",
-        "nameWithOwner",
-        "name",
-        "owner",
-        "stargazers",
-        "stargazers_count",
-        "other",
-    ),
+    *("nodes", "edges", "node", "row", "_source", "repo", "repository", "repositories", "items", "data", "errors"),
+    *("path", "columns", "meta", "rows", "full_name", "nameWithOwner", "name", "owner", "stargazers"),
+    *("stargazers_count", "other"),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.sampled_from(["", "elm/one", "elm", "x"]),

@@ -5,8 +5,10 @@ Datasette and ClickHouse split tables too, under other names; R and polars write
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
+
+from stargaze.features.ingest.parsing.flattened_names import normalize_name
 
 Rows = list[dict[str, Any]]
 MAX_BOXES = 8
@@ -36,18 +38,22 @@ def rows_of_frame(value: Mapping[str, Any], names: Container[str]) -> Rows | Non
         header = [str(column.get("name")) if isinstance(column, dict) else str(column) for column in columns]
         return [dict(zip(header, row, strict=False)) for row in data]
     parts = list(value.values())
-    if parts and all(isinstance(part, list) for part in parts) and any(name in names for name in value):
+    if parts and all(isinstance(part, list) for part in parts) and _has_known_name(value, names):
         same = all(len(part) == len(parts[0]) for part in parts)
         return [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)] if same else None
     if not parts or not all(isinstance(part, dict) for part in parts):
         return None
-    if any(name in names for name in value):
+    if _has_known_name(value, names):
         keys = parts[0].keys()
         same = all(part.keys() == keys for part in parts)
         return [{name: column[key] for name, column in value.items()} for key in keys] if same else None
     if all("/" in name for name in value):
         return [{"full_name": name, **part} for name, part in value.items()]
-    return parts if all(any(name in names for name in part) for part in parts) else None
+    return parts if all(_has_known_name(part, names) for part in parts) else None
+
+
+def _has_known_name(row: Iterable[str], names: Container[str]) -> bool:
+    return any(name in names or normalize_name(name) in names for name in row)
 
 
 def unbox_values(record: Mapping[str, Any]) -> dict[str, Any]:
