@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.parsing.column_plan import check_duplicates
 from stargaze.features.ingest.parsing.flattened_names import normalize_name
+from stargaze.features.ingest.parsing.repository_names import FULL_NAME
 from stargaze.features.ingest.parsing.resemblance import list_names, quote_for_toml
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -23,7 +23,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Our columns and their names in other tables; a history needs the first three."""
 REQUIRED = ("full_name", "date", "stars")
 COUNTS = ("stars", "forks", "issues")
-_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def has_weekly_gains(header: Sequence[str]) -> bool:
@@ -68,10 +67,10 @@ def _check_mapping(header: Sequence[str], mapping: Mapping[str, str], name: str)
 
 def _missing_hint(missing: Sequence[str], header: Sequence[str]) -> str:
     """Return how to map the missing columns, or how to turn a table of another kind into a history."""
-    if any(map(_NAME.fullmatch, header)):
+    if {"full_name", "stars"} <= set(missing) and any(map(FULL_NAME.fullmatch, header)):
         return "write one row per repository and date with the columns full_name, date and stars, as pandas.DataFrame.melt does"
     if "starred_at" in map(normalize_name, header):
-        return "it lists single stars; write their number until each day, with the columns full_name, date and stars"
+        return "it lists single stars; write the total of each day, with the columns full_name, date and stars"
     lines = ", ".join(f"{column} = {quote_for_toml(_suggest(column, header))}" for column in missing)
     return f"map them in stargaze.toml: [growth.columns] {lines}"
 

@@ -45,8 +45,9 @@ def test_an_unused_column_may_be_there_twice() -> None:
     ("header", "hint"),
     [
         (["date", "oak/leaf", "oak/root"], "one row per repository and date"),
-        (["user", "starred_at"], "write their number until each day"),
-        (["repo", "starredAt"], "write their number until each day"),
+        (["user", "starred_at"], "write the total of each day"),
+        (["repo", "starredAt"], "write the total of each day"),
+        (["owner/name", "date", "stars"], 'full_name = "…"'),
         (["repo", "when", "starz"], 'date = "…", stars = "starz"'),
     ],
 )
@@ -72,7 +73,10 @@ def test_a_compressed_history_that_decompresses_to_too_much_is_refused(
 
 
 @pytest.mark.parametrize("orient", ["columns", "index", "records", "split", "table"])
-@pytest.mark.parametrize("names", [("repo", "day", "stargazers"), ("Repository", "Date", "Stars")])
+@pytest.mark.parametrize(
+    "names",
+    [("repo", "day", "stargazers"), ("Repository", "Date", "Stars"), ("REPO NAME", "Snapshot Date", "starCount")],
+)
 def test_each_orientation_of_pandas_is_read(tmp_path: Path, orient: str, names: tuple[str, ...]) -> None:
     path = tmp_path / "history.json"
     rows = [("oak/leaf", "2023-05-01", 7), ("oak/leaf", "2023-05-08", 9), ("oak/root", "2023-05-01", 2)]
