@@ -44,6 +44,17 @@ def format_percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}%"
 
 
+def format_share(share: float) -> str:
+    """Return a share as a percentage that is 0% or 100% only if the share is 0 or 1.
+
+    >>> format_share(0.8912), format_share(0.99996), format_share(1.0)
+    ('89.1%', '99.996%', '100%')
+    """
+    if share in {0.0, 1.0}:
+        return f"{share:.0%}"
+    return next(text for digits in range(1, 16) if 0.0 < float((text := f"{share:.{digits}%}")[:-1]) < 100.0)
+
+
 def round_factor(factor: float) -> float:
     """Round to three significant digits.
 

@@ -116,7 +116,8 @@ class FeaturesSection:
     max_missing: float = key(0.98, "Drop a column with a larger share of missing values.", unit="share", limits=(0, 1))
     redundant_threshold: float = key(
         0.99,
-        "Drop a column whose Spearman's rho with another selected one is at least this.",
+        "Drop a column whose Spearman's rho with another one is at least this, over all rows and over those without common ties;"
+        " 1.0 drops equal columns only.",
         unit="rho",
         limits=(0.5, 1),
     )

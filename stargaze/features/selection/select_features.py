@@ -15,8 +15,9 @@ from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_re
 from stargaze.features.extract import extract
 from stargaze.features.matrix import Catalog, allowed_features, build_matrix, build_vocabulary, catalog_with
 from stargaze.features.own_columns import read_own_columns
-from stargaze.features.selection.filters import apply_filters, rank_correlation
+from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.permutation_importance import TrainingRows
+from stargaze.features.selection.redundancy import rank_correlation
 from stargaze.features.selection.stability import choose_stable
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
@@ -64,10 +65,11 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or the reason against it,
     the importance [nat²] and the stability [share of runs]. Raise MissingInputError if a policy has no features left.
     """
-    training, vocabularies, dropped = _prepare(dataset, section)
+    training, vocabularies, not_computed = _prepare(dataset, section)
     catalog = training.catalog
     report("filters", 0.0)
-    dropped |= apply_filters(training.inputs, training.target, section, catalog)
+    filtered = apply_filters(training.inputs, training.target, section, catalog)
+    dropped = not_computed | filtered.reasons
     reasons = _describe_features(training)
     selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -80,7 +82,7 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
             raise MissingInputError(message, hint="fetch records with more fields: stargaze fetch --from FILE...")
         choice = choose_stable(training, candidates, section)
         selected[policy], scores[policy] = choice.selected, choice.errors
-        all_reasons = dropped | choice.reasons
+        all_reasons = not_computed | filtered.as_selected(choice.selected, choice.reasons)
         results = {
             name: all_reasons.get(name, SELECTED) if name in allowed else f"needs policy {item.policy}"
             for name, item in catalog.items()

@@ -83,7 +83,8 @@ def choose_stable(training: TrainingRows, candidates: Sequence[str], section: Fe
 
 
 def _explain(name: str, importances: Importances, increases: dict[float, ErrorIncrease]) -> str:
-    wins = f"beats the random probes in {importances.win_rate[name]:.0%} of {importances.n_runs} runs"
+    n_wins = round(importances.win_rate[name] * importances.n_runs)
+    wins = f"beats the random probes in {n_wins} of {importances.n_runs} runs"
     for win_rate in (UNCERTAIN, 0.0):
         if importances.beats_probes(name, win_rate):
             increase = increases[win_rate]

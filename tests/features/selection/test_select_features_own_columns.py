@@ -114,4 +114,4 @@ def reason_against(repositories: pd.DataFrame, name: str, values: Callable[[np.n
     stars = repositories["stars"].to_numpy()
     frame = conform(repositories.assign(**{name: values(stars)}), catalog.own_columns)
     inputs = build_matrix(frame, ["forks", name], {}, catalog=catalog)
-    return apply_filters(inputs, np.log1p(stars), SECTION, catalog)[name]
+    return apply_filters(inputs, np.log1p(stars), SECTION, catalog).reasons[name]
