@@ -58,7 +58,7 @@ def main() -> None:
 def prepare(folder: Path, nodes: Cluster, rows: int) -> None:
     """Create a store with everything that tuning needs."""
     (folder / "stargaze.toml").write_text(CONFIG + nodes.config, encoding="utf-8")
-    sample = pd.read_parquet(FOLDER.parent / "stargaze" / "data" / "sample.parquet")
+    sample = pd.read_parquet(FOLDER.parent / "stargaze" / "data" / "electron.parquet")
     copies = [sample.assign(full_name=sample["full_name"] + "-" * copy) for copy in range(-(-rows // len(sample)))]
     whole = pd.concat(copies, ignore_index=True).head(rows)
     whole["id"] = np.arange(1.0, len(whole) + 1.0)

@@ -21,7 +21,7 @@ N_RECORDS = 1_000_000
 
 def main() -> None:
     """Measure and print."""
-    with importlib.resources.as_file(importlib.resources.files("stargaze") / "data" / "sample.parquet") as path:
+    with importlib.resources.as_file(importlib.resources.files("stargaze") / "data" / "electron.parquet") as path:
         sample = pd.read_parquet(path)
     start = time.perf_counter()
     records = schema.conform(pd.concat([sample] * (N_RECORDS // len(sample) + 1), ignore_index=True).iloc[:N_RECORDS])

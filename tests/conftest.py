@@ -42,7 +42,7 @@ settings.load_profile("busy")
 reset_signals()
 share_work()
 
-SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "sample.parquet"
+SAMPLE = Path(__file__).parent.parent / "stargaze" / "data" / "electron.parquet"
 FEATURES = {
     "activity": ["language", "owner_type", "contributors", "releases", "open_issues", "size_kb", "description_length"],
     "all": ["language", "owner_type", "contributors", "releases", "open_issues", "size_kb", "forks", "subscribers"],

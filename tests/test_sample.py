@@ -17,7 +17,7 @@ from stargaze.features.dataset import assign_folds
 from stargaze.system.files import sha256
 
 ROOT = Path(__file__).parent.parent
-SAMPLE = ROOT / "stargaze" / "data" / "sample.parquet"
+SAMPLE = ROOT / "stargaze" / "data" / "electron.parquet"
 MIN_ROWS, MAX_ROWS = 13_000, 16_000
 
 

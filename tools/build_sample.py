@@ -1,4 +1,4 @@
-"""Build stargaze/data/sample.parquet from the npm package repos-using-electron 1.11.0 (MIT).
+"""Build stargaze/data/electron.parquet from the npm package repos-using-electron 1.11.0 (MIT).
 
     npm pack repos-using-electron@1.11.0
     python tools/build_sample.py repos-using-electron-1.11.0.tgz
@@ -30,7 +30,7 @@ from stargaze.system.files import atomic_write, sha256
 
 PACKAGE = "repos-using-electron 1.11.0"
 PACKAGE_SHA256 = "332a124c17032f123bb097a92c655d60b168343d153c636e2de8a46650e98b58"
-TARGET = Path(__file__).resolve().parents[1] / "stargaze" / "data" / "sample.parquet"
+TARGET = Path(__file__).resolve().parents[1] / "stargaze" / "data" / "electron.parquet"
 TARGET_SHA256 = "502f3e94fcfec8315f42b652e85bb63e6ddd189de02e9d554d99302587849fcd"
 COLLECTED = datetime(2017, 2, 17, tzinfo=UTC)
 """Day on which the package was built: no date in it is later."""

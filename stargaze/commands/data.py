@@ -29,6 +29,7 @@ command = command_with_example(app, EXAMPLES)
 def fetch(
     files: Annotated[list[Path] | None, typer.Option("--from", help="File of GitHub records; repeatable.")] = None,
     more_files: Annotated[list[Path] | None, typer.Argument(help="More files.", metavar="[FILE]...")] = None,
+    sample: Annotated[str | None, typer.Option(help="One of the included samples.")] = None,
     query: Annotated[str | None, typer.Option(help="GitHub: words and qualifiers of its search.")] = None,
     stars: Annotated[str | None, typer.Option(help="GitHub: range of stars, as '>=1000'.")] = None,
     created: Annotated[str | None, typer.Option(help="GitHub: creation dates, as 2015..2020-06-30.")] = None,
@@ -55,19 +56,24 @@ def fetch(
     place: PlaceOptions,
     common: CommonOptions,
 ) -> None:
-    """Fetch repositories: the sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
+    """Fetch repositories: a sample, files of GitHub records (JSON, CSV, Parquet, .gz), or GitHub itself."""
     from stargaze.features.fetch import GithubOptions, fetch_repositories, plan_fetch, uses_github
 
     search: dict[str, Any] = {"query": query, "stars": stars, "created": created, "language": language, "topic": topic}
     search |= {"organization": organization, "limit": limit, "sampling": sampling}
     search |= {"details": details, "star_history": star_history}
     options = {f"github.{name}": value for name, value in {**search, "names": names}.items()}
+    options["fetch.sample"] = sample
     session = common.open_session(options)
     out, config, store = session
     inputs = [*(files or []), *(more_files or [])]
+    if sample is not None and (inputs or config.fetch.files or uses_github(config, inputs, update=False)):
+        raise UsageError(
+            "--sample cannot be combined with files or a query", hint="remove them from command and config"
+        )
     if dry_run and (place.detach or place.attach is not None):
         raise UsageError("--dry-run cannot be combined with --detach or --attach", hint="stargaze fetch --dry-run")
-    stage_options = {**search, "name": names, "update": update or None, "file": inputs}
+    stage_options = {**search, "sample": sample, "name": names, "update": update or None, "file": inputs}
     place = resolve_place(place, stage_options)
     if dry_run and not uses_github(config, inputs, update=update):
         _preview(session, inputs)

@@ -4,6 +4,7 @@ from stargaze.config.loading import DEFAULT_PATH, find_config_file, load, parse_
 from stargaze.config.model_sections import (
     OWN_KINDS,
     POLICIES,
+    SAMPLES,
     FeaturesSection,
     FetchSection,
     GithubSection,
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_PATH",
     "OWN_KINDS",
     "POLICIES",
+    "SAMPLES",
     "Config",
     "DeploySection",
     "FeaturesSection",

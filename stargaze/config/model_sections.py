@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from stargaze.config.keys import expand_home, expand_homes, key, valid_separator
 
 POLICIES = ("static", "activity", "all")
+SAMPLES = ("electron",)
+"""The names of the samples that ship with the package."""
 OWN_KINDS = ("number", "flag", "category")
 """The kinds of own columns."""
 
@@ -30,8 +32,13 @@ class FetchSection:
 
     files: list[str] = key(
         [],
-        "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means the included sample.",
+        "Files of GitHub records (JSON, JSON lines, CSV, Parquet, .gz of each); empty means a sample.",
         normalize=expand_homes,
+    )
+    sample: str = key(
+        SAMPLES[0],
+        "The sample that is used without files and without a query of [github].",
+        choices=SAMPLES,
     )
     since: str = key("", "Ignore records fetched before this day (YYYY-MM-DD); empty keeps all.", unit="date")
     columns: dict[str, str] = key(

@@ -1,9 +1,8 @@
-"""Fetch repositories from files, from GitHub or from the shipped sample, as the arguments and the config require."""
+"""Fetch repositories from files, from GitHub or from a shipped sample, as the arguments and the config require."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +40,7 @@ from stargaze.features.ingest.write_repositories import (
 from stargaze.features.matrix import CATALOG
 from stargaze.features.own_values import check_crawled_columns, check_own_columns
 from stargaze.features.policy_values import warn_of_empty_policies
+from stargaze.features.samples import open_sample
 from stargaze.store import Store
 from stargaze.system.progress import Notify, Report
 
@@ -129,8 +129,8 @@ def fetch_files(
 ) -> FetchSummary:
     """Read every file, keep the newest valid record of each repository, and write ``repositories.parquet``.
 
-    ``files`` (JSON, JSON lines, CSV, Parquet, and gzip of each) override those of the section; without any, the shipped sample
-    is read. No record may be later than ``now`` [UTC]. Stored repositories stay unchanged on any error.
+    ``files`` (JSON, JSON lines, CSV, Parquet, and gzip of each) override those of the section; without any, the sample
+    ``section.sample`` is read. No record may be later than ``now`` [UTC]. Stored repositories stay unchanged on any error.
     """
     with _open_files(section, files, report) as (batches, counts):
         return write_repositories(batches, counts, section, store, _in_utc(now), report, warn_of_empty_policies)
@@ -166,8 +166,7 @@ def _open_files(
         columns = _Columns(fields, frozenset(section.exclude), SparsePaths())
         if not paths:
             _check_sample(section)
-            sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
-            paths = [stack.enter_context(importlib.resources.as_file(sample))]
+            paths = [stack.enter_context(open_sample(section.sample))]
         counts = FetchCounts(paths)
         batches = _check_paths(columns, _read_batches(paths, columns, counts, report))
         yield _convert_counts(section.thousands, paths, columns, batches), counts
@@ -203,7 +202,7 @@ def _convert_counts(
 
 def _check_sample(section: FetchSection) -> None:
     if section.extra:
-        message = f"fetch.extra: the included sample has no column {shorten(section.extra[0])}"
+        message = f"fetch.extra: the sample {section.sample} has no column {shorten(section.extra[0])}"
         raise ConfigError(message, hint="name the files that have it: stargaze fetch --from FILE...")
 
 

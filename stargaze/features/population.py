@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.resources
-
 import pandas as pd
 
-SAMPLE_POPULATION = "repositories using Electron"
-"""The shipped sample, as docs/data.md describes it."""
+from stargaze.features.samples import SAMPLES, open_sample
+
 MIN_STARS = 10
 """A dataset whose least starred repository has fewer stars was hardly chosen by them."""
 
 
 def describe_population(repositories: pd.DataFrame) -> str:
-    """Return what follows "Trained on 9,535": the shipped sample, or the common language and the smallest star count.
+    """Return what follows "Trained on 9,535": a sample or a part of one, or the common language and the smallest star count.
 
     >>> from stargaze.features import schema
     >>> records = {"id": [10**9, 10**9 + 1], "full_name": ["a/b", "c/d"], "stars": [1000, 1200], "language": ["Rust", "Rust"]}
     >>> describe_population(schema.conform(pd.DataFrame(records)))
     'public Rust repositories with 1,000 or more stars'
     """
-    sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
-    with importlib.resources.as_file(sample) as path:
-        known = pd.read_parquet(path, columns=["id"])["id"]
-    if repositories["id"].isin(known).all():
-        return SAMPLE_POPULATION
+    for name, sample in SAMPLES.items():
+        if _is_part_of(repositories, name):
+            return sample.population
     languages, fewest = repositories["language"].dropna().unique(), repositories["stars"].min()
     language = f"{languages[0]} " if len(languages) == 1 else ""
     stars = f" with {fewest:,.0f} or more stars" if fewest >= MIN_STARS else ""
     return f"public {language}repositories{stars}"
+
+
+def _is_part_of(repositories: pd.DataFrame, name: str) -> bool:
+    """Return whether all repositories are those of a sample; the same names with other stars are of another day."""
+    with open_sample(name) as path:
+        sample = pd.read_parquet(path, columns=["full_name", "stars"])
+    known = dict(zip(sample["full_name"], sample["stars"], strict=True))
+    pairs = zip(repositories["full_name"], repositories["stars"], strict=True)
+    return all(known.get(full_name) == stars for full_name, stars in pairs)

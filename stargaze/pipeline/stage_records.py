@@ -6,15 +6,15 @@ A record has the keys and inputs that its artifacts depend on, and the checksums
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.config import Config
+from stargaze.config import SAMPLES, Config
 from stargaze.errors import StargazeError, UsageError
+from stargaze.features.samples import open_sample
 from stargaze.store import Store
 from stargaze.system.files import read_json, sha256, write_json
 
@@ -99,7 +99,8 @@ def describe_record(stage: str, store: Store) -> str:
 def describe_source(keys: Mapping[str, Any]) -> str:
     """Return where the repositories of a record of ``fetch`` came from."""
     files = [name for name, _ in keys.get("fetch.files", [])]
-    return "GitHub" if keys.get("github") else ", ".join(files) or "the included sample"
+    sample = f"the included sample {keys.get('fetch.sample', '')}".rstrip()
+    return "GitHub" if keys.get("github") else ", ".join(files) or sample
 
 
 def _read_record(store: Store, stage: str) -> dict[str, Any] | None:
@@ -157,13 +158,12 @@ def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:
         if config.fetch.thousands != "auto":
             keys["fetch.thousands"] = config.fetch.thousands
         return {**keys, "fetch.files": states, "fetch.columns": config.fetch.columns}
-    sample = importlib.resources.files("stargaze") / "data" / "sample.parquet"
-    with importlib.resources.as_file(sample) as path:
-        return {**keys, "sample": _checksum(path)}
+    with open_sample(config.fetch.sample) as path:
+        return {**keys, "fetch.sample": config.fetch.sample, "sample": _checksum(path)}
 
 
 def _names_source(config: Config) -> bool:
-    return bool(config.fetch.files) or _crawls_github(config)
+    return bool(config.fetch.files) or _crawls_github(config) or config.fetch.sample != SAMPLES[0]
 
 
 def _crawls_github(config: Config) -> bool:

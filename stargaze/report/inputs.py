@@ -74,8 +74,9 @@ def _describe_source(store: Store, fingerprint: str) -> str:
         if record["artifacts"][store.repositories.name] != fingerprint:
             return "not recorded"
         files = [str(name) for name, _ in record["keys"].get("fetch.files", [])]
+        sample = record["keys"].get("fetch.sample", "")
         if record["keys"].get("github"):
             return "GitHub, by stargaze fetch"
     except (StargazeError, LookupError, AttributeError, TypeError, ValueError):
         return "not recorded"
-    return ", ".join(files) or "the sample that is shipped with stargaze"
+    return ", ".join(files) or " ".join(filter(None, ("the sample", sample, "that is shipped with stargaze")))

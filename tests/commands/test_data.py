@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from stargaze.config import SAMPLES
+from stargaze.features.samples import open_sample
 from tests.conftest import Ended
 
 Run = Callable[..., Ended]
@@ -87,11 +90,53 @@ def test_a_policy_without_a_value_of_its_own_is_a_warning(run: Run) -> None:
     ]
 
 
-def test_the_sample_gives_no_warning(run: Run) -> None:
-    ended = run("fetch")
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_gives_no_warning(run: Run, name: str) -> None:
+    ended = run("fetch", "--sample", name)
 
-    assert (ended.code, ended.out) == (0, "13,777 repositories from 13,777 records\n")
+    with open_sample(name) as path:
+        rows = pq.read_metadata(path).num_rows
+    assert (ended.code, ended.out) == (0, f"{rows:,} repositories from {rows:,} records\n")
     assert "warning" not in ended.err
+
+
+def test_the_default_is_the_first_sample(run: Run) -> None:
+    assert run("fetch").out == run("fetch", "--sample", SAMPLES[0]).out
+
+
+def test_the_config_names_a_sample(run: Run) -> None:
+    Path("stargaze.toml").write_text('[fetch]\nsample = "electron"\n')
+
+    assert run("fetch").out == "13,777 repositories from 13,777 records\n"
+
+
+def test_an_unknown_sample_is_an_error_with_the_known_ones(run: Run) -> None:
+    ended = run("fetch", "--sample", "electrons")
+
+    assert (ended.code, ended.error) == (
+        2,
+        f"option: fetch.sample should be one of {', '.join(SAMPLES)}, not 'electrons'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "toml"),
+    [
+        (("--from", "table.csv"), ""),
+        (("--stars", ">=1000"), ""),
+        ((), '[fetch]\nfiles = ["table.csv"]\n'),
+        ((), '[github]\nstars = ">=1000"\n'),
+    ],
+)
+def test_a_sample_is_not_combined_with_another_source(
+    run: Run, table: Path, options: tuple[str, ...], toml: str
+) -> None:
+    Path("stargaze.toml").write_text(toml)
+    ended = run("fetch", "--sample", "electron", *options)
+
+    assert (ended.code, ended.error) == (2, "--sample cannot be combined with files or a query")
+    assert table.name in {path.name for path in Path().iterdir()}
+    assert not Path("store").exists()
 
 
 def test_a_preview_has_the_columns_and_writes_nothing(run: Run, table: Path) -> None:
@@ -120,7 +165,7 @@ def test_a_preview_shows_mapped_columns(run: Run, table: Path) -> None:
 
 
 def test_a_preview_without_files_is_that_of_the_sample(run: Run) -> None:
-    ended = run("fetch", "--dry-run")
+    ended = run("fetch", "--dry-run", "--sample", "electron")
 
     assert ended.code == 0
     assert "13,777 repositories from 13,777 records\nnothing was written" in ended.out

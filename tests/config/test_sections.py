@@ -124,7 +124,7 @@ def test_a_rendered_config_is_loaded_unchanged(
     whole = dataclasses.replace(
         Config(),
         store=StoreSection(store),
-        fetch=FetchSection(files, "", columns),
+        fetch=FetchSection(files, columns=columns),
         features=FeaturesSection(test_size=test),
         screening=ScreeningSection(time_limit=limit),
         tuning=TuningSection(bundled_repositories=known),

@@ -51,7 +51,7 @@ def test_number_of_model_families() -> None:
 
 
 def test_size_of_the_sample() -> None:
-    path = ROOT / "stargaze" / "data" / "sample.parquet"
+    path = ROOT / "stargaze" / "data" / "electron.parquet"
 
     assert pq.read_metadata(path).num_rows == 13_777
     assert f"13,777 repositories, {path.stat().st_size / 1e6:.1f} MB" in text("docs/data.md")

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stargaze.config import SAMPLES
 from stargaze.features.own_columns import OwnColumn, conform, read_own_columns
 from tests.conftest import Ended
 
@@ -215,7 +216,7 @@ def test_the_sample_and_github_have_no_own_columns(fetch: Callable[..., Fetched]
     github = fetch('extra = ["score"]', "--stars", ">=1000")
     other = fetch('exclude = ["stargazers"]', "--stars", ">=1000")
 
-    assert "the included sample has no column 'score'" in sample.ended.error
+    assert f"the sample {SAMPLES[0]} has no column 'score'" in sample.ended.error
     assert "--from FILE" in sample.ended.hint
     assert "fetch.extra only applies to files" in github.ended.error
     assert "fetch.exclude: 'stargazers' is not a field" in other.ended.error

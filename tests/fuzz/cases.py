@@ -35,7 +35,7 @@ BUNDLE_FILES = (
     *("growth bundle.json", "growth lightgbm"),
 )
 """Names of the types of bundle files."""
-SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "sample.parquet"
+SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "electron.parquet"
 ROWS = 60
 FEATURES = {
     "activity": ["language", "owner_type", "contributors", "releases", "size_kb"],

@@ -120,7 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def part() -> pd.DataFrame:
     """A part of the sample, from many stars to none."""
-    sample = schema.conform(pd.read_parquet(PROJECT / "stargaze" / "data" / "sample.parquet"))
+    sample = schema.conform(pd.read_parquet(PROJECT / "stargaze" / "data" / "electron.parquet"))
     return sample.iloc[::15].reset_index(drop=True)
 
 

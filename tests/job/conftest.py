@@ -1,4 +1,4 @@
-"""The whole pipeline on the shipped sample, and a small project with a release, whose tuning takes seconds.
+"""The whole pipeline on the Electron sample, and a small project with a release, whose tuning takes seconds.
 
 Two processes share the work (`--numprocesses 2 --dist loadfile`), one file of tests at a time. Only test_pipeline.py uses the
 whole pipeline; meanwhile the other process runs the tests of the small project, which all of them copy.
@@ -20,11 +20,11 @@ PART = 5
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """Run the pipeline from the sample to a release, command by command."""
+    """Run the pipeline from the Electron sample to a release, command by command."""
     project = Project(tmp_path_factory.mktemp("pipeline"))
     (project.folder / "stargaze.toml").write_text("[screening]\nmax_rows = 1200\n")
     output = {
-        "fetch": project.run_json("fetch"),
+        "fetch": project.run_json("fetch", "--sample", "electron"),
         "select-features": project.run_json("select-features"),
         "screen": project.run_json("screen"),
         "tune": project.run_json("tune", "--trials", "3"),

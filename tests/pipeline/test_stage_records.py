@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from stargaze.cli import main
-from stargaze.config import Config, FetchSection, GithubSection
+from stargaze.config import SAMPLES, Config, FetchSection, GithubSection
 from stargaze.errors import UsageError
 from stargaze.pipeline.stage_records import (
     begin_stage,
@@ -30,7 +30,7 @@ __all__ = ["finished_store"]
 
 TUNE_KEYS = ("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage", "estimate_policy")
 STARTS_AT = {
-    **dict.fromkeys(("fetch.since", "fetch.files", "fetch.exclude"), "fetch"),
+    **dict.fromkeys(("fetch.since", "fetch.files", "fetch.sample", "fetch.exclude"), "fetch"),
     **dict.fromkeys(("fetch.extra", "fetch.extra_kinds", "fetch.extra_policies"), "fetch"),
     **dict.fromkeys((f"github.{field.name}" for field in dataclasses.fields(GithubSection)), "fetch"),
     **dict.fromkeys((f"features.{field.name}" for field in dataclasses.fields(CONFIG.features)), "select-features"),
@@ -42,6 +42,8 @@ STARTS_AT = {
 """The first stage that runs after a change of each key. No other key starts a stage; ``github.api_url`` alone is no search."""
 SECTIONS = [field.name for field in dataclasses.fields(Config)]
 KEYS = [f"{section}.{key.name}" for section in SECTIONS for key in dataclasses.fields(getattr(CONFIG, section))]
+if len(SAMPLES) == 1:
+    KEYS.remove("fetch.sample")
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def test_a_damaged_record_runs_the_stage(store: Store, content: bytes) -> None:
 def test_each_reuse_names_artifact_time_and_origin(store: Store) -> None:
     lines = [describe_record(stage, store) for stage in ALL[:-1]]
 
-    assert lines[0] == "repositories.parquet of 2026-03-01T00:00:00+00:00, from the included sample"
+    assert lines[0] == "repositories.parquet of 2026-03-01T00:00:00+00:00, from the included sample " + SAMPLES[0]
     assert all(" of 2026-03-01T00:00:00+00:00, from " in line for line in lines)
 
 

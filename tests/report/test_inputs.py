@@ -72,12 +72,13 @@ def test_the_source_comes_from_the_record_of_fetch(store: Store) -> None:
     assert read_report_inputs(store).source == "not recorded"
 
     sources = []
-    for keys in ({}, {"fetch.files": [["stars.csv", "0"]]}, {"github": {"stars": "1"}}):
+    for keys in ({}, {"fetch.sample": "electron"}, {"fetch.files": [["stars.csv", "0"]]}, {"github": {"stars": "1"}}):
         record_source(store, **keys)
         sources.append(read_report_inputs(store).source)
 
     assert sources == [
         "the sample that is shipped with stargaze",
+        "the sample electron that is shipped with stargaze",
         "stars.csv",
         "GitHub, by stargaze fetch",
     ]

@@ -69,7 +69,7 @@ def start_runner(folder: Path, *argv: str) -> subprocess.Popen[bytes]:
 
 @pytest.mark.real
 def test_the_result_of_a_successful_command_is_an_event(tmp_path: Path) -> None:
-    code = start_runner(tmp_path, "fetch").wait(60)
+    code = start_runner(tmp_path, "fetch", "--sample", "electron").wait(60)
 
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert (code, events[-1]) == (0, {"exit_code": 0, "stopped": False})
