@@ -89,7 +89,7 @@ def training_arrays(
     names = [item.name for item in allowed_features(policy) if not item.learned or item.name in encodings.values]
     vocabularies = {name: build_vocabulary(training[name]) for name in names if CATALOG[name].kind == "category"}
     inputs = build_matrix(repositories, names, vocabularies, encodings.values)
-    dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection())
+    dropped = apply_filters(inputs.iloc[train], target[train], FeaturesSection()).reasons
     selected = [name for name in names if name not in dropped]
     known = [name for name in selected if CATALOG[name].learned]
     without = encodings.by_excluded_fold[:, train][..., encodings.values.columns.get_indexer(pd.Index(known))]
