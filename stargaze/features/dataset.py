@@ -14,6 +14,7 @@ import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
+from stargaze.features.collection_order import split_collection_columns
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.masking import mask_repositories
@@ -92,6 +93,8 @@ class Dataset:
     """The complete repositories if these are copies with missing values: encoders are fitted on them."""
     own_columns: tuple[OwnColumn, ...] = ()
     """Columns of the repositories beside those of the schema."""
+    collection: pd.DataFrame | None = None
+    """How each row was collected (:mod:`stargaze.features.collection_order`); None if the file does not tell."""
     _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -156,24 +159,27 @@ def read_repositories(store: Store) -> pd.DataFrame:
     return _read(store)[0]
 
 
-def _read(store: Store) -> tuple[pd.DataFrame, tuple[OwnColumn, ...]]:
-    """Read the repositories and their own columns."""
+def _read(store: Store) -> tuple[pd.DataFrame, tuple[OwnColumn, ...], pd.DataFrame | None]:
+    """Read the repositories, their own columns, and how they were collected."""
     path = store.require(store.repositories)
     try:
-        stored, own_columns = pd.read_parquet(path), read_own_columns(path)
+        stored, collection = split_collection_columns(pd.read_parquet(path))
+        own_columns = read_own_columns(path)
         repositories = conform(stored, catalog_with(own_columns).own_columns)
     except (OSError, ValueError, TypeError) as error:
         raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze fetch creates it again") from error
     if set(stored) - set(repositories):
         raise ExternalError(f"{path}: was written by another version", hint="stargaze fetch creates it again")
-    return repositories, own_columns
+    return repositories, own_columns, collection
 
 
 def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     """Read the repositories and assign the folds; raise MissingInputError if there are too few."""
-    path, (repositories, own_columns) = store.repositories, _read(store)
+    path, (repositories, own_columns, collection) = store.repositories, _read(store)
     is_usable = repositories["stars"].notna() & repositories["full_name"].notna()
     repositories = repositories[is_usable].reset_index(drop=True)
+    if collection is not None:
+        collection = collection[is_usable].reset_index(drop=True)
     folds = assign_folds(repositories["full_name"], section)
     minimum = 20 * section.folds
     if (folds >= 0).sum() < minimum or not (folds == VALIDATION).any() or not (folds == TEST).any():
@@ -184,7 +190,7 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
         message = f"{path}: too few owners: {empty} of {section.folds} folds would be empty"
         raise MissingInputError(message, hint='fetch more repositories, or set features.split_by = "repository"')
     target = np.log1p(repositories["stars"].to_numpy())
-    return Dataset(repositories, target, folds, sha256(path), own_columns=own_columns)
+    return Dataset(repositories, target, folds, sha256(path), own_columns=own_columns, collection=collection)
 
 
 def write_feature_set(store: Store, feature_set: FeatureSet) -> None:

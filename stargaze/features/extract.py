@@ -21,6 +21,8 @@ from stargaze.features.feature_kinds import (
     days_between,
     divide,
     first_known,
+    floor_to_day,
+    is_day,
     total_count,
 )
 from stargaze.features.licenses import license_family
@@ -272,12 +274,15 @@ activity.daily_rate("release_rate", "releases per day", "releases")
 
 # ---- all: what follows from popularity ----------------------------------------------------------------------------
 
-popularity.duration(
-    "updated_after_push",
-    "time from last push to last change of the record; a star changes it",
-    "pushed_at",
-    "updated_at",
-)
+
+_BETWEEN_CHANGES = "time from last push to last change of the record; a star changes it"
+
+
+@feature("all", "days", _BETWEEN_CHANGES, "pushed_at", "updated_at", "fetched_at")
+def updated_after_push(r: pd.DataFrame) -> Column:
+    return days_between(r["pushed_at"], floor_to_day(r["updated_at"], is_day(r["fetched_at"])))
+
+
 popularity.duration("update_age", "time since the last change of the record", "updated_at", "fetched_at")
 popularity.daily_rate("fork_rate", "forks per day", "forks")
 popularity.ratio("forks_per_contributor", "forks", "forks per contributor", "forks", "contributors")

@@ -15,6 +15,8 @@ AGE = ("created_at", "fetched_at")
 """The fields that the age of a repository is computed from."""
 ISSUES = ("issues", "open_issues", "closed_issues")
 """The fields that the number of issues is computed from."""
+DAY = 86_400
+"""Seconds of a day."""
 DAMPING_DAYS = 30.0
 """The number that is added to the age in daily rates, so that rates of new repositories stay moderate [days]."""
 
@@ -22,13 +24,37 @@ DAMPING_DAYS = 30.0
 def days_between(earlier: pd.Series, later: pd.Series) -> np.ndarray:
     """Return later - earlier [days], NaN where a date is missing; shape (n,).
 
+    These are whole days where one date has no time of day (midnight): the time of the other one would be all of the fraction, and
+    with dates of the collection that is the minute in which the record was collected.
+
     Examples
     --------
-    >>> days_between(pd.to_datetime(pd.Series(["2020-01-02"])), pd.to_datetime(pd.Series(["2020-01-03"]))).tolist()
-    [1.0]
+    >>> created = pd.to_datetime(pd.Series(["2020-01-02 00:00", "2020-01-02 06:00"]), format="mixed")
+    >>> fetched = pd.to_datetime(pd.Series(["2020-01-03 18:00", "2020-01-03 18:00"]), format="mixed")
+    >>> days_between(created, fetched).tolist()
+    [1.0, 1.5]
     """
-    seconds = later.to_numpy("datetime64[s]") - earlier.to_numpy("datetime64[s]")
-    return np.where(np.isnat(seconds), np.nan, seconds.astype("int64") / 86_400.0)
+    start, end = earlier.to_numpy("datetime64[s]"), later.to_numpy("datetime64[s]")
+    first, last = start.astype("int64"), end.astype("int64")
+    has_time = (first % DAY != 0) & (last % DAY != 0)
+    days = np.where(has_time, (last - first) / DAY, last // DAY - first // DAY)
+    return np.where(np.isnat(start) | np.isnat(end), np.nan, days)
+
+
+def is_day(date: pd.Series) -> np.ndarray:
+    """Return which dates have no time of day; shape (n,).
+
+    >>> is_day(pd.to_datetime(pd.Series(["2020-01-02", None, "2020-01-03"]))).tolist()
+    [True, False, True]
+    """
+    values = date.to_numpy("datetime64[s]")
+    return np.asarray((values.astype("int64") % DAY == 0) & ~np.isnat(values))
+
+
+def floor_to_day(date: pd.Series, where: np.ndarray) -> pd.Series:
+    """Return dates without their time of day in some rows."""
+    values = date.to_numpy("datetime64[s]")
+    return pd.Series(np.where(where, values.astype("datetime64[D]").astype("datetime64[s]"), values), index=date.index)
 
 
 def divide(count: Column, by: Column, offset: float = 1.0) -> np.ndarray:

@@ -303,6 +303,31 @@ def test_durations_are_missing_where_a_date_is_missing() -> None:
     assert np.isnan(days_between(dates, dates.iloc[::-1].reset_index(drop=True))).all()
 
 
+def test_a_fetch_time_without_time_of_day_gives_whole_days() -> None:
+    """The newest date of a table takes the place of unknown fetch times; its time of day is that of the collection."""
+    record = {
+        **RECORD,
+        "created_at": "2020-01-01 05:06:07",
+        "pushed_at": "2020-04-10 22:23",
+        "updated_at": "2020-04-10 23:01",
+    }
+    names = ["age", "push_age", "update_age", "updated_after_push"]
+
+    features = extract(schema.conform(pd.DataFrame([record])), [*names, "active_span"])
+
+    assert features[names].iloc[0].tolist() == [100, 0, 0, 0]
+    assert features["active_span"].iloc[0] % 1 > 0
+
+
+@given(MOMENT, MOMENT, st.integers(0, 86_399))
+def test_whole_days_do_not_depend_on_the_time_of_day(day: datetime, other: datetime, seconds: int) -> None:
+    start, moment = pd.Timestamp(day).floor("D"), pd.Timestamp(other).floor("D")
+    dates = [pd.Series([date]).dt.as_unit("s") for date in (start, moment, moment + pd.Timedelta(seconds=seconds))]
+
+    assert days_between(dates[0], dates[1]) == days_between(dates[0], dates[2]) == (moment - start).days
+    assert days_between(dates[2], dates[0]) == (start - moment).days
+
+
 # ---- the catalog --------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
+from stargaze.features.collection_order import COLLECTION_COLUMNS, HAS_FETCH_TIME, ROW_NUMBER
 from stargaze.features.fetch import fetch_files
 from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
 from stargaze.store import Store
@@ -60,7 +61,11 @@ class InputFolder:
 
     def rows(self) -> pd.DataFrame:
         """Return the stored repositories by name."""
-        return schema.conform(pd.read_parquet(self.store.repositories)).set_index("full_name", drop=False)
+        return schema.conform(self.stored()).set_index("full_name", drop=False)
+
+    def stored(self) -> pd.DataFrame:
+        """Return all columns of the stored repositories."""
+        return pd.read_parquet(self.store.repositories)
 
 
 @pytest.fixture
@@ -93,7 +98,8 @@ def test_all_formats_give_the_same_schema(inputs: InputFolder) -> None:
         ("gql/x", 4),
         ("parquet/x", 2),
     ]
-    assert list(pd.read_parquet(inputs.store.repositories).columns) == [field.name for field in schema.FIELDS]
+    columns = [field.name for field in schema.FIELDS] + list(COLLECTION_COLUMNS)
+    assert list(pd.read_parquet(inputs.store.repositories).columns) == columns
     assert (summary.repositories, summary.records, summary.invalid_count) == (6, 6, 0)
 
 
@@ -148,6 +154,26 @@ def test_without_a_fetch_date_the_latest_date_of_the_file_is_used(inputs: InputF
     inputs.fetch(inputs.put("x.json", [REST, other]))
 
     assert inputs.rows()["fetched_at"].astype(str).tolist() == ["2024-05-05 00:00:00+00:00"] * 2
+
+
+def test_a_fetch_time_that_no_record_states_is_a_day(inputs: InputFolder) -> None:
+    """Its time of day would be the minute in which another record was collected."""
+    stated = {**REST, "id": 8, "full_name": "c/d", "_collected_at": "2024-05-05T10:30:00Z"}
+
+    inputs.fetch(inputs.put("x.json", [{**REST, "updated_at": "2024-05-05T09:15:00Z"}, stated]))
+
+    rows = inputs.stored()
+    assert rows["fetched_at"].astype(str).tolist() == ["2024-05-05 00:00:00+00:00", "2024-05-05 10:30:00+00:00"]
+    assert rows[HAS_FETCH_TIME].tolist() == [False, True]
+
+
+def test_the_order_of_the_files_rows_is_stored(inputs: InputFolder) -> None:
+    """The stored repositories are sorted by name."""
+    names = ["z/z", "a/a", "m/m"]
+
+    inputs.fetch(inputs.put("x.json", [{**REST, "id": i, "full_name": name} for i, name in enumerate(names)]))
+
+    assert inputs.stored().sort_values(ROW_NUMBER)["full_name"].tolist() == names
 
 
 def test_files_of_one_record_in_one_folder_were_fetched_together(inputs: InputFolder) -> None:

@@ -14,6 +14,12 @@ import pandas as pd
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
+from stargaze.features.collection_order import (
+    COLLECTION_COLUMNS,
+    HAS_FETCH_TIME,
+    floor_unstated_times,
+    number_rows,
+)
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
 from stargaze.features.ingest.fetch_counts import FetchCounts
 from stargaze.features.ingest.fetch_summary import FetchSummary
@@ -89,14 +95,16 @@ def merge_records(
     valid = [_validate_batch(batch, now, counts, section) for batch in batches]
     counts.check_sources()
     report("merging", 0.95)
-    records = _fill_fetched_at(pd.concat(valid, ignore_index=True), counts, now)
+    records = _fill_fetched_at(number_rows(pd.concat(valid, ignore_index=True)), counts, now)
     records = _clear_row_numbers(records, counts)
     records = _convert_own_columns(records, counts, section)
     recent = records if since is None else records[records["fetched_at"] >= since]
     if recent.empty:
         hint = "set fetch.since to an earlier day, or to nothing"
         raise BadDataError(f"no record was fetched since {section.since}", hint=hint)
-    repositories = conform(deduplicate(recent.drop(columns=SOURCE)), counts.own_columns)
+    newest = deduplicate(recent.drop(columns=SOURCE))
+    newest["fetched_at"] = floor_unstated_times(newest)
+    repositories = conform(newest, counts.own_columns).assign(**{name: newest[name] for name in COLLECTION_COLUMNS})
     counts.warnings += [
         f"own column {shorten(column.name)} has no value left: newer records of the same repositories lack it"
         for column in counts.own_columns
@@ -203,10 +211,12 @@ def _count_cleared(item: ClearedValues, sources: np.ndarray[Any, Any], counts: F
 def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) -> pd.DataFrame:
     """Set the fetch date of records that have none to the latest date in the same file, but at most to now.
 
-    The file cannot be older than that. Files of one record each in the same folder count as one file.
+    The file cannot be older than that. Files of one record each in the same folder count as one file. Note which records have
+    a date of their own.
     """
     dates = [name for name in ("created_at", "pushed_at", "updated_at") if name in frame.columns]
     fetched = frame["fetched_at"] if "fetched_at" in frame.columns else schema.empty(len(frame))["fetched_at"]
+    is_stated = fetched.notna()
     if dates and fetched.isna().any():
         files = {
             number: str(path.parent) if counts.records[number] == 1 else number
@@ -216,4 +226,5 @@ def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) ->
         latest = frame[dates].max(axis=1).groupby(frame[SOURCE].map(files)).transform("max")
         fetched = fetched.fillna(latest)
     today = pd.Timestamp(now).as_unit("s")
-    return frame.assign(fetched_at=fetched.dt.as_unit("s").mask(fetched > today, today))
+    has_time = {HAS_FETCH_TIME: is_stated}
+    return frame.assign(fetched_at=fetched.dt.as_unit("s").mask(fetched > today, today), **has_time)
