@@ -14,7 +14,7 @@ import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
-from stargaze.features.collection_order import split_collection_columns
+from stargaze.features.collection.columns import split_collection_columns
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.masking import mask_repositories
@@ -94,7 +94,7 @@ class Dataset:
     own_columns: tuple[OwnColumn, ...] = ()
     """Columns of the repositories beside those of the schema."""
     collection: pd.DataFrame | None = None
-    """How each row was collected (:mod:`stargaze.features.collection_order`); None if the file does not tell."""
+    """How each row was collected (:mod:`stargaze.features.collection.columns`); None if the file does not tell."""
     _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.collection_order import COLLECTION_COLUMNS, HAS_FETCH_TIME, ROW_NUMBER
+from stargaze.features.collection.columns import COLLECTION_COLUMNS, HAS_FETCH_TIME, ROW_NUMBER
 from stargaze.features.fetch import fetch_files
 from stargaze.features.ingest.fetch_summary import MAX_LISTED, FetchSummary
 from stargaze.store import Store

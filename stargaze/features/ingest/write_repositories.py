@@ -14,7 +14,7 @@ import pandas as pd
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError
 from stargaze.features import schema
-from stargaze.features.collection_order import (
+from stargaze.features.collection.columns import (
     COLLECTION_COLUMNS,
     HAS_FETCH_TIME,
     floor_unstated_times,
