@@ -43,6 +43,9 @@ class Store:
     selection_plot = Artifact("selection.svg", "The plot of the selection.")
     leaderboard = Artifact("leaderboard.csv", "One line per model family: score, spread, time.", "screen")
     trials = Artifact("trials.parquet", "One row per trial.", "tune")
+    held_out = Artifact(
+        "held_out.parquet", "One row per repository: its predictions by models not fitted on it.", "tune"
+    )
     journal = Artifact("trials.jsonl", "Finished trials of an unfinished tuning, one JSON object per line.")
     bundles = Artifact("bundles", "One folder per bundle, named by its digest.", "tune")
     latest = Artifact("bundles/latest", "Digest of the newest bundle.")

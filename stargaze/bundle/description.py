@@ -70,14 +70,14 @@ OUTLIERS = array(
 SCORES = record(
     {"rmsle": nullable(LOG)},
     {
-        **{name: nullable(number()) for name in ("r2", "rho", "mdape")},
+        **{name: nullable(number()) for name in ("rmse", "r2", "rho", "mdape")},
         "coverage": nullable(SHARE),
         "coverage_by_decade": DECADES,
         "coverage_by_predicted_decade": DECADES,
         "patterns": array(
             record(
                 {"pattern": text, "n": integer()},
-                {name: nullable(number()) for name in ("rmsle", "r2", "coverage", "width")},
+                {name: nullable(number()) for name in ("rmsle", "rmse", "r2", "coverage", "width")},
             ),
             0,
             20,

@@ -22,7 +22,7 @@ EXAMPLES = {
     "report": "stargaze report --output report.html",
 }
 Names = Annotated[list[str], typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="OWNER/NAME...")]
-LEADERBOARD_COLUMNS = ["policy", "family", "status", "rmsle", "spread", "r2", "mdape", "rho"]
+LEADERBOARD_COLUMNS = ["policy", "family", "status", "rmsle", "spread", "rmse", "r2", "mdape", "rho"]
 LEADERBOARD_COLUMNS += ["fit_time", "size_mb", "note"]
 app = typer.Typer()
 command = command_with_example(app, EXAMPLES)
@@ -59,7 +59,7 @@ def screen(
         return CommandResult(leaderboard_rows(screen(config.screening, store, config.features.seed, report)))
 
     if result := run_stage("screen", session, resolve_place(place, options), run):
-        out.table(result.value, LEADERBOARD_COLUMNS, "Leaderboard (RMSLE in nat, fit time in s)")
+        out.table(result.value, LEADERBOARD_COLUMNS, "Leaderboard (RMSLE in nat, RMSE in stars, fit time in s)")
         out.note("next: stargaze tune")
 
 
@@ -144,6 +144,10 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write it; default report.html in the store.")
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Also write every held-out prediction to this .csv, .jsonl or .parquet file."),
+    ] = None,
     *,
     common: CommonOptions,
 ) -> None:
@@ -152,7 +156,7 @@ def report(
 
     out, _, store = common.open_session()
     with out.progress("report") as progress:
-        written = write_report(store, output, progress)
+        written = write_report(store, output, progress, predictions=predictions)
     out.answer(written.tables.as_dict(), written.as_text())
 
 

@@ -119,7 +119,7 @@ def _artifacts(stage: str, store: Store, config: Config | None = None) -> list[P
         "fetch": [store.repositories, *history],
         "select-features": [store.features, store.selection, store.selection_plot],
         "screen": [store.leaderboard],
-        "tune": [store.latest, store.trials],
+        "tune": [store.latest, store.trials, store.held_out],
     }[stage]
 
 

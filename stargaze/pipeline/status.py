@@ -22,6 +22,7 @@ def list_artifacts(store: Store) -> list[dict[str, Any]]:
         _row("feature set", store.features, "select-features", lambda: _describe_features(store)),
         _row("leaderboard", store.leaderboard, "screen", lambda: _describe_leaderboard(store)),
         _row("trials", store.trials, "tune", lambda: f"{_count_rows(store.trials):,} trials"),
+        _row("held-out predictions", store.held_out, "tune", lambda: _describe_held_out(store)),
         _row("bundle", store.latest, "tune", lambda: _describe_bundle(store, store.latest)),
         _row("release", store.releases, "deploy", lambda: _describe_releases(store)),
     ]
@@ -77,6 +78,15 @@ def _describe_bundle(store: Store, latest: Path) -> str:
     folder = store.bundles / latest.read_text(encoding="utf-8").strip()
     exists = folder.parent == store.bundles and folder.is_dir()
     return folder.name[:12] if exists else "names a missing bundle: stargaze tune"
+
+
+def _describe_held_out(store: Store) -> str:
+    from stargaze.tuning.training.held_out import read_bundle_digest
+
+    newest = store.latest.read_text(encoding="utf-8").strip() if store.latest.exists() else ""
+    is_current = read_bundle_digest(store.held_out) == newest
+    note = "" if is_current else " (not of the newest bundle: stargaze tune)"
+    return f"{_count_rows(store.held_out):,} repositories{note}"
 
 
 def _describe_releases(store: Store) -> str:

@@ -16,6 +16,8 @@ MAX_DESCRIPTION = 100
 """Maximum length of a description [characters]."""
 MIN_LANGUAGE_ROWS = 30
 """Languages with fewer test repositories share one row: their intervals would be too wide to plot."""
+MAX_LANGUAGES, OTHERS = 14, "all others"
+"""How many languages have rows of their own, and the name of the others."""
 SERVED = "as served"
 """The row of what is served: the widest policy of which a repository has an own feature."""
 
@@ -59,7 +61,7 @@ def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 
     -------
     DataFrame
         ``policy``, ``features``, ``rmsle`` with the 95% interval ``rmsle_low`` to ``rmsle_high`` of a bootstrap over owners,
-        ``r2``, ``mdape``, ``rho``, ``coverage``, and ``cv_rmsle`` ± ``cv_spread`` on the cross-validation folds.
+        ``rmse`` [stars], ``r2``, ``mdape``, ``rho``, ``coverage``, and ``cv_rmsle`` ± ``cv_spread`` on the folds.
     """
     test, meta, dataset = inputs.test, inputs.bundle.meta, inputs.dataset
     stars = test["stars"].to_numpy(dtype="float64")
@@ -74,7 +76,7 @@ def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 
         rows.append(row)
     served = _score(stars, predictions["predicted"].to_numpy(), owners, seed)
     rows.append({"policy": SERVED, **served, "coverage": float(is_covered(predictions).mean())})
-    columns = ["policy", "features", "rmsle", "rmsle_low", "rmsle_high", "r2", "mdape", "rho", "coverage"]
+    columns = ["policy", "features", "rmsle", "rmsle_low", "rmsle_high", "rmse", "r2", "mdape", "rho", "coverage"]
     return pd.DataFrame(rows).reindex(columns=[*columns, "cv_rmsle", "cv_spread"])
 
 
@@ -87,7 +89,9 @@ def list_patterns(inputs: ReportInputs) -> pd.DataFrame:
             {**row, "known_values": row["pattern"], "repositories": row["n"]} for row in scores_of.get("patterns", ())
         ]
         rows += [{"policy": policy, **row} for row in (complete, *partial)]
-    return pd.DataFrame(rows).reindex(columns=["policy", "known_values", "repositories", "rmsle", "r2", "coverage"])
+    return pd.DataFrame(rows).reindex(
+        columns=["policy", "known_values", "repositories", "rmsle", "rmse", "r2", "coverage"]
+    )
 
 
 def _score(stars: np.ndarray, predicted: np.ndarray, owners: np.ndarray, seed: int) -> dict[str, float]:
@@ -122,10 +126,15 @@ def score_by_decade(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def score_by_language(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return coverage and error per language, most frequent first; rare languages share one row."""
-    counts = predictions["language"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    frequent = [str(name) for name in counts.index[counts >= MIN_LANGUAGE_ROWS]][:14]
-    groups = predictions["language"].where(predictions["language"].isin(frequent), "all others")
-    return _score_groups(predictions, groups, [*frequent, "all others"], "language")
+    frequent = find_frequent_languages(predictions["language"])
+    groups = predictions["language"].where(predictions["language"].isin(frequent), OTHERS)
+    return _score_groups(predictions, groups, [*frequent, OTHERS], "language")
+
+
+def find_frequent_languages(languages: pd.Series) -> list[str]:
+    """Return the languages with rows of their own, most frequent first."""
+    counts = languages.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    return [str(name) for name in counts.index[counts >= MIN_LANGUAGE_ROWS]][:MAX_LANGUAGES]
 
 
 def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str], column: str) -> pd.DataFrame:
@@ -144,6 +153,7 @@ def _score_groups(predictions: pd.DataFrame, groups: pd.Series, order: list[str]
                 "coverage_low": low,
                 "coverage_high": high,
                 "rmsle": float(np.sqrt(np.mean(group["error"] ** 2))),
+                "rmse": float(np.sqrt(np.mean((group["predicted"] - group["true"]) ** 2))),
                 "typical_factor": float(np.exp(group["error"].abs().median())),
                 "predicted_to_true": float(np.exp(group["error"].median())),
                 "interval_factor": float(((group["high"] + 1) / (group["low"] + 1)).median()),

@@ -16,6 +16,7 @@ HEADINGS: Mapping[str, str] = {
     **dict.fromkeys(("spread", "cv_spread"), "± over folds"),
     "at": "at [s]",
     "rmsle": "RMSLE [nat]",
+    "rmse": "RMSE [stars]",
     "r2": "R² of the log",
     "mdape": "median error",
     "rho": "Spearman's rho",
@@ -36,8 +37,8 @@ SHARES = frozenset(
     {"share", "missing", "coverage", "coverage_low", "coverage_high", "nominal", "mdape", "expected", "weight"}
 )
 FACTORS = frozenset({"typical_factor", "predicted_to_true", "interval_factor", "factor"})
-STARS = frozenset({"true", "predicted", "low", "high", "true_low", "true_high", "median_stars"})
-COUNTS = frozenset({"owners", "repositories"})
+STARS = frozenset({"true", "predicted", "low", "high", "true_low", "true_high", "median_stars", "rmse"})
+COUNTS = frozenset({"owners", "repositories", "test_repositories"})
 EXACT = frozenset(
     {"rmsle", "rmsle_low", "rmsle_high", "spread", "r2", "rho", "cv_rmsle", "cv_spread", "best", "contribution"}
 )

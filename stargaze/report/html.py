@@ -8,6 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from stargaze.report.figures import draw_charts
 from stargaze.report.formatting import column_heading, format_share, format_value, replace_control_characters
 from stargaze.report.inputs import ReportInputs
+from stargaze.report.predictions import tabulate_errors
 from stargaze.report.tables import ReportTables
 
 
@@ -21,7 +22,12 @@ def render_report(inputs: ReportInputs, tables: ReportTables) -> str:
         lstrip_blocks=True,
         finalize=lambda value: replace_control_characters(value) if type(value) is str else value,  # skips Markup
     )
-    environment.filters |= {"table": _format_rows, "heading": column_heading, "percent": format_share}
+    environment.filters |= {
+        "tabulate_errors": tabulate_errors,
+        "table": _format_rows,
+        "heading": column_heading,
+        "percent": format_share,
+    }
     return environment.get_template("report.html").render(
         tables=tables,
         head=tables.headline,

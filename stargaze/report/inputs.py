@@ -15,6 +15,7 @@ from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_feat
 from stargaze.store import Store
 from stargaze.system.files import read_json
 from stargaze.tuning.screen import read_leaderboard
+from stargaze.tuning.training.held_out import read_held_out
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class ReportInputs:
     trials: pd.DataFrame
     selection: pd.DataFrame
     bundle: Bundle
+    held_out: pd.DataFrame
+    """The rows of :func:`read_held_out`."""
     source: str = ""
 
     @property
@@ -52,8 +55,9 @@ def read_report_inputs(store: Store) -> ReportInputs:
             f"bundle {bundle.digest[:12]} was created from another feature set than {store.features}",
             hint="stargaze tune",
         )
+    held_out = read_held_out(store.require(store.held_out), dataset, bundle.digest)
     source = _describe_source(store, dataset.fingerprint)
-    return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, source)
+    return ReportInputs(dataset, feature_set, leaderboard, trials, selection, bundle, held_out, source)
 
 
 def _read_table(path: Path, reader: Callable[[Path], pd.DataFrame], columns: set[str], stage: str) -> pd.DataFrame:

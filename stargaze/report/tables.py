@@ -12,6 +12,7 @@ from stargaze.config import POLICIES
 from stargaze.report import calibration, dataset, evaluation, search
 from stargaze.report.importance import rank_features
 from stargaze.report.inputs import ReportInputs
+from stargaze.report.predictions import score_by_language_and_decade
 from stargaze.system.progress import Report
 
 
@@ -52,7 +53,7 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
     served = policies[policies["policy"] == evaluation.SERVED].iloc[0]
     starred = predictions[predictions["true"] >= 10]
     factor = float(np.exp(starred["error"].abs().median())) if len(starred) else None
-    scores = {name: float(served[name]) for name in ("rmsle", "rmsle_low", "rmsle_high", "r2", "coverage")}
+    scores = {name: float(served[name]) for name in ("rmsle", "rmsle_low", "rmsle_high", "rmse", "r2", "coverage")}
     return {
         "bundle": inputs.bundle.digest,
         "created_at": meta["created_at"],
@@ -92,6 +93,7 @@ def _test_tables(inputs: ReportInputs, predictions: pd.DataFrame) -> dict[str, p
         "predictions": evaluation.sample_predictions(predictions),
         "decades": evaluation.score_by_decade(predictions),
         "by_language": evaluation.score_by_language(predictions),
+        "by_language_and_decade": score_by_language_and_decade(inputs),
         "calibration": calibration.calibrate_bins(predictions),
         "nominal": calibration.coverage_by_level(ranks, predictions, float(inputs.bundle.meta["coverage"])),
         "ranks": calibration.rank_histogram(ranks),

@@ -33,8 +33,8 @@ def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     Returns
     -------
     dict
-        ``rmsle`` [nat]; ``r2`` of log1p(stars); ``mdape``, the median of |predicted - true| / true over repositories with at
-        least one star [share]; ``rho``, Spearman's rank correlation.
+        ``rmsle`` [nat]; ``rmse`` [stars]; ``r2`` of log1p(stars); ``mdape``, the median of
+        |predicted - true| / true over repositories with at least one star [share]; ``rho``, Spearman's rank correlation.
 
     Examples
     --------
@@ -50,6 +50,7 @@ def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     varied = all(rank.std() > 0 for rank in ranks)
     return {
         "rmsle": clipped_rmse(log_true, log_predicted),
+        "rmse": float(np.sqrt(np.mean((predicted_counts - true) ** 2))),
         "r2": 1.0 - float(np.sum((log_true - log_predicted) ** 2)) / spread if spread > 0 else 0.0,
         "mdape": float(np.median(np.abs(predicted_counts - true)[starred] / true[starred])) if starred.any() else 0.0,
         "rho": float(np.corrcoef(*ranks)[0, 1]) if varied else 0.0,

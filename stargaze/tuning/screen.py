@@ -23,7 +23,7 @@ from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.executors.executor import Executor, FamilyJob, StartedFamily
 from stargaze.tuning.families import select_families
 
-SCORE_COLUMNS = ("rmsle", "spread", "r2", "mdape", "rho", "fit_time", "size_mb")
+SCORE_COLUMNS = ("rmsle", "spread", "rmse", "r2", "mdape", "rho", "fit_time", "size_mb")
 COLUMNS = ["policy", "family", "status", *SCORE_COLUMNS, "rows", "note", "feature_set"]
 SLOWEST_FIRST = (
     *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),

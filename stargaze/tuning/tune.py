@@ -45,7 +45,8 @@ class TuningResult:
             lines.append(
                 f"  {policy:8}  RMSLE {scores['rmsle']:.3f} "
                 f"(cross-validated {scores['cv_rmsle']:.3f} ± {scores['cv_spread']:.3f}), "
-                f"R² {scores['r2']:.3f}, rho {scores['rho']:.3f}, intervals cover {scores['coverage']:.1%}"
+                f"RMSE {scores['rmse']:,.0f} stars, R² {scores['r2']:.3f}, rho {scores['rho']:.3f}, "
+                f"intervals cover {scores['coverage']:.1%}"
             )
             decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in scores["coverage_by_decade"]]
             lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(scores)}")

@@ -93,6 +93,7 @@ def test_a_changed_key_starts_the_pipeline_at_the_first_stage_that_depends_on_it
         ("leaderboard", "screen"),
         ("latest", "tune"),
         ("trials", "tune"),
+        ("held_out", "tune"),
     ],
 )
 @pytest.mark.parametrize("edit", ["delete", "append"])

@@ -55,6 +55,7 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
     row = {"policy": "all", "family": "ridge", "status": "ok", "rmsle": 0.5, "feature_set": digest}
     pd.DataFrame([row]).reindex(columns=COLUMNS).to_csv(store.leaderboard, index=False)
     pd.DataFrame({"rmsle": [0.5, 0.6, 0.7]}).to_parquet(store.trials)
+    pd.DataFrame({"stars": [5.0, 6.0]}).to_parquet(store.held_out)
     store.selection.write_text("feature\n")
     store.selection_plot.write_text("<svg/>")
     write_bundle(
@@ -259,6 +260,7 @@ def test_the_status_describes_each_artifact(store: Store) -> None:
     assert planned["feature set"] == "static 1, activity 1, all 1 features"
     assert planned["leaderboard"] == "ridge leads: RMSLE 0.500"
     assert planned["trials"] == "3 trials"
+    assert planned["held-out predictions"] == "2 repositories (not of the newest bundle: stargaze tune)"
     assert planned["bundle"] == store.latest.read_text()[:12]
     assert all(datetime.fromisoformat(row["created"]).tzinfo for row in list_artifacts(store) if row["created"])
 

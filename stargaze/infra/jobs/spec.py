@@ -27,6 +27,11 @@ PARTIAL_OUTPUTS = {"tune": ("trials.jsonl",)}
 """Files to download after a stop."""
 STAGES = (*OUTPUTS, "tune")
 LATEST_BUNDLE = {"stars": "bundles/latest", "growth": "bundles/latest-growth"}
+TUNED = {
+    "stars": ("trials.parquet", "held_out.parquet", LATEST_BUNDLE["stars"]),
+    "growth": ("trials.parquet", LATEST_BUNDLE["growth"]),
+}
+"""The outputs of ``tune`` by target."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def list_outputs(stage: str, target: str) -> tuple[str, ...]:
 
     A bundle is represented by the file that names it. The last file always exists.
     """
-    return OUTPUTS.get(stage) or ("trials.parquet", LATEST_BUNDLE[target])
+    return OUTPUTS.get(stage) or TUNED[target]
 
 
 def check_job_id(text: str) -> str:

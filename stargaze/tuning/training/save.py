@@ -21,6 +21,7 @@ from stargaze.features.population import describe_population
 from stargaze.features.registry import Feature
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
+from stargaze.tuning.training.held_out import find_answering_policies, write_held_out
 from stargaze.tuning.training.refit import PolicyPredictor, refit
 from stargaze.tuning.training.scoring import find_outliers
 
@@ -74,6 +75,9 @@ def save_best(
     folder = write_bundle(
         store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
     )
+    held_out = {policy: predictor.held_out for policy, predictor in refitted.items()}
+    answering = find_answering_policies(table, feature_set, narrower)
+    write_held_out(store.held_out, table, held_out, answering, folder.name)
     record_newest(store.latest, folder)
     return folder, scores
 

@@ -38,7 +38,11 @@ CONFIG = Config(
         ("fetch", [], ("star_history.parquet", "repositories.parquet")),
         ("select-features", ["repositories.parquet"], ("selection.csv", "selection.svg", "features.json")),
         ("screen", ["repositories.parquet", "features.json"], ("leaderboard.csv",)),
-        ("tune", ["repositories.parquet", "features.json", "leaderboard.csv"], ("trials.parquet", "bundles/latest")),
+        (
+            "tune",
+            ["repositories.parquet", "features.json", "leaderboard.csv"],
+            ("trials.parquet", "held_out.parquet", "bundles/latest"),
+        ),
     ],
 )
 def test_each_stage_has_its_inputs_and_outputs(stage: str, inputs: list[str], outputs: Any) -> None:
