@@ -248,6 +248,7 @@ def test_the_status_of_an_empty_store_names_the_command_for_each_artifact(tmp_pa
     assert [text.removeprefix("missing: stargaze ") for text in planned.values()] == [
         *ALL[:4],
         "tune",
+        "tune",
         "deploy",
         "report",
     ]
@@ -289,11 +290,12 @@ def test_the_status_lists_damaged_artifacts(store: Store, content: bytes) -> Non
 
 
 def test_the_status_lists_folders_in_place_of_files(store: Store) -> None:
-    for path in (store.repositories, store.features, store.leaderboard, store.trials, store.latest):
+    files = (store.repositories, store.features, store.leaderboard, store.trials, store.held_out, store.latest)
+    for path in files:
         path.unlink()
         path.mkdir()
 
-    assert sum("cannot be read" in text for text in listed_contents(store).values()) == 5
+    assert sum("cannot be read" in text for text in listed_contents(store).values()) == len(files)
 
 
 def test_the_status_has_no_parentheses_for_an_error_without_a_hint(

@@ -24,7 +24,17 @@ from stargaze.tuning.tune import Search, TuningResult, tune
 pytestmark = pytest.mark.thorough
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ROW = {"r2": 0.5, "mdape": 0.5, "rho": 0.5, "fit_time": 1.0, "size_mb": 1.0, "rows": 600, "note": "", "spread": 0.1}
+ROW = {
+    "rmse": 90.0,
+    "r2": 0.5,
+    "mdape": 0.5,
+    "rho": 0.5,
+    "fit_time": 1.0,
+    "size_mb": 1.0,
+    "rows": 600,
+    "note": "",
+    "spread": 0.1,
+}
 BOARD = [
     ("all", "dummy", "ok", 0.1),
     ("all", "ridge", "ok", 0.6),
