@@ -133,17 +133,26 @@ def features(common: CommonOptions) -> None:
 
 
 @command("select-features")
-def select_features(*, place: PlaceOptions, common: CommonOptions) -> None:
+def select_features(
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Never use these: name, pattern or group; repeatable.")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Select these wherever possible; repeatable.")] = None,
+    *,
+    place: PlaceOptions,
+    common: CommonOptions,
+) -> None:
     """Select the features of each policy, with a reason for each one that is removed."""
     from stargaze.features.selection.select_features import select_features
 
-    session = common.open_session()
+    options = {"exclude": exclude or None, "include": include or None}
+    session = common.open_session({f"features.{name}": value for name, value in options.items()})
     out, config, store = session
 
     def run(report: Report) -> CommandResult:
         return CommandResult(select_features(config.features, store, report).as_rows())
 
-    if result := run_stage("select-features", session, resolve_place(place, {}), run):
+    if result := run_stage("select-features", session, resolve_place(place, options), run):
         title = "Features (importance in nat², or why it was removed)"
         out.table(result.value, ["feature", "missing", "rho", *POLICIES], title)
         out.text(f"plot: {store.selection_plot}")

@@ -134,6 +134,12 @@ class FeaturesSection:
         unit="rho",
         limits=(0.5, 1),
     )
+    exclude: list[str] = key(
+        [], 'Features that are never used, by name, pattern or group, as ["age", "owner_*", "text"].'
+    )
+    include: list[str] = key(
+        [], "Features that are selected by all policies that may use them, unless they are constant or leak the stars."
+    )
     importance_repeats: int = key(
         2, "Repetitions of the permutation importance in each fold, with a different seed each.", limits=(1, 100)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,21 +41,27 @@ class Filtered:
 
 
 def apply_filters(
-    inputs: pd.DataFrame, target: np.ndarray, section: FeaturesSection, catalog: Catalog = CATALOG
+    inputs: pd.DataFrame,
+    target: np.ndarray,
+    section: FeaturesSection,
+    catalog: Catalog = CATALOG,
+    included: Collection[str] = (),
 ) -> Filtered:
     """Find the features that are dropped without fitting a model, each with the reason.
 
     ``inputs`` (n_training, n_features) and ``target`` (n_training,), log1p(stars) [nat]. Of two similar features, the one whose
-    policy comes first stays.
+    policy comes first stays. Those that are ``included`` are dropped only if they are constant or leak the target.
     """
     reasons: dict[str, str] = {}
     repeated: dict[str, str] = {}
     remaining: dict[str, Ranks] = {}
-    for name in sorted(map(str, inputs), key=lambda item: POLICIES.index(catalog[item].policy)):
-        reason = f"leaks the target: {LEAKS[name]}" if name in LEAKS else _find_defect(inputs[name], target, section)
+    order = {str(name): (POLICIES.index(catalog[str(name)].policy), name not in included) for name in inputs}
+    for name in sorted(order, key=order.__getitem__):
+        is_included = name in included
+        reason = _find_defect(name, inputs[name], target, section, is_included=is_included)
         if not reason:
             ranks = Ranks.of(inputs[name], is_number=catalog[name].kind == "number")
-            other, reason = find_repeated(ranks, remaining, section.redundant_threshold)
+            other, reason = ("", "") if is_included else find_repeated(ranks, remaining, section.redundant_threshold)
             if not reason:
                 remaining[name] = ranks
                 continue
@@ -64,15 +70,20 @@ def apply_filters(
     return Filtered(reasons, repeated)
 
 
-def _find_defect(values: pd.Series, target: np.ndarray, section: FeaturesSection) -> str:
-    missing = float(values.isna().mean())
-    if missing > section.max_missing:
-        return f"missing in {format_share(missing)} of the {len(values):,} training repositories"
-    if values.isna().all() or (values == values.iloc[0]).all():
-        return "constant"
+def _find_defect(
+    name: str, values: pd.Series, target: np.ndarray, section: FeaturesSection, *, is_included: bool
+) -> str:
+    """Return why a feature must not be used; of an included one, the missing values do not matter."""
+    if name in LEAKS:
+        return f"leaks the target: {LEAKS[name]}"
     known = values.notna().to_numpy()
+    missing = float(np.mean(~known))
+    if not known.any() or (missing > section.max_missing and not is_included):
+        return f"missing in {format_share(missing)} of the {len(values):,} training repositories"
+    if (values == values.iloc[0]).all():
+        return "constant"
     n_other = int((values[known] != values.mode().iloc[0]).sum())
-    if not known.all() and n_other < MIN_ROWS:
+    if not known.all() and n_other < MIN_ROWS and not is_included:
         others = f"{n_other} of {known.sum():,} known values differ from the most frequent one"
         return f"too few values: {others}, {(~known).sum():,} are missing"
     return _find_leak(values[known], target[known], section)
@@ -85,7 +96,7 @@ def _find_leak(values: pd.Series, target: np.ndarray, section: FeaturesSection) 
     stars = np.round(np.expm1(target))
     is_equal = values.to_numpy() == stars
     equal, rho = float(np.mean(is_equal)), rank_correlation(values, target)
-    if equal >= 0.99 or abs(rho) >= section.leak_threshold:
+    if equal >= 0.99 or (abs(rho) >= section.leak_threshold and len(values) >= MIN_ROWS):
         rows = f"{len(values):,} training repositories"
         return (
             f"leaks the target: equal to the stars in {format_share(equal)} of {rows}, Spearman's rho {format_rho(rho)}"

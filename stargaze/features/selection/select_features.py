@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_re
 from stargaze.features.extract import extract
 from stargaze.features.matrix import Catalog, allowed_features, build_matrix, build_vocabulary, catalog_with
 from stargaze.features.own_columns import read_own_columns
+from stargaze.features.selection.feature_groups import requested_features
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.features.selection.redundancy import rank_correlation
@@ -25,6 +27,8 @@ from stargaze.system.progress import Report
 
 SELECTED = "selected"
 NO_OWNERS = 'not computed: the owner of a held-out repository is unknown (features.split_by = "owner")'
+FETCH_MORE = "fetch records with more fields: stargaze fetch --from FILE..."
+EXCLUDE_LESS = "exclude fewer features in features.exclude"
 MAX_BARS = 25
 """Bars per policy; more are illegible."""
 COLUMNS = ["feature", "source", "unit", "policy", "meaning", "missing", *POLICIES]
@@ -60,16 +64,21 @@ def select_features(section: FeaturesSection, store: Store, report: Report = lam
 def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _what, _done: None) -> Selection:
     """Select the features of each policy, on the training folds only.
 
-    A feature is dropped if it is missing, constant, a leak, a duplicate, redundant by Spearman's rho, or no better than random
-    probes in most runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`). ``reasons`` has for
-    each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or the reason against it,
-    the importance [nat²] and the stability [share of runs]. Raise MissingInputError if a policy has no features left.
+    A feature is dropped if it is excluded, missing, constant, a leak, a duplicate, redundant by Spearman's rho, or no better than
+    random probes in most runs over folds and seeds (:func:`stargaze.features.selection.stability.choose_stable`). ``reasons``
+    has for each feature: policy, unit, missing [share], rho with the stars, and for each policy ``selected`` or the reason
+    against it, the importance [nat²] and the stability [share of runs].
+
+    Raise MissingInputError if a policy has no features left, ConfigError if the config names unknown features or includes
+    unusable ones.
     """
-    training, vocabularies, not_computed = _prepare(dataset, section)
+    requested = requested_features(section, catalog_with(dataset.own_columns))
+    training, vocabularies, not_computed = _prepare(dataset, section, requested.excluded)
     catalog = training.catalog
     report("filters", 0.0)
-    filtered = apply_filters(training.inputs, training.target, section, catalog)
+    filtered = apply_filters(training.inputs, training.target, section, catalog, requested.included)
     dropped = not_computed | filtered.reasons
+    requested.check(dropped)
     reasons = _describe_features(training)
     selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -77,10 +86,10 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
         report(f"importance under policy {policy}", (i + 0.1) / len(POLICIES))
         allowed = [item.name for item in allowed_features(policy, catalog)]
         candidates = [name for name in allowed if name not in dropped]
-        if all(catalog[name].learned for name in candidates):  # encodings of names alone have no information
+        if not candidates or (_are_learned(candidates, catalog) and not requested.excluded):
             message = f"policy {policy}: no usable feature is left: {_example_of(dropped, catalog)}"
-            raise MissingInputError(message, hint="fetch records with more fields: stargaze fetch --from FILE...")
-        choice = choose_stable(training, candidates, section)
+            raise MissingInputError(message, hint=EXCLUDE_LESS if requested.excluded else FETCH_MORE)
+        choice = choose_stable(training, candidates, section, requested.included)
         selected[policy], scores[policy] = choice.selected, choice.errors
         all_reasons = not_computed | filtered.as_selected(choice.selected, choice.reasons)
         results = {
@@ -95,7 +104,14 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     return Selection(feature_set, reasons.reset_index())
 
 
-def _prepare(dataset: Dataset, section: FeaturesSection) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
+def _are_learned(names: Sequence[str], catalog: Catalog) -> bool:
+    """Return whether all features are encodings: without other features, those of names alone have no information."""
+    return all(catalog[name].learned for name in names)
+
+
+def _prepare(
+    dataset: Dataset, section: FeaturesSection, excluded: Mapping[str, str]
+) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
     """Compute all features of the training rows; return also the vocabularies, and why some features are not computed."""
     rows = dataset.training
     repositories, encodings = dataset.repositories.iloc[rows], dataset.encodings(section)
@@ -106,6 +122,7 @@ def _prepare(dataset: Dataset, section: FeaturesSection) -> tuple[TrainingRows, 
         if item.kind == "category" and name in repositories
     }
     dropped = {name: NO_OWNERS for name, item in catalog.items() if item.learned and name not in encodings.values}
+    dropped |= excluded
     names = [name for name in catalog if name not in dropped]
     inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows], catalog)
     data = (inputs, dataset.target[rows], dataset.folds[rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,14 @@ class Choice:
     errors: dict[str, float]
 
 
-def choose_stable(training: TrainingRows, candidates: Sequence[str], section: FeaturesSection) -> Choice:
+def choose_stable(
+    training: TrainingRows, candidates: Sequence[str], section: FeaturesSection, included: Collection[str] = ()
+) -> Choice:
     """Select features by stability and by the error without them.
 
     These are the stable features; also the uncertain ones, if the error is higher without them by more than one standard error of
     the paired folds; also those that beat the probes at all, if it is clearly higher. If the error is still clearly higher than
-    with all candidates, all are selected.
+    with all candidates, all are selected. Those that are ``included`` are always among them.
 
     References
     ----------
@@ -68,7 +70,7 @@ def choose_stable(training: TrainingRows, candidates: Sequence[str], section: Fe
     selected, errors = list[str](), np.full(len(all_errors), np.inf)
     increases = dict[float, ErrorIncrease]()
     for win_rate, standard_errors in ((STABLE, 0.0), (UNCERTAIN, 1.0), (0.0, CLEAR_INCREASE)):
-        wider = [name for name in candidates if importances.beats_probes(name, win_rate)]
+        wider = [name for name in candidates if name in included or importances.beats_probes(name, win_rate)]
         if len(wider) == len(selected):
             continue
         wider_errors = fold_errors(training, wider, section)
