@@ -38,7 +38,7 @@ TERMS = (
     "cloud-init",
 )
 """Terms of the field that a reader searches for."""
-SUITES = {"faults", "ansible", "browser", "docs", "integration", "job", "labs", "referee", "simulated"}
+SUITES = {"benchmarks", "faults", "ansible", "browser", "docs", "integration", "job", "labs", "referee", "simulated"}
 """Folders of tests without a counterpart in the package."""
 OF_SEVERAL_MODULES = {
     *("commands/test_earlier_version.py", "features/github/test_command.py", "features/github/test_faults.py"),
