@@ -5,7 +5,7 @@
     python benchmarks/automl.py --systems autogluon,flaml FILE   some of the systems; another run adds the others
     python benchmarks/automl.py --only-report                    the table and the verdict of what was measured so far
 
-A table is `electron` (shipped), FILE or FILE:CONFIG; TABLE@N is N random repositories of it.
+A table is the name of a shipped sample, FILE or FILE:CONFIG; TABLE@N is N random repositories of it.
 Each table is split three times by owner, 70% for training. stargaze runs its commands select-features, screen and tune; their
 time together is limited. The others get the design matrix of the same rows: the features of the policy that pass the leak
 filters, with learned columns encoded out-of-fold, and the owners' folds. They run in an environment of their own, which is
@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from stargaze.features.dataset import TEST, VALIDATION, Dataset, read_dataset
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
 from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
+from stargaze.features.samples import SAMPLES
 from stargaze.features.selection.filters import apply_filters
 from stargaze.store import Store
 from stargaze.tuning.metrics import scores
@@ -89,7 +90,7 @@ class Difference:
 def main() -> int:
     """Run what is missing, print the table of differences, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", help="electron, FILE or FILE:CONFIG, each perhaps with @ROWS")
+    parser.add_argument("tables", nargs="*", help="SAMPLE, FILE or FILE:CONFIG, each perhaps with @ROWS")
     parser.add_argument("--minutes", type=float, default=10.0, help="time of each system for each split")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--policy", choices=POLICIES, default="all")
@@ -167,8 +168,10 @@ def fetch_tables(names: Sequence[str], folder: Path) -> list[Table]:
         store = Store(folder / f"table-{number}")
         source, _, rows = name.partition("@")
         file, _, mapping = source.partition(":")
-        files = [] if file == "electron" else [Path(file)]
-        fetch_files(config.load(Path(mapping) if mapping else None).fetch, store, files, datetime.now(UTC))
+        section, files = config.load(Path(mapping) if mapping else None).fetch, [Path(file)]
+        if file in SAMPLES:
+            section, files = replace(section, sample=file), []
+        fetch_files(section, store, files, datetime.now(UTC))
         if rows:
             drawn = pd.read_parquet(store.repositories).sample(int(rows), random_state=DRAW_SEED).sort_index()
             drawn.reset_index(drop=True).to_parquet(store.repositories)
@@ -272,7 +275,7 @@ def rival_arrays(dataset: Dataset, section: FeaturesSection, policy: str) -> dic
     categories = [name for name in names if CATALOG[name].kind == "category"]
     vocabularies = {name: build_vocabulary(repositories.iloc[train][name]) for name in categories}
     inputs = build_matrix(repositories, names, vocabularies, encodings.values)
-    dropped = apply_filters(inputs.iloc[train], target[train], section)
+    dropped = apply_filters(inputs.iloc[train], target[train], section).reasons
     kept = [name for name in names if name not in dropped]
     values = inputs[kept].to_numpy()
     return {
