@@ -22,8 +22,8 @@ from stargaze.bundle.schema_checks import (
     word,
 )
 from stargaze.config import POLICIES
-from stargaze.config.loading import parse_section
 from stargaze.errors import ConfigError
+from stargaze.features.dataset import parse_split
 from stargaze.features.matrix import Catalog, catalog_with
 from stargaze.features.own_columns import parse_own_columns
 from stargaze.features.schema import FIELD_BY_NAME
@@ -40,7 +40,7 @@ def split(value: Any, place: str) -> None:
     """Accept the section ``features`` of a config: all of it that affects the split."""
     record(dict.fromkeys(("seed", "test_size", "validation_size", "folds", "split_by"), plain))(value, place)
     try:
-        parse_section("features", value, source=place)
+        parse_split(value, place)
     except ConfigError as error:
         raise ValueError(error.message) from error
 

@@ -36,7 +36,7 @@ from stargaze.bundle.prediction_intervals import (
 )
 from stargaze.bundle.serialization import Ensemble, Model, are_weights, deserialize_model
 from stargaze.config import FeaturesSection
-from stargaze.features.dataset import assign_folds
+from stargaze.features.dataset import assign_folds, parse_split
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.matrix import Catalog, build_matrix, find_missing_fields, is_any_known, own_features
 from stargaze.features.own_columns import conform
@@ -147,7 +147,7 @@ class Bundle:
     @cached_property
     def split(self) -> FeaturesSection:
         """The split of the repositories at the time of fitting."""
-        return FeaturesSection(**self.meta["split"])
+        return parse_split(self.meta["split"], "split")
 
     @cached_property
     def models(self) -> dict[str, Ensemble]:

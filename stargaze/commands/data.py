@@ -138,6 +138,9 @@ def select_features(
         list[str] | None, typer.Option(help="Never use these: name, pattern or group; repeatable.")
     ] = None,
     include: Annotated[list[str] | None, typer.Option(help="Select these wherever possible; repeatable.")] = None,
+    test_repositories: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Names of the test set, one owner/name per line.")
+    ] = None,
     *,
     place: PlaceOptions,
     common: CommonOptions,
@@ -145,15 +148,19 @@ def select_features(
     """Select the features of each policy, with a reason for each one that is removed."""
     from stargaze.features.selection.select_features import select_features
 
-    options = {"exclude": exclude or None, "include": include or None}
+    options: dict[str, Any] = {"exclude": exclude or None, "include": include or None}
+    options |= {"test_repositories": test_repositories}
     session = common.open_session({f"features.{name}": value for name, value in options.items()})
     out, config, store = session
 
     def run(report: Report) -> CommandResult:
-        return CommandResult(select_features(config.features, store, report).as_rows())
+        selection = select_features(config.features, store, report)
+        return CommandResult(selection.as_rows(), selection.test_set)
 
     if result := run_stage("select-features", session, resolve_place(place, options), run):
         title = "Features (importance in nat², or why it was removed)"
         out.table(result.value, ["feature", "missing", "rho", *POLICIES], title)
+        if result.text:
+            out.note(result.text)
         out.text(f"plot: {store.selection_plot}")
         out.note("next: stargaze screen")

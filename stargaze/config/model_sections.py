@@ -114,6 +114,12 @@ class FeaturesSection:
         unit="share",
         limits=(0.02, 0.5),
     )
+    test_repositories: str = key(
+        "",
+        "File with one owner/name or URL per line: the test set in place of the share. If the split is by owner, other"
+        " repositories of these owners are left out.",
+        normalize=expand_home,
+    )
     folds: int = key(5, "Cross-validation folds inside the training part.", unit="folds", limits=(2, 20))
     split_by: str = key(
         "owner",

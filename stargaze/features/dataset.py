@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features.collection.columns import split_collection_columns
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.ingest.parsing.repository_names import FULL_NAME, MAX_LISTED, read_name_list
 from stargaze.features.masking import mask_repositories
 from stargaze.features.matrix import Catalog, build_matrix, catalog_with
 from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns, parse_own_columns, read_own_columns
@@ -25,13 +27,54 @@ from stargaze.system.files import read_json, sha256, write_json
 
 TEST = -1
 VALIDATION = -2
+LEFT_OUT = -3
+"""Repositories of owners that are in the test set by name, if the split is by owner: they are neither trained on nor tested."""
+TEST_NAMES = "test_names"
+MAX_SHOWN = 5
+"""Unknown names that a message lists."""
+
+
+@dataclass(frozen=True)
+class Split(FeaturesSection):
+    """The settings of a feature set, with the names of the test set in place of the file that lists them."""
+
+    test_names: tuple[str, ...] = ()
+    """In lower case and in order."""
+
+
+def parse_split(value: Mapping[str, Any], source: str) -> FeaturesSection:
+    """Return stored settings; raise ConfigError or ValueError if they are not valid."""
+    names = value.get(TEST_NAMES, [])
+    if not isinstance(names, list) or len(names) > MAX_LISTED or not all(map(_is_lower_name, names)):
+        raise ValueError(f"{source}.{TEST_NAMES} is not a list of names")
+    section: FeaturesSection = parse_section(
+        "features", {name: item for name, item in value.items() if name != TEST_NAMES}, source=source
+    )
+    return _with_names(section, names) if names else section
+
+
+def split_to_json(split: FeaturesSection) -> dict[str, Any]:
+    """Return the plain values that :func:`parse_split` reads."""
+    value = dataclasses.asdict(split)
+    return {**value, TEST_NAMES: list(split.test_names)} if isinstance(split, Split) else value
+
+
+def _with_names(section: FeaturesSection, test_names: Sequence[str]) -> Split:
+    """Return the settings of a section with names in place of the path."""
+    values = {item.name: getattr(section, item.name) for item in dataclasses.fields(section)}
+    return Split(**{**values, "test_repositories": "", TEST_NAMES: tuple(test_names)})
+
+
+def _is_lower_name(text: object) -> bool:
+    return isinstance(text, str) and text == text.lower() and FULL_NAME.fullmatch(text) is not None
 
 
 def assign_folds(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     """Assign every repository to a training fold (0 … folds - 1), to :data:`VALIDATION` or to :data:`TEST`; shape (n,).
 
     The assignment depends only on the owner's name (case-insensitive) and the seed. It does not change when other repositories
-    are added or removed, so two fetches are comparable and a held-out repository is never trained on later.
+    are added or removed, so two fetches are comparable and a held-out repository is never trained on later. If the section is a
+    :class:`Split` with the names of the test set, only these are in it, and others of their owners are :data:`LEFT_OUT`.
 
     Examples
     --------
@@ -39,16 +82,22 @@ def assign_folds(full_name: pd.Series, section: FeaturesSection) -> np.ndarray:
     >>> bool(folds[0] == folds[1])
     True
     """
+    test_names = section.test_names if isinstance(section, Split) else ()
+    test_size = 0.0 if test_names else section.test_size
     lower = full_name.str.lower()
     group = lower.str.replace(r"/.*", "", regex=True) if section.split_by == "owner" else lower
     codes, groups = pd.factorize(group)
     salt = f"stargaze-{np.base_repr(section.seed, 36):0>7}"  # hash_array needs 16 characters; unique for every seed
     uniform = pd.util.hash_array(np.asarray(groups, dtype="object"), hash_key=salt).astype("float64") / 2.0**64
-    held_out = section.test_size + section.validation_size
+    held_out = test_size + section.validation_size
     fold = ((uniform - held_out) / (1.0 - held_out) * section.folds).astype("int64")
     training = np.clip(fold, 0, section.folds - 1)
-    assigned = np.where(uniform < section.test_size, TEST, np.where(uniform < held_out, VALIDATION, training))
-    return assigned[codes]
+    assigned = np.where(uniform < test_size, TEST, np.where(uniform < held_out, VALIDATION, training))[codes]
+    if test_names:
+        owners = {name.partition("/")[0] for name in test_names} if section.split_by == "owner" else set()
+        assigned[group.isin(owners)] = LEFT_OUT
+        assigned[lower.isin(test_names)] = TEST
+    return assigned
 
 
 @dataclass(frozen=True)
@@ -76,7 +125,7 @@ class FeatureSet:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON; without own columns, they are not mentioned."""
-        value = dataclasses.asdict(self)
+        value = {**dataclasses.asdict(self), "split": split_to_json(self.split)}
         del value["own_columns"]
         return {**value, "own_columns": declare_own_columns(self.own_columns)} if self.own_columns else value
 
@@ -113,6 +162,11 @@ class Dataset:
     def test(self) -> np.ndarray:
         """Rows for the final evaluation."""
         return np.flatnonzero(self.folds == TEST)
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """Rows of no set, whose owners are in the test set."""
+        return np.flatnonzero(self.folds == LEFT_OUT)
 
     def model_inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
         """Return the design matrix of all rows, with out-of-fold encodings for training rows; shape (n, n_features)."""
@@ -154,6 +208,28 @@ class Dataset:
         return self._encodings[key]
 
 
+def read_split(section: FeaturesSection) -> FeaturesSection:
+    """Return the settings of a section, with the names in the file of its test set if there is one."""
+    path = section.test_repositories
+    return _with_names(section, read_name_list(Path(path))) if path else section
+
+
+def describe_test_set(dataset: Dataset, split: FeaturesSection) -> str:
+    """Return one line about a test set by name: how many names are known, which are not, what is left out; else nothing."""
+    if not isinstance(split, Split):
+        return ""
+    known = set(dataset.repositories["full_name"].str.lower())
+    unknown = [name for name in split.test_names if name not in known]
+    n_names = len(split.test_names)
+    parts = [f"test set: {n_names - len(unknown):,} of {n_names:,} listed repositories"]
+    if unknown:
+        more = f" and {len(unknown) - MAX_SHOWN:,} more" if len(unknown) > MAX_SHOWN else ""
+        parts.append(f"unknown: {', '.join(unknown[:MAX_SHOWN])}{more}")
+    if n_left_out := len(dataset.left_out):
+        parts.append(f"{n_left_out:,} other repositories of their owners are left out (split by owner)")
+    return "; ".join(parts)
+
+
 def read_repositories(store: Store) -> pd.DataFrame:
     """Read the repositories; ExternalError if they are damaged, or another version with other columns wrote them."""
     return _read(store)[0]
@@ -181,6 +257,9 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
     if collection is not None:
         collection = collection[is_usable].reset_index(drop=True)
     folds = assign_folds(repositories["full_name"], section)
+    if isinstance(section, Split) and not (folds == TEST).any():
+        message = f"features.test_repositories: none of its {len(section.test_names):,} names is in {path}"
+        raise MissingInputError(message, hint="stargaze fetch them too, or list others")
     minimum = 20 * section.folds
     if (folds >= 0).sum() < minimum or not (folds == VALIDATION).any() or not (folds == TEST).any():
         message = f"{path}: {len(repositories)} repositories are too few: training needs at least {minimum}"
@@ -203,7 +282,7 @@ def read_feature_set(store: Store) -> FeatureSet:
     value: dict[str, Any] = read_json(store.features, "select-features")
     outdated = ExternalError(f"{store.features}: was written by another version", hint="stargaze select-features")
     try:
-        split: FeaturesSection = parse_section("features", value["split"], source=str(store.features))
+        split = parse_split(value["split"], str(store.features))
         own_columns = parse_own_columns(value.get("own_columns", []))
         feature_set = FeatureSet(**{**value, "split": split, "own_columns": own_columns})
         catalog = feature_set.catalog

@@ -129,6 +129,7 @@ def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Pat
         "fetch": lambda: _fetch_keys(config, files),
         "select-features": lambda: {
             **{f"features.{name}": value for name, value in dataclasses.asdict(config.features).items()},
+            **_test_list(config),
             "repositories": _checksum(store.repositories),
         },
         "screen": lambda: {
@@ -160,6 +161,12 @@ def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:
         return {**keys, "fetch.files": states, "fetch.columns": config.fetch.columns}
     with open_sample(config.fetch.sample) as path:
         return {**keys, "fetch.sample": config.fetch.sample, "sample": _checksum(path)}
+
+
+def _test_list(config: Config) -> dict[str, Any]:
+    """Return the path and the checksum of the file that lists the test set, if there is one."""
+    path = config.features.test_repositories
+    return {"features.test_repositories": [path, _checksum(Path(path))]} if path else {}
 
 
 def _names_source(config: Config) -> bool:

@@ -89,8 +89,9 @@ def _fetch(config: Config, store: Store, now: datetime, report: Report) -> str:
 def _select(config: Config, store: Store, report: Report) -> str:
     from stargaze.features.selection.select_features import select_features
 
-    selected = select_features(config.features, store, report).feature_set.selected
-    return ", ".join(f"{policy} {len(names)}" for policy, names in selected.items()) + " features selected"
+    selection = select_features(config.features, store, report)
+    counts = [f"{policy} {len(names)}" for policy, names in selection.feature_set.selected.items()]
+    return "; ".join(filter(None, [f"{', '.join(counts)} features selected", selection.test_set]))
 
 
 def _screen(config: Config, store: Store, report: Report) -> str:

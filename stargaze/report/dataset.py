@@ -65,11 +65,11 @@ def parse_owners(full_name: pd.Series) -> pd.Series:
 def summarize_split(dataset: Dataset) -> pd.DataFrame:
     """Return the sets of the split: ``set``, ``repositories``, ``owners``, ``share``, ``median_stars``."""
     rows = []
-    for name in SETS:
+    for name in (*SETS, *(["left_out"] if len(dataset.left_out) else [])):
         subset = dataset.repositories.iloc[getattr(dataset, name)]
         rows.append(
             {
-                "set": name,
+                "set": name.replace("_", " "),
                 "repositories": len(subset),
                 "owners": parse_owners(subset["full_name"]).nunique(),
                 "share": len(subset) / len(dataset.repositories),

@@ -25,7 +25,7 @@ def list_predictions(inputs: ReportInputs) -> pd.DataFrame:
     Returns
     -------
     DataFrame, shape (n_repositories, n_columns)
-        ``full_name``, ``owner``; ``set``: training, validation or test; ``fold``: that of a training row, else missing;
+        ``full_name``, ``owner``; ``set``: training, validation, test or left out; ``fold``: that of a training row, else missing;
         ``stars``; ``predicted``, ``low`` and ``high`` [stars] of ``policy``, the widest that answers; ``decade``, the lowest
         count of the decade of ``stars``; language, license, type of the owner, topics, dates, ``created_year``, own columns;
         ``predicted_POLICY``, ``low_POLICY`` and ``high_POLICY`` of each policy; ``bundle``, the digest.

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from stargaze.cli import main
-from stargaze.config import SAMPLES, Config, FetchSection, GithubSection
+from stargaze.config import SAMPLES, Config, FeaturesSection, FetchSection, GithubSection
 from stargaze.errors import UsageError
 from stargaze.pipeline.stage_records import (
     begin_stage,
@@ -126,6 +126,19 @@ def test_a_fetch_typed_by_hand_does_not_hide_a_changed_config(store: Store, tmp_
     assert why_outdated("fetch", first, store) == "other fetch.files"
     (tmp_path / "a.csv").unlink()
     assert why_outdated("fetch", first, store) == "other fetch.files"
+
+
+def test_another_list_of_test_repositories_makes_the_feature_set_outdated(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("a/b\n")
+    config = dataclasses.replace(CONFIG, features=FeaturesSection(folds=2, test_repositories=str(path)))
+    record_stage("select-features", store, begin_stage("select-features", config, store), NOW)
+
+    assert why_outdated("select-features", config, store) == ""
+    path.write_text("a/b\nc/d\n")
+    assert why_outdated("select-features", config, store) == "other features.test_repositories"
+    path.unlink()
+    assert why_outdated("select-features", config, store) == "other features.test_repositories"
 
 
 def test_a_file_that_changes_while_it_is_fetched_is_fetched_again(store: Store, tmp_path: Path) -> None:

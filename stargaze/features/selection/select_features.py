@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_repositories, write_feature_set
+from stargaze.features.dataset import (
+    Dataset,
+    FeatureSet,
+    describe_test_set,
+    read_dataset,
+    read_repositories,
+    read_split,
+    write_feature_set,
+)
 from stargaze.features.extract import extract
 from stargaze.features.matrix import Catalog, allowed_features, build_matrix, build_vocabulary, catalog_with
 from stargaze.features.own_columns import read_own_columns
@@ -36,10 +45,11 @@ COLUMNS = ["feature", "source", "unit", "policy", "meaning", "missing", *POLICIE
 
 @dataclass(frozen=True)
 class Selection:
-    """The feature set, and the table of reasons with one row per feature."""
+    """The feature set, the table of reasons with one row per feature, and lines about a test set that a file lists."""
 
     feature_set: FeatureSet
     reasons: pd.DataFrame
+    test_set: str = ""
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Return one row per feature; a selected one shows its importance."""
@@ -53,7 +63,9 @@ class Selection:
 
 def select_features(section: FeaturesSection, store: Store, report: Report = lambda _what, _done: None) -> Selection:
     """Read the repositories, select, and write the feature set, the table of reasons and its plot."""
-    selection = select(read_dataset(store, section), section, report)
+    split = read_split(section)
+    dataset = read_dataset(store, split)
+    selection = dataclasses.replace(select(dataset, split, report), test_set=describe_test_set(dataset, split))
     with atomic_write(store.selection) as reasons, atomic_write(store.selection_plot) as plot:
         selection.reasons.to_csv(reasons, index=False)
         draw_selection(selection.reasons, plot)

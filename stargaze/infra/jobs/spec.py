@@ -91,9 +91,11 @@ def check_job_id(text: str) -> str:
 def _inputs(stage: str, config: Config, store: Store, *, resume: bool) -> dict[str, Path]:
     if stage == "tune" and config.tuning.target == "growth":
         history = store.history(config.growth.history_file)
-        name = history.name if history == store.star_history else f"inputs/0/{_safe_name(history.name)}"
+        name = history.name if history == store.star_history else _input_name(str(history))
         repositories = {"repositories.parquet": store.repositories} if store.repositories.exists() else {}
         return {name: history, **repositories}
+    if stage == "select-features" and (listed := config.features.test_repositories):
+        return {store.repositories.name: store.repositories, _input_name(listed): Path(listed)}
     paths = {
         "fetch": (),
         "select-features": (store.repositories,),
@@ -111,15 +113,20 @@ def _journals(store: Store) -> list[Path]:
 
 def _job_config(config: Config) -> Config:
     """Return the sections of the stages, as they apply on the cluster."""
-    history = config.growth.history_file and f"store/inputs/0/{_safe_name(Path(config.growth.history_file).name)}"
+    history, listed = config.growth.history_file, config.features.test_repositories
     return Config(
         fetch=dataclasses.replace(config.fetch, files=[]),
         github=config.github,
-        features=config.features,
+        features=dataclasses.replace(config.features, test_repositories=listed and f"store/{_input_name(listed)}"),
         screening=config.screening,
         tuning=dataclasses.replace(config.tuning, on="local"),
-        growth=dataclasses.replace(config.growth, history_file=history),
+        growth=dataclasses.replace(config.growth, history_file=history and f"store/{_input_name(history)}"),
     )
+
+
+def _input_name(path: str) -> str:
+    """Return the name of an input file in the store of the job."""
+    return f"inputs/0/{_safe_name(Path(path).name)}"
 
 
 def _safe_name(name: str) -> str:

@@ -19,6 +19,8 @@ BUNDLE = b"stargaze.bundle"
 """The key in the metadata of the Parquet file."""
 ESTIMATES = ("predicted", "low", "high")
 SETS = ("training", "validation", "test")
+LEFT_OUT_SET = "left out"
+"""The set of repositories whose owners are in a test set by name."""
 HINT = "stargaze tune creates it again"
 
 
@@ -98,8 +100,8 @@ def _find_digest(schema: pa.Schema) -> str:
 
 
 def name_sets(table: Dataset) -> np.ndarray:
-    """Return the set of each repository: training, validation or test; shape (n,)."""
-    names = np.full(len(table.target), "", dtype="object")
+    """Return the set of each repository: training, validation, test, or left out; shape (n,)."""
+    names = np.full(len(table.target), LEFT_OUT_SET, dtype="object")
     for name in SETS:
         names[getattr(table, name)] = name
     return names

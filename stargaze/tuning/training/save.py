@@ -14,7 +14,7 @@ import pandas as pd
 from stargaze.bundle.prediction_intervals import AnswerPolicy, append_prediction
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
-from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.dataset import Dataset, FeatureSet, split_to_json
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.own_columns import declare_own_columns
 from stargaze.features.population import describe_population
@@ -63,7 +63,7 @@ def save_best(
         "scores": scores,
         "importance": {policy: predictor.importance for policy, predictor in used.items()},
         "outliers": find_outliers(table.repositories, refitted[section.estimate_policy].held_out),
-        "split": dataclasses.asdict(feature_set.split),
+        "split": split_to_json(feature_set.split),
         "background": _background(table, feature_set, list(used)),
         "prototype": _prototype(table, feature_set, used),
         **_data(table, feature_set),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,48 @@ def test_the_command_names_the_key_of_an_unknown_feature(
     assert ended.code == 2
     assert ended.error == "features.exclude: 'fork' is no feature, no group and no pattern of features"
     assert ended.hint == "Did you mean forks?"
+
+
+@pytest.mark.thorough
+def test_the_command_holds_out_the_repositories_of_a_file(
+    run: Callable[..., Ended], store: Store, make_repositories: MakeRepositories, tmp_path: Path
+) -> None:
+    names = write_own_columns(store, make_repositories(300))["full_name"].iloc[:6]
+    (tmp_path / "names.txt").write_text(
+        "# test\n" + "\n".join(f"https://github.com/{name}" for name in names) + "\nno/such\n"
+    )
+
+    ended = run("select-features", "--store", str(store.root), "--test-repositories", "names.txt", "--json")
+
+    assert ended.code == 0
+    assert "test set: 6 of 7 listed repositories; unknown: no/such; " in ended.err
+    split = json.loads(store.features.read_text())["split"]
+    assert split["test_names"] == sorted([*names.str.lower(), "no/such"])
+    assert "names.txt" not in store.features.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (None, 3, "names.txt: no such file"),
+        ("no/such\n", 3, "features.test_repositories: none of its 1 names is in "),
+        ("a/b\nnonsense\n", 2, "names.txt, line 2: 'nonsense' is not the name of a repository"),
+    ],
+)
+def test_the_command_refuses_a_file_without_known_names(
+    run: Callable[..., Ended],
+    store: Store,
+    make_repositories: MakeRepositories,
+    tmp_path: Path,
+    content: str | None,
+    code: int,
+    message: str,
+) -> None:
+    write_own_columns(store, make_repositories(200))
+    if content is not None:
+        (tmp_path / "names.txt").write_text(content)
+
+    ended = run("select-features", "--store", str(store.root), "--test-repositories", "names.txt")
+
+    assert (ended.code, ended.error[: len(message)]) == (code, message)
+    assert not store.features.exists()

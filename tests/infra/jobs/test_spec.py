@@ -12,6 +12,7 @@ import pytest
 from stargaze.config import (
     Config,
     DeploySection,
+    FeaturesSection,
     FetchSection,
     GrowthSection,
     InfraSection,
@@ -66,6 +67,16 @@ def test_the_config_of_a_job_contains_nothing_of_this_machine() -> None:
     assert job_config["tuning"]["on"] == "local"
     assert (job_config["tuning"]["trials"], job_config["fetch"]["since"]) == (7, "2020-01-01")
     assert job_config["store"]["path"] == "store"
+
+
+def test_the_list_of_test_repositories_is_sent_with_the_selection() -> None:
+    config = Config(features=FeaturesSection(test_repositories="/home/me/my names.txt"))
+    spec, other = (build_spec(stage, config, STORE) for stage in ("select-features", "screen"))
+
+    assert spec.inputs["inputs/0/my_names.txt"] == Path("/home/me/my names.txt")
+    assert tomllib.loads(spec.config)["features"]["test_repositories"] == "store/inputs/0/my_names.txt"
+    assert "/home/me" not in spec.config
+    assert list(other.inputs) == ["repositories.parquet", "features.json"]
 
 
 def test_the_config_of_a_job_can_be_loaded(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stargaze.errors import InvalidInputError
+from stargaze.errors import BadDataError, InvalidInputError, MissingInputError
 from stargaze.features.ingest.parsing.missing import Bools
 from stargaze.system.text import shorten_text
 
@@ -16,6 +17,9 @@ FULL_NAME = re.compile(
 )
 """owner/name: an owner has up to 39 characters, and "_" with up to 8 more if an enterprise manages the user."""
 NAME_HINT = "use owner/name, e.g. pallets/flask"
+MAX_LISTED = 100_000
+"""Most names of a file; a bundle can contain them."""
+LONGEST_LINE = 1_000
 _HOST = r"(?:[^@/\s]*@)?(?:www\.|ssh\.)?github\.com"
 _URL = re.compile(
     rf"(?:git\+)?(?:https?|ssh|git)://{_HOST}(?::\d+)?(?:[/:]+(?P<path>\S*))?|{_HOST}(?:[/:]+(?P<scp>\S*))?|github:(?P<short>\S*)",
@@ -74,6 +78,38 @@ def parse_name(text: str) -> str:
     if FULL_NAME.fullmatch(name) is None or name.partition("/")[0].lower() in _NO_OWNERS:
         raise InvalidInputError(f"{shorten_text(entered)} is not the name of a repository", hint=NAME_HINT)
     return name
+
+
+def read_name_list(path: Path) -> tuple[str, ...]:
+    """Return the names of a file with one per line, in lower case and in order; ``#`` begins a comment.
+
+    Raise MissingInputError if there is no such file, BadDataError with the line if it contains anything else or no name.
+    """
+    names: set[str] = set()
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), ""), start=1):
+                text = re.sub(r"(?:^|\s)#.*", "", line, flags=re.DOTALL).strip().removeprefix("- ").removeprefix("* ")
+                if text.strip(_AROUND):
+                    names.add(_parse_line(text, path, number))
+                if len(names) > MAX_LISTED:
+                    raise BadDataError(f"{path}: more than {MAX_LISTED:,} names", hint="list fewer repositories")
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: no such file", hint="create it with one owner/name per line") from error
+    except UnicodeDecodeError as error:
+        raise BadDataError(f"{path}: is not a text in UTF-8", hint="write one owner/name per line") from error
+    except OSError as error:
+        raise BadDataError(f"{path}: cannot be read: {error.strerror or error}", hint="check the file") from error
+    if not names:
+        raise BadDataError(f"{path}: contains no name", hint="write one owner/name per line")
+    return tuple(sorted(names))
+
+
+def _parse_line(text: str, path: Path, number: int) -> str:
+    try:
+        return parse_name(text).lower()
+    except InvalidInputError as error:
+        raise BadDataError(f"{path}, line {number}: {error.message}", hint=error.hint) from error
 
 
 def is_name(text: str) -> bool:
