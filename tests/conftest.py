@@ -21,12 +21,14 @@ import pytest
 from hypothesis import settings
 
 from stargaze.bundle.prediction_intervals import append_prediction
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.write import write_bundle
 from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
 from stargaze.features import schema
+from stargaze.features.dataset import assign_folds
 from stargaze.features.matrix import build_matrix, build_vocabulary
 from stargaze.store import Store
 from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
@@ -66,7 +68,8 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame
     models = {policy: Ensemble((1.0,), (_model(sample, names, vocabularies),)) for policy, names in FEATURES.items()}
     spreads = {"all": _spread(sample, models["all"], vocabularies)}
     meta = _meta(sample, models, spreads, vocabularies)
-    return write_bundle(tmp_path_factory.mktemp("bundles"), meta, models, spreads, sample)
+    sets = RepositorySets.of(sample["full_name"], assign_folds(sample["full_name"], FeaturesSection()))
+    return write_bundle(tmp_path_factory.mktemp("bundles"), meta, models, spreads, sample, sets)
 
 
 @pytest.fixture(scope="session")

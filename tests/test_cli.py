@@ -610,7 +610,9 @@ def test_predict_prints_sentences_and_json(run: Run, project_bundle: Path, sampl
     assert people.code == programs.code == 0
     answer = strict(programs.out)
     assert {prediction["full_name"] for prediction in answer["predictions"]} == set(names)
-    assert people.out.splitlines()[::2] == [prediction_sentence(prediction) for prediction in answer["predictions"]]
+    sentences = [line for line in people.out.splitlines() if not line.startswith("  ")]
+    assert sentences[:-1] == [prediction_sentence(prediction) for prediction in answer["predictions"]]
+    assert sentences[-1] == f"bundle {answer['digest'][:12]}"
     assert people.out.splitlines()[1].startswith("  ")
 
 

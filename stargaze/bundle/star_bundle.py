@@ -34,14 +34,15 @@ from stargaze.bundle.prediction_intervals import (
     PartialIntervals,
     append_prediction,
 )
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble, Model, are_weights, deserialize_model
 from stargaze.config import FeaturesSection
-from stargaze.features.dataset import assign_folds, parse_split
+from stargaze.features.dataset import parse_split
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.matrix import Catalog, build_matrix, find_missing_fields, is_any_known, own_features
 from stargaze.features.own_columns import conform
 
-KNOWN, ENCODER = "known.parquet", "encoder.npz"
+KNOWN, ENCODER, SETS = "known.parquet", "encoder.npz", "sets.bin"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
 IMPLIED = frozenset({"full_name", "fetched_at"})
@@ -81,6 +82,7 @@ class Bundle:
             unknown = {name for names in meta["features"].values() for name in names} - set(bundle.catalog)
             check_file_names(bundle.file_names, content, folder, STAR_HINT)
             usable = bundle.is_complete()
+            bundle.sets  # noqa: B018 - raises if it is malformed
         if not usable or unknown:
             parts = ", ".join(sorted(map(str, unknown))) or "format"
             raise BadBundleError(f"{folder}: another version wrote this bundle: {parts}", hint=STAR_HINT)
@@ -104,7 +106,9 @@ class Bundle:
         """The names of all files that the description mentions."""
         parts = [item for members in self.meta["models"].values() for item in members]
         encoder = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
-        return {DESCRIPTION, KNOWN, *encoder} | {str(item["file"]) for item in (*parts, *self.meta["spreads"].values())}
+        return {DESCRIPTION, KNOWN, SETS, *encoder} | {
+            str(item["file"]) for item in (*parts, *self.meta["spreads"].values())
+        }
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -133,16 +137,19 @@ class Bundle:
         return {name: row for row, name in enumerate(self.known["full_name"].str.lower().tolist())}
 
     @cached_property
-    def fitted_on(self) -> frozenset[str]:
-        """The names of the known repositories that the models were fitted on."""
-        names = self.known["full_name"]
-        return frozenset(names[(assign_folds(names, self.split) >= 0) & self.known["stars"].notna()])
+    def sets(self) -> RepositorySets:
+        """Which repositories the models were fitted, calibrated and tested on."""
+        return RepositorySets.from_bytes(self.content[SETS])
+
+    @cached_property
+    def known_sets(self) -> np.ndarray:
+        """The set of each known repository: training, validation or test; empty if it is in none; shape (n_known,)."""
+        return np.where(self.known["stars"].notna(), self.sets.find(self.known["full_name"]), "")
 
     @cached_property
     def training_stars(self) -> np.ndarray:
         """The stars of the known repositories that the models were fitted on, in ascending order; shape (n,)."""
-        names, stars = self.known["full_name"], self.known["stars"].to_numpy(dtype="float64")
-        return np.sort(stars[(assign_folds(names, self.split) >= 0) & ~np.isnan(stars)])
+        return np.sort(self.known["stars"].to_numpy(dtype="float64")[self.known_sets == "training"])
 
     @cached_property
     def split(self) -> FeaturesSection:

@@ -15,6 +15,7 @@ import pandas as pd
 import stargaze
 from stargaze.bundle import growth_bundle, star_bundle
 from stargaze.bundle.manifest import DESCRIPTION, STAR_FORMAT, write_manifest
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import serialize_model
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.system.files import atomic_write, scratch_folder
@@ -28,14 +29,16 @@ def write_bundle(
     models: Mapping[str, Any],
     spreads: Mapping[str, Any],
     known: pd.DataFrame,
+    sets: RepositorySets,
     encoder: Encoder | None = None,
 ) -> Path:
     """Write a star bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept.
 
-    ``models`` maps each policy to an ensemble, ``spreads`` each answer policy to a model of the prediction error. The
-    bundle is loaded and must reproduce the stored prototype predictions before it gets its name.
+    ``models`` maps each policy to an ensemble, ``spreads`` each answer policy to a model of the prediction error; ``sets``
+    tell which repositories the models were fitted on. The bundle is loaded and must reproduce the stored prototype
+    predictions before it gets its name.
     """
-    files = {star_bundle.KNOWN: known.to_parquet(compression="zstd", index=False)}
+    files = {star_bundle.KNOWN: known.to_parquet(compression="zstd", index=False), star_bundle.SETS: sets.to_bytes()}
     if encoder is not None:
         files[star_bundle.ENCODER] = encoder.to_bytes()
 

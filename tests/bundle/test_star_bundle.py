@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargaze.bundle.manifest import MANIFEST, BadBundleError, verify_files, write_manifest
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.bundle.write import write_bundle
@@ -470,7 +471,8 @@ def test_the_same_content_gives_the_same_digest(bundle_folder: Path, tmp_path: P
     }
     spreads = {"all": _Stored(bundle_folder / "spread-all.txt")}
 
-    folders = [write_bundle(tmp_path, meta, models, spreads, sample) for _ in range(2)]
+    sets = RepositorySets.from_bytes((bundle_folder / "sets.bin").read_bytes())
+    folders = [write_bundle(tmp_path, meta, models, spreads, sample, sets) for _ in range(2)]
 
     assert {folder.name for folder in folders} == {bundle_folder.name}
     assert [path.name for path in tmp_path.iterdir()] == [bundle_folder.name]
@@ -483,8 +485,9 @@ def test_an_invalid_bundle_is_not_written(bundle_folder: Path, tmp_path: Path, s
         policy: Ensemble((1.0,), (_Stored(bundle_folder / f"model-{policy}-1.txt"),)) for policy in ("all", "activity")
     }
 
+    spreads, sets = {"all": _Stored(bundle_folder / "spread-all.txt")}, RepositorySets.of([], np.zeros(0))
     with pytest.raises(BadBundleError, match=r"not 99\.0"):
-        write_bundle(tmp_path, meta, models, {"all": _Stored(bundle_folder / "spread-all.txt")}, sample)
+        write_bundle(tmp_path, meta, models, spreads, sample, sets)
 
     assert list(tmp_path.iterdir()) == []
 

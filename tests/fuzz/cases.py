@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.prediction_intervals import append_prediction
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.write import write_bundle
 from stargaze.config import FeaturesSection, GrowthSection, TuningSection
 from stargaze.features import schema
+from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.matrix import build_matrix, build_vocabulary, catalog_with
@@ -31,8 +33,8 @@ from tests.fuzz.mutations import Mutate
 from tests.histories import histories
 
 BUNDLE_FILES = (
-    *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "lightgbm", "xgboost", "catboost", "skops"),
-    *("growth bundle.json", "growth lightgbm"),
+    *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "sets.bin", "lightgbm", "xgboost"),
+    *("catboost", "skops", "growth bundle.json", "growth lightgbm"),
 )
 """Names of the types of bundle files."""
 SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "electron.parquet"
@@ -82,7 +84,7 @@ class FileType:
     @property
     def changes_predictions(self) -> bool:
         """Whether it can change the predictions; whoever signs a changed file can sign its predictions too."""
-        return self.is_model or self.name in {"encoder.npz", "known.parquet"}
+        return self.is_model or self.name in {"encoder.npz", "known.parquet", "sets.bin"}
 
 
 def create_file_types(folder: Path) -> list[FileType]:
@@ -105,6 +107,7 @@ def create_file_types(folder: Path) -> list[FileType]:
         one("manifest.json", "stars", plain, "manifest.json", mutations.mutate_manifest),
         both("known.parquet", mutations.mutate_table),
         one("encoder.npz", "stars", encoded, "encoder.npz", mutations.mutate_zip),
+        both("sets.bin", mutations.mutate_bytes),
         one("lightgbm", "stars", plain, "model-all-1.txt", mutations.mutate_lightgbm),
         one("xgboost", "stars", stars["xgboost"], "model-all-1.json", mutations.mutate_json),
         one("catboost", "stars", stars["catboost"], "model-all-1.json", mutations.mutate_json),
@@ -167,7 +170,8 @@ def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]
     if own_columns:
         meta["own_columns"] = declare_own_columns(own_columns)
         meta["importance"] = {"all": {"points": 0.7, "forks": 0.3}}
-    return _read(write_bundle(parent, meta, models, {"all": spread}, sample, encoder))
+    sets = RepositorySets.of(sample["full_name"], assign_folds(sample["full_name"], FeaturesSection()))
+    return _read(write_bundle(parent, meta, models, {"all": spread}, sample, sets, encoder))
 
 
 def _star_meta(

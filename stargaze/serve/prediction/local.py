@@ -12,11 +12,12 @@ import pandas as pd
 from stargaze.bundle.forecast import GrowthForecast, forecast_growth, next_round_number
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import GrowthSection
-from stargaze.errors import BadDataError, MissingInputError, StargazeError, did_you_mean
+from stargaze.errors import BadDataError, InvalidInputError, MissingInputError, StargazeError, did_you_mean
 from stargaze.features.history.read import read_history
 from stargaze.features.history.table_format import ANY_FORMAT, HistoryFormat
 from stargaze.features.ingest.parsing.repository_names import parse_name
 from stargaze.features.ingest.user_input import METRICS_HINT, UnknownRepositoryError
+from stargaze.features.ingest.validate import shorten
 from stargaze.formatting import format_factor, format_stars
 from stargaze.serve.lookup.exclusion import ExcludedRepositoryError, Exclusions
 from stargaze.serve.lookup.growth import load_answering_growth, load_growth_bundle
@@ -25,8 +26,8 @@ from stargaze.serve.lookup.star_history import StarHistories, coming_milestone
 from stargaze.serve.prediction.answer import answer_or_raise
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.milestone_text import milestone_text
-from stargaze.serve.prediction.sentence import prediction_sentence
-from stargaze.serve.prediction_request import Answer, PredictionRequest
+from stargaze.serve.prediction.sentence import SET_NOTES, prediction_sentence
+from stargaze.serve.prediction_request import Answer, PredictionRequest, error_details
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 
@@ -48,8 +49,8 @@ def predict_locally(
     ``history`` names the file of the star histories, and ``form`` its format; ``exclude`` are the repositories of
     ``serve.exclude``.
     """
-    unique = {name.lower(): name for name in map(parse_name, names)}  # GitHub's names are not case-sensitive
-    bundle = Bundle.load(_bundle_folder(store))
+    unique, invalid = _parse_names(names)
+    bundle = Bundle.load(find_bundle(store))
     exclusions = Exclusions.parse(exclude)
     lookup, growth = BundledRepositories(bundle, exclusions), load_answering_growth(store)
     histories = StarHistories(store, history, form=form)
@@ -60,7 +61,25 @@ def predict_locally(
         error.hint = _terminal_hint(error.hint)
         raise
     errors = [{**error, "hint": _terminal_hint(error["hint"])} for error in answer["errors"]]
-    return {**answer, "errors": errors}
+    return {**answer, "errors": [*invalid, *errors]}
+
+
+def _parse_names(names: Sequence[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Return each name by its lower case, as GitHub's names are not case-sensitive, and an error for each text that is none.
+
+    Raise the error if no text is a name.
+    """
+    unique: dict[str, str] = {}
+    errors: dict[str, StargazeError] = {}
+    for text in names:
+        try:
+            name = parse_name(text)
+            unique.setdefault(name.lower(), name)
+        except InvalidInputError as error:
+            errors[text] = error
+    if not unique:
+        raise next(iter(errors.values()))
+    return unique, [{"name": shorten(text), **error_details(error)} for text, error in errors.items()]
 
 
 def _terminal_hint(hint: str) -> str:
@@ -69,16 +88,17 @@ def _terminal_hint(hint: str) -> str:
 
 
 def answer_lines(answer: Answer) -> list[str]:
-    """Return two lines for each repository: its sentence and its strongest factors."""
+    """Return two or three lines for each repository: its sentence, its strongest factors, its set; last the bundle."""
     lines = []
     for prediction in answer["predictions"]:
         factors = prediction["explanation"]["factors"][:MAX_FACTORS]
         texts = [f"{item['label']} ({item['value']}) {format_factor(item['factor'])}" for item in factors]
-        lines += [prediction_sentence(prediction), *(f"  {text}" for text in ["; ".join(texts)] if text)]
-    return lines
+        details = ["; ".join(texts), SET_NOTES.get(prediction["set"], "")]
+        lines += [prediction_sentence(prediction), *(f"  {text}" for text in details if text)]
+    return [*lines, f"bundle {answer['digest'][:12]}"]
 
 
-def _bundle_folder(store: Store) -> Path:
+def find_bundle(store: Store) -> Path:
     """Return the released bundle, or the newest if none is released."""
     if store.current.is_dir():
         return store.current

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.dataset import assign_folds
 from stargaze.features.matrix import Catalog
 from stargaze.features.schema import FIELD_BY_NAME
 from stargaze.serve.prediction.labels import feature_label, format_distinct
@@ -64,7 +63,7 @@ class TrainingRanges:
 
     def _compute(self, policy: str) -> Range:
         bundle, catalog = self._bundle, self._bundle.catalog
-        training = np.flatnonzero(assign_folds(bundle.known["full_name"], bundle.split) >= 0)
+        training = np.flatnonzero(bundle.known_sets == "training")
         features = [name for name in bundle.meta["features"][policy] if not catalog[name].learned]
         numeric = [name for name in features if catalog[name].kind != "category"]
         values = bundle.known_features[training][:, [bundle.columns.index(name) for name in numeric]]

@@ -37,6 +37,8 @@ class Prediction:
     fetched_at: str | None
     in_training_data: bool
     """Whether the model was fitted on this repository, which makes its error look smaller."""
+    set: str | None
+    """The repository's set when the model was fitted: training, validation or test; None if it was not among the data."""
     expected_stars: float
     interval_low: float
     interval_high: float
@@ -151,11 +153,13 @@ def to_predictions(
     stars = np.expm1(estimate.predicted)
     percentile = rank_stars(bundle, stars)
     absent = bundle.missing_fields(features)
+    sets = find_sets(bundle, records)
     return [
         Prediction(
             full_name=str(record["full_name"] or UNNAMED),
             fetched_at=None if record["fetched_at"] is None else record["fetched_at"].date().isoformat(),
-            in_training_data=record["stars"] is not None and record["full_name"] in bundle.fitted_on,
+            in_training_data=sets[row] == "training",
+            set=sets[row],
             expected_stars=float(stars[row]),
             interval_low=float(estimate.low[row]),
             interval_high=float(estimate.high[row]),
@@ -169,6 +173,12 @@ def to_predictions(
         )
         for row, (record, explanation) in enumerate(zip(records, explanations, strict=True))
     ]
+
+
+def find_sets(bundle: Bundle, records: Sequence[Record]) -> list[str | None]:
+    """Return the set of each repository; None for entered figures, which have no stars, and for repositories of no set."""
+    found = bundle.sets.find([str(record["full_name"] or "") for record in records])
+    return [name or None if record["stars"] is not None else None for name, record in zip(found, records, strict=True)]
 
 
 def rank_stars(bundle: Bundle, stars: np.ndarray) -> np.ndarray:

@@ -11,6 +11,12 @@ from stargaze.serve.prediction.milestone_text import milestone_text
 
 AS_EXPECTED = 1.25
 """An actual count within this factor of the estimate is "about as expected"."""
+SET_NOTES = {
+    "training": "used in training: the error is understated here",
+    "validation": "not used in training, but to calibrate the intervals",
+    "test": "of the test set: not used in training",
+}
+"""What is said of a repository of each set."""
 EXACT_BELOW = 100
 """Estimates below are rounded to whole stars, larger ones to two significant digits [stars]."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.prediction_intervals import AnswerPolicy, append_prediction
+from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet, split_to_json
@@ -73,7 +74,13 @@ def save_best(
     has_encoder = any(map(needs_encoder, meta["features"].values()))
     encoder = table.encodings(feature_set.split).encoder if has_encoder else None
     folder = write_bundle(
-        store.bundles, meta, models, spreads, _known(table.repositories, section.bundled_repositories), encoder
+        store.bundles,
+        meta,
+        models,
+        spreads,
+        _known(table.repositories, section.bundled_repositories),
+        RepositorySets.of(table.repositories["full_name"], table.folds),
+        encoder,
     )
     held_out = {policy: predictor.held_out for policy, predictor in refitted.items()}
     answering = find_answering_policies(table, feature_set, narrower)

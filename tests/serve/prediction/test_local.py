@@ -17,7 +17,7 @@ from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.local import answer_lines, predict_locally
-from stargaze.serve.prediction.sentence import prediction_sentence
+from stargaze.serve.prediction.sentence import SET_NOTES, prediction_sentence
 from stargaze.serve.prediction_request import PredictionRequest
 from stargaze.store import Store
 from tests.histories import one_history
@@ -93,16 +93,40 @@ def test_an_excluded_repository_has_no_answer_and_is_not_similar_to_any(released
     assert not set(exclude) & {item["full_name"] for item in others}
 
 
-def test_there_are_two_lines_for_each_repository(released_store: Store) -> None:
+def test_each_repository_has_its_sentence_and_its_factors(released_store: Store) -> None:
     names = Bundle.load(released_store.current).known["full_name"].iloc[[900, 0]].tolist()
 
     answer = predict_locally(released_store, names, now=NOW)
     lines = answer_lines(answer)
 
-    assert len(lines) == 4
-    for sentence, factors, row in zip(lines[::2], lines[1::2], answer["predictions"], strict=True):
-        assert sentence == prediction_sentence(row)
-        assert factors.count("×") == 3
+    assert lines[-1] == f"bundle {answer['digest'][:12]}"
+    sentences = [number for number, line in enumerate(lines[:-1]) if not line.startswith("  ")]
+    assert [lines[number] for number in sentences] == [prediction_sentence(row) for row in answer["predictions"]]
+    assert all(lines[number + 1].count("×") == 3 for number in sentences)
+
+
+def test_the_set_of_a_repository_is_named(released_store: Store) -> None:
+    bundle = Bundle.load(released_store.current)
+    names = {name: str(bundle.known["full_name"][bundle.known_sets == name].iloc[0]) for name in SET_NOTES}
+
+    answer = predict_locally(released_store, [*names.values()], now=NOW)
+
+    assert {row["set"]: row["full_name"] for row in answer["predictions"]} == names
+    assert {row["set"] for row in answer["predictions"] if row["in_training_data"]} == {"training"}
+    lines = answer_lines(answer)
+    assert all(lines.count(f"  {note}") == 1 for note in SET_NOTES.values())
+
+
+def test_a_malformed_name_does_not_affect_the_others(released_store: Store) -> None:
+    name = Bundle.load(released_store.current).known["full_name"].iloc[0]
+
+    answer = predict_locally(released_store, ["no name", name, "https://gitlab.com/a/b"], now=NOW)
+
+    assert [row["full_name"] for row in answer["predictions"]] == [name]
+    assert [(error["name"], error["code"]) for error in answer["errors"]] == [
+        ("'no name'", "invalid_request"),
+        ("'https://gitlab.com/a/b'", "invalid_request"),
+    ]
 
 
 @pytest.mark.parametrize("spelling", ["https://github.com/{}", "github.com/{}.git", " {} "])

@@ -94,6 +94,7 @@ def test_unknown_values_are_shown_as_unknown(predictions: list[Prediction]) -> N
     assert nameless.actual_stars is None
     assert nameless.fetched_at is None
     assert not nameless.in_training_data
+    assert nameless.set is None
 
 
 def interval_of(prediction: Prediction) -> tuple[float, float, float]:
@@ -126,7 +127,7 @@ def test_a_prediction_is_valid_json(predictions: list[Prediction]) -> None:
 
 def test_the_percentile_is_the_share_of_training_repositories_with_at_most_as_many_stars(bundle: Bundle) -> None:
     """It was at most 99.0: the place of the best of a hundred quantiles."""
-    counts = np.sort(bundle.known["stars"][bundle.known["full_name"].isin(bundle.fitted_on)].to_numpy())
+    counts = np.sort(bundle.known["stars"][bundle.known_sets == "training"].to_numpy())
     meta = bundle.meta | {"data": bundle.meta["data"] | {"training_rows": len(counts)}}
     whole = dataclasses.replace(bundle, meta=meta)
     stars = np.array([0.0, 0.4, 1.0, 7.3, 150.0, counts[-2], counts[-1] - 0.5, counts[-1], 1e7])

@@ -207,6 +207,11 @@ def _prediction() -> Schema:
             },
             "fetched_at": {**DAY, "description": "The day of the figures."},
             "in_training_data": {**BOOLEAN, "description": "Whether the model was trained on this repository."},
+            "set": {
+                "enum": ["training", "validation", "test", None],
+                "description": "Its set when the model was fitted: used in training, to calibrate the intervals, or in no"
+                " fit; null if it was not among the data.",
+            },
             "policy": {**TEXT, "description": "The feature policy of the estimate."},
             "missing_fields": _list_of(_object({"field": TEXT, "label": TEXT})),
             "notes": _list_of(TEXT),

@@ -31,7 +31,8 @@ from stargaze.serve.web.views.prediction_view import readable_job
 
 CSV_COLUMNS = (
     *("rank", "full_name", "source", "fetched_at", "expected_stars", "interval_low", "interval_high", "coverage"),
-    *("actual_stars", "ratio", "inside_interval", "percentile", "policy", "enough_data", "in_training_data", "error"),
+    *("actual_stars", "ratio", "inside_interval", "percentile", "policy", "enough_data", "in_training_data", "set"),
+    *("bundle", "error"),
 )
 CROSS_ORIGIN = {"Cross-Origin-Resource-Policy": "cross-origin"}
 """Other sites embed the badge."""
@@ -72,7 +73,9 @@ def _add_files(blueprint: Blueprint, queue: PredictionQueue) -> None:
         answer = _answered_or_404(queue, job_id)[1]
         rows = [*answer["predictions"], *({"full_name": e["name"], "error": e["message"]} for e in answer["errors"])]
         for row in rows:
-            writer.writerow({name: _escape_formula(value) for name, value in row.items()})
+            writer.writerow(
+                {name: _escape_formula(value) for name, value in {**row, "bundle": answer["digest"]}.items()}
+            )
         return _file_response(stream.getvalue(), "text/csv", job_id, "csv")
 
     @blueprint.get("/predictions/<job_id>.json")

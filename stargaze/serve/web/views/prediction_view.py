@@ -9,7 +9,7 @@ from typing import Any
 
 from stargaze.bundle.manifest import MALFORMED
 from stargaze.formatting import format_count, format_percent, format_stars
-from stargaze.serve.prediction.sentence import note_sentence, prediction_sentence
+from stargaze.serve.prediction.sentence import SET_NOTES, note_sentence, prediction_sentence
 from stargaze.serve.prediction_request import PredictionJob, visitor_error
 from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
@@ -63,7 +63,8 @@ class PredictionView:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     """Values out of range of the training data."""
-    in_training_data: bool
+    set_text: str
+    """Whether the model was trained on the repository, if it was among its data."""
     enough_data: bool
     missing: tuple[str, ...]
     explanations: tuple[ExplanationView, ...]
@@ -136,7 +137,7 @@ def _view(
         ),
         notes=tuple(map(note_sentence, prediction["notes"])),
         warnings=tuple(map(format_outside, prediction["out_of_range"])),
-        in_training_data=bool(prediction["in_training_data"]),
+        set_text=note_sentence(SET_NOTES.get(str(prediction.get("set")), "")),
         enough_data=bool(prediction["enough_data"]),
         missing=_missing([str(field["label"]) for field in prediction["missing_fields"]]),
         explanations=explanation_views(prediction),

@@ -56,7 +56,7 @@ def example_prediction(**changed: Any) -> dict[str, Any]:
         "rank": 1, "source": "github", "full_name": "pallets/flask", "expected_stars": 430.0, "interval_low": 61.0,
         "interval_high": 2_900.0, "coverage": 0.9, "percentile": 96.2, "actual_stars": 896.0, "policy": "all",
         "decade_coverage": {"decade": "100-999", "n": 812, "coverage": 0.91}, "missing_fields": [],
-        "fetched_at": "2026-02-21", "in_training_data": False, "notes": [], "without_popularity": None,
+        "fetched_at": "2026-02-21", "in_training_data": False, "set": None, "notes": [], "without_popularity": None,
         "similar": [{"full_name": "pallets/click", "actual_stars": 410.0, "similarity": 0.81}], "out_of_range": [],
         "controls": [
             {"field": "readme_length", "label": "README length", "kind": "number", "unit": "characters", "value": 3_100.0,
