@@ -75,6 +75,10 @@ class Output:
         if not self.as_json:
             print(line, flush=True)
 
+    def lines(self, text: str) -> None:
+        """Print lines of an answer that is printed while it is computed; with ``as_json`` they are JSON lines."""
+        print(text, end="" if text.endswith("\n") or not text else "\n", flush=True)
+
     def note(self, line: str) -> None:
         """Print a line on stderr."""
         print(line, file=sys.stderr, flush=True)

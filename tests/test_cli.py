@@ -179,7 +179,7 @@ def test_version_is_printed_on_stdout(run: Run) -> None:
         (["screen", "--max-rows", "-1"], "option: screening.max_rows should be at least 0 [rows]", "Screen on at most"),
         (["screen", "--time-limit", "nan"], "option: screening.time_limit should be at least 1 [s]", "takes longer"),
         (["serve", "--port", "99999"], "option: serve.port should be from 0 to 65,535", "Port to listen on"),
-        (["predict"], "Missing argument", "stargaze predict -h"),
+        (["forecast"], "Missing argument", "stargaze forecast -h"),
         (["config", "--store", ""], "option: store.path should not be empty", "Folder of all artifacts"),
         (
             ["config", "--store", "a\0b"],

@@ -22,6 +22,9 @@ EXAMPLES = {
     "report": "stargaze report --output report.html",
 }
 Names = Annotated[list[str], typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="OWNER/NAME...")]
+PredictedNames = Annotated[
+    list[str] | None, typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="[OWNER/NAME]...")
+]
 LEADERBOARD_COLUMNS = ["policy", "family", "status", "rmsle", "spread", "rmse", "r2", "mdape", "rho"]
 LEADERBOARD_COLUMNS += ["fit_time", "size_mb", "note"]
 app = typer.Typer()
@@ -108,8 +111,30 @@ def tune(
 
 
 @command("predict")
-def predict(names: Names, common: CommonOptions) -> None:
-    """Predict the stars of known repositories on this machine: one sentence for each, and the strongest factors."""
+def predict(
+    names: PredictedNames = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Predict the records of this file instead; each format of fetch; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="With --from: write a .csv, .jsonl or .parquet table instead of stdout."),
+    ] = None,
+    *,
+    common: CommonOptions,
+) -> None:
+    """Predict the stars of known repositories on this machine: one sentence for each, and the strongest factors.
+
+    With --from, of any number of records of files, known or not: one line each; --json prints JSON lines.
+    """
+    if files and not names:
+        _predict_files(common.open_session(), files, output)
+        return
+    if files or output or not names:
+        problem = "--output needs --from" if output and not files else "names and --from cannot be combined"
+        problem = problem if names or output else "no repository is named"
+        raise UsageError(problem, hint="stargaze predict OWNER/NAME..., or stargaze predict --from FILE")
     from stargaze.features.history.table_format import HistoryFormat
     from stargaze.features.ingest.user_input import UnknownRepositoryError
     from stargaze.serve.prediction.local import answer_lines, predict_locally
@@ -120,6 +145,31 @@ def predict(names: Names, common: CommonOptions) -> None:
     out.answer(answer, "\n".join(answer_lines(answer)))
     for error in answer["errors"]:
         out.error(UnknownRepositoryError(error["message"], hint=error["hint"]))
+
+
+def _predict_files(session: Session, files: list[Path], output: Path | None) -> None:
+    """Predict the records of files; a refused record has an error in its row and stops no other."""
+    from stargaze.bundle.star_bundle import Bundle
+    from stargaze.features.streams.record_stream import open_records
+    from stargaze.serve.lookup.exclusion import Exclusions
+    from stargaze.serve.predict_records import RecordCounts, predict_to_lines, predict_to_table
+    from stargaze.serve.prediction.local import find_bundle
+    from stargaze.table_files import check_table_path
+
+    out, config, store = session
+    if output:
+        check_table_path(output)
+    bundle, exclusions = Bundle.load(find_bundle(store)), Exclusions.parse(config.serve.exclude)
+    with open_records(config.fetch, bundle.catalog.own_columns, files, utc_now()) as stream:
+        if output:
+            with out.progress("predict") as report:
+                counts = predict_to_table(output, bundle, stream, exclusions, report)
+            out.answer({"path": str(output), **dataclasses.asdict(counts)}, f"{output}: {counts.as_text()}")
+            return
+        counts = RecordCounts(bundle.digest)
+        for text in predict_to_lines(bundle, stream, exclusions, counts, as_json=out.as_json):
+            out.lines(text)
+        out.note(counts.as_text())
 
 
 @command("forecast")

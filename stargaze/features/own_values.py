@@ -166,6 +166,25 @@ def convert_own_column(
     return OwnValues(column, pd.Series(converted.to_numpy(), index=raw.index, dtype=dtype), cleared, warning)
 
 
+def convert_to_kind(column: OwnColumn, raw: pd.Series, thousands: str = AUTO) -> pd.Series:
+    """Convert the values of a known own column; unusable ones become missing.
+
+    Examples
+    --------
+    >>> convert_to_kind(OwnColumn("score", "number", "all"), pd.Series(["7", "many", ""])).tolist()
+    [7.0, nan, nan]
+    """
+    all_texts = _to_texts(raw)
+    codes, distinct = pd.factorize(all_texts)
+    texts = pd.Series(distinct, dtype="object")
+    if column.kind == "number":
+        texts = write_plainly(column.name, texts, _find_entered(raw, all_texts), thousands)
+    values, _ = _CONVERT[column.kind](texts)
+    is_text = column.kind == "category"
+    converted = pd.Series(values, dtype="object" if is_text else "float64").reindex(codes)
+    return pd.Series(converted.to_numpy(), index=raw.index, dtype="str" if is_text else "float64")
+
+
 def _find_entered(raw: pd.Series, texts: pd.Series) -> set[str]:
     """Return the values that are texts in the file."""
     if raw.dtype == "str":

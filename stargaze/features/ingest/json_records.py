@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.column_use import OnColumns, ignore_columns
-from stargaze.features.ingest.field_mapping import map_record
+from stargaze.features.ingest.field_mapping import REQUIRED, map_record
 from stargaze.features.ingest.open_file import MAX_VALUE, Source
 from stargaze.features.ingest.parsing.flattened_names import remove_paths
 from stargaze.features.ingest.parsing.json_documents import DocumentReader, JsonDecoder, skip_space
@@ -27,13 +27,14 @@ def read_mapped_records(
     on_columns: OnColumns = ignore_columns,
     exclude: frozenset[str] = frozenset(),
     sparse: SparsePaths | None = None,
+    required: Sequence[str] = REQUIRED,
 ) -> Iterator[MappedAt]:
     """Yield the fields of every record of a file, or the reason why it is invalid.
 
     Raise ConfigError if no record has a mapped path, which ``sparse`` does for files of one record; BadDataError if all of
-    several records lack the name or the stars, or the file is broken.
+    several records lack a ``required`` field, the name or the stars, or the file is broken.
     """
-    keys = KeyUse(source.name, columns, exclude, sparse)
+    keys = KeyUse(source.name, columns, exclude, sparse, required)
     for position, value, reason in read_records(source, columns):
         if reason:
             yield position, {}, reason
@@ -45,7 +46,7 @@ def read_mapped_records(
             yield position, {}, keys.explain(error.message)
             continue
         keys.add(value, row)
-        problem = "" if "stars" in row else keys.explain("stars is missing")
+        problem = "" if "stars" in row or "stars" not in required else keys.explain("stars is missing")
         yield position, {} if problem else row, problem
     keys.check()
     on_columns(keys.describe())

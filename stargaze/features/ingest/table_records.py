@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from stargaze.errors import BadDataError
 from stargaze.features.ingest.column_use import OnColumns, ignore_columns
 from stargaze.features.ingest.csv_rows import read_csv_rows
+from stargaze.features.ingest.field_mapping import REQUIRED
 from stargaze.features.ingest.open_file import MAX_BYTES, Source
 from stargaze.features.ingest.parsing.column_fields import TableMapper
 from stargaze.features.ingest.parsing.missing import find_missing
@@ -55,25 +56,30 @@ def read_rows(
     columns: Mapping[str, str],
     on_columns: OnColumns = ignore_columns,
     exclude: frozenset[str] = frozenset(),
+    required: Sequence[str] = REQUIRED,
 ) -> Iterator[TableBatch]:
     """Yield a table's rows in our columns and own columns, with unconverted values.
 
-    Columns and fields in ``exclude`` are not read.
+    Columns and fields in ``exclude`` are not read; the table has the ``required`` ones.
 
     Raise ConfigError if the mapping names a column that does not exist; BadDataError if there is no column for the name or the
     stars, or the file is broken.
     """
     read = _read_parquet if source.format == "parquet" else _read_csv
-    for batch in read(source, columns, on_columns, exclude):
+    for batch in read(source, columns, on_columns, exclude, required):
         yield TableBatch(_normalize_names(batch.frame), batch.positions, batch.invalid)
 
 
 def _read_csv(
-    source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
+    source: Source,
+    columns: Mapping[str, str],
+    on_columns: OnColumns,
+    exclude: frozenset[str],
+    required: Sequence[str],
 ) -> Iterator[TableBatch]:
     text = source.text()
     header, delimiter = read_header(text, source.name)
-    mapper = TableMapper(header, columns, source.name, exclude=exclude)
+    mapper = TableMapper(header, columns, source.name, exclude=exclude, required=required)
     indices = {column: header.index(column) for column in mapper.columns_to_read()}
     names, counts = ([header.index(column) for column in found] for found in mapper.name_and_stars())
     cells = read_csv_rows(text, delimiter, len(header), names=names, counts=counts)
@@ -129,13 +135,17 @@ def _unclosed_header(name: str) -> BadDataError:
 
 
 def _read_parquet(
-    source: Source, columns: Mapping[str, str], on_columns: OnColumns, exclude: frozenset[str]
+    source: Source,
+    columns: Mapping[str, str],
+    on_columns: OnColumns,
+    exclude: frozenset[str],
+    required: Sequence[str],
 ) -> Iterator[TableBatch]:
     try:
         file = open_parquet(source)
         schema = file.schema_arrow
         nested = frozenset(field.name for field in schema if has_objects(field.name, field.type))
-        mapper = TableMapper(list(schema.names), columns, source.name, nested, exclude)
+        mapper = TableMapper(list(schema.names), columns, source.name, nested, exclude, required)
         used = mapper.columns_to_read()
         _check_size(file, source.name)
         position = 0

@@ -148,20 +148,34 @@ def parse_since(text: str) -> pd.Timestamp | None:
         raise ConfigError(f"fetch.since should be a day, not {text!r}", hint=hint) from error
 
 
-def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:
-    """Return the valid rows with derived fields, raw values of own columns and the number of their source."""
-    frame = batch.frame
+def validate_rows(
+    frame: pd.DataFrame,
+    now: datetime,
+    own_columns: Sequence[str],
+    exclude: Sequence[str],
+    required: Sequence[str] = REQUIRED,
+) -> tuple[pd.DataFrame, list[tuple[int, str]], list[ClearedValues]]:
+    """Return the valid rows, with derived fields and raw values of own columns, the refused ones, and cleared values.
+
+    ``exclude`` are fields that are left out; a row is refused only by the ``required`` fields.
+    """
     if "has_homepage" in frame.columns and "full_name" in frame.columns:
         frame = frame.assign(has_homepage=detect_homepages(frame["has_homepage"], frame["full_name"]))
-    valid, invalid, cleared = clear_columns(frame, now, required=REQUIRED)
+    valid, invalid, cleared = clear_columns(frame, now, required=required)
+    valid = derive_fields(valid).drop(columns=list(exclude), errors="ignore")
+    own = {name: frame[name].loc[valid.index] for name in own_columns if name in frame.columns}
+    return valid.assign(**own), invalid, cleared
+
+
+def _validate_batch(batch: RawBatch, now: datetime, counts: FetchCounts, section: FetchSection) -> pd.DataFrame:
+    """Return the valid rows with derived fields, raw values of own columns and the number of their source."""
+    valid, invalid, cleared = validate_rows(batch.frame, now, section.extra, section.exclude)
     for row, reason in invalid:
         counts.reject(batch.sources[row], batch.positions[row], reason)
     sources = np.array(batch.sources, dtype=np.int64)
     for item in cleared:
         _count_cleared(item, sources, counts)
-    valid = derive_fields(valid).drop(columns=section.exclude, errors="ignore")
-    own = {name: frame[name].loc[valid.index] for name in section.extra if name in frame.columns}
-    valid = valid.assign(**own, **{SOURCE: sources[valid.index.to_numpy()]})
+    valid = valid.assign(**{SOURCE: sources[valid.index.to_numpy()]})
     counts.valid.update(valid[SOURCE].tolist())
     return valid
 

@@ -15,6 +15,7 @@ from stargaze.features.ingest.field_mapping import (
     LISTS_BELOW,
     NAME_PARTS,
     OBJECT_ROOTS,
+    REQUIRED,
     convert_mapped,
     flattened_path,
 )
@@ -23,6 +24,7 @@ from stargaze.features.ingest.parsing.column_plan import (
     ColumnPlan,
     Contents,
     check_required,
+    drop_absent,
     plan_columns,
 )
 from stargaze.features.ingest.parsing.flattened_names import nest_values, value_at
@@ -47,14 +49,16 @@ class TableMapper:
         name: str,
         objects: frozenset[str] = frozenset(),
         exclude: frozenset[str] = frozenset(),
+        required: Sequence[str] = REQUIRED,
     ) -> None:
         self._names = tuple(dict.fromkeys(header))
         self._header = [column for column in header if column not in exclude]
         self._exclude = exclude
-        self._columns = columns
+        self._columns = drop_absent(columns, header, required)
+        self._required = required
         self._name = name
         self._contents = Contents(objects)
-        self._plan = plan_columns(self._header, columns, name, self._contents, exclude)
+        self._plan = plan_columns(self._header, self._columns, name, self._contents, exclude)
         self._labels: dict[str, str] = {}
         self._is_begun = False
 
@@ -92,8 +96,8 @@ class TableMapper:
         return pd.DataFrame({**fields, **_read_nested(plan, raw, self._labels)})
 
     def check(self) -> None:
-        """Raise BadDataError if there is no column for the name or the stars."""
-        check_required(self._plan, self._header, self._name, self._contents)
+        """Raise BadDataError if there is no column for a required field: the name, or the stars."""
+        check_required(self._plan, self._header, self._name, self._contents, self._required)
 
     def describe(self) -> ColumnUse:
         """Return the column of each field, and the columns that are not used."""

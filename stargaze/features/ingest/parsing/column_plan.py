@@ -14,6 +14,7 @@ from stargaze.features.ingest.field_mapping import (
     LISTS_BELOW,
     NAME_PARTS,
     OBJECT_ROOTS,
+    REQUIRED,
     SPELLINGS,
     flattened_path,
 )
@@ -200,11 +201,25 @@ def _find_column(field: str, available: set[str], paths: Mapping[str, Path]) -> 
     return next((name for name in (*names, *flattened) if name in available), None)
 
 
-def check_required(plan: ColumnPlan, header: Sequence[str], name: str, contents: Contents) -> None:
-    """Raise BadDataError if a table has no column for the name or the stars."""
+def drop_absent(columns: Mapping[str, str], header: Sequence[str], required: Sequence[str]) -> Mapping[str, str]:
+    """Return the mapping without a column of the stars that the table lacks and that is not required.
+
+    >>> drop_absent({"stars": "count", "forks": "f"}, ["name", "f"], ("full_name",))
+    {'forks': 'f'}
+    """
+    is_absent = columns.get("stars", "").partition(".")[0] not in header and columns.get("stars") not in header
+    if "stars" in required or not is_absent:
+        return columns
+    return {field: column for field, column in columns.items() if field != "stars"}
+
+
+def check_required(
+    plan: ColumnPlan, header: Sequence[str], name: str, contents: Contents, required: Sequence[str] = REQUIRED
+) -> None:
+    """Raise BadDataError if a table has no column for a required field: the name, or the stars."""
     found = {*plan.flat, *plan.mapped, *plan.nested}
     missing = [] if "full_name" in found or all(part in found for part in NAME_PARTS) else ["full_name"]
-    missing += [] if "stars" in found else ["stars"]
+    missing += [] if "stars" in found or "stars" not in required else ["stars"]
     if missing:
         message = f"{name}: no column for {' and '.join(missing)}; it has {list_names(header)}"
         message += "; owner has numbers, not logins" if "full_name" in missing and contents.numbers else ""

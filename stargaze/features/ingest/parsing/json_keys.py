@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from stargaze.errors import BadDataError, ConfigError, did_you_mean
 from stargaze.features.ingest.column_use import ColumnUse
-from stargaze.features.ingest.field_mapping import FIELD_GETTERS, ROOTS, SPELLINGS, flattened_path
+from stargaze.features.ingest.field_mapping import FIELD_GETTERS, REQUIRED, ROOTS, SPELLINGS, flattened_path
 from stargaze.features.ingest.parsing.column_plan import is_own_column
 from stargaze.features.ingest.parsing.flattened_names import remove_paths, value_at
 from stargaze.features.ingest.parsing.github_search import GITHUB_SEARCH_COLUMNS, is_github_search
@@ -47,12 +47,17 @@ class KeyUse:
         columns: Mapping[str, str],
         exclude: frozenset[str] = frozenset(),
         sparse: SparsePaths | None = None,
+        required: Sequence[str] = REQUIRED,
     ) -> None:
         self._sparse = sparse or SparsePaths()
         self._name = name
         self._columns = columns
         self._exclude = exclude
-        self._unknown = {field: path for field, path in columns.items() if not is_own_column(field)}
+        optional = {"stars"}.difference(required)
+        self._required = required
+        self._unknown = {
+            field: path for field, path in columns.items() if not is_own_column(field) and field not in optional
+        }
         self._keys: dict[str, None] = {}
         self._inner: dict[str, None] = {}
         self._fields: dict[str, str] = {}
@@ -113,7 +118,7 @@ class KeyUse:
             raise error
         self._sparse.add({}, found)
         keys = list(self._keys)
-        missing = [field for field in ("full_name", "stars") if field not in self._fields and not self._has_key(field)]
+        missing = [field for field in self._required if field not in self._fields and not self._has_key(field)]
         if self._records > 1 and missing and not (self._is_answer and not self._fields):
             message = f"{self._name}: no key for {' and '.join(missing)}; its records have {list_names(keys)}"
             objects = {path.partition(".")[0] for path in self._inner}
