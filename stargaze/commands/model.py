@@ -19,6 +19,7 @@ EXAMPLES = {
     "tune": "stargaze tune --trials 200",
     "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
     "forecast": "stargaze forecast pallets/flask",
+    "ablate": "stargaze ablate --without text --without forks",
     "report": "stargaze report --output report.html",
 }
 Names = Annotated[list[str], typer.Argument(help="owner/name or GitHub URL, one or more.", metavar="OWNER/NAME...")]
@@ -27,6 +28,8 @@ PredictedNames = Annotated[
 ]
 LEADERBOARD_COLUMNS = ["policy", "family", "status", "rmsle", "spread", "rmse", "r2", "mdape", "rho"]
 LEADERBOARD_COLUMNS += ["fit_time", "size_mb", "note"]
+ABLATION_COLUMNS = ["without", "features", "rmsle", "rmsle_change", "rmsle_error", "r2", "r2_change", "r2_error"]
+ABLATION_COLUMNS += ["rmse", "rmse_change", "rmse_error", "beyond_noise"]
 app = typer.Typer()
 command = command_with_example(app, EXAMPLES)
 
@@ -187,6 +190,31 @@ def forecast(names: Names, common: CommonOptions) -> None:
             out.text(line)
     for error in errors:
         out.error(error)
+
+
+@command("ablate")
+def ablate(
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Group, feature or pattern, joined by + to be removed together; repeatable; default all groups."
+        ),
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Feature policy; default tuning.estimate_policy.")] = None,
+    family: Annotated[str, typer.Option(help="Model family, with default parameters.")] = "lightgbm",
+    seeds: Annotated[int, typer.Option(help="Fits per fold, each with another seed.", min=1, max=100)] = 3,
+    *,
+    common: CommonOptions,
+) -> None:
+    """Measure what groups of features add: out-of-fold scores with and without them, paired by fold, of refitted models."""
+    from stargaze.tuning.ablation import ablate
+
+    out, config, store = common.open_session({"tuning.estimate_policy": policy})
+    with out.progress("ablate") as progress:
+        options: dict[str, Any] = {"family": family, "seeds": seeds, "report": progress}
+        rows = ablate(store, config.tuning.estimate_policy, without or (), **options)
+    out.table(rows, ABLATION_COLUMNS, f"Policy {config.tuning.estimate_policy} without groups of features, out-of-fold")
+    out.text("change: added without the features; error: standard error of the paired differences over folds")
 
 
 @command("report")

@@ -13,6 +13,8 @@ from stargaze.features.registry import Feature
 
 TEXTS = frozenset({"full_name", "description", "topics", "description_length", "readme_length", "topic_count"})
 """Fields of the texts that the maintainer writes, and their lengths."""
+KINDS = ("text", "topics", "owner", "dates", "activity", "popularity", "own")
+"""The kinds of information."""
 WILDCARDS = "*?["
 EXCLUDED = "excluded by features.exclude"
 USELESS = ("constant", "missing in 100%")
@@ -28,7 +30,7 @@ def feature_groups(catalog: Catalog) -> dict[str, tuple[str, ...]]:
     >>> feature_groups(CATALOG)["topics"]
     ('topic_count', 'topics_length', 'topics_stars', 'topics_stars_max')
     """
-    groups: dict[str, list[str]] = {name: [] for name in ("text", "topics", "owner", "activity", "popularity", "own")}
+    groups: dict[str, list[str]] = {name: [] for name in KINDS}
     own = {column.name for column in catalog.own_columns}
     for name, feature in catalog.items():
         for group in ["own"] if name in own else _kinds_of(feature):
@@ -44,6 +46,7 @@ def _kinds_of(feature: Feature) -> list[str]:
         "text": not is_owner and TEXTS.issuperset(feature.source),
         "topics": feature.name.startswith("topic"),
         "owner": is_owner,
+        "dates": any(field.endswith("_at") and field != "fetched_at" for field in feature.source),
         "activity": feature.policy == "activity",
         "popularity": feature.policy == "all",
     }
