@@ -86,6 +86,7 @@ def test_a_bundle_is_stored_under_its_digest_without_temporary_files(bundle_fold
         "manifest.json",
         "model-activity-1.txt",
         "model-all-1.txt",
+        "sets.bin",
         "spread-all.txt",
     ]
 
