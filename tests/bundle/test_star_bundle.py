@@ -220,7 +220,7 @@ def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, damag
     [
         {"format": 1},
         {"format": 2},
-        {"format": 4},
+        {"format": 5},
         {"format": None},
         {"features": {"all": ["no_such_feature"], "activity": ["forks"]}},
         {"features": []},
