@@ -79,7 +79,11 @@ def test_own_columns_are_a_group() -> None:
         ("exclude", "forkz", "Did you mean forks?"),
         ("include", "topic", "Did you mean topics?"),
         ("exclude", "FORKS", "Did you mean forks?"),
-        ("exclude", "zzzzzzzz", "stargaze features lists them; groups: text, topics, owner, dates, activity, popularity,"),
+        (
+            "exclude",
+            "zzzzzzzz",
+            "stargaze features lists them; groups: text, topics, owner, dates, activity, popularity,",
+        ),
         ("exclude", "zz*", "stargaze features lists them"),
         ("include", "", "stargaze features lists them"),
     ],
