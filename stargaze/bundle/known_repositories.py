@@ -13,6 +13,7 @@ from pyarrow.parquet import ParquetFile
 
 from stargaze.bundle.manifest import MALFORMED, BadBundleError
 from stargaze.features.own_columns import OwnColumn, conform
+from stargaze.features.schema import MAX_CODE
 
 MAX_KNOWN = 2_000_000
 MAX_KNOWN_BYTES = 1_000_000_000
@@ -41,6 +42,7 @@ def _read_table(content: bytes) -> pd.DataFrame:
         raise ValueError(f"more than {MAX_KNOWN:,} repositories or {MAX_KNOWN_BYTES:,} bytes")
     table = file.read(use_threads=False)
     table.validate(full=True)  # texts are UTF-8
+    _check_codes(table)
     frame: pd.DataFrame = table.to_pandas(use_threads=False)
     if frame.empty:  # serve without known repositories: tuning.bundled_repositories = 0
         return frame
@@ -50,3 +52,17 @@ def _read_table(content: bytes) -> pd.DataFrame:
     if (stars < 0).any() or np.isinf(stars).any():
         raise ValueError("a number of stars is not one")
     return frame
+
+
+def _check_codes(table: pa.Table) -> None:
+    """Raise ValueError if the hashed words of a description are no lists of codes: they are positions in arrays."""
+    if "description_tokens" not in table.column_names:
+        return
+    column = table["description_tokens"]
+    if pa.types.is_null(column.type):
+        return
+    if not pa.types.is_list(column.type) or not pa.types.is_integer(column.type.value_type):
+        raise ValueError("description_tokens has other values than lists of whole numbers")
+    codes = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks] or [np.zeros(0)])
+    if len(codes) and not (~MAX_CODE <= codes.min() and codes.max() <= MAX_CODE):  # NaN is no code either
+        raise ValueError("description_tokens has a number that is no code")

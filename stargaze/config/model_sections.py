@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stargaze.config.keys import expand_home, expand_homes, key, valid_separator
 
 POLICIES = ("static", "activity", "all")
-SAMPLES = ("electron",)
+SAMPLES = ("best-of", "electron")
 """The names of the samples that ship with the package."""
 OWN_KINDS = ("number", "flag", "category")
 """The kinds of own columns."""

@@ -6,7 +6,7 @@ record does not have the input. It must not read the stars, other rows or a cloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from stargaze.features.feature_kinds import (
 )
 from stargaze.features.licenses import license_family
 from stargaze.features.registry import Column, Compute, Feature
+from stargaze.system.text import find_words
 
 feature, add_fields = COMPUTED.feature, COMPUTED.add_fields
 
@@ -190,27 +191,58 @@ def _name_mentions(pattern: str) -> Compute:
     return lambda r: r["full_name"].str.lower().str.replace(r"^.*?/", "", regex=True).str.contains(pattern)
 
 
-def _description_mentions(pattern: str) -> Compute:
+def _description_mentions(kind: str) -> Compute:
     def mentions(r: pd.DataFrame) -> Column:
-        matches = r["description"].str.lower().str.contains(pattern)
-        return matches.astype("float32").where(r["description"].notna())
+        matches = _has_keyword(r["description"], kind)
+        return _with_stored(r, matches, "description_keywords", lambda kinds: float(kind in kinds))
 
     return mentions
 
 
+def _has_keyword(texts: pd.Series, kind: str) -> pd.Series:
+    return texts.str.lower().str.contains(f"(?:{_KEYWORDS[kind]})")
+
+
+def _with_stored(r: pd.DataFrame, of_text: pd.Series, field: str, read: Callable[[Any], float]) -> Column:
+    """Return a value of the description's text, or the one that is read from a stored list where there is no text."""
+    values, absent = np.asarray(of_text, dtype="float64"), r["description"].isna().to_numpy()
+    stored = r[field].to_numpy()
+    rows = [row for row in np.flatnonzero(absent) if isinstance(stored[row], (list, np.ndarray))]
+    values = np.where(absent, np.nan, values)
+    values[rows] = [read(stored[row]) for row in rows]
+    return values
+
+
 for _kind, _words in _KEYWORDS.items():
     for _text, _field, _mentions in (
-        ("name", "full_name", _name_mentions),
-        ("description", "description", _description_mentions),
+        ("name", "full_name", _name_mentions(f"(?:{_words})")),
+        ("description", "description", _description_mentions(_kind)),
     ):
         _meaning, _group = f"the {_text} has a keyword of kind {_kind}", f"{_text}_mentions"
-        static.add(_mentions(f"(?:{_words})"), f"{_group}_{_kind}", "flag", _meaning, _field, group=_group)
+        static.add(_mentions, f"{_group}_{_kind}", "flag", _meaning, _field, group=_group)
 
 
-static.pattern_count("description_words", "words", "words of the description", "description", r"\S+")
-static.pattern_count(
-    "description_non_ascii", "characters", "non-ASCII characters of the description", "description", r"[^\x00-\x7f]"
-)
+@feature("static", "words", "words of the description", "description")
+def description_words(r: pd.DataFrame) -> Column:
+    counts = [len(find_words(text)) if isinstance(text, str) else np.nan for text in r["description"]]
+    return _with_stored(r, pd.Series(counts), "description_tokens", len)
+
+
+@feature("static", "characters", "non-ASCII characters of the description", "description")
+def description_non_ascii(r: pd.DataFrame) -> Column:
+    return first_known(r["description"].str.count(r"[^\x00-\x7f]"), r["description_non_ascii"])
+
+
+def find_keywords(descriptions: pd.Series) -> list[list[str]]:
+    """Return the kinds of keywords that each description has, which a table may have instead of the text.
+
+    Examples
+    --------
+    >>> find_keywords(pd.Series(["A fast web framework", "?"], dtype="str"))
+    [['library', 'web', 'praise'], []]
+    """
+    found = {kind: _has_keyword(descriptions, kind) for kind in _KEYWORDS}
+    return [[kind for kind in found if found[kind].iloc[row]] for row in range(len(descriptions))]
 
 
 @feature("static", "flag", "owner and repository have the same name", "full_name")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.user_input import USUAL_FIELDS
-from stargaze.features.schema import FIELD_BY_NAME
+from stargaze.features.schema import DESCRIPTION_FACTS, FIELD_BY_NAME
 
 ALWAYS_KNOWN = frozenset({"id", "node_id", "fetched_at", "stars", "watchers"})
 """Fields that every request has, or that no feature reads."""
@@ -93,12 +93,19 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def maskable_fields(repositories: pd.DataFrame) -> list[str]:
-    """Return the fields and own columns that some repository has and a request may lack."""
-    return [str(name) for name in repositories if name not in ALWAYS_KNOWN and repositories[name].notna().any()]
+    """Return the fields and own columns that some repository has and a request may lack.
+
+    A description is known if its text or its stored facts are.
+    """
+    known = {str(name) for name in repositories if repositories[name].notna().any()}
+    known |= {"description"} if known.intersection(DESCRIPTION_FACTS) else set()
+    return [name for name in map(str, repositories) if name in known.difference(ALWAYS_KNOWN, DESCRIPTION_FACTS)]
 
 
 def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.ndarray) -> pd.DataFrame:
     """Return the repositories, columns of the schema, with a field only where ``kept`` is true, shape (n, n_names).
+
+    The stored facts of a description are removed with its text.
 
     Examples
     --------
@@ -108,6 +115,9 @@ def remove_fields(repositories: pd.DataFrame, names: Iterable[str], kept: np.nda
     [3.0, nan]
     """
     columns = {name: repositories[name].where(column) for name, column in zip(names, kept.T, strict=True)}
+    if "description" in columns:
+        known = kept[:, list(columns).index("description")]
+        columns |= {name: repositories[name].where(known) for name in DESCRIPTION_FACTS if name in repositories}
     return repositories.assign(**columns)
 
 

@@ -19,6 +19,7 @@ class Sample:
 
 
 SAMPLES: dict[str, Sample] = {
+    "best-of": Sample("bestof.parquet", "repositories of best-of lists"),
     "electron": Sample("electron.parquet", "repositories using Electron"),
 }
 """The samples by the names that ``fetch.sample`` takes."""

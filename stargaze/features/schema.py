@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-Kind = Literal["key", "count", "flag", "text", "category", "date", "list"]
+Kind = Literal["key", "count", "flag", "text", "category", "date", "list", "codes"]
 
 DTYPES: dict[str, str] = {
     "key": "Int64",
@@ -18,6 +18,7 @@ DTYPES: dict[str, str] = {
     "category": "str",
     "date": "datetime64[s, UTC]",
     "list": "object",
+    "codes": "object",  # a list of whole numbers in a range around 0
 }
 PARSED_DTYPES = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in DTYPES.items()}
 MAX_COUNT_BY_FIELD = {
@@ -58,6 +59,8 @@ FIELDS: tuple[Field, ...] = (
     Field("license", "category", "", "license key in lower case (mit, apache-2.0)"),
     Field("default_branch", "category", "", "name of the default branch"),
     Field("description", "text", "", "description"),
+    Field("description_tokens", "codes", "", "hashed words of a description that is not stored, sorted"),
+    Field("description_keywords", "list", "", "kinds of keywords in a description that is not stored"),
     Field("topics", "list", "", "topics"),
     Field("created_at", "date", "UTC", "creation of the repository"),
     Field("pushed_at", "date", "UTC", "last push"),
@@ -91,6 +94,7 @@ FIELDS: tuple[Field, ...] = (
     Field("package_has_bin", "flag", "", "the package installs a command"),
     Field("package_has_engines", "flag", "", "the package states the engines it runs on"),
     Field("description_length", "count", "characters", "length of the description"),
+    Field("description_non_ascii", "count", "characters", "non-ASCII characters of a description that is not stored"),
     Field("readme_length", "count", "characters", "length of the README; GitHub counts bytes"),
     Field("package_description_length", "count", "characters", "length of the package's description"),
     Field("release_text_length", "count", "characters", "length of all release notes"),
@@ -131,6 +135,11 @@ FIELDS: tuple[Field, ...] = (
     Field("code_bytes", "count", "B", "size of the code in all languages"),
 )
 FIELD_BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
+LIST_FIELDS = frozenset(field.name for field in FIELDS if field.kind in ("list", "codes"))
+DESCRIPTION_FACTS = ("description_tokens", "description_keywords", "description_non_ascii")
+"""What features read of a description, where a table has these facts instead of its text."""
+MAX_CODE = 2**14 - 1
+"""The largest code; the smallest is ``~MAX_CODE``."""
 DTYPE_BY_FIELD = pd.Series({field.name: PARSED_DTYPES[field.kind] for field in FIELDS}, dtype="object")
 
 
@@ -173,5 +182,5 @@ def _cast(column: pd.Series, field: Field) -> pd.Series:
 
 
 def _missing(field: Field, index: pd.Index) -> pd.Series:
-    missing = {"key": pd.NA, "date": pd.NaT, "list": None}.get(field.kind, np.nan)
-    return pd.Series([missing] * len(index) if field.kind == "list" else missing, index=index, dtype=DTYPES[field.kind])
+    missing = {"key": pd.NA, "date": pd.NaT, "list": None, "codes": None}.get(field.kind, np.nan)
+    return pd.Series([missing] * len(index) if missing is None else missing, index=index, dtype=DTYPES[field.kind])

@@ -1,6 +1,10 @@
-"""Text of unknown origin: without control characters, as one line, or only its end."""
+"""Text of unknown origin: without control characters, as one line, only its end, or its words."""
 
 from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 def replace_unprintable(text: str, *, replacement: str = "\N{REPLACEMENT CHARACTER}", keep: str = "") -> str:
@@ -34,3 +38,12 @@ def last_lines(output: str | bytes, count: int) -> str:
     """Return the last ``count`` lines of a program's output, without empty lines at its ends."""
     text = output.decode(errors="replace") if isinstance(output, bytes) else output
     return "\n".join(text.strip().splitlines()[-count:])
+
+
+def find_words(text: str) -> list[str]:
+    """Return the words of a text in lower case: letters and digits without anything between them.
+
+    >>> find_words("A web-server, v2_0")
+    ['a', 'web', 'server', 'v2', '0']
+    """
+    return _WORD.findall(text.lower())

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from stargaze import errors
 from stargaze.config import Config, ServeSection
+from stargaze.features.samples import SAMPLES
 from stargaze.serve.swarm.drill import FAULTS
 from stargaze.serve.web.api.openapi import openapi_document
 from stargaze.tuning.families import FAMILIES
@@ -50,11 +51,12 @@ def test_number_of_model_families() -> None:
     assert "ten model families by cross-validation (twelve with the extras)" in text("docs/use.md")
 
 
-def test_size_of_the_sample() -> None:
-    path = ROOT / "stargaze" / "data" / "electron.parquet"
-
-    assert pq.read_metadata(path).num_rows == 13_777
-    assert f"13,777 repositories, {path.stat().st_size / 1e6:.1f} MB" in text("docs/data.md")
+def test_sizes_of_the_samples() -> None:
+    for name, sample in SAMPLES.items():
+        path = ROOT / "stargaze" / "data" / sample.file
+        rows, size = pq.read_metadata(path).num_rows, path.stat().st_size
+        assert f"`{name}` ({rows:,} repositories, {size / 1e6:.1f} MB)" in text("docs/data.md")
+        assert f"`{name}` ({rows:,})" in text("docs/glossary.md")
 
 
 def test_every_guarantee_names_a_test_that_exists() -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-BUCKETS = 2**14
-"""Hash buckets of the words: two of a repository's forty words collide in one repository of twenty."""
-_WORD = re.compile(r"[^\W_]+")
+from stargaze.features.schema import MAX_CODE
+from stargaze.system.text import find_words
+
+BUCKETS = MAX_CODE + 1
+"""Hash buckets of the words: two of a repository's twenty words collide in one repository of eighty."""
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
 """The positions at which a camel-case name is split."""
 
@@ -154,9 +156,9 @@ class TokenizedText:
 
 
 def tokenize(repositories: pd.DataFrame) -> TokenizedText:
-    """Hash words, pairs of words, and names of n repositories (columns of :mod:`stargaze.features.schema`).
+    """Hash the words of names, descriptions and topics, and names of n repositories (columns of the schema).
 
-    A missing text has no tokens.
+    A missing text has no tokens. A description without its text has the stored ones.
 
     Examples
     --------
@@ -164,13 +166,13 @@ def tokenize(repositories: pd.DataFrame) -> TokenizedText:
     >>> record = schema.conform(pd.DataFrame({"full_name": ["a/b"], "description": ["one two"], "language": ["C"]}))
     >>> text = tokenize(record)
     >>> len(text.words.data), len(text.language.keys), len(text.topics.keys)
-    (6, 1, 0)
+    (5, 1, 0)
     """
     lower = repositories["full_name"].str.lower()
     topics = [list(map(str, value)) if _is_list(value) else [] for value in repositories["topics"]]
     texts = zip(repositories["full_name"].fillna(""), repositories["description"], topics, strict=True)
     return TokenizedText(
-        count_tokens([_split_words(*text) for text in texts]),
+        count_tokens([_split_words(*text) for text in texts], _stored_tokens(repositories)),
         _hash_lists(topics),
         _hash_column(repositories["language"].str.lower()),
         _hash_column(lower.str.replace(r"^.*?/", "", regex=True)),
@@ -178,15 +180,44 @@ def tokenize(repositories: pd.DataFrame) -> TokenizedText:
     )
 
 
-def count_tokens(tokens: Sequence[Sequence[str]]) -> CsrMatrix:
+def count_tokens(tokens: Sequence[Sequence[str]], stored: Sequence[np.ndarray] = ()) -> CsrMatrix:
     """Count the tokens of each row by bucket, with a sign each, so that collisions cancel on average.
+
+    ``stored``: further tokens of each row, as codes of :func:`hash_tokens`.
 
     Weinberger et al., Feature hashing for large scale multitask learning, 2009.
     """
-    codes = murmur3([token for row in tokens for token in row])
-    rows = np.repeat(np.arange(len(tokens)), [len(row) for row in tokens])
-    buckets, signs = np.abs(codes.astype("int64")) % BUCKETS, np.where(codes >= 0, 1.0, -1.0).astype("float32")
+    codes = np.concatenate([hash_tokens([token for row in tokens for token in row]), *stored]).astype("int64")
+    lengths = [*map(len, tokens), *map(len, stored)]
+    rows = np.repeat(np.concatenate([np.arange(len(tokens)), np.arange(len(stored))]), lengths)
+    buckets, signs = np.where(codes >= 0, codes, ~codes), np.where(codes >= 0, 1.0, -1.0).astype("float32")
     return CsrMatrix.from_coordinates(signs, buckets, rows, (len(tokens), BUCKETS))
+
+
+def hash_tokens(tokens: Sequence[str]) -> np.ndarray:
+    """Return the code of each token, int16: its bucket, or the complement of its bucket if its sign is negative.
+
+    Examples
+    --------
+    >>> hash_tokens(["flask", "stars"]).tolist()
+    [6306, -1390]
+    """
+    hashes = murmur3(tokens).astype("int64")
+    buckets = np.abs(hashes) % BUCKETS
+    return np.where(hashes >= 0, buckets, ~buckets).astype("int16")
+
+
+def hash_description(description: str) -> np.ndarray:
+    """Return the codes of a description's words, sorted, so that nothing is left of their order."""
+    return np.sort(hash_tokens(find_words(description)))
+
+
+def _stored_tokens(repositories: pd.DataFrame) -> list[np.ndarray]:
+    """Return the stored codes of each repository whose description has no text; nothing if no repository has any."""
+    none = np.zeros(0, dtype="int16")
+    pairs = zip(repositories["description_tokens"], repositories["description"].isna(), strict=True)
+    stored = [np.asarray(codes, dtype="int16") if absent and _is_list(codes) else none for codes, absent in pairs]
+    return stored if any(map(len, stored)) else []
 
 
 def _is_list(value: object) -> bool:
@@ -194,14 +225,16 @@ def _is_list(value: object) -> bool:
 
 
 def _split_words(full_name: str, description: object, topics: Sequence[str]) -> list[str]:
-    """Return words and pairs of adjacent words; the name's words occur twice, with and without the prefix "-"."""
+    """Return the words, and the name's words and pairs of adjacent words with the prefix "-".
+
+    Pairs of words of the description do not improve the predictions.
+    """
     name = full_name.rpartition("/")[2]
-    name_words = _WORD.findall(_WORD_BOUNDARY.sub(" ", name).lower())
-    text_words = _WORD.findall(description.lower()) if isinstance(description, str) else []
+    name_words = find_words(_WORD_BOUNDARY.sub(" ", name))
+    text_words = find_words(description) if isinstance(description, str) else []
     words = [f"={name.lower()}", *name_words, *text_words, *(f"#{topic.lower()}" for topic in topics)]
     name_pairs = [f"-{first} {second}" for first, second in pairwise(name_words)]
-    text_pairs = [f"{first} {second}" for first, second in pairwise(text_words)]
-    return [*words, *(f"-{word}" for word in name_words), *name_pairs, *text_pairs]
+    return [*words, *(f"-{word}" for word in name_words), *name_pairs]
 
 
 def _hash_lists(values: Sequence[Sequence[str]]) -> Keys:

@@ -7,6 +7,8 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from stargaze.features.schema import DESCRIPTION_FACTS
+
 TOTALS = {
     "issues": ("open_issues", "closed_issues"),
     "pull_requests": ("open_pull_requests", "merged_pull_requests"),
@@ -30,6 +32,8 @@ def recompute_linked_fields(before: pd.DataFrame, after: pd.DataFrame, changed: 
         columns |= _recompute_releases(before, after, changed)
     if "description" in changed:
         columns["description_length"] = after["description"].str.len()
+        no_row = np.zeros(len(after), dtype=bool)
+        columns |= {name: after[name].where(no_row) for name in DESCRIPTION_FACTS}  # those of the text before
     if "topics" in changed:
         counts = [len(topics) if isinstance(topics, (list, np.ndarray)) else np.nan for topics in after["topics"]]
         columns["topic_count"] = pd.Series(counts, index=after.index)

@@ -32,7 +32,7 @@ from stargaze.features.ingest.parsing.github_search import OWN_ID, is_github_sea
 from stargaze.features.ingest.parsing.missing import MISSING
 from stargaze.features.ingest.parsing.object_text import BEGINNINGS, is_object_text, parse_object, repair_text
 from stargaze.features.ingest.parsing.resemblance import find_unused
-from stargaze.features.schema import FIELD_BY_NAME
+from stargaze.features.schema import FIELD_BY_NAME, LIST_FIELDS
 
 MIN_NUMBERS = 2
 """Texts from which a column of digits has ids; a single owner may have a login of digits."""
@@ -122,7 +122,7 @@ def _has_objects(column: str, cells: pd.Series) -> bool:
         begins = cells.str.startswith(BEGINNINGS, na=False)
         return bool(begins.any()) and any(is_object_text(column, cell) for cell in cells[begins])
     return cells.dtype == "object" and any(
-        isinstance(cell, dict) or (isinstance(cell, list) and (column != "topics" or _has_dicts(cell)))
+        isinstance(cell, dict) or (isinstance(cell, list) and (column not in LIST_FIELDS or _has_dicts(cell)))
         for cell in cells
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from stargaze.features.ingest.parsing.flattened_names import normalize_name
+from stargaze.features.schema import LIST_FIELDS
 
 Rows = list[dict[str, Any]]
 MAX_BOXES = 8
@@ -57,7 +58,7 @@ def _has_known_name(row: Iterable[str], names: Container[str]) -> bool:
 
 
 def unbox_values(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record without the lists of one value in which R's jsonlite writes every value; the topics stay a list.
+    """Return a record without the lists of one value in which R's jsonlite writes every value; fields that are lists stay so.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def unbox_values(record: Mapping[str, Any]) -> dict[str, Any]:
     {'full_name': 'a/b', 'owner': {'type': 'User'}, 'topics': ['cli']}
     """
     return {
-        key: [_unbox(item) for item in value] if key == "topics" and isinstance(value, list) else _unbox(value)
+        key: [_unbox(item) for item in value] if key in LIST_FIELDS and isinstance(value, list) else _unbox(value)
         for key, value in record.items()
     }
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from stargaze.features.schema import LIST_FIELDS
+
 MAX_OBJECT = 4 * 2**20
 """Length of a cell that is parsed [characters]; a real list of releases has up to 1.2 MB."""
 MAX_CACHED = 600
@@ -58,10 +60,10 @@ def split_words(text: str) -> list[str]:
 
 
 def is_object_text(key: str, value: object) -> bool:
-    """Return whether a value is a text of an object; a list of topics without objects is a list of words."""
+    """Return whether a value is a text of an object; a list of words or numbers is none."""
     if not isinstance(value, str) or not looks_like_object(value):
         return False
-    return key != "topics" or _TOPIC_OBJECTS.match(value) is not None
+    return key not in LIST_FIELDS or _TOPIC_OBJECTS.match(value) is not None
 
 
 def looks_like_object(value: object) -> bool:

@@ -10,14 +10,15 @@ import pandas as pd
 import pyarrow as pa
 
 from stargaze.errors import BadDataError
+from stargaze.features.schema import LIST_FIELDS
 
 
 def has_objects(name: str, kind: pa.DataType) -> bool:
-    """Return whether a column has objects or lists; a list of topics is a list of words unless its items are objects."""
+    """Return whether a column has objects or lists; a list of topics or codes is none unless its items are objects."""
     if not pa.types.is_nested(kind):
         return False
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return name != "topics" or not is_list or pa.types.is_nested(kind.value_type)
+    return name not in LIST_FIELDS or not is_list or pa.types.is_nested(kind.value_type)
 
 
 def to_series(column: pa.Array, name: str, file: str) -> pd.Series:
@@ -32,7 +33,7 @@ def to_series(column: pa.Array, name: str, file: str) -> pd.Series:
 
 def _convert(column: pa.Array, name: str) -> pd.Series:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    is_nested = pa.types.is_nested(kind) and not (name == "topics" and _is_list_of_texts(kind))
+    is_nested = pa.types.is_nested(kind) and not (name in LIST_FIELDS and _is_plain_list(kind))
     if is_nested or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return pd.Series([simplify(value) for value in column.to_pylist()], dtype="object", name=name)
     if is_text(kind) and not _is_valid(column):
@@ -43,11 +44,12 @@ def _convert(column: pa.Array, name: str) -> pd.Series:
     return pd.Series(series, name=name)
 
 
-def _is_list_of_texts(kind: pa.DataType) -> bool:
-    """Return whether values are lists of words, which pandas converts faster."""
+def _is_plain_list(kind: pa.DataType) -> bool:
+    """Return whether values are lists of words or whole numbers, which pandas converts faster."""
     if not pa.types.is_list(kind) and not pa.types.is_large_list(kind):
         return False
-    return bool(pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
+    inner = kind.value_type
+    return any(is_kind(inner) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer))
 
 
 def is_text(kind: pa.DataType) -> bool:
