@@ -1,6 +1,7 @@
 """Accuracy of each feature policy on repositories that the model has not seen, compared with the median.
 
-    python benchmarks/figures.py                                   the shipped sample, 5 folds by owner
+    python benchmarks/figures.py --by repository                   the sample best-of, 5 folds by repository
+    python benchmarks/figures.py --sample electron                 the Electron sample, 5 folds by owner
     python benchmarks/figures.py FILE --config examples/bestof.toml --by repository
 
 LightGBM without tuning. Feature selection, category codes, encoders and intervals are fitted inside the folds.
@@ -29,9 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--sample", choices=config.SAMPLES)
     parser.add_argument("--by", choices=("owner", "repository"), default="owner")
     arguments = parser.parse_args()
-    section = config.load(arguments.config).fetch
+    section = config.load(arguments.config, options={"fetch.sample": arguments.sample}).fetch
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         summary = fetch_files(section, store, arguments.files, datetime.now(UTC))

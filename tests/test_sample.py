@@ -277,7 +277,9 @@ def test_stored_facts_are_read_from_files(suffix: str, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("value", [[BUCKETS], [-BUCKETS - 1], [1.5], ["a"], "1, 2", 7, [[1]], {"a": 1}, [2**70], [True]])
+@pytest.mark.parametrize(
+    "value", [[BUCKETS], [-BUCKETS - 1], [1.5], ["a"], "1, 2", 7, [[1]], {"a": 1}, [2**70], [True]]
+)
 def test_other_values_than_hashed_words_are_cleared_and_counted(value: object, tmp_path: Path) -> None:
     records = pd.DataFrame({"full_name": ["a/b", "c/d"], "stars": [1, 2], "description_tokens": [value, [3, -1]]})
     path = tmp_path / "facts.json"

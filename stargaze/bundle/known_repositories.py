@@ -64,5 +64,5 @@ def _check_codes(table: pa.Table) -> None:
     if not pa.types.is_list(column.type) or not pa.types.is_integer(column.type.value_type):
         raise ValueError("description_tokens has other values than lists of whole numbers")
     codes = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks] or [np.zeros(0)])
-    if len(codes) and not (~MAX_CODE <= codes.min() and codes.max() <= MAX_CODE):  # NaN is no code either
+    if len(codes) and not (codes.min() >= ~MAX_CODE and codes.max() <= MAX_CODE):  # NaN is no code either
         raise ValueError("description_tokens has a number that is no code")

@@ -214,21 +214,21 @@ def _with_stored(r: pd.DataFrame, of_text: pd.Series, field: str, read: Callable
 
 
 for _kind, _words in _KEYWORDS.items():
-    for _text, _field, _mentions in (
-        ("name", "full_name", _name_mentions(f"(?:{_words})")),
-        ("description", "description", _description_mentions(_kind)),
+    for _text, _mentions, *_fields in (
+        ("name", _name_mentions(f"(?:{_words})"), "full_name"),
+        ("description", _description_mentions(_kind), "description", "description_keywords"),
     ):
         _meaning, _group = f"the {_text} has a keyword of kind {_kind}", f"{_text}_mentions"
-        static.add(_mentions, f"{_group}_{_kind}", "flag", _meaning, _field, group=_group)
+        static.add(_mentions, f"{_group}_{_kind}", "flag", _meaning, *_fields, group=_group)
 
 
-@feature("static", "words", "words of the description", "description")
+@feature("static", "words", "words of the description", "description", "description_tokens")
 def description_words(r: pd.DataFrame) -> Column:
     counts = [len(find_words(text)) if isinstance(text, str) else np.nan for text in r["description"]]
     return _with_stored(r, pd.Series(counts), "description_tokens", len)
 
 
-@feature("static", "characters", "non-ASCII characters of the description", "description")
+@feature("static", "characters", "non-ASCII characters of the description", "description", "description_non_ascii")
 def description_non_ascii(r: pd.DataFrame) -> Column:
     return first_known(r["description"].str.count(r"[^\x00-\x7f]"), r["description_non_ascii"])
 

@@ -464,6 +464,30 @@ def test_known_repositories_that_fetch_would_refuse_are_refused_before_installat
     assert len(caught.value.message) < 200
 
 
+@pytest.mark.parametrize(
+    "codes", [[[2**14]], [[-(2**14) - 1]], [[0.5]], [["web"]], [[[1]]], [2**40], [[None]], [[2**40]], ["[1]"]]
+)
+def test_hashed_words_that_are_no_codes_are_refused(copy: Path, sample: pd.DataFrame, codes: list[object]) -> None:
+    """They are positions in the arrays of the encoder."""
+    known = sample.head(2).drop(columns="description_tokens")
+    known.assign(description_tokens=pd.Series([*codes, None], index=known.index)).to_parquet(copy / "known.parquet")
+    write_manifest(copy)
+
+    with pytest.raises(BadBundleError, match="description_tokens has"):
+        verify_bundle(copy)
+
+
+def test_hashed_words_of_known_repositories_are_kept(copy: Path, sample: pd.DataFrame) -> None:
+    known = sample.head(3).drop(columns="description_tokens")
+    codes = pd.Series([[-(2**14), 2**14 - 1], [], None], index=known.index)
+    known.assign(description_tokens=codes).to_parquet(copy / "known.parquet")
+    write_manifest(copy)
+
+    read = Bundle.load(copy).known["description_tokens"].tolist()
+
+    assert [None if row is None else list(row) for row in read] == codes.tolist()
+
+
 def test_the_same_content_gives_the_same_digest(bundle_folder: Path, tmp_path: Path, sample: pd.DataFrame) -> None:
     """An existing folder is kept."""
     meta = json.loads((bundle_folder / "bundle.json").read_text())

@@ -256,7 +256,7 @@ RECORD = {
         ("name_mentions_list", 1),
         ("description_mentions_praise", 1),
         ("description_mentions_python", 0),
-        ("description_words", 4),
+        ("description_words", 3),
         ("description_non_ascii", 1),
         ("push_age", 50),
         ("active_span", 50),

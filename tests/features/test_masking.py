@@ -20,6 +20,7 @@ from stargaze.features.masking import (
     copied_rows,
     mask_repositories,
     maskable_fields,
+    remove_fields,
 )
 from tests.own_columns import OWN, add_own_columns
 from tests.simulated.population import Population
@@ -122,3 +123,15 @@ def test_own_columns_do_not_change_which_fields_typed_metrics_have(
     partial = apply_pattern(add_own_columns(repositories), "five typed metrics", 3)
 
     assert_frame_equal(partial[list(repositories)], apply_pattern(repositories, "five typed metrics", 3))
+
+
+def test_stored_facts_of_a_description_are_removed_with_it() -> None:
+    facts = {"description_tokens": [[-5, 3]], "description_keywords": [["web"]], "description_non_ascii": [2.0]}
+    stored = schema.conform(pd.DataFrame({"full_name": ["a/b"], "stars": [1], "forks": [2], **facts}))
+
+    removed = remove_fields(stored, ["description"], np.array([[False]]))
+    kept = remove_fields(stored, ["forks", "description"], np.array([[False, True]]))
+
+    assert maskable_fields(stored) == ["full_name", "description", "forks"]
+    assert removed[list(facts)].isna().all(axis=None)
+    assert_frame_equal(kept[list(facts)], stored[list(facts)])

@@ -17,7 +17,7 @@ from stargaze.features.registry import Registry
 
 LEARNED = Registry()
 """The features of this module."""
-TEXT_FIELDS = ("full_name", "description", "topics")
+TEXT_FIELDS = ("full_name", "description", "description_tokens", "topics")
 LOG_STARS = "log1p(stars)"
 
 

@@ -204,7 +204,7 @@ def hash_tokens(tokens: Sequence[str]) -> np.ndarray:
     """
     hashes = murmur3(tokens).astype("int64")
     buckets = np.abs(hashes) % BUCKETS
-    return np.where(hashes >= 0, buckets, ~buckets).astype("int16")
+    return np.asarray(np.where(hashes >= 0, buckets, ~buckets), dtype="int16")
 
 
 def hash_description(description: str) -> np.ndarray:

@@ -317,7 +317,7 @@ def _read_codes(value: object) -> np.ndarray[Any, Any] | None:
 
 
 def _are_codes(codes: np.ndarray[Any, Any]) -> bool:
-    return ~schema.MAX_CODE <= int(codes[0]) and int(codes[-1]) <= schema.MAX_CODE
+    return int(codes[0]) >= ~schema.MAX_CODE and int(codes[-1]) <= schema.MAX_CODE
 
 
 def _split_list(value: object) -> list[str] | None:

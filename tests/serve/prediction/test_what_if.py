@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stargaze.errors import InvalidInputError
 from stargaze.features import schema
+from stargaze.features.extract import extract
 from stargaze.features.ingest.contradictions import EARLY_PUSH, describe_unusual
 from stargaze.features.ingest.user_input import InvalidFieldError
 from stargaze.serve.prediction.predict import records_of
@@ -228,6 +229,21 @@ def test_fields_that_follow_from_others_are_recomputed(values: dict[str, Any], l
     record = records_of(after)[0]
     assert {name: record[name] for name in linked} == linked
     assert after.dtypes.equals(before.dtypes)
+
+
+@pytest.mark.parametrize("description", ["a web server", None])
+def test_another_description_replaces_the_stored_facts(description: str | None) -> None:
+    """Of a repository whose text is not stored, as in a sample."""
+    facts = {"description_tokens": [7, 9], "description_keywords": ["list"], "description_non_ascii": 2.0}
+    before = repository(**facts)
+
+    after = apply_what_if(before, {"description": description}, NOW)
+    other = apply_what_if(before, {"forks": 3.0}, NOW)
+
+    names = ["description_words", "description_mentions_list", "description_non_ascii"]
+    expected = [3.0, 0.0, 0.0] if description else [np.nan] * 3
+    assert extract(after, names).iloc[0].tolist() == pytest.approx(expected, nan_ok=True)
+    assert extract(other, names).iloc[0].tolist() == [2.0, 1.0, 2.0]
 
 
 def test_a_first_release_has_number_and_date() -> None:
