@@ -110,7 +110,7 @@ def _star_record(field: Check) -> Check:
             "background": by_policy(array(nullable(number(-1e30, 1e30)))),
             "data": record(
                 {"rows": integer(1), "training_rows": integer(1), "fingerprint": text, "latest": date},
-                {"feature_set": text, "population": text},
+                {"feature_set": text, "population": text, "choice": text, "earliest": date},
             ),
             "prototype": record({"record": mapping(plain), "predicted": by_policy(array(number(), 1))}),
             "models": by_policy(array(record({**FILE, "weight": SHARE}), 1, 20)),

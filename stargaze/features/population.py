@@ -18,13 +18,34 @@ def describe_population(repositories: pd.DataFrame) -> str:
     >>> describe_population(schema.conform(pd.DataFrame(records)))
     'public Rust repositories with 1,000 or more stars'
     """
-    for name, sample in SAMPLES.items():
-        if _is_part_of(repositories, name):
-            return sample.population
+    if name := _find_sample(repositories):
+        return SAMPLES[name].population
     languages, fewest = repositories["language"].dropna().unique(), repositories["stars"].min()
     language = f"{languages[0]} " if len(languages) == 1 else ""
     stars = f" with {fewest:,.0f} or more stars" if fewest >= MIN_STARS else ""
     return f"public {language}repositories{stars}"
+
+
+def describe_choice(repositories: pd.DataFrame) -> str:
+    """Return in a sentence how the repositories were chosen: a sample's choice, or the smallest star count of a table.
+
+    >>> from stargaze.features import schema
+    >>> describe_choice(schema.conform(pd.DataFrame({"full_name": ["a/b", "c/d"], "stars": [1000, 1200]})))
+    'All of them have 1,000 or more stars.'
+    """
+    if name := _find_sample(repositories):
+        return SAMPLES[name].choice
+    fewest = repositories["stars"].min()
+    return (
+        f"All of them have {fewest:,.0f} or more stars."
+        if fewest >= MIN_STARS
+        else "How they were chosen is not known."
+    )
+
+
+def _find_sample(repositories: pd.DataFrame) -> str:
+    """Return the name of the sample that contains all repositories; empty if there is none."""
+    return next((name for name in SAMPLES if _is_part_of(repositories, name)), "")
 
 
 def _is_part_of(repositories: pd.DataFrame, name: str) -> bool:

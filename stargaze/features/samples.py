@@ -15,12 +15,22 @@ class Sample:
 
     file: str
     population: str
-    """How the repositories were chosen: what follows "Trained on 9,535"."""
+    """What follows "Trained on 9,535"."""
+    choice: str
+    """How the repositories were chosen, as a sentence."""
 
 
 SAMPLES: dict[str, Sample] = {
-    "best-of": Sample("bestof.parquet", "repositories of best-of lists"),
-    "electron": Sample("electron.parquet", "repositories using Electron"),
+    "best-of": Sample(
+        "bestof.parquet",
+        "repositories of best-of lists",
+        "Authors of best-of lists chose them: projects that they recommend, few of them without stars.",
+    ),
+    "electron": Sample(
+        "electron.parquet",
+        "repositories using Electron",
+        "They depend on Electron, and were not chosen by their stars.",
+    ),
 }
 """The samples by the names that ``fetch.sample`` takes."""
 

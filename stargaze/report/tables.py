@@ -57,6 +57,7 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
     return {
         "bundle": inputs.bundle.digest,
         "created_at": meta["created_at"],
+        "choice": meta["data"].get("choice", ""),
         "data_date": str(meta["data"]["latest"])[:10],
         "estimate_policy": meta["estimate_policy"],
         "test_repositories": len(predictions),

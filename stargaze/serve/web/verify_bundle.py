@@ -155,6 +155,7 @@ def _check_model_card(folder: Path) -> None:
     shown = [
         model_card(view),
         view.training_population,
+        view.training_choice,
         view.coverage_by_decade,
         sorted(view.fields),
         view.data_date,

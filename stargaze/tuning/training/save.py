@@ -18,7 +18,7 @@ from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet, split_to_json
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.own_columns import declare_own_columns
-from stargaze.features.population import describe_population
+from stargaze.features.population import describe_choice, describe_population
 from stargaze.features.registry import Feature
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
@@ -113,8 +113,10 @@ def _data(table: Dataset, feature_set: FeatureSet) -> dict[str, Any]:
             "rows": len(table.repositories),
             "training_rows": len(training),
             "population": describe_population(table.repositories),
+            "choice": describe_choice(table.repositories),
             "fingerprint": table.fingerprint,
             "feature_set": feature_set.digest,
+            "earliest": table.repositories["fetched_at"].min().isoformat(),
             "latest": table.repositories["fetched_at"].max().isoformat(),
         },
     }

@@ -60,10 +60,16 @@ class BundleView:
 
     @property
     def training_population(self) -> str:
-        """How many repositories the model was trained on, which ones, and the month of their data."""
+        """How many repositories the model was trained on, which ones, and the months of their data."""
         data = self.meta["data"]
-        month = date.fromisoformat(self.data_date).strftime("%B %Y")
-        return f"{format_count(data['training_rows'])} {data.get('population') or 'public repositories'}, {month}"
+        days = (str(data.get("earliest") or data["latest"])[:10], self.data_date)
+        months = " to ".join(dict.fromkeys(date.fromisoformat(day).strftime("%B %Y") for day in days))
+        return f"{format_count(data['training_rows'])} {data.get('population') or 'public repositories'}, {months}"
+
+    @property
+    def training_choice(self) -> str:
+        """How the training repositories were chosen; empty if the bundle does not say."""
+        return str(self.meta["data"].get("choice") or "")
 
     @property
     def coverage_by_decade(self) -> str:

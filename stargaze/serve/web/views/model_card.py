@@ -80,6 +80,7 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
     return [
         ("Model version", view.digest[:12]),
         ("Trained on", view.training_population),
+        ("How these were chosen", view.training_choice or "not known"),
         ("Repositories in total", f"{meta['data']['rows']:,}, the others for calibration and evaluation"),
         ("Newest data", view.data_date),
         ("Created", str(meta["created_at"])[:10]),

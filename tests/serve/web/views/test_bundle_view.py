@@ -30,6 +30,7 @@ def test_excluded_repositories_are_not_shown(bundle_folder: Path, sample: pd.Dat
     [
         ({}, "2,000 public repositories, January 2017"),
         ({"population": "repositories using Electron"}, "2,000 repositories using Electron, January 2017"),
+        ({"earliest": "2015-03-31T00:00:00+00:00"}, "2,000 public repositories, March 2015 to January 2017"),
     ],
 )
 def test_the_training_population_is_stated(bundle_folder: Path, data: dict[str, str], text: str) -> None:
