@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.bundle.manifest import MANIFEST, BadBundleError, verify_files, write_manifest
+from stargaze.bundle.manifest import MANIFEST, STAR_FORMAT, BadBundleError, verify_files, write_manifest
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.star_bundle import Bundle
@@ -220,7 +220,7 @@ def test_a_bundle_that_cannot_predict_its_prototype_is_refused(copy: Path, damag
     [
         {"format": 1},
         {"format": 2},
-        {"format": 5},
+        {"format": STAR_FORMAT + 1},
         {"format": None},
         {"features": {"all": ["no_such_feature"], "activity": ["forks"]}},
         {"features": []},

@@ -23,7 +23,14 @@ COMMANDS = (
     ("screen", "--families", "lightgbm,dummy", "--max-rows", "400"),
     ("deploy", "--force", "why"),
 )
-LONG_COMMANDS = (("fetch",), ("select-features",), COMMANDS[2], ("tune", "--trials", "1"), ("report",), ("doctor",))
+LONG_COMMANDS = (
+    ("fetch", "--sample", "electron"),
+    ("select-features",),
+    COMMANDS[2],
+    ("tune", "--trials", "1"),
+    ("report",),
+    ("doctor",),
+)
 """What STARGAZE_FAULT_ROUNDS adds."""
 
 

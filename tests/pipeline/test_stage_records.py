@@ -42,8 +42,6 @@ STARTS_AT = {
 """The first stage that runs after a change of each key. No other key starts a stage; ``github.api_url`` alone is no search."""
 SECTIONS = [field.name for field in dataclasses.fields(Config)]
 KEYS = [f"{section}.{key.name}" for section in SECTIONS for key in dataclasses.fields(getattr(CONFIG, section))]
-if len(SAMPLES) == 1:
-    KEYS.remove("fetch.sample")
 
 
 @pytest.fixture
