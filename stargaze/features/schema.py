@@ -172,6 +172,26 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
+def read_codes(value: object) -> np.ndarray | None:
+    """Return a list of codes in ascending order, so that it says nothing about the order of the words; None for anything else.
+
+    Examples
+    --------
+    >>> read_codes([7, -3]).tolist(), read_codes([]).tolist(), read_codes([MAX_CODE + 1]), read_codes("7")
+    ([-3, 7], [], None, None)
+    """
+    if not isinstance(value, (list, np.ndarray)):
+        return None
+    try:
+        codes = np.sort(np.asarray(value if len(value) else np.zeros(0, dtype="int16")))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if codes.ndim != 1 or codes.dtype.kind not in "iu":
+        return None
+    is_valid = len(codes) == 0 or (int(codes[0]) >= ~MAX_CODE and int(codes[-1]) <= MAX_CODE)
+    return codes.astype("int16") if is_valid else None
+
+
 def _cast(column: pd.Series, field: Field) -> pd.Series:
     if column.dtype == PARSED_DTYPES[field.kind]:
         return column

@@ -299,25 +299,9 @@ def _parse_lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.S
 
 
 def _parse_codes(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    codes = [_read_codes(value) for value in column]
+    codes = [schema.read_codes(value) for value in column]
     wrong = np.array([numbers is None for numbers in codes], dtype=bool) & ~find_missing(column)
     return pd.Series(codes, index=column.index, dtype="object"), [(wrong, "not a list of hashed words")]
-
-
-def _read_codes(value: object) -> np.ndarray[Any, Any] | None:
-    """Return codes in ascending order, so that they say nothing about the order of the words; None for anything else."""
-    if not isinstance(value, (list, np.ndarray)):
-        return None
-    try:
-        codes = np.sort(np.asarray(value if len(value) else np.zeros(0, dtype="int16")))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    is_valid = codes.ndim == 1 and codes.dtype.kind in "iu" and (len(codes) == 0 or _are_codes(codes))
-    return codes.astype("int16") if is_valid else None
-
-
-def _are_codes(codes: np.ndarray[Any, Any]) -> bool:
-    return int(codes[0]) >= ~schema.MAX_CODE and int(codes[-1]) <= schema.MAX_CODE
 
 
 def _split_list(value: object) -> list[str] | None:
