@@ -292,16 +292,11 @@ def _check_dates(dates: pd.Series, absent: Bools, field: Field, now: datetime) -
     ]
 
 
-def _parse_lists(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    lists = [_split_list(value) for value in column]
-    wrong = np.array([words is None for words in lists], dtype=bool) & ~find_missing(column)
-    return pd.Series(lists, index=column.index, dtype="object"), [(wrong, "not a list")]
-
-
-def _parse_codes(column: pd.Series, _field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
-    codes = [schema.read_codes(value) for value in column]
-    wrong = np.array([numbers is None for numbers in codes], dtype=bool) & ~find_missing(column)
-    return pd.Series(codes, index=column.index, dtype="object"), [(wrong, "not a list of hashed words")]
+def _parse_lists(column: pd.Series, field: Field, _now: datetime) -> tuple[pd.Series, list[Problem]]:
+    read, problem = (schema.read_codes, " of hashed words") if field.kind == "codes" else (_split_list, "")
+    lists = [read(value) for value in column]
+    wrong = np.array([items is None for items in lists], dtype=bool) & ~find_missing(column)
+    return pd.Series(lists, index=column.index, dtype="object"), [(wrong, f"not a list{problem}")]
 
 
 def _split_list(value: object) -> list[str] | None:
@@ -347,5 +342,5 @@ _PARSERS: dict[str, _Parser] = {
     "category": _parse_categories,
     "date": _parse_dates,
     "list": _parse_lists,
-    "codes": _parse_codes,
+    "codes": _parse_lists,
 }
