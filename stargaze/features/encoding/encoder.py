@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from stargaze.features.encoding.embedding_ridge import EmbeddingRidge
 from stargaze.features.encoding.target_encoding import TargetEncoder
+from stargaze.features.encoding.text_embedding import TextEmbedding
 from stargaze.features.encoding.text_models import N_COMPONENTS, TextComponents, TextRidge
 from stargaze.features.encoding.tokens import TokenizedText, tokenize
 from stargaze.features.registry import Registry
@@ -42,6 +45,17 @@ TEXT_COMPONENTS = tuple(
     _learned(f"text_component_{i}", "share", f"component {i} of the text", *TEXT_FIELDS, group="text_component")
     for i in range(1, N_COMPONENTS + 1)
 )
+TEXT_EMBEDDING = "text_embedding"
+EMBEDDED = (
+    _learned(
+        "embedding_score",
+        LOG_STARS,
+        "stars predicted from the words and the meaning of name, description and topics",
+        *TEXT_FIELDS,
+        group=TEXT_EMBEDDING,
+    ),
+)
+"""Replaces the text score if it helps. Without a description it is equal to it. The word vectors are part of the encoder."""
 SMOOTHING = {"language": 20.0, "topics": 20.0, "owner": 1.0}
 """Weight of the overall mean in each key's mean [rows]; the best of 1 to 50 on curated lists."""
 MAX_BYTES = 64_000_000
@@ -50,25 +64,33 @@ MAX_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class TargetEncodings:
-    """Everything that is fitted on the stars: the text ridge, and target encoders of languages, topics and maybe owners."""
+    """Everything that is fitted on the stars: the text ridge, target encoders, and maybe a ridge of embeddings.
+
+    The target encoders are those of languages, topics and maybe owners.
+    """
 
     text_ridge: TextRidge
     encoders: Mapping[str, TargetEncoder]
+    embedding_ridge: EmbeddingRidge | None = None
 
     @classmethod
     def fit(cls, text: TokenizedText, target: np.ndarray, *, owners: bool) -> TargetEncodings:
-        """Fit on n rows and their log1p(stars) [nat]."""
+        """Fit on n rows, with embeddings of their texts or without, and their log1p(stars) [nat]."""
         names = ("language", "topics", "owner") if owners else ("language", "topics")
         encoders = {name: TargetEncoder.fit(getattr(text, name), target, SMOOTHING[name]) for name in names}
-        return cls(TextRidge.fit(text.words, target), encoders)
+        embedding_ridge = None if text.embedding is None else EmbeddingRidge.fit(text.words, text.embedding, target)
+        return cls(TextRidge.fit(text.words, target), encoders, embedding_ridge)
 
     def transform(self, text: TokenizedText) -> np.ndarray:
-        """Return the columns :data:`TARGET_ENCODED` and, if fitted, :data:`OWNER_ENCODED`; shape (n, 4 or 7)."""
+        """Return the columns :data:`TARGET_ENCODED` and, if fitted, :data:`OWNER_ENCODED` and :data:`EMBEDDED`; (n, 4 to 8)."""
         language, topics = (self.encoders[name].transform(getattr(text, name)) for name in ("language", "topics"))
         columns = [self.text_ridge.transform(text.words), language["mean"], topics["mean"], topics["largest_mean"]]
         if "owner" in self.encoders:
             owner = self.encoders["owner"].transform(text.owner)
             columns += [owner["count"], owner["mean"], owner["maximum"]]
+        if self.embedding_ridge is not None and text.embedding is not None:
+            embedded = self.embedding_ridge.transform(text.words, text.embedding)
+            columns.append(np.where(np.isnan(embedded), columns[0], embedded))
         return np.column_stack(columns).astype("float32")
 
 
@@ -78,30 +100,47 @@ class Encoder:
 
     target_encodings: TargetEncodings
     text_components: TextComponents
+    text_embedding: TextEmbedding | None = None
 
     @classmethod
-    def fit(cls, text: TokenizedText, target: np.ndarray, *, seed: int, owners: bool) -> Encoder:
+    def fit(
+        cls,
+        text: TokenizedText,
+        target: np.ndarray,
+        *,
+        seed: int,
+        owners: bool,
+        text_embedding: TextEmbedding | None = None,
+    ) -> Encoder:
         """Fit on n training rows and their log1p(stars) [nat], shape (n,).
 
         ``owners``: whether to encode owners, which is useful only if an owner's other repositories are known at prediction time.
+        ``text_embedding``: what computed the embeddings of the texts, if they have any.
         """
-        return cls(TargetEncodings.fit(text, target, owners=owners), TextComponents.fit(text.words, seed))
+        encodings = TargetEncodings.fit(text, target, owners=owners)
+        return cls(encodings, TextComponents.fit(text.words, seed), text_embedding)
 
     def transform(self, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the learned columns; shape (n_repositories, n_learned), float32."""
         text = tokenize(repositories)
+        if self.text_embedding is not None:
+            text = dataclasses.replace(text, embedding=self.text_embedding.transform(repositories))
         values = np.hstack([self.text_components.transform(text.words), self.target_encodings.transform(text)])
         return pd.DataFrame(values, index=repositories.index, columns=list(self.columns))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the learned columns, in order."""
-        return encoded_columns(owners="owner" in self.target_encodings.encoders)
+        owners = "owner" in self.target_encodings.encoders
+        return encoded_columns(owners=owners, embeddings=self.text_embedding is not None)
 
     def to_bytes(self) -> bytes:
         """Serialize as .npz without pickle."""
         parts = {"text_ridge": self.target_encodings.text_ridge.to_arrays()}
         parts["text_components"] = self.text_components.to_arrays()
+        if self.text_embedding is not None and self.target_encodings.embedding_ridge is not None:
+            parts["text_embedding"] = self.text_embedding.to_arrays()
+            parts["embedding_ridge"] = self.target_encodings.embedding_ridge.to_arrays()
         parts |= {name: item.to_arrays() for name, item in self.target_encodings.encoders.items()}
         arrays = {f"{part}.{name}": array for part, items in parts.items() for name, array in items.items()}
         stream = io.BytesIO()
@@ -122,15 +161,22 @@ class Encoder:
         encoders = {name: TargetEncoder.from_arrays(parts[name]) for name in SMOOTHING if name in parts}
         if not {"language", "topics"} <= set(encoders):
             raise ValueError("an encoder without target encoders")
-        text_ridge = TextRidge.from_arrays(parts["text_ridge"])
-        return cls(TargetEncodings(text_ridge, encoders), TextComponents.from_arrays(parts["text_components"]))
+        embedding = TextEmbedding.from_arrays(parts["text_embedding"]) if "text_embedding" in parts else None
+        embedding_ridge = EmbeddingRidge.from_arrays(parts["embedding_ridge"]) if embedding else None
+        encodings = TargetEncodings(TextRidge.from_arrays(parts["text_ridge"]), encoders, embedding_ridge)
+        return cls(encodings, TextComponents.from_arrays(parts["text_components"]), embedding)
 
 
-def encoded_columns(*, owners: bool) -> tuple[str, ...]:
+def encoded_columns(*, owners: bool, embeddings: bool) -> tuple[str, ...]:
     """Return the names of the learned columns, in the encoder's order."""
-    return (*TEXT_COMPONENTS, *TARGET_ENCODED, *(OWNER_ENCODED if owners else ()))
+    return (*TEXT_COMPONENTS, *TARGET_ENCODED, *(OWNER_ENCODED if owners else ()), *(EMBEDDED if embeddings else ()))
 
 
 def needs_encoder(names: Sequence[str]) -> bool:
     """Return whether any of the features is learned."""
     return not LEARNED.keys().isdisjoint(names)
+
+
+def needs_embeddings(names: Iterable[str]) -> bool:
+    """Return whether any of the features is computed from embeddings of the texts."""
+    return not set(EMBEDDED).isdisjoint(names)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from stargaze.features.encoding.encoder import TEXT_COMPONENTS, Encoder, TargetEncodings, encoded_columns
+from stargaze.features.encoding.text_embedding import fit_text_embedding
 from stargaze.features.encoding.text_models import TextComponents
 from stargaze.features.encoding.tokens import TokenizedText, tokenize
+from stargaze.features.encoding.word_vectors import WordVectors
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def fit_out_of_fold(
     *,
     seed: int,
     owners: bool,
+    word_vectors: WordVectors | None = None,
     copies: tuple[pd.DataFrame, np.ndarray] | None = None,
 ) -> OutOfFoldEncodings:
     """Compute the learned columns of all rows, with the whole training data and without each of its folds.
@@ -52,13 +55,16 @@ def fit_out_of_fold(
         0 … n_folds - 1 for the training folds, negative for other rows.
     seed, owners : int, bool
         As in :meth:`Encoder.fit`.
+    word_vectors : WordVectors, optional
+        With them, there are also the columns of embeddings.
     copies : DataFrame, shape (n_copies, n_fields), and array, shape (n_copies,), optional
         Copies with missing values and their folds: they are encoded instead, by encoders that were fitted on ``repositories``.
 
     Notes
     -----
     The row of one fold, encoded for a model without another fold, needs an encoder without both: K(K + 1) / 2 + 1 fits.
-    The text components do not use the stars, so one fit without each fold is enough.
+    The text components do not use the stars, so one fit without each fold is enough; for the axes of the embeddings, one fit
+    on all training rows.
 
     References
     ----------
@@ -66,9 +72,14 @@ def fit_out_of_fold(
     """
     text, fold_numbers = tokenize(repositories), np.unique(folds[folds >= 0]).tolist()
     encoded, encoded_folds = (text, folds) if copies is None else (tokenize(copies[0]), copies[1])
-    training = folds >= 0
-    encoder = Encoder.fit(text.take(np.flatnonzero(training)), target[training], seed=seed, owners=owners)
-    columns = list(encoded_columns(owners=owners))
+    training, embedding = folds >= 0, None
+    if word_vectors is not None:
+        embedding = fit_text_embedding(repositories.iloc[np.flatnonzero(training)], word_vectors)
+        text = replace(text, embedding=embedding.transform(repositories))
+        encoded = text if copies is None else replace(encoded, embedding=embedding.transform(copies[0]))
+    training_text = text.take(np.flatnonzero(training))
+    encoder = Encoder.fit(training_text, target[training], seed=seed, owners=owners, text_embedding=embedding)
+    columns = list(encoded_columns(owners=owners, embeddings=embedding is not None))
     values = np.zeros((2 + max(fold_numbers), len(encoded_folds), len(columns)), dtype="float32")
     values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(encoded.words)
     for fold in fold_numbers:

@@ -56,7 +56,7 @@ class TextRidge:
         from sklearn.linear_model import Ridge
 
         weights = TfidfWeights.fit(words)
-        with _single_threaded_blas():
+        with single_threaded_blas():
             ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(weights.transform(words).to_scipy(), target)
         return cls(weights, ridge.coef_.astype("float32"), float(ridge.intercept_))
 
@@ -72,9 +72,9 @@ class TextRidge:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TextRidge:
         """Read untrusted arrays; raise ValueError if their shapes or types are wrong."""
         idf, coefficients, intercept = (arrays[name] for name in ("idf", "coefficients", "intercept"))
-        _check_array(idf, (BUCKETS,))
-        _check_array(coefficients, (BUCKETS,))
-        _check_array(intercept, ())
+        check_array(idf, (BUCKETS,))
+        check_array(coefficients, (BUCKETS,))
+        check_array(intercept, ())
         return cls(TfidfWeights(idf), coefficients, float(intercept))
 
 
@@ -94,7 +94,7 @@ class TextComponents:
         from sklearn.utils.extmath import randomized_svd
 
         weights = TfidfWeights.fit(words)
-        with _single_threaded_blas():
+        with single_threaded_blas():
             *_, fitted = randomized_svd(weights.transform(words).to_scipy(), N_COMPONENTS, n_iter=4, random_state=seed)
         components = np.zeros((BUCKETS, N_COMPONENTS), dtype="float32")
         components[:, : len(fitted)] = fitted.T
@@ -111,17 +111,18 @@ class TextComponents:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TextComponents:
         """Read untrusted arrays; raise ValueError if their shapes or types are wrong."""
-        _check_array(arrays["idf"], (BUCKETS,))
-        _check_array(arrays["components"], (BUCKETS, N_COMPONENTS))
+        check_array(arrays["idf"], (BUCKETS,))
+        check_array(arrays["components"], (BUCKETS, N_COMPONENTS))
         return cls(TfidfWeights(arrays["idf"]), arrays["components"])
 
 
-def _check_array(array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape or array.dtype.kind != "f" or not (np.abs(array) <= MAX_VALUE).all():
-        raise ValueError(f"array of shape {array.shape} instead of {shape}, or numbers beyond {MAX_VALUE:g}")
+def check_array(array: np.ndarray, shape: tuple[int, ...], maximum: float = MAX_VALUE) -> None:
+    """Raise ValueError for an array of another shape or type, or with numbers beyond a maximum."""
+    if array.shape != shape or array.dtype.kind != "f" or not (np.abs(array) <= maximum).all():
+        raise ValueError(f"array of shape {array.shape} instead of {shape}, or numbers beyond {maximum:g}")
 
 
-def _single_threaded_blas() -> AbstractContextManager[Any]:
+def single_threaded_blas() -> AbstractContextManager[Any]:
     """Compute on one thread: sums over several threads differ in the last digits, and the selection may follow them."""
     from threadpoolctl import threadpool_limits
 

@@ -16,7 +16,7 @@ from stargaze.system.text import find_words
 
 BUCKETS = MAX_CODE + 1
 """Hash buckets of the words: two of a repository's twenty words collide in one repository of eighty."""
-_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
+WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])")
 """The positions at which a camel-case name is split."""
 
 
@@ -141,18 +141,22 @@ class Keys:
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """Words (n, :data:`BUCKETS`), topics, language, name and owner of n repositories."""
+    """Words (n, :data:`BUCKETS`), topics, language, name and owner of n repositories, and maybe embeddings of their texts."""
 
     words: CsrMatrix
     topics: Keys
     language: Keys
     name: Keys
     owner: Keys
+    embedding: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> TokenizedText:
         """Return the tokens of some rows."""
-        keys = (self.topics, self.language, self.name, self.owner)
-        return TokenizedText(self.words[rows], *(item.take(rows) for item in keys))
+        topics, language, name, owner = (
+            item.take(rows) for item in (self.topics, self.language, self.name, self.owner)
+        )
+        embedding = None if self.embedding is None else self.embedding[rows]
+        return TokenizedText(self.words[rows], topics, language, name, owner, embedding)
 
 
 def tokenize(repositories: pd.DataFrame) -> TokenizedText:
@@ -230,7 +234,7 @@ def _split_words(full_name: str, description: object, topics: Sequence[str]) -> 
     Pairs of words of the description do not improve the predictions.
     """
     name = full_name.rpartition("/")[2]
-    name_words = find_words(_WORD_BOUNDARY.sub(" ", name))
+    name_words = find_words(WORD_BOUNDARY.sub(" ", name))
     text_words = find_words(description) if isinstance(description, str) else []
     words = [f"={name.lower()}", *name_words, *text_words, *(f"#{topic.lower()}" for topic in topics)]
     name_pairs = [f"-{first} {second}" for first, second in pairwise(name_words)]
