@@ -146,6 +146,12 @@ class FeaturesSection:
     include: list[str] = key(
         [], "Features that are selected by all policies that may use them, unless they are constant or leak the stars."
     )
+    text_embeddings: str = key(
+        "auto",
+        "Compare texts by the meaning of their words, which needs the extra `text`: always, never, or if it is installed and the"
+        " error decreases by more than noise.",
+        choices=("auto", "on", "off"),
+    )
     importance_repeats: int = key(
         2, "Repetitions of the permutation importance in each fold, with a different seed each.", limits=(1, 100)
     )

@@ -16,8 +16,9 @@ import pandas as pd
 from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.errors import ConfigError, ExternalError, MissingInputError
 from stargaze.features.collection.columns import split_collection_columns
-from stargaze.features.encoding.encoder import needs_encoder
+from stargaze.features.encoding.encoder import needs_embeddings, needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.encoding.word_vectors import read_word_vectors
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, MAX_LISTED, read_name_list
 from stargaze.features.masking import mask_repositories
 from stargaze.features.matrix import Catalog, build_matrix, catalog_with
@@ -119,6 +120,11 @@ class FeatureSet:
         return catalog_with(self.own_columns)
 
     @property
+    def has_embeddings(self) -> bool:
+        """Whether a feature is computed from embeddings of the texts."""
+        return any(map(needs_embeddings, self.selected.values()))
+
+    @property
     def digest(self) -> str:
         """The first 16 hexadecimal digits of the feature set's SHA-256."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
@@ -144,7 +150,7 @@ class Dataset:
     """Columns of the repositories beside those of the schema."""
     collection: pd.DataFrame | None = None
     """How each row was collected (:mod:`stargaze.features.collection.columns`); None if the file does not tell."""
-    _encodings: dict[tuple[int, str], OutOfFoldEncodings] = field(
+    _encodings: dict[tuple[int, str, bool], OutOfFoldEncodings] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -171,7 +177,7 @@ class Dataset:
     def model_inputs(self, feature_set: FeatureSet, policy: str) -> pd.DataFrame:
         """Return the design matrix of all rows, with out-of-fold encodings for training rows; shape (n, n_features)."""
         names = feature_set.selected[policy]
-        learned = self.encodings(feature_set.split).values if needs_encoder(names) else None
+        learned = self.encodings_of(feature_set).values if needs_encoder(names) else None
         return build_matrix(self.repositories, names, feature_set.vocabularies, learned, feature_set.catalog)
 
     def masked(self, rows: np.ndarray, seed: int) -> Dataset:
@@ -188,12 +194,19 @@ class Dataset:
         self, feature_set: FeatureSet, names: Sequence[str], repositories: pd.DataFrame
     ) -> pd.DataFrame:
         """Return some features of any repositories as serving computes them."""
-        learned = self.encodings(feature_set.split).encoder.transform(repositories) if needs_encoder(names) else None
+        learned = self.encodings_of(feature_set).encoder.transform(repositories) if needs_encoder(names) else None
         return build_matrix(repositories, names, feature_set.vocabularies, learned, feature_set.catalog)
 
-    def encodings(self, section: FeaturesSection) -> OutOfFoldEncodings:
-        """Return the out-of-fold encodings, which are fitted once and shared by all policies."""
-        key = (section.seed, section.split_by)
+    def encodings_of(self, feature_set: FeatureSet) -> OutOfFoldEncodings:
+        """Return the out-of-fold encodings that a feature set needs."""
+        return self.encodings(feature_set.split, embeddings=feature_set.has_embeddings)
+
+    def encodings(self, section: FeaturesSection, *, embeddings: bool = False) -> OutOfFoldEncodings:
+        """Return the out-of-fold encodings, which are fitted once and shared by all policies.
+
+        ``embeddings``: also those of the texts; raise MissingInputError if the extra that they need is not installed.
+        """
+        key = (section.seed, section.split_by, embeddings)
         if key not in self._encodings:
             owners = section.split_by == "repository"  # else no owner of a held-out repository is in the training data
             fitted = self.originals or self
@@ -203,6 +216,7 @@ class Dataset:
                 fitted.folds,
                 seed=section.seed,
                 owners=owners,
+                word_vectors=read_word_vectors() if embeddings else None,
                 copies=None if self.originals is None else (self.repositories, self.folds),
             )
         return self._encodings[key]

@@ -93,7 +93,7 @@ def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np
     positions = tuple(position for position, name in enumerate(selected) if catalog[name].learned)
     learned = _no_columns()
     if positions:
-        encodings = table.encodings(feature_set.split)
+        encodings = table.encodings_of(feature_set)
         columns = [list(encodings.values).index(selected[position]) for position in positions]
         learned = encodings.by_excluded_fold[:, rows][..., columns]
     categories = tuple(category_positions(selected, catalog))

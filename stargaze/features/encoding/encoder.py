@@ -22,6 +22,8 @@ LEARNED = Registry()
 """The features of this module."""
 TEXT_FIELDS = ("full_name", "description", "description_tokens", "topics")
 LOG_STARS = "log1p(stars)"
+N_EMBEDDING_COMPONENTS = 16
+"""Dimensions of the embeddings that are columns; the score uses all of them."""
 
 
 def _learned(name: str, unit: str, meaning: str, *source: str, group: str = "") -> str:
@@ -45,17 +47,26 @@ TEXT_COMPONENTS = tuple(
     _learned(f"text_component_{i}", "share", f"component {i} of the text", *TEXT_FIELDS, group="text_component")
     for i in range(1, N_COMPONENTS + 1)
 )
-TEXT_EMBEDDING = "text_embedding"
-EMBEDDED = (
-    _learned(
-        "embedding_score",
-        LOG_STARS,
-        "stars predicted from the words and the meaning of name, description and topics",
-        *TEXT_FIELDS,
-        group=TEXT_EMBEDDING,
-    ),
+EMBEDDING_SCORE = _learned(
+    "embedding_score",
+    LOG_STARS,
+    "stars predicted from the words and the meaning of name, description and topics",
+    *TEXT_FIELDS,
 )
-"""Replaces the text score if it helps. Without a description it is equal to it. The word vectors are part of the encoder."""
+"""Equal to the text score without a description, and used in its place."""
+EMBEDDING_COMPONENTS = tuple(
+    _learned(
+        f"embedding_component_{i}",
+        "length",
+        f"component {i} of the text's meaning",
+        *TEXT_FIELDS,
+        group="embedding_component",
+    )
+    for i in range(1, N_EMBEDDING_COMPONENTS + 1)
+)
+"""Missing without a description."""
+EMBEDDED = (EMBEDDING_SCORE, *EMBEDDING_COMPONENTS)
+"""The columns that are computed with word vectors, which are part of the encoder."""
 SMOOTHING = {"language": 20.0, "topics": 20.0, "owner": 1.0}
 """Weight of the overall mean in each key's mean [rows]; the best of 1 to 50 on curated lists."""
 MAX_BYTES = 64_000_000
@@ -82,7 +93,7 @@ class TargetEncodings:
         return cls(TextRidge.fit(text.words, target), encoders, embedding_ridge)
 
     def transform(self, text: TokenizedText) -> np.ndarray:
-        """Return the columns :data:`TARGET_ENCODED` and, if fitted, :data:`OWNER_ENCODED` and :data:`EMBEDDED`; (n, 4 to 8)."""
+        """Return the columns :data:`TARGET_ENCODED`, and those of owners and embeddings if they are fitted; (n, 4 to 8)."""
         language, topics = (self.encoders[name].transform(getattr(text, name)) for name in ("language", "topics"))
         columns = [self.text_ridge.transform(text.words), language["mean"], topics["mean"], topics["largest_mean"]]
         if "owner" in self.encoders:
@@ -125,8 +136,13 @@ class Encoder:
         text = tokenize(repositories)
         if self.text_embedding is not None:
             text = dataclasses.replace(text, embedding=self.text_embedding.transform(repositories))
-        values = np.hstack([self.text_components.transform(text.words), self.target_encodings.transform(text)])
+        values = np.hstack([self.components(text), self.target_encodings.transform(text)])
         return pd.DataFrame(values, index=repositories.index, columns=list(self.columns))
+
+    def components(self, text: TokenizedText) -> np.ndarray:
+        """Return the columns that do not depend on the stars: those of the words, and maybe of the embeddings."""
+        words = self.text_components.transform(text.words)
+        return words if text.embedding is None else np.hstack([words, text.embedding[:, :N_EMBEDDING_COMPONENTS]])
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -169,7 +185,13 @@ class Encoder:
 
 def encoded_columns(*, owners: bool, embeddings: bool) -> tuple[str, ...]:
     """Return the names of the learned columns, in the encoder's order."""
-    return (*TEXT_COMPONENTS, *TARGET_ENCODED, *(OWNER_ENCODED if owners else ()), *(EMBEDDED if embeddings else ()))
+    encoded = (*TARGET_ENCODED, *(OWNER_ENCODED if owners else ()), *((EMBEDDING_SCORE,) if embeddings else ()))
+    return (*component_columns(embeddings=embeddings), *encoded)
+
+
+def component_columns(*, embeddings: bool) -> tuple[str, ...]:
+    """Return the names of the first learned columns, which do not depend on the stars."""
+    return (*TEXT_COMPONENTS, *(EMBEDDING_COMPONENTS if embeddings else ()))
 
 
 def needs_encoder(names: Sequence[str]) -> bool:

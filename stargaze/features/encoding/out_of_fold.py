@@ -8,7 +8,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from stargaze.features.encoding.encoder import TEXT_COMPONENTS, Encoder, TargetEncodings, encoded_columns
+from stargaze.features.encoding.encoder import (
+    TEXT_COMPONENTS,
+    Encoder,
+    TargetEncodings,
+    component_columns,
+    encoded_columns,
+)
 from stargaze.features.encoding.text_embedding import fit_text_embedding
 from stargaze.features.encoding.text_models import TextComponents
 from stargaze.features.encoding.tokens import TokenizedText, tokenize
@@ -81,7 +87,8 @@ def fit_out_of_fold(
     encoder = Encoder.fit(training_text, target[training], seed=seed, owners=owners, text_embedding=embedding)
     columns = list(encoded_columns(owners=owners, embeddings=embedding is not None))
     values = np.zeros((2 + max(fold_numbers), len(encoded_folds), len(columns)), dtype="float32")
-    values[0, :, : len(TEXT_COMPONENTS)] = encoder.text_components.transform(encoded.words)
+    n_components = len(component_columns(embeddings=embedding is not None))
+    values[:, :, :n_components] = encoder.components(encoded)
     for fold in fold_numbers:
         training_rows = np.flatnonzero(training & (folds != fold))
         components = TextComponents.fit(text.words[training_rows], seed)
@@ -93,7 +100,7 @@ def fit_out_of_fold(
             if len(training_rows)
             else None  # there are only two folds, and both are excluded
         )
-        _encode_excluding(values[:, :, len(TEXT_COMPONENTS) :], fitted, encoded, encoded_folds, excluded)
+        _encode_excluding(values[:, :, n_components:], fitted, encoded, encoded_folds, excluded)
     index = repositories.index if copies is None else copies[0].index
     return OutOfFoldEncodings(encoder, pd.DataFrame(values[0], index=index, columns=columns), values[1:])
 

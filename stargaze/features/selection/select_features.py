@@ -22,9 +22,11 @@ from stargaze.features.dataset import (
     read_split,
     write_feature_set,
 )
+from stargaze.features.encoding.encoder import EMBEDDED
 from stargaze.features.extract import extract
 from stargaze.features.matrix import Catalog, allowed_features, build_matrix, build_vocabulary, catalog_with
 from stargaze.features.own_columns import read_own_columns
+from stargaze.features.selection.embedding_choice import choose_embeddings, explain_no_embeddings
 from stargaze.features.selection.feature_groups import requested_features
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.permutation_importance import TrainingRows
@@ -89,6 +91,9 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     catalog = training.catalog
     report("filters", 0.0)
     filtered = apply_filters(training.inputs, training.target, section, catalog, requested.included)
+    static = [item.name for item in allowed_features("static", catalog)]
+    usable = [name for name in static if name not in not_computed | filtered.reasons]
+    not_computed |= choose_embeddings(training, usable, section, requested.included)
     dropped = not_computed | filtered.reasons
     requested.check(dropped)
     reasons = _describe_features(training)
@@ -126,7 +131,8 @@ def _prepare(
 ) -> tuple[TrainingRows, dict[str, list[str]], dict[str, str]]:
     """Compute all features of the training rows; return also the vocabularies, and why some features are not computed."""
     rows = dataset.training
-    repositories, encodings = dataset.repositories.iloc[rows], dataset.encodings(section)
+    no_embeddings = explain_no_embeddings(dataset, section, excluded)
+    repositories, encodings = dataset.repositories.iloc[rows], dataset.encodings(section, embeddings=not no_embeddings)
     catalog = catalog_with(dataset.own_columns)
     vocabularies = {
         name: build_vocabulary(repositories[name])
@@ -134,6 +140,7 @@ def _prepare(
         if item.kind == "category" and name in repositories
     }
     dropped = {name: NO_OWNERS for name, item in catalog.items() if item.learned and name not in encodings.values}
+    dropped |= dict.fromkeys(EMBEDDED, no_embeddings) if no_embeddings else {}
     dropped |= excluded
     names = [name for name in catalog if name not in dropped]
     inputs = build_matrix(repositories, names, vocabularies, encodings.values.iloc[rows], catalog)

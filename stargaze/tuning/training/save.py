@@ -72,7 +72,7 @@ def save_best(
     models = {policy: predictor.model for policy, predictor in used.items()}
     spreads = {policy: refitted[policy].calibrated.spread for policy in narrower}
     has_encoder = any(map(needs_encoder, meta["features"].values()))
-    encoder = table.encodings(feature_set.split).encoder if has_encoder else None
+    encoder = table.encodings_of(feature_set).encoder if has_encoder else None
     folder = write_bundle(
         store.bundles,
         meta,
