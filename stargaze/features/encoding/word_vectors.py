@@ -14,6 +14,8 @@ from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.encoding.word_pieces import PIECE, Vocabulary
 
 PACKAGE, EXTRA = "wordllama", "text"
+DEPENDENCIES = ("huggingface-hub", "safetensors", "tokenizers", "toml")
+"""Packages that the extra installs beside those that stargaze needs anyway; they are never imported."""
 INSTALL = f"pip install 'stargaze[{EXTRA}]'"
 DIMENSIONS = 256
 _VECTORS = Path("weights") / f"l2_supercat_{DIMENSIONS}.safetensors"

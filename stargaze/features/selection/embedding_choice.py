@@ -44,7 +44,7 @@ def choose_embeddings(
     """
     if not set(EMBEDDED) & set(candidates):
         return {}
-    ways = _list_ways(candidates, included)
+    ways = list_ways(candidates, included)
     errors = {way: fold_errors(training, names, section) for way, names in ways.items()}
     without = errors.pop(WITHOUT)
     best = min(errors, key=lambda way: float(errors[way].mean()))
@@ -57,7 +57,7 @@ def choose_embeddings(
     return {name: reason for name in candidates if name not in ways[chosen]}
 
 
-def _list_ways(candidates: Sequence[str], included: Collection[str]) -> dict[str, list[str]]:
+def list_ways(candidates: Sequence[str], included: Collection[str]) -> dict[str, list[str]]:
     """Return the candidates of each way to use the texts."""
     dropped = {
         WITHOUT: EMBEDDED,
