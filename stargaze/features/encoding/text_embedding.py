@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stargaze.features.encoding.text_models import check_array
+from stargaze.features.encoding.text_models import check_array, single_threaded_blas
 from stargaze.features.encoding.tokens import WORD_BOUNDARY, CsrMatrix
 from stargaze.features.encoding.word_pieces import Vocabulary
 from stargaze.features.encoding.word_vectors import WordVectors
@@ -19,6 +19,8 @@ SMOOTHING = 1e-3
 """Relative frequency of a piece with half of the weight of a rare one."""
 BATCH_ROWS = 1_000
 """Texts per batch: 30 MB of vectors."""
+MIN_LENGTH = 0.5
+"""Smallest length that is scaled to 1; texts of one table have a mean length of 13 to 16, equal texts of 0."""
 MAX_COORDINATE = 1e4
 
 
@@ -38,12 +40,12 @@ class TextEmbedding:
         """
         known = pooled[~np.isnan(pooled).any(axis=1)].astype("float64")
         mean = known.mean(axis=0) if len(known) else np.zeros(pooled.shape[1])
-        _, axes = np.linalg.eigh((known - mean).T @ (known - mean))
-        axes = axes[:, ::-1][:, :N_DIMENSIONS]
-        axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])  # the sign of an axis is arbitrary
-        length = np.sqrt(np.mean(np.sum(((known - mean) @ axes) ** 2, axis=1))) if len(known) else 1.0
-        axes /= max(float(length), 1e-6)
-        return cls(words.vocabulary, (words.vectors @ axes).astype("float16"), (mean @ axes).astype("float32"))
+        with single_threaded_blas():
+            _, axes = np.linalg.eigh((known - mean).T @ (known - mean))
+            axes = axes[:, ::-1][:, :N_DIMENSIONS]
+            axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(N_DIMENSIONS)])  # the sign of an axis is arbitrary
+            axes /= max(_mean_length((known - mean) @ axes), MIN_LENGTH)
+            return cls(words.vocabulary, (words.vectors @ axes).astype("float16"), (mean @ axes).astype("float32"))
 
     def transform(self, repositories: pd.DataFrame) -> np.ndarray:
         """Return the embedding of each repository; shape (n, N_DIMENSIONS), NaN without a description."""
@@ -60,6 +62,10 @@ class TextEmbedding:
         check_array(arrays["vectors"], (len(vocabulary.pieces), N_DIMENSIONS), MAX_COORDINATE)
         check_array(arrays["mean"], (N_DIMENSIONS,), MAX_COORDINATE)
         return cls(vocabulary, arrays["vectors"], arrays["mean"])
+
+
+def _mean_length(rows: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))) if len(rows) else 0.0
 
 
 def fit_text_embedding(repositories: pd.DataFrame, words: WordVectors) -> TextEmbedding:

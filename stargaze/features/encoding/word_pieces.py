@@ -37,8 +37,8 @@ class Vocabulary:
 
         Examples
         --------
-        >>> Vocabulary(("▁web", "▁", "server", "s")).split("webservers")
-        (0, 2, 3)
+        >>> Vocabulary(("▁web", "server", "s")).split("webservers")
+        (0, 1, 2)
         """
         known = self._remembered.get(word)
         if known is None:

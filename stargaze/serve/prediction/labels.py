@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stargaze.bundle.prediction_intervals import MAX_LOG_STARS
-from stargaze.features.encoding.encoder import LOG_STARS, TEXT_COMPONENTS
+from stargaze.features.encoding.encoder import EMBEDDED, EMBEDDING_COMPONENTS, LOG_STARS, TEXT_COMPONENTS
 from stargaze.features.matrix import CATALOG, Catalog
 from stargaze.features.schema import FIELD_BY_NAME, Field
 from stargaze.formatting import format_stars
@@ -94,6 +94,7 @@ FEATURE_LABELS = {
     "owner_stars": "average of the owner's other repositories",
     "owner_stars_max": "owner's most starred other repository",
     "text_score": "words of name, description and topics",
+    "embedding_score": "meaning of name, description and topics",
 }
 """Labels of features whose meaning is too long for a table; the others are their meanings."""
 KEYWORD_KINDS = {
@@ -111,7 +112,7 @@ KEYWORD_KINDS = {
 TEXT_FEATURES = "text"
 GROUP_LABELS = {TEXT_FEATURES: "words of name, description and topics", UNKNOWN: "unknown values"}
 """Labels of the factors that several features share."""
-TEXT_NAMES = frozenset({"text_score", *TEXT_COMPONENTS})
+TEXT_NAMES = frozenset({"text_score", *TEXT_COMPONENTS, *EMBEDDED})
 RELEASE_FEATURES = frozenset({"release_age", "time_to_first_release", "push_after_release", "release_span"})
 """Features that a repository without releases does not have."""
 COPYLEFT = ("permissive", "weak copyleft", "strong copyleft")
@@ -132,8 +133,9 @@ def feature_label(name: str) -> str:
     part, is_keyword, kind = name.partition("_mentions_")
     if is_keyword:
         return f"{part} suggests {KEYWORD_KINDS.get(kind, kind)}"
-    if name.startswith("text_component_"):
-        return f"topic component {name.rpartition('_')[2]}"
+    for prefix, label in (("text_component_", "topic"), ("embedding_component_", "meaning")):
+        if name.startswith(prefix):
+            return f"{label} component {name.removeprefix(prefix)}"
     return CATALOG[name].meaning.partition(";")[0]
 
 
@@ -172,7 +174,7 @@ def format_value(name: str, number: float, catalog: Catalog = CATALOG) -> str:
     unit = catalog[name].unit
     if math.isnan(number):
         return UNKNOWN
-    if name in TEXT_COMPONENTS:
+    if name in (*TEXT_COMPONENTS, *EMBEDDING_COMPONENTS):
         return f"{number:,.3g}"
     if unit.startswith("1/"):
         return f"{_format_number(number)} per {unit[2:]}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import sys
 import zipfile
 from collections.abc import Callable
 
@@ -12,8 +14,16 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.encoding.encoder import OWNER_ENCODED, Encoder, needs_encoder
+from stargaze.features.encoding.encoder import (
+    EMBEDDED,
+    EMBEDDING_COMPONENTS,
+    OWNER_ENCODED,
+    Encoder,
+    needs_encoder,
+)
+from stargaze.features.encoding.text_embedding import N_DIMENSIONS, fit_text_embedding
 from stargaze.features.encoding.tokens import tokenize
+from stargaze.features.encoding.word_vectors import PACKAGE, read_word_vectors
 from stargaze.features.matrix import CATALOG
 
 MakeRepositories = Callable[..., pd.DataFrame]
@@ -35,6 +45,15 @@ def encoder(repositories: pd.DataFrame) -> Encoder:
     """Return an encoder that is fitted on the first 150."""
     first = repositories.head(150)
     return Encoder.fit(tokenize(first), np.log1p(first["stars"].to_numpy()), seed=0, owners=True)
+
+
+@pytest.fixture(scope="module")
+def embedding_encoder(repositories: pd.DataFrame) -> Encoder:
+    """Return an encoder with embeddings, fitted on the same rows."""
+    first = repositories.head(150)
+    embedding = fit_text_embedding(first, read_word_vectors())
+    text = dataclasses.replace(tokenize(first), embedding=embedding.transform(first))
+    return Encoder.fit(text, np.log1p(first["stars"].to_numpy()), seed=0, owners=True, text_embedding=embedding)
 
 
 def test_words_predict_the_stars_of_unseen_repositories(encoder: Encoder, repositories: pd.DataFrame) -> None:
@@ -146,7 +165,72 @@ def test_bytes_that_decompress_to_too_much_are_rejected_before_decompression(
         Encoder.from_bytes(encoder.to_bytes())
 
 
-def test_every_learned_feature_is_in_the_catalog(encoder: Encoder) -> None:
-    assert [name for name in CATALOG if CATALOG[name].learned] == sorted(encoder.columns, key=list(CATALOG).index)
+def test_every_learned_feature_is_in_the_catalog(embedding_encoder: Encoder) -> None:
+    columns = embedding_encoder.columns
+
+    assert [name for name in CATALOG if CATALOG[name].learned] == sorted(columns, key=list(CATALOG).index)
+
+
+def test_embeddings_add_columns_and_change_no_other(
+    encoder: Encoder, embedding_encoder: Encoder, repositories: pd.DataFrame
+) -> None:
+    encoded = embedding_encoder.transform(repositories)
+
+    assert set(encoded) - set(encoder.columns) == set(EMBEDDED)
+    assert_frame_equal(encoded[list(encoder.columns)], encoder.transform(repositories))
+    assert np.corrcoef(encoded["embedding_score"].tail(50), np.log1p(repositories["stars"].tail(50)))[0, 1] > 0.95
+
+
+def test_without_a_description_the_score_of_the_embeddings_is_that_of_the_words(embedding_encoder: Encoder) -> None:
+    bare = schema.conform(pd.DataFrame({"full_name": ["nobody/parser"], "topics": [["json"]]}))
+
+    encoded = embedding_encoder.transform(bare).iloc[0]
+
+    assert encoded["embedding_score"] == encoded["text_score"]
+    assert encoded[list(EMBEDDING_COMPONENTS)].isna().all()
+
+
+def test_an_encoder_with_embeddings_survives_serialization(
+    embedding_encoder: Encoder, repositories: pd.DataFrame
+) -> None:
+    data = embedding_encoder.to_bytes()
+
+    assert_frame_equal(Encoder.from_bytes(data).transform(repositories), embedding_encoder.transform(repositories))
+    assert data == embedding_encoder.to_bytes()
+    assert len(data) < 5_000_000
+
+
+def test_serving_embeds_without_the_optional_package(
+    embedding_encoder: Encoder, repositories: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGE, None)
+    read_word_vectors.cache_clear()
+
+    served = Encoder.from_bytes(embedding_encoder.to_bytes()).transform(repositories)
+
+    assert_frame_equal(served, embedding_encoder.transform(repositories))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text_embedding__pieces": None},
+        {"text_embedding__pieces": np.frombuffer(b"one\ntwo", dtype="uint8")},
+        {"text_embedding__vectors": np.zeros((5, N_DIMENSIONS), dtype="float16")},
+        {"text_embedding__vectors": np.full((30_194, N_DIMENSIONS), np.inf, dtype="float16")},
+        {"text_embedding__mean": np.zeros(3)},
+        {"embedding_ridge__landmarks": np.zeros((2, N_DIMENSIONS))},
+        {
+            "embedding_ridge__landmarks": np.zeros((600, N_DIMENSIONS)),
+            "embedding_ridge__kernel_coefficients": np.zeros(600),
+        },
+        {"embedding_ridge__kernel_coefficients": np.array({"a": 1}, dtype=object)},
+        {"embedding_ridge__intercept": np.array(np.nan)},
+        {"embedding_ridge__landmarks": None},
+    ],
+)
+def test_changed_embeddings_are_rejected(embedding_encoder: Encoder, changes: dict[str, np.ndarray | None]) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        Encoder.from_bytes(_changed(embedding_encoder, **changes))
     assert needs_encoder(["age", "text_score"])
     assert not needs_encoder(["age", "moon_phase"])
