@@ -9,18 +9,28 @@ from functools import cached_property
 
 import numpy as np
 
-from stargaze.features.encoding.tokens import WORD, CsrMatrix
+from stargaze.features.encoding.tokens import CsrMatrix
+from stargaze.system.text import find_words
 
 START = "▁"
 """The mark of a piece that begins a word."""
 MAX_PIECES = 40_000
 MAX_PIECE_LENGTH = 64
-"""Largest vocabulary [pieces], and longest piece [characters]; the vocabulary of WordLlama has 30,194 of up to 27."""
+"""Largest vocabulary [pieces], and longest piece [characters]; the vocabulary of WordLlama has 22,690 of up to 16."""
 MAX_WORD_LENGTH = 40
 """A longer word is cut: nobody writes one [characters]."""
 MAX_REMEMBERED = 100_000
 """Words whose pieces are remembered: frequent words occur in most texts."""
-PIECE = re.compile(rf"{START}?[^\W_]+")
+_PIECE = re.compile(rf"{START}?[^\W_]+")
+
+
+def is_word_piece(piece: str) -> bool:
+    """Return whether a piece can occur in a word: letters and digits, in lower case.
+
+    >>> [is_word_piece(piece) for piece in ("▁web", "server", "▁Web", ".", "▁")]
+    [True, True, False, False, False]
+    """
+    return _PIECE.fullmatch(piece) is not None and piece == piece.lower()
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Vocabulary:
 
     def count(self, texts: Sequence[str]) -> CsrMatrix:
         """Return how often each piece occurs in each text; shape (n_texts, n_pieces), float32."""
-        rows = [[piece for word in WORD.findall(text) for piece in self.split(word)] for text in texts]
+        rows = [[piece for word in find_words(text) for piece in self.split(word)] for text in texts]
         columns = np.fromiter((piece for row in rows for piece in row), dtype="int64")
         numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         ones = np.ones(len(columns), dtype="float32")
@@ -75,7 +85,7 @@ class Vocabulary:
         if array.dtype != np.uint8 or array.ndim != 1 or len(array) > 4 * MAX_PIECES * MAX_PIECE_LENGTH:
             raise ValueError("vocabulary: an array of a wrong shape or type")
         pieces = tuple(array.tobytes().decode("utf-8").split("\n"))
-        is_valid = all(len(piece) <= MAX_PIECE_LENGTH and PIECE.fullmatch(piece) for piece in pieces)
+        is_valid = all(len(piece) <= MAX_PIECE_LENGTH and is_word_piece(piece) for piece in pieces)
         if not is_valid or len(pieces) > MAX_PIECES or len(set(pieces)) != len(pieces):
             raise ValueError("vocabulary: pieces that are no parts of words, or too many")
         return cls(pieces)

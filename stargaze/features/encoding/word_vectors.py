@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features.encoding.word_pieces import PIECE, Vocabulary
+from stargaze.features.encoding.word_pieces import Vocabulary, is_word_piece
 
 PACKAGE, EXTRA = "wordllama", "text"
 DEPENDENCIES = ("huggingface-hub", "safetensors", "tokenizers", "toml")
@@ -55,8 +55,8 @@ def read_word_vectors() -> WordVectors:
 
 
 def _select_words(pieces: dict[str, int], matrix: np.ndarray) -> WordVectors:
-    """Return the pieces that occur in words, in the order of their numbers: bytes, punctuation and control signs do not."""
-    words = {piece: row for piece, row in sorted(pieces.items(), key=lambda item: item[1]) if PIECE.fullmatch(piece)}
+    """Return the pieces that occur in words, in the order of their numbers: bytes, punctuation and capitals do not."""
+    words = {piece: row for piece, row in sorted(pieces.items(), key=lambda item: item[1]) if is_word_piece(piece)}
     return WordVectors(Vocabulary(tuple(words)), matrix[np.fromiter(words.values(), dtype="int64")])
 
 
