@@ -7,18 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from stargaze.bundle.growth_bundle import GrowthBundle
+from stargaze.bundle.manifest import write_manifest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import BadDataError, MissingInputError
 from stargaze.features.ingest.user_input import UnknownRepositoryError
+from stargaze.features.samples import open_sample
 from stargaze.serve.lookup.live import BundledRepositories
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.local import answer_lines, predict_locally
 from stargaze.serve.prediction.sentence import SET_NOTES, prediction_sentence
 from stargaze.serve.prediction_request import PredictionRequest
+from stargaze.serve.web.verify_bundle import verify_bundle
 from stargaze.store import Store
 from tests.histories import one_history
 
@@ -38,6 +42,27 @@ def test_the_answer_is_the_same_as_on_the_page(released_store: Store) -> None:
     answer = predict_locally(released_store, names, now=NOW)
 
     assert answer == answer_requests(context, [PredictionRequest(names)], NOW)[0]
+
+
+def test_repositories_of_a_table_without_ids_are_found_by_name(bundle_folder: Path, tmp_path: Path) -> None:
+    """As in the best-of sample, which has hashed words instead of descriptions, too."""
+    with open_sample("best-of") as path:
+        known = pd.read_parquet(path)
+    known = known.drop(columns=list(known.select_dtypes("datetimetz")))  # later than the bundle's
+    making = tmp_path / "bundles" / "making"
+    shutil.copytree(bundle_folder, making)
+    known.to_parquet(making / "known.parquet")
+    store, digest = Store(tmp_path), write_manifest(making)
+    making.rename(store.bundles / digest)
+    store.latest.write_text(digest + "\n")
+
+    verify_bundle(store.bundles / digest)
+    answer = predict_locally(store, ["Pandas-dev/pandas", "pandas-dev/panda"], now=NOW)
+
+    expected = known.set_index("full_name")["stars"]["pandas-dev/pandas"]
+    found = [(row["full_name"], row["actual_stars"]) for row in answer["predictions"]]
+    assert found == [("pandas-dev/pandas", expected)]
+    assert answer["errors"][0]["hint"].startswith("Did you mean pandas-dev/pandas")
 
 
 @pytest.mark.thorough
