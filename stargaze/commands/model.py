@@ -17,7 +17,7 @@ from stargaze.system.progress import Report
 EXAMPLES = {
     "screen": "stargaze screen --families lightgbm,ridge",
     "tune": "stargaze tune --trials 200",
-    "predict": "stargaze predict nylas/N1 https://github.com/bevacqua/dragula",
+    "predict": "stargaze predict pallets/flask https://github.com/vercel/next.js",
     "forecast": "stargaze forecast pallets/flask",
     "ablate": "stargaze ablate --without text --without forks",
     "report": "stargaze report --output report.html",

@@ -12,7 +12,7 @@ from stargaze.config import ServeSection
 from stargaze.serve.web.api.openapi_schemas import ID, OWNER_NAME, TEXT, Schema, reference, schemas, what_if_fields
 from stargaze.serve.web.problems import PROBLEM_TYPE, PROBLEMS
 
-EXAMPLE_NAME = "nylas/N1"
+EXAMPLE_NAME = "pallets/flask"
 OWNER = {**TEXT, "pattern": f"^{OWNER_NAME}$"}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{0,90}[A-Za-z0-9_-]$"}
 IDEMPOTENCY_KEY = {
