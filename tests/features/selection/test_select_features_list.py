@@ -26,7 +26,7 @@ def test_without_a_store_only_the_definitions_are_listed(tmp_path: Path) -> None
 def test_a_learned_feature_is_marked(tmp_path: Path) -> None:
     rows = {row["feature"]: row for row in list_features(Store(tmp_path))}
 
-    assert rows["text_score"]["source"] == "full_name description topics (learned)"
+    assert rows["text_score"]["source"] == "full_name description description_tokens topics (learned)"
     assert rows["age"]["source"] == "created_at fetched_at"
 
 
