@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.serialization import Ensemble
 from stargaze.config import FeaturesSection
 from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.filters import apply_filters
-from stargaze.tuning.cross_validation import Arrays, cross_validate, fit
-from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.metrics import scores
 from stargaze.tuning.training.calibrate import coverage_by_decade
 from stargaze.tuning.training.calibrate_policy import calibrate_on
+from stargaze.tuning.training.ensemble import default_candidates, fit_weights, out_of_fold
 
 N_FOLDS = 5
 COVERAGE = 0.9
@@ -49,25 +51,34 @@ def fit_encodings(repositories: pd.DataFrame, by: str, seed: int = 0) -> list[Ou
 def evaluate(
     repositories: pd.DataFrame, policy: str, by: str, learned: Sequence[OutOfFoldEncodings], seed: int = 0
 ) -> dict[str, Any]:
-    """Cross-validate LightGBM with default parameters under a policy; intervals are calibrated inside each training part.
+    """Cross-validate the ensemble of the families' defaults under a policy; intervals are calibrated inside each training part.
 
-    Feature selection, category codes, encoders and calibration use the training part of each fold only.
+    Feature selection, category codes, encoders, weights and calibration use the training part of each fold only.
     """
     target = np.log1p(repositories["stars"].to_numpy())
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
-    for (train, test, row_folds), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
+    for (_train, test, row_folds), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
         inputs, categories, arrays = training_arrays(repositories, target, policy, row_folds, encodings)
-        out = np.zeros(len(train))
-        for fold in cross_validate(FAMILIES["lightgbm"], ROUNDS, arrays, seed):
-            out[fold.rows] = fold.predicted
+        model, out = fit_ensemble(arrays, seed)
         calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, categories, COVERAGE, seed)
-        model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
         predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
         low[test], high[test] = calibrated.bounds(inputs[test], predicted[test])
     decades = {f"stars {row['decade']}": row["coverage"] for row in coverage_by_decade(low, high, stars)}
     coverage = {"coverage": float(np.mean((low <= stars) & (stars <= high))), "width": _width(low, high)}
     return {**scores(stars, np.expm1(predicted)), **coverage, **decades}
+
+
+def fit_ensemble(arrays: Arrays, seed: int) -> tuple[Ensemble, np.ndarray]:
+    """Fit the ensemble that ``tune`` would save without trials; return it with its out-of-fold predictions [nat], shape (n,)."""
+    candidates = [replace(item, seed=seed).complete(len(arrays.target)) for item in default_candidates()]
+    out = np.column_stack([out_of_fold(candidate, arrays) for candidate in candidates])
+    order = np.argsort(((np.maximum(out, 0.0) - arrays.target[:, None]) ** 2).mean(axis=0), kind="stable")
+    weights = fit_weights(out[:, order], arrays.target, arrays.folds).weights
+    rows, chosen = np.arange(len(arrays.target)), np.flatnonzero(weights).tolist()
+    members = [candidates[order[number]] for number in chosen]
+    models = [fit(member.family, member.parameters, arrays, rows, member.seed) for member in members]
+    return Ensemble(tuple(weights[chosen].tolist()), tuple(models)), np.maximum(out[:, order] @ weights, 0.0)
 
 
 def _width(low: np.ndarray, high: np.ndarray) -> float:

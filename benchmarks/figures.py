@@ -4,7 +4,8 @@
     python benchmarks/figures.py --sample electron                 the Electron sample, 5 folds by owner
     python benchmarks/figures.py FILE --config examples/bestof.toml --by repository
 
-LightGBM without tuning. Feature selection, category codes, encoders and intervals are fitted inside the folds.
+The ensemble of the families' defaults, without tuning. Feature selection, category codes, encoders, weights and intervals are
+fitted inside the folds. It takes about 20 minutes of one core for 12,000 rows.
 By repository, an owner's other repositories are known; by owner, none is.
 """
 

@@ -17,7 +17,8 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - scikit
 from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit, RandomizedSearchCV
 
 from stargaze.tuning.cross_validation import Arrays
-from stargaze.tuning.families import FAMILIES, Choice, Range
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Choice, Range
 from stargaze.tuning.search.trial import TrialData, run_trial
 
 CORES = 2

@@ -206,7 +206,7 @@ class TuningSection:
     racing: bool = key(True, "Stop a trial after the fold that shows that it cannot win.")
     seed: int = key(0, "Seed of the search and the models.", limits=(0, 2**31 - 1))
     ensemble_size: int = key(
-        4,
+        6,
         "Maximum number of models in the ensemble, which is used if it wins; 1 keeps the single best.",
         unit="models",
         limits=(1, 8),

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import category_positions
-from stargaze.tuning.families import Family, Parameters
+from stargaze.tuning.family import Family, Parameters
 from stargaze.tuning.metrics import clipped_rmse, scores
 
 
@@ -132,12 +132,16 @@ def fit(
     seed: int,
     inputs: np.ndarray | None = None,
 ) -> Any:
-    """Fit one model on some rows; a family with a row limit gets a random sample."""
+    """Fit one model on some rows; a family with a row limit gets a random sample.
+
+    ``parameters`` override the family's defaults for this number of rows.
+    """
+    n_rows = len(rows)
     if family.max_rows and len(rows) > family.max_rows:
         rows = np.sort(np.random.default_rng(seed).choice(rows, family.max_rows, replace=False))
     inputs = (arrays.inputs if inputs is None else inputs)[rows]
     inputs[:, np.isnan(inputs).all(axis=0)] = 0.0  # missing in all rows: some families cannot bin such a column
-    model = family.build({**family.defaults, **parameters}, arrays.categories, seed)
+    model = family.build({**family.at(n_rows).defaults, **parameters}, arrays.categories, seed)
     weights = _weight_arguments(model, arrays.weights[rows]) if len(arrays.weights) else {}
     with single_threaded():
         return model.fit(inputs, arrays.target[rows], **weights)

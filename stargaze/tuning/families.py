@@ -6,126 +6,19 @@ estimator on float matrices, with NaN for missing values, that predicts log1p(st
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
 
 from stargaze.errors import UsageError, did_you_mean
-
-Parameters = Mapping[str, Any]
-Build = Callable[[Parameters, Sequence[int], int], Any]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The search range of a parameter."""
-
-    low: float
-    high: float
-    kind: Literal["int", "float"] = "float"
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The values of a parameter that has only a few."""
-
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Family:
-    """One kind of model."""
-
-    name: str
-    meaning: str
-    build: Build
-    defaults: dict[str, Any] = field(default_factory=dict)
-    space: dict[str, Range | Choice] = field(default_factory=dict)
-    max_rows: int = 0
-    """Maximum number of rows to fit on, 0 for all: for families whose cost grows faster than the rows."""
-    starts: tuple[dict[str, Any], ...] = ()
-    """Configurations that often perform well: tried right after the defaults."""
-    finds_rounds: bool = False
-    """Whether a trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
-    extra: str = ""
-    """The optional package that the family needs, which is also the name of the extra; empty if it needs none."""
-
-    @property
-    def installed(self) -> bool:
-        """Whether its package is installed; nothing is imported."""
-        return not self.extra or importlib.util.find_spec(self.extra) is not None
-
-
-def _import_class(path: str) -> Any:
-    """Import a class only when a model of it is built, because these packages load slowly."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
-def _estimator(path: str, parameters: Parameters, seed: int) -> Any:
-    """Return an estimator of scikit-learn, with the seed if it takes one."""
-    estimator = _import_class(f"sklearn.{path}")(**parameters)
-    return estimator.set_params(random_state=seed) if "random_state" in estimator.get_params() else estimator
-
-
-def _build_scaled(path: str, parameters: Parameters, categories: Sequence[int], seed: int, **fixed: Any) -> Any:
-    """Build an estimator that needs complete, comparable columns: ranks for numbers, target means for categories.
-
-    The encoder is fitted inside each fold, so the mean of a category never contains the row that is predicted.
-    """
-    from sklearn.compose import make_column_transformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.model_selection import KFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import QuantileTransformer, StandardScaler, TargetEncoder
-
-    numbers = make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        QuantileTransformer(n_quantiles=200, output_distribution="normal", subsample=50_000, random_state=0),
-        StandardScaler(),
-    )
-    encoder = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value=-1.0),
-        TargetEncoder(target_type="continuous", cv=KFold(shuffle=True, random_state=0)),
-        StandardScaler(),
-    )
-    columns = make_column_transformer((encoder, list(categories)), remainder=numbers) if categories else numbers
-    return make_pipeline(columns, _estimator(path, {**fixed, **parameters}, seed))
-
-
-def _build_filled(path: str, parameters: Parameters, _categories: Sequence[int], seed: int, **fixed: Any) -> Any:
-    """Build an estimator that needs complete columns; categories are numbers to it."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-
-    imputer = SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True)
-    return make_pipeline(imputer, _estimator(path, {**fixed, **parameters}, seed))
-
-
-def _build_categorical(path: str, parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    """Build one of our own estimators, which handle categories and missing values themselves."""
-    return _import_class(f"stargaze.tuning.{path}")(dict(parameters), tuple(categories), seed)
-
-
-def _build_dummy(parameters: Parameters, _categories: Sequence[int], seed: int) -> Any:
-    return _estimator("dummy.DummyRegressor", {"strategy": "median", **parameters}, seed)
-
-
-def _build_histogram_boosting(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    fixed = {"early_stopping": False, "categorical_features": list(categories) or None}
-    return _estimator("ensemble.HistGradientBoostingRegressor", {**fixed, **parameters}, seed)
-
-
-def _build_perceptron(parameters: Parameters, categories: Sequence[int], seed: int) -> Any:
-    others = dict(parameters)
-    width = others.pop("width")
-    layers = {"hidden_layer_sizes": (width, width // 2), "early_stopping": True}
-    return _build_scaled("neural_network.MLPRegressor", {**layers, **others}, categories, seed)
-
+from stargaze.tuning.build_model import (
+    build_categorical,
+    build_dummy,
+    build_filled,
+    build_histogram_boosting,
+    build_perceptron,
+    build_scaled,
+)
+from stargaze.tuning.family import Choice, Family, FewRows, Range
 
 FOREST_SPACE: dict[str, Range | Choice] = {
     "min_samples_leaf": Range(2, 20, "int", log=True),
@@ -134,25 +27,27 @@ FOREST_SPACE: dict[str, Range | Choice] = {
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("dummy", "the median: the baseline for every model", _build_dummy),
+        Family("dummy", "the median: the baseline for every model", build_dummy),
         Family(
             "ridge",
             "linear, squared penalty",
-            partial(_build_scaled, "linear_model.Ridge"),
+            partial(build_scaled, "linear_model.Ridge"),
             {"alpha": 10.0},
             {"alpha": Range(1e-2, 1e4, log=True)},
+            {"alpha": FewRows(100.0, 1.0, 1e4)},
         ),
         Family(
             "elastic-net",
             "linear, mixed penalty",
-            partial(_build_scaled, "linear_model.ElasticNet", max_iter=5_000),
+            partial(build_scaled, "linear_model.ElasticNet", max_iter=5_000),
             {"alpha": 0.003, "l1_ratio": 0.5},
             {"alpha": Range(1e-4, 1.0, log=True), "l1_ratio": Range(0.05, 1.0)},
+            {"alpha": FewRows(0.1, 1e-3, 1.0)},
         ),
         Family(
             "nearest-neighbors",
             "mean of the most similar repositories",
-            partial(_build_scaled, "neighbors.KNeighborsRegressor"),
+            partial(build_scaled, "neighbors.KNeighborsRegressor"),
             {"n_neighbors": 20, "weights": "distance", "p": 2},
             {
                 "n_neighbors": Range(3, 100, "int", log=True),
@@ -163,33 +58,36 @@ FAMILIES: dict[str, Family] = {
         Family(
             "support-vectors",
             "radial kernel",
-            partial(_build_scaled, "svm.SVR", cache_size=500),
+            partial(build_scaled, "svm.SVR", cache_size=500),
             {"C": 1.0, "epsilon": 0.2, "gamma": "scale"},
             {
                 "C": Range(0.1, 30.0, log=True),
                 "epsilon": Range(0.02, 0.6),
                 "gamma": Choice(("scale", 0.003, 0.01, 0.03)),
             },
+            {"C": FewRows(0.3, 0.03, 10.0)},
             max_rows=6_000,
         ),
         Family(
             "random-forest",
             "bagged trees",
-            partial(_build_filled, "ensemble.RandomForestRegressor", n_jobs=1),
+            partial(build_filled, "ensemble.RandomForestRegressor", n_jobs=1),
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.35},
             FOREST_SPACE,
+            {"min_samples_leaf": FewRows(5, 2, 30)},
         ),
         Family(
             "extra-trees",
             "bagged trees with random cuts",
-            partial(_build_filled, "ensemble.ExtraTreesRegressor", n_jobs=1),
+            partial(build_filled, "ensemble.ExtraTreesRegressor", n_jobs=1),
             {"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.5},
             FOREST_SPACE,
+            {"min_samples_leaf": FewRows(5, 2, 30)},
         ),
         Family(
             "histogram-boosting",
             "scikit-learn's boosted trees on binned columns",
-            _build_histogram_boosting,
+            build_histogram_boosting,
             {
                 "learning_rate": 0.05,
                 "max_iter": 200,
@@ -206,26 +104,40 @@ FAMILIES: dict[str, Family] = {
                 "l2_regularization": Range(1e-3, 30.0, log=True),
                 "max_features": Range(0.2, 1.0),
             },
+            {
+                "learning_rate": FewRows(0.04, 0.02, 0.1),
+                "max_iter": FewRows(120, 40, 300),
+                "max_leaf_nodes": FewRows(6, 3, 16),
+                "min_samples_leaf": FewRows(10, 4, 40),
+                "l2_regularization": FewRows(3.0, 1e-2, 100.0),
+                "max_features": FewRows(0.3, 0.1, 1.0),
+            },
         ),
         Family(
             "perceptron",
             "neural network, two hidden layers",
-            _build_perceptron,
-            {"width": 64, "alpha": 1e-3, "learning_rate_init": 3e-3, "max_iter": 60},
+            build_perceptron,
+            {"width": 64, "alpha": 1e-3, "learning_rate_init": 3e-3, "batch_size": 200, "max_iter": 60},
             {
                 "width": Range(16, 256, "int", log=True),
                 "alpha": Range(1e-5, 1.0, log=True),
                 "learning_rate_init": Range(3e-4, 1e-2, log=True),
                 "max_iter": Choice((60,)),
             },
+            {
+                "width": FewRows(16, 4, 32),
+                "alpha": FewRows(30.0, 0.1, 100.0),
+                "learning_rate_init": FewRows(1e-2, 1e-3, 3e-2),
+                "batch_size": FewRows(20, 20, 20),
+            },
         ),
         Family(
             "lightgbm",
             "boosted trees grown leaf by leaf",
-            partial(_build_categorical, "lightgbm_estimator.CategoricalLightGBM"),
+            partial(build_categorical, "lightgbm_estimator.CategoricalLightGBM"),
             {
-                "learning_rate": 0.04,
-                "n_estimators": 300,
+                "learning_rate": 0.025,
+                "n_estimators": 600,
                 "num_leaves": 31,
                 "min_child_samples": 20,
                 "colsample_bytree": 0.5,
@@ -242,6 +154,13 @@ FAMILIES: dict[str, Family] = {
                 "reg_lambda": Range(1e-3, 50.0, log=True),
                 "cat_smooth": Range(5.0, 100.0, log=True),
             },
+            {
+                "learning_rate": FewRows(0.04, 0.02, 0.12),
+                "n_estimators": FewRows(150, 40, 400),
+                "num_leaves": FewRows(8, 3, 16),
+                "min_child_samples": FewRows(6, 3, 40),
+                "colsample_bytree": FewRows(0.3, 0.1, 1.0),
+            },
             starts=(
                 {"learning_rate": 0.03, "num_leaves": 15, "min_child_samples": 20, "colsample_bytree": 0.35},
                 {"learning_rate": 0.03, "num_leaves": 63, "min_child_samples": 40, "colsample_bytree": 0.4},
@@ -249,9 +168,40 @@ FAMILIES: dict[str, Family] = {
             finds_rounds=True,
         ),
         Family(
+            "randomized-boosting",
+            "boosted trees with random cuts",
+            partial(build_categorical, "lightgbm_estimator.CategoricalLightGBM"),
+            {
+                "extra_trees": True,
+                "learning_rate": 0.03,
+                "n_estimators": 800,
+                "num_leaves": 31,
+                "min_child_samples": 20,
+                "colsample_bytree": 0.5,
+                "subsample": 0.8,
+                "reg_lambda": 1.0,
+            },
+            {
+                "learning_rate": Range(0.02, 0.15, log=True),
+                "num_leaves": Range(7, 95, "int", log=True),
+                "min_child_samples": Range(5, 80, "int", log=True),
+                "colsample_bytree": Range(0.2, 1.0),
+                "subsample": Range(0.5, 1.0),
+                "reg_lambda": Range(1e-3, 50.0, log=True),
+            },
+            {
+                "learning_rate": FewRows(0.04, 0.02, 0.12),
+                "n_estimators": FewRows(150, 40, 400),
+                "num_leaves": FewRows(8, 3, 16),
+                "min_child_samples": FewRows(6, 3, 40),
+                "colsample_bytree": FewRows(0.3, 0.1, 1.0),
+            },
+            finds_rounds=True,
+        ),
+        Family(
             "xgboost",
             "boosted trees with a penalty on their leaves",
-            partial(_build_categorical, "extra_estimators.CategoricalXGBoost"),
+            partial(build_categorical, "extra_estimators.CategoricalXGBoost"),
             {
                 "learning_rate": 0.05,
                 "n_estimators": 250,
@@ -270,19 +220,33 @@ FAMILIES: dict[str, Family] = {
                 "subsample": Range(0.5, 1.0),
                 "reg_lambda": Range(1e-3, 50.0, log=True),
             },
+            {
+                "learning_rate": FewRows(0.04, 0.02, 0.12),
+                "n_estimators": FewRows(150, 40, 400),
+                "max_depth": FewRows(3, 1, 6),
+                "min_child_weight": FewRows(10.0, 3.0, 50.0),
+                "colsample_bytree": FewRows(0.3, 0.1, 1.0),
+            },
             extra="xgboost",
         ),
         Family(
             "catboost",
             "boosted trees with one split per level",
-            partial(_build_categorical, "extra_estimators.CategoricalCatBoost"),
-            {"learning_rate": 0.06, "iterations": 400, "depth": 6, "l2_leaf_reg": 3.0, "rsm": 0.7},
+            partial(build_categorical, "extra_estimators.CategoricalCatBoost"),
+            {"learning_rate": 0.07, "iterations": 600, "depth": 6, "l2_leaf_reg": 3.0, "rsm": 0.7},
             {
                 "learning_rate": Range(0.02, 0.15, log=True),
                 "iterations": Range(150, 1200, "int", log=True),
                 "depth": Range(4, 8, "int"),
                 "l2_leaf_reg": Range(0.5, 30.0, log=True),
                 "rsm": Range(0.2, 1.0),
+            },
+            {
+                "learning_rate": FewRows(0.04, 0.02, 0.15),
+                "iterations": FewRows(200, 50, 500),
+                "depth": FewRows(4, 2, 6),
+                "l2_leaf_reg": FewRows(6.0, 1.0, 30.0),
+                "rsm": FewRows(0.5, 0.1, 1.0),
             },
             extra="catboost",
         ),

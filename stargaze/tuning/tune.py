@@ -19,7 +19,8 @@ from stargaze.store import Store
 from stargaze.system.journal import Journal
 from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
-from stargaze.tuning.families import FAMILIES, Choice
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Choice
 from stargaze.tuning.screen import read_leaderboard
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.search.trial_table import write_trials
@@ -75,7 +76,8 @@ def tune(
         After Ctrl-C; the finished trials are on disk.
     """
     table, feature_set = read_dataset_and_features(store)
-    finalists = _finalists(read_leaderboard(store, feature_set), section)
+    screened = _ranked_families(read_leaderboard(store, feature_set), section)
+    finalists = screened[: section.finalists]
     search = Search(section, finalists, Journal(store.journal), _header(section, table, feature_set, finalists))
     if resume:
         search.resume()
@@ -87,7 +89,7 @@ def tune(
     write_trials(store.trials, trials)
     best = _best(trials)
     report("refitting the best trials on every policy", 1.0)
-    bundle, scores = save_best(section, store, table, feature_set, trials, now)
+    bundle, scores = save_best(section, store, table, feature_set, trials, now, screened)
     search.journal.finish()
     return TuningResult(best, len(trials), len(search.ended) - len(trials), bundle, scores)
 
@@ -200,13 +202,14 @@ def _format_ensemble(scores: dict[str, Any]) -> str:
     return f"{scores['members']} models, {scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} nat better than one"
 
 
-def _finalists(board: pd.DataFrame, section: TuningSection) -> list[str]:
+def _ranked_families(board: pd.DataFrame, section: TuningSection) -> list[str]:
+    """Return the screened families that succeeded, the best first."""
     is_candidate = (
         (board["policy"] == section.estimate_policy) & (board["status"] == "ok") & (board["family"] != "dummy")
     )
     if not is_candidate.any():
         raise ExternalError("the leaderboard has no family that succeeded", hint="stargaze screen")
-    return [str(name) for name in board[is_candidate].sort_values("rmsle")["family"].head(section.finalists)]
+    return [str(name) for name in board[is_candidate].sort_values("rmsle", kind="stable")["family"]]
 
 
 def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from sklearn.preprocessing import FunctionTransformer
 from stargaze.bundle.manifest import BadBundleError
 from stargaze.bundle.serialization import deserialize_model, serialize_model
 from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 5},

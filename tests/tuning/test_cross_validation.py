@@ -14,7 +14,8 @@ from stargaze.config import FeaturesSection
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, policy_arrays, summarize_folds
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family
 
 
 class RecordingModel:

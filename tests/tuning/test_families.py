@@ -10,7 +10,8 @@ import pytest
 
 from stargaze.errors import UsageError
 from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.families import FAMILIES, Choice, Family, Range, select_families
+from stargaze.tuning.families import FAMILIES, select_families
+from stargaze.tuning.family import Choice, Family, Range
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 10},
@@ -18,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "histogram-boosting": {"max_iter": 20},
     "perceptron": {"max_iter": 5},
     "lightgbm": {"n_estimators": 20},
+    "randomized-boosting": {"n_estimators": 20},
     "xgboost": {"n_estimators": 20},
     "catboost": {"iterations": 20},
 }
@@ -73,9 +75,11 @@ def test_a_prediction_does_not_depend_on_the_batch(family: Family, arrays: Array
     assert together == pytest.approx(single, abs=1e-6)
 
 
+@pytest.mark.parametrize("rows", [50, 300, 1_000, 4_000, 10_000, 10**6])
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FAMILIES.values() for name in family.space])
-def test_every_searched_parameter_has_a_default_in_its_range(family: Family, name: str) -> None:
+def test_every_searched_parameter_has_a_default_in_its_range(family: Family, name: str, rows: int) -> None:
     """The search starts with the defaults; a missing one would be drawn at random."""
+    family = family.at(rows)
     space, default = family.space[name], family.defaults.get(name)
 
     match space:
@@ -85,6 +89,19 @@ def test_every_searched_parameter_has_a_default_in_its_range(family: Family, nam
             assert space.kind == "float" or isinstance(default, int)
         case Choice():
             assert default in space.values
+
+
+@every
+def test_a_family_predicts_few_noisy_rows_about_as_well_as_their_mean(family: Family) -> None:
+    """300 rows, forty features of which one explains a twentieth of the variance: trees of many leaves learn the noise."""
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(1_000, 40)).astype("float32")
+    target = 5.0 + 0.23 * inputs[:, 0] + random.normal(size=1_000)
+    few = Arrays(inputs[:300], target[:300], np.zeros(300, dtype=int), ())
+
+    predicted = fit(family, {}, few, np.arange(300), 0).predict(inputs[300:])
+
+    assert np.mean((predicted - target[300:]) ** 2) < 1.06 * np.var(target[300:])
 
 
 @pytest.mark.thorough
@@ -108,7 +125,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_by_default_all_installed_families_are_selected() -> None:
     names = select_families([])
 
-    assert len(names) == 10
+    assert len(names) == 11
     assert not {"xgboost", "catboost"} & set(names)
 
 

@@ -12,6 +12,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
+from stargaze.capacity import parameters_for
 from stargaze.config import FeaturesSection
 from stargaze.features.matrix import CATALOG, Catalog
 from stargaze.system.parallel import map_in_threads
@@ -38,6 +39,8 @@ PARAMETERS: dict[str, Any] = {
     "num_threads": 1,
     "verbose": -1,
 }
+OF_FEW_ROWS = {"learning_rate": 0.03, "num_leaves": 5}
+"""The parameters that depend on the number of rows, for few rows."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,8 @@ def _fit(inputs: pd.DataFrame, target: np.ndarray, seed: int, catalog: Catalog) 
     ]
     values = inputs.to_numpy()  # LightGBM refuses some characters in names
     data = lightgbm.Dataset(values, target, categorical_feature=categories)
-    return lightgbm.train({**PARAMETERS, "seed": seed}, data, ROUNDS)
+    parameters = parameters_for(len(target), PARAMETERS, OF_FEW_ROWS)
+    return lightgbm.train({**parameters, "seed": seed}, data, ROUNDS)
 
 
 def _measure_error(

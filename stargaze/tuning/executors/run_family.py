@@ -11,7 +11,8 @@ from stargaze.bundle.serialization import serialize_model
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summarize_folds
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family
 
 
 def main(argv: list[str]) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import optuna
 
-from stargaze.tuning.families import FAMILIES, Choice, Range
+from stargaze.capacity import MANY_ROWS
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Choice, Family, Range
 from stargaze.tuning.search.racing import next_race
 from stargaze.tuning.search.ray_runtime import Searcher
 
@@ -19,27 +21,30 @@ from stargaze.tuning.search.ray_runtime import Searcher
 class OptunaSearcher(Searcher):
     """Suggest the defaults of each family first, then Optuna's configurations; each suggestion contains its race.
 
-    A family races against its own trials only: the best trial of a worse family may still improve the ensemble.
+    Defaults and search spaces are those of a number of training rows. A family races against its own trials only: the best
+    trial of a worse family may still improve the ensemble.
     """
 
-    def __init__(self, finalists: Sequence[str], seed: int, *, races: bool = True) -> None:
+    def __init__(self, finalists: Sequence[str], seed: int, *, rows: int = MANY_ROWS, races: bool = True) -> None:
         super().__init__(metric="rmsle", mode="min")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
         self._races = races
         self._finished = list[dict[str, Any]]()
-        self._finalists = list(finalists)
+        self._families = {name: FAMILIES[name].at(rows) for name in finalists}
         self._study = optuna.create_study(direction="minimize", sampler=sampler)
         self._pending: dict[str, optuna.trial.Trial] = {}
-        for start in _initial_trials(self._finalists):
+        for start in _initial_trials(list(self._families.values())):
             self._study.enqueue_trial(start)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the next family and its parameters."""
         trial = self._study.ask()
         self._pending[trial_id] = trial
-        name = trial.suggest_categorical("family", self._finalists)
-        parameters = {key: _suggest_value(trial, f"{name}.{key}", space) for key, space in FAMILIES[name].space.items()}
+        name = trial.suggest_categorical("family", list(self._families))
+        parameters = {
+            key: _suggest_value(trial, f"{name}.{key}", space) for key, space in self._families[name].space.items()
+        }
         race = next_race([trial for trial in self._finished if trial["family"] == name]) if self._races else None
         return {"family": name, "parameters": parameters, "race": None if race is None else asdict(race)}
 
@@ -61,11 +66,11 @@ class OptunaSearcher(Searcher):
         """Restore nothing, see :meth:`save`."""
 
 
-def _initial_trials(finalists: Sequence[str]) -> list[dict[str, Any]]:
+def _initial_trials(finalists: Sequence[Family]) -> list[dict[str, Any]]:
     """Return the first configurations: the defaults of each family, then others that often perform well."""
-    defaults = [(name, FAMILIES[name].defaults) for name in finalists]
-    others = [(name, {**FAMILIES[name].defaults, **start}) for name in finalists for start in FAMILIES[name].starts]
-    return [{"family": name, **_optuna_parameters(name, parameters)} for name, parameters in (*defaults, *others)]
+    defaults = [(family, family.defaults) for family in finalists]
+    others = [(family, {**family.defaults, **start}) for family in finalists for start in family.starts]
+    return [{"family": family.name, **_optuna_parameters(family, values)} for family, values in (*defaults, *others)]
 
 
 def _suggest_value(trial: optuna.trial.Trial, name: str, space: Range | Choice) -> Any:
@@ -76,9 +81,9 @@ def _suggest_value(trial: optuna.trial.Trial, name: str, space: Range | Choice) 
     return trial.suggest_float(name, space.low, space.high, log=space.log)
 
 
-def _optuna_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _optuna_parameters(family: Family, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the searched parameters under their Optuna names."""
-    return {f"{name}.{key}": parameters[key] for key in FAMILIES[name].space if key in parameters}
+    return {f"{family.name}.{key}": parameters[key] for key in family.space if key in parameters}
 
 
 def _racing_record(trial: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def run_trials(
         connect_ray(search.max_concurrent, folder) as cores,
         tempfile.TemporaryDirectory(prefix="trials-", dir=folder) as storage,
     ):
-        order = _ordered_search(search, searcher, cores)
+        order = _ordered_search(search, searcher, cores, len(arrays.target))
         started(order.lookahead)
         tuner = tune.Tuner(
             tune.with_resources(
@@ -178,8 +178,8 @@ def run_trials(
         raise errors[0]
 
 
-def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int) -> OrderedSearcher:
-    searcher = searcher or OptunaSearcher(search.finalists, search.seed, races=search.races)
+def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int, rows: int) -> OrderedSearcher:
+    searcher = searcher or OptunaSearcher(search.finalists, search.seed, rows=rows, races=search.races)
     ended = {int(trial["number"]): trial for trial in search.ended}
     try:
         return OrderedSearcher(searcher, search.trials, cores, ended, search.lookahead)

@@ -12,7 +12,8 @@ import lightgbm
 import numpy as np
 
 from stargaze.tuning.cross_validation import Arrays, cross_validate
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family
 from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS, BinnedFold, bin_dataset
 from stargaze.tuning.search.racing import DONE, Race
 
@@ -78,7 +79,7 @@ def _scores(
             (fold.rmsle, None) for fold in cross_validate(family, config["parameters"], data.arrays, config["seed"])
         )
         return
-    parameters = {**family.defaults, **config["parameters"]}
+    parameters = {**family.at(len(data.arrays.target)).defaults, **config["parameters"]}
     for number in np.unique(data.arrays.folds).tolist():
         most = math.ceil((1 + EXTRA_ROUNDS) * max(rounds)) if bounded and rounds else MAX_ROUNDS
         yield data.fold(number).boost(parameters, config["seed"], min(most, MAX_ROUNDS))

@@ -1,21 +1,24 @@
-"""The ensemble: non-negative weights of the best trials, fitted on out-of-fold predictions where the gain exceeds its noise."""
+"""The ensemble: non-negative weights of the best trials and of other families, fitted on out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
 from stargaze.tuning.cross_validation import Arrays, cross_validate
-from stargaze.tuning.families import FAMILIES, Family
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family
 from stargaze.tuning.metrics import clipped_rmse
 from stargaze.tuning.search.racing import DONE
 
 MIN_WEIGHT = 0.02
 """A model with a smaller weight is left out: it costs as much time as any other."""
+COMPLEMENTS = ("lightgbm", "catboost", "randomized-boosting", "perceptron", "ridge", "extra-trees")
+"""Families whose defaults may join the ensemble without trials, in this order: each has errors of its own."""
 SUM_WEIGHT = 1e4
 """The weight of the sum-to-one constraint relative to a row; the sum is then exact to about 1e-6."""
 
@@ -28,6 +31,14 @@ class Candidate:
     parameters: dict[str, Any]
     seed: int
 
+    def complete(self, rows: int) -> Candidate:
+        """Return it with the defaults of its family for a number of rows, so that folds do not change them."""
+        return replace(self, parameters={**self.family.at(rows).defaults, **self.parameters})
+
+
+MEAN = Candidate(FAMILIES["dummy"], {"strategy": "mean"}, 0)
+"""The mean of all rows, a model without features."""
+
 
 @dataclass(frozen=True)
 class EnsembleWeights:
@@ -38,9 +49,14 @@ class EnsembleWeights:
     error: float
 
 
-def select_candidates(trials: Sequence[dict[str, Any]], max_candidates: int, seed: int) -> list[Candidate]:
-    """Return the candidates, the best first: the best trial of each family, another seed of the best, and the second best.
+def select_candidates(
+    trials: Sequence[dict[str, Any]], max_candidates: int, seed: int, screened: Sequence[str] = ()
+) -> list[Candidate]:
+    """Return the candidates, the best first: the best trial of each family, then other families, seeds and trials.
 
+    These are the defaults of the :data:`COMPLEMENTS` that were screened and not tuned, another seed of the best trial, and the
+    second best trial of its family. The last of two or more candidates is the mean of all rows: with it, an ensemble of
+    few rows shrinks to the mean as far as its models do not predict better.
     ``seed`` is the seed of the best trial. Trials that were stopped early are ignored; if there is no other, ValueError.
     """
     done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
@@ -51,10 +67,25 @@ def select_candidates(trials: Sequence[dict[str, Any]], max_candidates: int, see
     others = [trial for trial in firsts.values() if trial is not best]
     second = [t for t in done if t["family"] == best["family"] and t["parameters"] != best["parameters"]]
     chosen = [(best, seed), *((trial, seed) for trial in sorted(others, key=lambda trial: float(trial["rmsle"])))]
-    chosen += [(best, seed + 1), *((trial, seed + 2) for trial in second[:1])]
-    return [
-        Candidate(FAMILIES[trial["family"]], dict(trial["parameters"]), own) for trial, own in chosen[:max_candidates]
+    chosen += [
+        ({"family": name, "parameters": {}}, seed) for name in COMPLEMENTS if name in screened and name not in firsts
     ]
+    chosen += [(best, seed + 1), *((trial, seed + 2) for trial in second[:1])]
+    models = chosen[: max(max_candidates - 1, 1)]
+    candidates = [Candidate(FAMILIES[trial["family"]], dict(trial["parameters"]), own) for trial, own in models]
+    return [*candidates, MEAN][:max_candidates]
+
+
+def default_candidates() -> list[Candidate]:
+    """Return the candidates of an ensemble without trials: the defaults of the installed families, and the mean.
+
+    Examples
+    --------
+    >>> [candidate.family.name for candidate in default_candidates()][-2:]
+    ['ridge', 'dummy']
+    """
+    names = [name for name in COMPLEMENTS[:-1] if FAMILIES[name].installed]
+    return [*(Candidate(FAMILIES[name], {}, 0) for name in names), MEAN]
 
 
 def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
@@ -68,7 +99,7 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
 def fit_weights(
     predictions: np.ndarray, target: np.ndarray, folds: np.ndarray, row_weights: np.ndarray | None = None
 ) -> EnsembleWeights:
-    """Fit the weights with the smallest error; the first candidate gets weight 1 if the gain does not exceed its standard error.
+    """Fit the weights with the smallest error; the first candidate gets weight 1 if there is no gain.
 
     ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
     on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default.
@@ -96,21 +127,37 @@ def fit_weights(
         gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     return EnsembleWeights(
-        _fit_weights(predictions, target, row_weights) if gain > error else np.eye(predictions.shape[1])[0], gain, error
+        _fit_weights(predictions, target, row_weights) if gain > 0 else np.eye(predictions.shape[1])[0], gain, error
     )
 
 
 def _fit_weights(predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray) -> np.ndarray:
-    """Return non-negative weights that sum to one and minimize the squared error; small weights become 0."""
+    """Return non-negative weights that sum to one; members with small weights, or that do not lower the error, are left out.
+
+    Least squares fits the sum before it is clipped at 0. Where that is negative, the mean of all rows looks better than it is:
+    a member stays only if the error of the clipped sum is larger without it.
+    """
     members = np.ones(predictions.shape[1], dtype=bool)
-    while True:
-        residuals = (predictions[:, members] - target[:, None]) * np.sqrt(row_weights / row_weights.sum())[:, None]
-        weights = nnls(
-            np.vstack([residuals, np.full(members.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
-        )[0]
-        if (weights >= MIN_WEIGHT).all() or not (weights >= MIN_WEIGHT).any():
+    weights = _least_squares(predictions, target, row_weights, members)
+    while members.sum() > 1:
+        smallest = int(np.argmin(np.where(members, weights, np.inf)))
+        fewer = members & (np.arange(len(members)) != smallest)
+        refitted = _least_squares(predictions, target, row_weights, fewer)
+        errors = (clipped_rmse(target, predictions @ each, row_weights) for each in (weights, refitted))
+        if weights[smallest] >= MIN_WEIGHT and next(errors) < next(errors):
             break
-        members[members] = weights >= MIN_WEIGHT
-    result = np.zeros(predictions.shape[1])
+        members, weights = fewer, refitted
+    return weights
+
+
+def _least_squares(
+    predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray, members: np.ndarray
+) -> np.ndarray:
+    """Return the weights of the members with the smallest squared error, 0 for the others."""
+    residuals = (predictions[:, members] - target[:, None]) * np.sqrt(row_weights / row_weights.sum())[:, None]
+    weights = nnls(
+        np.vstack([residuals, np.full(members.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
+    )[0]
+    result = np.zeros(len(members))
     result[members] = weights / weights.sum()
     return result

@@ -21,7 +21,7 @@ from stargaze.features.own_columns import declare_own_columns
 from stargaze.features.population import describe_choice, describe_population
 from stargaze.features.registry import Feature
 from stargaze.store import Store
-from stargaze.tuning.training.ensemble import Candidate, select_candidates
+from stargaze.tuning.training.ensemble import select_candidates
 from stargaze.tuning.training.held_out import find_answering_policies, write_held_out
 from stargaze.tuning.training.refit import PolicyPredictor, refit
 from stargaze.tuning.training.scoring import find_outliers
@@ -38,9 +38,13 @@ def save_best(
     feature_set: FeatureSet,
     trials: Sequence[dict[str, Any]],
     now: datetime,
+    screened: Sequence[str] = (),
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
-    """Write the bundle of the best trials; return its folder and the scores of each policy."""
-    chosen = select_candidates(trials, section.ensemble_size, section.seed)
+    """Write the bundle of the best trials; return its folder and the scores of each policy.
+
+    ``screened`` are the families of the leaderboard: the defaults of some that were not tuned may join the ensemble too.
+    """
+    chosen = select_candidates(trials, section.ensemble_size, section.seed, screened)
     refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}
     narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
@@ -50,7 +54,7 @@ def save_best(
         **describe_origin(now, PACKAGES),
         "estimate_policy": section.estimate_policy,
         "family": chosen[0].family.name,
-        "parameters": _parameters(chosen[0]),
+        "parameters": chosen[0].complete(len(table.training)).parameters,
         "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},
         "trials": len(trials),
         "requested_trials": section.trials,
@@ -89,15 +93,11 @@ def save_best(
     return folder, scores
 
 
-def _parameters(candidate: Candidate) -> dict[str, Any]:
-    return {**candidate.family.defaults, **candidate.parameters}
-
-
 def _ensemble_members(predictor: PolicyPredictor) -> list[dict[str, Any]]:
     return [
         {
             "family": member.family.name,
-            "parameters": _parameters(member),
+            "parameters": member.parameters,
             "seed": member.seed,
             "weight": round(weight, 5),
         }

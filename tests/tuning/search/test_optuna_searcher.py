@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stargaze.tuning.families import FAMILIES, Choice, Range
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Choice, Range
 from stargaze.tuning.search.optuna_searcher import OptunaSearcher
 
 FINALISTS = ["lightgbm", "ridge", "nearest-neighbors"]
