@@ -48,7 +48,7 @@ def test_number_of_model_families() -> None:
     extras = [family for family in FAMILIES.values() if family.extra]
 
     assert (len(FAMILIES) - len(extras), len(FAMILIES)) == (11, 13)
-    assert "ten model families by cross-validation (twelve with the extras)" in text("docs/use.md")
+    assert "eleven model families by cross-validation (thirteen with the extras)" in text("docs/use.md")
 
 
 def test_sizes_of_the_samples() -> None:
