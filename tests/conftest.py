@@ -205,6 +205,7 @@ def _meta(
         "created_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
         "estimate_policy": "all",
+        "metric": "rmsle",
         "family": "lightgbm",
         "coverage": 0.9,
         "intervals": {

@@ -21,7 +21,7 @@ from stargaze.bundle.schema_checks import (
     text,
     word,
 )
-from stargaze.config import POLICIES
+from stargaze.config import METRICS, POLICIES
 from stargaze.errors import ConfigError
 from stargaze.features.dataset import parse_split
 from stargaze.features.matrix import Catalog, catalog_with
@@ -31,6 +31,8 @@ from stargaze.features.schema import FIELD_BY_NAME
 LOG = number(0, 700)
 """A logarithm of counts, or an error of one [nat]: its exponential is a finite number."""
 SHARE = number(0, 1)
+OFFSET = 5.0
+"""Largest offset of an ensemble [nat]: a factor of 148 between the mean and the typical count."""
 POLICY = choice(*POLICIES)
 FILE = {"file": text, "format": text}
 NAMES = distinct(text, 1)
@@ -114,6 +116,8 @@ def _star_record(field: Check) -> Check:
             ),
             "prototype": record({"record": mapping(plain), "predicted": by_policy(array(number(), 1))}),
             "models": by_policy(array(record({**FILE, "weight": SHARE}), 1, 20)),
+            "metric": choice(*METRICS),
+            "offsets": by_policy(number(-OFFSET, OFFSET)),
             "spreads": by_policy(record(FILE)),
         },
         {
@@ -185,6 +189,7 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
         ("features", policies),
         ("background", policies),
         ("models", set(answers)),
+        ("offsets", policies),
         ("spreads", set(answers)),
     ):
         _require(needed <= set(meta[name]), f"{name} lacks {', '.join(sorted(needed - set(meta[name])))}")

@@ -33,15 +33,19 @@ class LeafModel(Protocol):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A weighted mean of models; the weights sum to one, and one model is an ensemble of weight 1."""
+    """A weighted mean of models; the weights sum to one, and one model is an ensemble of weight 1.
+
+    ``offset`` [nat] is added: with ``tuning.metric = "rmse"`` it turns the typical count of stars into the mean.
+    """
 
     weights: tuple[float, ...]
     models: tuple[Model, ...]
+    offset: float = 0.0
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Predict log1p(stars) [nat] for a float matrix; shape (n,)."""
         predictions = (weight * model.predict(inputs) for weight, model in zip(self.weights, self.models, strict=True))
-        return np.asarray(sum(predictions))
+        return np.asarray(sum(predictions)) + self.offset
 
 
 def serialize_model(model: Any) -> tuple[str, bytes]:

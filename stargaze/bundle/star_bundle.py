@@ -161,7 +161,9 @@ class Bundle:
         """One ensemble for each policy."""
         return {
             policy: Ensemble(
-                tuple(float(item["weight"]) for item in members), tuple(self._model(item) for item in members)
+                tuple(float(item["weight"]) for item in members),
+                tuple(self._model(item) for item in members),
+                float(self.meta["offsets"][policy]),
             )
             for policy, members in self.meta["models"].items()
         }

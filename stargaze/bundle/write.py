@@ -55,8 +55,9 @@ def write_bundle(
         ]
         for policy, ensemble in models.items()
     }
+    offsets = {policy: ensemble.offset for policy, ensemble in models.items()}
     spreads_meta = {policy: add_model(f"spread-{policy}", model) for policy, model in spreads.items()}
-    meta = {**meta, "format": STAR_FORMAT, "models": models_meta, "spreads": spreads_meta}
+    meta = {**meta, "format": STAR_FORMAT, "models": models_meta, "offsets": offsets, "spreads": spreads_meta}
     return _write_folder(parent, meta, files, lambda folder: star_bundle.Bundle.load(folder).check_prototype())
 
 

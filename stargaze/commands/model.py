@@ -76,6 +76,9 @@ def tune(
     seed: Annotated[int | None, typer.Option(help="Seed of the search and the models.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
     racing: Annotated[bool | None, typer.Option(help="Stop a trial that cannot win.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What is minimized: rmsle, or rmse in stars, whose estimate is the mean.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a stopped tuning; finished trials are not repeated.")
     ] = False,
@@ -90,7 +93,7 @@ def tune(
     from stargaze.tuning.tune import tune
 
     options: dict[str, Any] = {"trials": trials, "time_budget": time_budget, "seed": seed}
-    options |= {"max_concurrent": max_concurrent, "racing": racing}
+    options |= {"max_concurrent": max_concurrent, "racing": racing, "metric": metric}
     keys = {f"tuning.{name}": value for name, value in {**options, "on": place.on}.items()}
     session = common.open_session(keys)
     out, config, store = session

@@ -2,6 +2,7 @@
 
 from stargaze.config.loading import DEFAULT_PATH, find_config_file, load, parse_section
 from stargaze.config.model_sections import (
+    METRICS,
     OWN_KINDS,
     POLICIES,
     SAMPLES,
@@ -18,6 +19,7 @@ from stargaze.config.sections import Config, render
 
 __all__ = [
     "DEFAULT_PATH",
+    "METRICS",
     "OWN_KINDS",
     "POLICIES",
     "SAMPLES",

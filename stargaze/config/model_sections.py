@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from stargaze.config.keys import expand_home, expand_homes, key, valid_separator
 
 POLICIES = ("static", "activity", "all")
+METRICS = ("rmsle", "rmse")
+"""The metrics that a tuning minimizes: of log1p(stars), or of the stars."""
 SAMPLES = ("best-of", "electron")
 """The names of the samples that ship with the package."""
 OWN_KINDS = ("number", "flag", "category")
@@ -213,6 +215,12 @@ class TuningSection:
     )
     coverage: float = key(
         0.9, "Share of the prediction intervals that contain the true count.", unit="share", limits=(0.5, 0.99)
+    )
+    metric: str = key(
+        "rmsle",
+        "What is minimized: the error of log1p(stars), in which a factor counts the same everywhere; or that of the stars, in"
+        " which few repositories with most stars count, and the estimate is the mean.",
+        choices=METRICS,
     )
     estimate_policy: str = key("all", "Feature policy of the estimate and its explanation.", choices=POLICIES)
     bundled_repositories: int = key(

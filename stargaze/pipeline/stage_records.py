@@ -22,7 +22,7 @@ MISSING = "missing"
 """The reason of a stage that has not run in this store."""
 TUNING_KEYS = (
     *("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage"),
-    *("estimate_policy", "bundled_repositories"),
+    *("estimate_policy", "metric", "bundled_repositories"),
 )
 OWN_KEYS = ("extra", "extra_kinds", "extra_policies", "exclude")
 """The keys of ``fetch`` about own columns and columns that are not read."""

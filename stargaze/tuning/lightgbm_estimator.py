@@ -9,7 +9,7 @@ from typing import Any, Self
 import lightgbm
 import numpy as np
 
-from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.metrics import clipped_rmse, star_rmse
 
 FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
 EARLY_STOPPING_ROUNDS = 50
@@ -55,18 +55,25 @@ class BinnedFold:
         """Split a binned table into the rows outside and inside of a fold; ``inside`` is a mask of shape (n,)."""
         return cls(*(whole.subset(np.flatnonzero(mask).tolist()).construct() for mask in (~inside, inside)))
 
-    def boost(self, parameters: Mapping[str, Any], seed: int, max_rounds: int) -> tuple[float, int]:
-        """Boost with early stopping; return the best validation score [nat] and its number of rounds."""
+    def boost(
+        self, parameters: Mapping[str, Any], seed: int, max_rounds: int, metric: str = "rmsle"
+    ) -> tuple[dict[str, float], int]:
+        """Boost with early stopping by RMSLE; return the scores on the fold with the best number of rounds, and that number.
+
+        The scores are ``rmsle`` [nat] and, if it is the metric, ``rmse`` [stars].
+        """
         chosen = {name: value for name, value in parameters.items() if name != "n_estimators"}
         booster = lightgbm.train(
             {"objective": "l2", "metric": "None", "seed": seed, "feature_pre_filter": False, **FIXED, **chosen},
             self.training,
             max_rounds,
             valid_sets=[self.validation],
-            feval=_clipped_error,
-            callbacks=[lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)],
+            feval=[_clipped_error, *([_star_error] if metric == "rmse" else [])],
+            callbacks=[lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, first_metric_only=True, verbose=False)],
         )
-        return float(booster.best_score["valid_0"]["rmsle"]), int(booster.best_iteration)
+        return {name: float(value) for name, value in booster.best_score["valid_0"].items()}, int(
+            booster.best_iteration
+        )
 
 
 def bin_dataset(inputs: np.ndarray, target: np.ndarray, categories: Sequence[int]) -> lightgbm.Dataset:
@@ -78,3 +85,7 @@ def bin_dataset(inputs: np.ndarray, target: np.ndarray, categories: Sequence[int
 
 def _clipped_error(predicted: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
     return "rmsle", clipped_rmse(np.asarray(data.get_label()), predicted), False
+
+
+def _star_error(predicted: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
+    return "rmse", star_rmse(np.asarray(data.get_label()), predicted), False

@@ -86,8 +86,8 @@ def tune(
     trials = search.trials()
     if not any(trial["stopped"] == DONE for trial in trials):
         raise ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
-    write_trials(store.trials, trials)
-    best = _best(trials)
+    write_trials(store.trials, trials, section.metric)
+    best = _best(trials, section.metric)
     report("refitting the best trials on every policy", 1.0)
     bundle, scores = save_best(section, store, table, feature_set, trials, now, screened)
     search.journal.finish()
@@ -111,7 +111,7 @@ class Search:
         Lines that no trial writes are ignored: another machine may have written the journal.
         """
         first, ended = self.journal.resume(self.header)
-        self.ended = [trial for trial in ended if _is_trial(trial, self.finalists)]
+        self.ended = [trial for trial in ended if _is_trial(trial, self.finalists, self.section.metric)]
         lookahead = first.get("lookahead")
         if not isinstance(lookahead, int):
             raise MissingInputError(
@@ -139,9 +139,10 @@ class Search:
             self.ended.append(trial)
             done = len(self.ended) - before
             remaining = (time.monotonic() - started) / done * (section.trials - len(self.ended))
-            best = min((trial["rmsle"] for trial in self.trials() if trial["stopped"] == DONE), default=math.nan)
+            done_trials = (trial for trial in self.trials() if trial["stopped"] == DONE)
+            best = min((trial[section.metric] for trial in done_trials), default=math.nan)
             report(
-                f"trial {len(self.ended)} of {section.trials}, best {best:.4f}, {remaining:.0f} s left",
+                f"trial {len(self.ended)} of {section.trials}, best {best:.5g}, {remaining:.0f} s left",
                 len(self.ended) / section.trials,
             )
 
@@ -154,7 +155,8 @@ class Search:
             section.max_concurrent,
             section.racing,
             self.ended,
-            self.lookahead,
+            metric=section.metric,
+            lookahead=self.lookahead,
         )
         search_with_ray(arrays, search, handle)
 
@@ -163,7 +165,7 @@ class Search:
         return sorted((trial for trial in self.ended if "failed" not in trial), key=lambda trial: int(trial["number"]))
 
 
-def _is_trial(line: Mapping[str, Any], finalists: Sequence[str]) -> bool:
+def _is_trial(line: Mapping[str, Any], finalists: Sequence[str], metric: str = "rmsle") -> bool:
     """Return whether a line of the journal is a trial whose parameters are searched ones, so that models can be built of it."""
     try:
         if not isinstance(line["number"], int) or line["family"] not in finalists:
@@ -173,7 +175,7 @@ def _is_trial(line: Mapping[str, Any], finalists: Sequence[str]) -> bool:
         space, parameters = FAMILIES[line["family"]].space, line["parameters"]
         choices = {name: kind.values for name, kind in space.items() if isinstance(kind, Choice)}
         numbers = [value for name, value in parameters.items() if name not in choices]
-        numbers += [line["rmsle"], *line["folds"], line["seconds"], line.get("at", 0.0)]
+        numbers += [line["rmsle"], line[metric], *line["folds"], line["seconds"], line.get("at", 0.0)]
         return (
             parameters.keys() <= {*space, "n_estimators"}
             and all(parameters[name] in values for name, values in choices.items() if name in parameters)
@@ -190,6 +192,7 @@ def _header(section: TuningSection, table: Dataset, feature_set: FeatureSet, fin
         "data": table.fingerprint,
         "feature_set": feature_set.digest,
         "finalists": finalists,
+        "metric": section.metric,
         "policy": section.estimate_policy,
         "racing": section.racing,
         "seed": section.seed,
@@ -209,9 +212,9 @@ def _ranked_families(board: pd.DataFrame, section: TuningSection) -> list[str]:
     )
     if not is_candidate.any():
         raise ExternalError("the leaderboard has no family that succeeded", hint="stargaze screen")
-    return [str(name) for name in board[is_candidate].sort_values("rmsle", kind="stable")["family"]]
+    return [str(name) for name in board[is_candidate].sort_values(section.metric, kind="stable")["family"]]
 
 
-def _best(trials: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the best trial with all folds; the first trial of a tuning always has all."""
-    return min((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
+def _best(trials: list[dict[str, Any]], metric: str) -> dict[str, Any]:
+    """Return the best trial with all folds by a metric; the first trial of a tuning always has all."""
+    return min((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial[metric]))

@@ -28,6 +28,7 @@ def meta(bundle_folder: Path) -> Meta:
 REQUIRED = (
     *("created_at", "version", "estimate_policy", "family", "coverage", "intervals", "features"),
     *("vocabularies", "scores", "split", "star_quantiles", "background", "data", "prototype", "models", "spreads"),
+    *("metric", "offsets"),
 )
 
 
@@ -56,6 +57,9 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     "no fingerprint": (lambda meta: meta["data"].pop("fingerprint"), "data.fingerprint is missing"),
     "a date of the data": (lambda meta: meta["data"].update(latest="soon"), "data.latest is not a date"),
     "more training rows": (lambda meta: meta["data"].update(training_rows=10**9), "training_rows is larger"),
+    "a metric": (lambda meta: meta.update(metric="mae"), "metric is not one of"),
+    "a huge offset": (lambda meta: meta["offsets"].update(all=6.0), "offsets.all is not"),
+    "no offset": (lambda meta: meta["offsets"].pop("all"), "offsets lacks all"),
     "a row too few": (lambda meta: meta["background"]["all"].pop(), "background.all has another length"),
     "a text as a number": (lambda meta: meta["background"]["all"].__setitem__(0, "1"), r"background.all\[0\]"),
     "no background": (lambda meta: meta["background"].pop("activity"), "background lacks activity"),

@@ -198,6 +198,7 @@ def _star_meta(
         "version": "0.1.0",
         "versions": {"numpy": np.__version__},
         "estimate_policy": "all",
+        "metric": "rmsle",
         "family": "lightgbm",
         "parameters": {"num_leaves": 6},
         "ensemble": {policy: [member] for policy in features},

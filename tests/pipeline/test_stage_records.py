@@ -28,7 +28,17 @@ from tests.pipeline.test_stages import ALL, CONFIG, NOW, finished_store, stages_
 
 __all__ = ["finished_store"]
 
-TUNE_KEYS = ("trials", "finalists", "time_budget", "racing", "seed", "ensemble_size", "coverage", "estimate_policy")
+TUNE_KEYS = (
+    "trials",
+    "finalists",
+    "time_budget",
+    "racing",
+    "seed",
+    "ensemble_size",
+    "coverage",
+    "estimate_policy",
+    "metric",
+)
 STARTS_AT = {
     **dict.fromkeys(("fetch.since", "fetch.files", "fetch.sample", "fetch.exclude"), "fetch"),
     **dict.fromkeys(("fetch.extra", "fetch.extra_kinds", "fetch.extra_policies"), "fetch"),

@@ -82,6 +82,7 @@ def stopped_store(screened_store: Store) -> Store:
             "data": table.fingerprint,
             "feature_set": feature_set.digest,
             "finalists": ["elastic-net", "ridge"],
+            "metric": "rmsle",
             "policy": "all",
             "racing": True,
             "seed": 0,
@@ -212,6 +213,26 @@ def test_a_journal_without_a_lookahead_is_refused(tmp_path: Path, lookahead: obj
 
     with pytest.raises(MissingInputError, match="has no lookahead, and cannot be resumed"):
         search.resume()
+
+
+def test_the_metric_chooses_finalists_and_the_best_trial(screened_store: Store) -> None:
+    board = pd.read_csv(screened_store.leaderboard)
+    board["rmse"] = board["family"].map({"perceptron": 10.0, "ridge": 20.0}).fillna(90.0)
+    board.to_csv(screened_store.leaderboard, index=False)
+    table, feature_set = read_dataset_and_features(screened_store)
+    journal = Journal(screened_store.journal)
+    header = {"data": table.fingerprint, "feature_set": feature_set.digest, "finalists": ["perceptron", "ridge"]}
+    journal.begin({**header, "metric": "rmse", "policy": "all", "racing": True, "seed": 0, "lookahead": 8})
+    journal.add({**trial(0, "ridge", 0.6), "rmse": 50.0})
+    journal.add({**trial(1, "ridge", 0.7), "rmse": 40.0})
+
+    tuned = tune(TuningSection(trials=2, metric="rmse"), screened_store, now=NOW, resume=True)
+
+    assert tuned.best["number"] == 1
+    assert pd.read_parquet(screened_store.trials)["rmse"].tolist() == [40.0, 50.0]
+    bundle = Bundle.load(tuned.bundle)
+    assert bundle.meta["metric"] == "rmse"
+    assert bundle.meta["offsets"]["all"] > 0
 
 
 def test_without_a_journal_there_is_nothing_to_resume(screened_store: Store) -> None:

@@ -37,7 +37,9 @@ def contributions(bundle: Bundle, inputs: np.ndarray, policy: str) -> tuple[Meth
     parts = [_model_contributions(model, inputs, typical) for model in ensemble.models]
     method: Method = "exact" if all(part[0] == "exact" for part in parts) else "sampled"
     weighted = (weight * part for weight, (_, part) in zip(ensemble.weights, parts, strict=True))
-    return method, np.asarray(sum(weighted))
+    total = np.asarray(sum(weighted))
+    total[:, -1] += ensemble.offset
+    return method, total
 
 
 def _model_contributions(model: Model, inputs: np.ndarray, typical: np.ndarray) -> tuple[Method, np.ndarray]:

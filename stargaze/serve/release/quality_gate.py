@@ -33,16 +33,17 @@ HINT = 'stargaze deploy --force "the reason"'
 class QualityComparison:
     """Errors of challenger and champion on repositories that neither was fitted on.
 
-    RMSLE [nat]. ``difference`` is the mean squared logarithmic error of the challenger minus that of the champion [nat²],
-    ``standard_error`` its standard error with the repositories of an owner as one cluster.
+    RMSLE [nat], or RMSE [stars] if that is the metric of the challenger. ``difference`` is the mean squared error of the
+    challenger minus that of the champion, ``standard_error`` its standard error with the repositories of an owner as one cluster.
     """
 
     repositories: int
     owners: int
-    challenger_rmsle: float
-    champion_rmsle: float
+    challenger_error: float
+    champion_error: float
     difference: float
     standard_error: float
+    metric: str = "rmsle"
 
     @property
     def is_worse(self) -> bool:
@@ -51,8 +52,13 @@ class QualityComparison:
 
     def as_text(self) -> str:
         """Return one line for people."""
+        if self.metric == "rmse":
+            return (
+                f"RMSE {self.challenger_error:,.0f} stars, in production {self.champion_error:,.0f}, on the same "
+                f"{self.repositories:,} held-out repositories (squared errors {self.difference:+.3g} ± {self.standard_error:.3g})"
+            )
         return (
-            f"RMSLE {self.challenger_rmsle:.3f}, in production {self.champion_rmsle:.3f}, on the same "
+            f"RMSLE {self.challenger_error:.3f}, in production {self.champion_error:.3f}, on the same "
             f"{self.repositories:,} held-out repositories (squared errors {self.difference:+.4f} ± "
             f"{self.standard_error:.4f} nat²)"
         )
@@ -107,14 +113,14 @@ def compare_predictors(challenger: Bundle, champion: Bundle, repositories: pd.Da
     for name, predicted in (("the bundle", new), ("the bundle in production", old)):
         if count := len(held_out) - int(np.isfinite(predicted).sum()):
             raise DifferenceFoundError(f"{name} predicts no finite number for {count} of {len(held_out)} repositories")
-    return compare_predictions(truth, new, old, owners.to_numpy())
+    return compare_predictions(truth, new, old, owners.to_numpy(), str(challenger.meta["metric"]))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a result that is not a number counts as worse
 def compare_predictions(
-    truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray
+    truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray, owners: np.ndarray, metric: str = "rmsle"
 ) -> QualityComparison:
-    """Compare two predictions of the same n repositories pair by pair, all log1p(stars) [nat].
+    """Compare two predictions of the same n repositories pair by pair, all log1p(stars) [nat], by a metric.
 
     The owners are clusters: repositories of an owner are similar, and so are their errors.
 
@@ -122,14 +128,16 @@ def compare_predictions(
     >>> compare_predictions(truth, truth + 0.5, truth, np.array(["a", "b", "c"])).is_worse
     True
     """
+    if metric == "rmse":
+        truth, challenger, champion = np.exp(truth), np.exp(challenger), np.exp(champion)
     new, old = (truth - challenger) ** 2, (truth - champion) ** 2
     gaps = new - old
     _, cluster = np.unique(owners, return_inverse=True)
     sums = np.bincount(cluster, weights=gaps - gaps.mean())
     correction = len(sums) / max(1, len(sums) - 1)
     standard_error = float(np.sqrt(correction * np.sum(sums**2)) / len(gaps))
-    rmsle, champion_rmsle = float(np.sqrt(new.mean())), float(np.sqrt(old.mean()))
-    return QualityComparison(len(gaps), len(sums), rmsle, champion_rmsle, float(gaps.mean()), standard_error)
+    error, champion_error = float(np.sqrt(new.mean())), float(np.sqrt(old.mean()))
+    return QualityComparison(len(gaps), len(sums), error, champion_error, float(gaps.mean()), standard_error, metric)
 
 
 def _read_repositories(store: Store, challenger: Bundle) -> pd.DataFrame:

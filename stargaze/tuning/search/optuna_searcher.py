@@ -25,8 +25,17 @@ class OptunaSearcher(Searcher):
     trial of a worse family may still improve the ensemble.
     """
 
-    def __init__(self, finalists: Sequence[str], seed: int, *, rows: int = MANY_ROWS, races: bool = True) -> None:
-        super().__init__(metric="rmsle", mode="min")
+    def __init__(
+        self,
+        finalists: Sequence[str],
+        seed: int,
+        *,
+        rows: int = MANY_ROWS,
+        races: bool = True,
+        metric: str = "rmsle",
+    ) -> None:
+        super().__init__(metric=metric, mode="min")
+        self._metric = metric
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=10, constant_liar=True)
         self._races = races
@@ -53,10 +62,10 @@ class OptunaSearcher(Searcher):
         trial = self._pending.pop(trial_id, None)
         if trial is None:
             return
-        if error or not result or "rmsle" not in result:
+        if error or not result or self._metric not in result:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            self._study.tell(trial, float(result["rmsle"]))
+            self._study.tell(trial, float(result[self._metric]))
             self._finished.append(_racing_record(result))
 
     def save(self, checkpoint_path: str) -> None:

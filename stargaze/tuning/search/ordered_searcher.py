@@ -52,7 +52,7 @@ class OrderedSearcher(Searcher):
         trials_ahead: int = 0,
     ) -> None:
         """Replay the ended trials by number; raise OtherSearchError if the search suggests others."""
-        super().__init__(metric="rmsle", mode="min")
+        super().__init__(metric=searcher.metric, mode="min")
         self._searcher = searcher
         self._trials = trials
         self._max_concurrent = max_concurrent

@@ -23,6 +23,8 @@ from stargaze.tuning.search.search_spec import SearchSpec
 from stargaze.tuning.search.trial import TrialData, run_trial
 
 Callback = Callable[[dict[str, Any]], None]
+NO_SCORES = {"rmsle": math.nan, "rmse": math.nan}
+"""The scores of a trial that has none; one that has some lacks the RMSE if it is not the metric."""
 
 
 class TrialActor(tune.Trainable):
@@ -51,11 +53,11 @@ class TrialActor(tune.Trainable):
         An exception of the configuration is its result. Other errors are machine failures: Ray runs the trial again.
         """
         if self._outdated:
-            return {"outdated": self._outdated, "rmsle": math.nan, "done": True}
+            return {"outdated": self._outdated, **NO_SCORES, "done": True}
         try:
             return {**run_trial(self._config, self._data), "done": True}
         except Exception as error:  # noqa: BLE001 - packages of model families raise anything
-            return {"failed": f"{type(error).__name__}: {error}", "rmsle": math.nan, "done": True}
+            return {"failed": f"{type(error).__name__}: {error}", **NO_SCORES, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save nothing: a trial is short and its result is in the journal."""
@@ -86,8 +88,8 @@ class _TrialCallback(tune.Callback):
         if reason := trial.last_result.get("failed"):
             self._call(self._failed, {**_configuration(trial), "failed": reason})
             return
-        names = ("family", "parameters", "rmsle", "folds", "seconds", "stopped")
-        result = {name: trial.last_result[name] for name in names}
+        names = ("family", "parameters", *NO_SCORES, "folds", "seconds", "stopped")
+        result = {name: trial.last_result[name] for name in names if name in trial.last_result}
         self._call(self._finished, {"number": trial.config["number"], **result})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_info: Any) -> None:
@@ -153,10 +155,10 @@ def run_trials(
             tune.with_resources(
                 tune.with_parameters(TrialActor, arrays=arrays, software=describe_software()), {"cpu": 1}
             ),
-            param_space={"seed": search.seed},
+            param_space={"seed": search.seed, "metric": search.metric},
             tune_config=tune.TuneConfig(
                 search_alg=order,
-                metric="rmsle",
+                metric=search.metric,
                 mode="min",
                 num_samples=search.trials * ATTEMPTS,  # an upper bound; the searcher ends the search
                 time_budget_s=search.time_budget or None,
@@ -179,7 +181,8 @@ def run_trials(
 
 
 def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int, rows: int) -> OrderedSearcher:
-    searcher = searcher or OptunaSearcher(search.finalists, search.seed, rows=rows, races=search.races)
+    options: dict[str, Any] = {"rows": rows, "races": search.races, "metric": search.metric}
+    searcher = searcher or OptunaSearcher(search.finalists, search.seed, **options)
     ended = {int(trial["number"]): trial for trial in search.ended}
     try:
         return OrderedSearcher(searcher, search.trials, cores, ended, search.lookahead)

@@ -20,5 +20,7 @@ class SearchSpec:
     """Whether a trial stops as soon as it has lost its race."""
     ended: Sequence[Mapping[str, Any]] = ()
     """The trials that have ended before, finished or failed; they are part of the number of trials."""
+    metric: str = "rmsle"
+    """What the trials minimize: rmsle or rmse."""
     lookahead: int = 0
     """The number of trials that are suggested before the first result is reported; 0 means by the number of cores."""

@@ -15,6 +15,7 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
 from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS, BinnedFold, bin_dataset
+from stargaze.tuning.metrics import star_rmse
 from stargaze.tuning.search.racing import DONE, Race
 
 EXTRA_ROUNDS = 0.4
@@ -42,19 +43,21 @@ class TrialData:
 def run_trial(config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
     """Evaluate a configuration fold by fold; stop as soon as its race is lost.
 
-    ``config`` has ``family``, ``parameters``, ``seed`` and optionally ``race`` with the fields of :class:`Race`.
+    ``config`` has ``family``, ``parameters``, ``seed`` and optionally ``metric``, and ``race`` with the fields of :class:`Race`.
 
     Returns
     -------
     dict
-        ``rmsle``, the mean over all folds [nat], extrapolated for a stopped trial; ``folds``, the scores [nat]; ``seconds``;
-        ``stopped``; and ``parameters`` with the best number of boosting rounds where the family finds it.
+        ``rmsle`` [nat] and, if it is the metric, ``rmse`` [stars]: means over folds, the metric extrapolated for a stopped
+        trial; ``folds``, the scores of the metric; ``seconds``; ``stopped``; and ``parameters`` with the best number of
+        boosting rounds where the family finds it.
     """
     family, race = FAMILIES[config["family"]], Race(**config["race"]) if config.get("race") else None
-    started = time.perf_counter()
-    scores, rounds = list[float](), list[int]()
+    metric, started = config.get("metric", "rmsle"), time.perf_counter()
+    scores, found, rounds = list[float](), list[dict[str, float]](), list[int]()
     for score, best_round in _scores(family, config, data, rounds, bounded=race is not None):
-        scores.append(score)
+        found.append(score)
+        scores.append(score[metric])
         rounds += [] if best_round is None else [best_round]
         if race is not None and race.is_lost(scores):
             break
@@ -63,7 +66,8 @@ def run_trial(config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
     return {
         "family": family.name,
         "parameters": {**config["parameters"], **best_rounds},
-        "rmsle": float(np.mean(scores)) if whole or race is None else race.expected(scores),
+        **{name: float(np.mean([score[name] for score in found])) for name in found[0]},
+        metric: float(np.mean(scores)) if whole or race is None else race.expected(scores),
         "folds": scores,
         "seconds": time.perf_counter() - started,
         "stopped": DONE if whole else f"lost after fold {len(scores)}",
@@ -72,14 +76,15 @@ def run_trial(config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
 
 def _scores(
     family: Family, config: Mapping[str, Any], data: TrialData, rounds: list[int], *, bounded: bool
-) -> Iterator[tuple[float, int | None]]:
-    """Yield the score of each fold, and its best number of rounds if the family boosts on binned folds."""
+) -> Iterator[tuple[dict[str, float], int | None]]:
+    """Yield the scores of each fold, and its best number of rounds if the family boosts on binned folds."""
+    metric, target = config.get("metric", "rmsle"), data.arrays.target
     if not family.finds_rounds:
-        yield from (
-            (fold.rmsle, None) for fold in cross_validate(family, config["parameters"], data.arrays, config["seed"])
-        )
+        for fold in cross_validate(family, config["parameters"], data.arrays, config["seed"]):
+            stars = {"rmse": star_rmse(target[fold.rows], fold.raw)} if metric == "rmse" else {}
+            yield {"rmsle": fold.rmsle, **stars}, None
         return
     parameters = {**family.at(len(data.arrays.target)).defaults, **config["parameters"]}
     for number in np.unique(data.arrays.folds).tolist():
         most = math.ceil((1 + EXTRA_ROUNDS) * max(rounds)) if bounded and rounds else MAX_ROUNDS
-        yield data.fold(number).boost(parameters, config["seed"], min(most, MAX_ROUNDS))
+        yield data.fold(number).boost(parameters, config["seed"], min(most, MAX_ROUNDS), metric)

@@ -12,13 +12,13 @@ from stargaze.system.files import atomic_write
 from stargaze.tuning.search.racing import DONE
 
 
-def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
-    """Write all trials as one Parquet table, best first."""
+def write_trials(path: Path, trials: list[dict[str, Any]], metric: str = "rmsle") -> None:
+    """Write all trials as one Parquet table, the best by a metric first."""
     rows = [
         {
             "family": trial["family"],
             "parameters": json.dumps(trial["parameters"], sort_keys=True),
-            "rmsle": trial["rmsle"],
+            **{name: trial[name] for name in ("rmsle", "rmse") if name in trial},
             **{f"fold_{number}": value for number, value in enumerate(trial["folds"])},
             "seconds": trial["seconds"],
             "at": trial.get("at"),
@@ -27,7 +27,7 @@ def write_trials(path: Path, trials: list[dict[str, Any]]) -> None:
         for trial in trials
     ]
     with atomic_write(path) as temporary:
-        table = pd.DataFrame(rows).sort_values("rmsle", kind="stable")
+        table = pd.DataFrame(rows).sort_values(metric, kind="stable")
         # Stopped trials come last, because their scores are extrapolated.
         table = table.sort_values("stopped", key=lambda reason: reason != DONE, kind="stable")
         table.to_parquet(temporary, compression="zstd", index=False)

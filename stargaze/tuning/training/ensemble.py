@@ -12,8 +12,9 @@ from scipy.optimize import nnls
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
-from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.metrics import clipped_rmse, star_rmse
 from stargaze.tuning.search.racing import DONE
+from stargaze.tuning.training.retransformation import fit_star_weights
 
 MIN_WEIGHT = 0.02
 """A model with a smaller weight is left out: it costs as much time as any other."""
@@ -50,23 +51,27 @@ class EnsembleWeights:
 
 
 def select_candidates(
-    trials: Sequence[dict[str, Any]], max_candidates: int, seed: int, screened: Sequence[str] = ()
+    trials: Sequence[dict[str, Any]],
+    max_candidates: int,
+    seed: int,
+    screened: Sequence[str] = (),
+    metric: str = "rmsle",
 ) -> list[Candidate]:
     """Return the candidates, the best first: the best trial of each family, then other families, seeds and trials.
 
     These are the defaults of the :data:`COMPLEMENTS` that were screened and not tuned, another seed of the best trial, and the
     second best trial of its family. The last of two or more candidates is the mean of all rows: with it, an ensemble of
     few rows shrinks to the mean as far as its models do not predict better.
-    ``seed`` is the seed of the best trial. Trials that were stopped early are ignored; if there is no other, ValueError.
+    ``seed`` is the seed of the best trial by ``metric``. Trials that were stopped early are ignored; if there is no other, ValueError.
     """
-    done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial["rmsle"]))
+    done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial[metric]))
     if not done:
         raise ValueError("no trial has all folds")
     best = done[0]
     firsts = {str(trial["family"]): trial for trial in reversed(done)}
     others = [trial for trial in firsts.values() if trial is not best]
     second = [t for t in done if t["family"] == best["family"] and t["parameters"] != best["parameters"]]
-    chosen = [(best, seed), *((trial, seed) for trial in sorted(others, key=lambda trial: float(trial["rmsle"])))]
+    chosen = [(best, seed), *((trial, seed) for trial in sorted(others, key=lambda trial: float(trial[metric])))]
     chosen += [
         ({"family": name, "parameters": {}}, seed) for name in COMPLEMENTS if name in screened and name not in firsts
     ]
@@ -97,12 +102,17 @@ def out_of_fold(candidate: Candidate, arrays: Arrays) -> np.ndarray:
 
 
 def fit_weights(
-    predictions: np.ndarray, target: np.ndarray, folds: np.ndarray, row_weights: np.ndarray | None = None
+    predictions: np.ndarray,
+    target: np.ndarray,
+    folds: np.ndarray,
+    row_weights: np.ndarray | None = None,
+    metric: str = "rmsle",
 ) -> EnsembleWeights:
     """Fit the weights with the smallest error; the first candidate gets weight 1 if there is no gain.
 
     ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
-    on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default.
+    on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default. The error is
+    that of ``metric``: rmsle [nat], or rmse [stars].
 
     References
     ----------
@@ -116,18 +126,27 @@ def fit_weights(
     [0.5, 0.5]
     """
     row_weights = np.ones(len(target)) if row_weights is None else row_weights
-    gains = []
+    error_of, gains = star_rmse if metric == "rmse" else clipped_rmse, []
+
+    def fit_best(rows: np.ndarray) -> np.ndarray:
+        weights = _fit_weights(predictions[rows], target[rows], row_weights[rows])
+        return (
+            weights
+            if metric == "rmsle"
+            else fit_star_weights(predictions[rows], target[rows], weights, row_weights[rows])
+        )
+
     for fold in np.unique(folds):
         out = folds == fold
-        weights = _fit_weights(predictions[~out], target[~out], row_weights[~out])
+        weights = fit_best(~out)
         alone, together = (
-            clipped_rmse(target[out], values, row_weights[out])
+            error_of(target[out], values, row_weights[out])
             for values in (predictions[out, 0], predictions[out] @ weights)
         )
         gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     return EnsembleWeights(
-        _fit_weights(predictions, target, row_weights) if gain > 0 else np.eye(predictions.shape[1])[0], gain, error
+        fit_best(np.ones(len(target), dtype=bool)) if gain > 0 else np.eye(predictions.shape[1])[0], gain, error
     )
 
 

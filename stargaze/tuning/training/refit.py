@@ -13,10 +13,12 @@ from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import copied_rows
 from stargaze.tuning.cross_validation import Arrays, fit
+from stargaze.tuning.metrics import clipped_rmse, star_rmse
 from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.training.calibrate_policy import CalibratedIntervals, FieldRemoval, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 from stargaze.tuning.training.policy_rows import PolicyRows
+from stargaze.tuning.training.retransformation import find_offset
 from stargaze.tuning.training.scoring import field_importance, hold_out_predictions, score_folds, score_test_rows
 
 MAX_BYTES = 20_000_000
@@ -40,11 +42,17 @@ class PolicyPredictor:
 
 
 def refit(
-    table: Dataset, feature_set: FeatureSet, policies: Sequence[str], candidates: Sequence[Candidate], coverage: float
+    table: Dataset,
+    feature_set: FeatureSet,
+    policies: Sequence[str],
+    candidates: Sequence[Candidate],
+    coverage: float,
+    metric: str = "rmsle",
 ) -> dict[str, PolicyPredictor]:
     """Fit an ensemble per policy on training rows, calibrate out-of-fold and on validation rows, score on test rows.
 
     Each row has masked copies in the same fold, so that the models accept missing values and the intervals cover them.
+    With the metric rmse, candidates and weights are those with the smallest error in stars, and the estimate is the mean.
     ``candidates`` are the possible members, ``coverage`` is that of the prediction intervals [fraction]. The scores are those
     on the complete test rows, the coverage overall and by decade of true stars, mean and median width of the intervals
     [nat], the cross-validated score, and the gain of the ensemble with its standard error [nat].
@@ -59,20 +67,29 @@ def refit(
     by_policy = [predictions[start : start + len(candidates)] for start in starts]
     refitted = parallel_map(
         _refit_policy,
-        [(rows, candidates, predicted, coverage) for rows, predicted in zip(policy_rows, by_policy, strict=True)],
+        [
+            (rows, candidates, predicted, coverage, metric)
+            for rows, predicted in zip(policy_rows, by_policy, strict=True)
+        ],
     )
     return dict(zip(policies, refitted, strict=True))
 
 
 def _refit_policy(
-    rows: PolicyRows, candidates: Sequence[Candidate], predictions: Sequence[np.ndarray], coverage: float
+    rows: PolicyRows,
+    candidates: Sequence[Candidate],
+    predictions: Sequence[np.ndarray],
+    coverage: float,
+    metric: str,
 ) -> PolicyPredictor:
-    training = rows.with_copies(rows.training)
-    candidates, ordered = _best_first(candidates, np.column_stack(predictions), training)
-    fitted, models = _fit_ensemble(candidates, ordered, training)
+    training, n_complete = rows.with_copies(rows.training), len(rows.training)
+    candidates, ordered = _best_first(candidates, np.column_stack(predictions), training, metric)
+    fitted, models = _fit_ensemble(candidates, ordered, training, metric)
     chosen = np.flatnonzero(fitted.weights).tolist()
-    model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen))
-    predicted = np.maximum(ordered @ fitted.weights, 0.0)
+    typical = ordered @ fitted.weights
+    offset = find_offset(typical[:n_complete], training.target[:n_complete]) if metric == "rmse" else 0.0
+    model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen), offset)
+    predicted = np.maximum(typical + offset, 0.0)
     importance = field_importance(model, rows)
     calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance)
     scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
@@ -88,24 +105,24 @@ def _refit_policy(
 
 
 def _best_first(
-    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays
+    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, metric: str
 ) -> tuple[list[Candidate], np.ndarray]:
     """Sort candidates and predictions by out-of-fold error: early stopping makes the scores of trials optimistic."""
-    squared = (np.maximum(predictions, 0.0) - training.target[:, None]) ** 2
-    errors = np.average(squared, axis=0, weights=training.weights)
+    error_of = star_rmse if metric == "rmse" else clipped_rmse
+    errors = [error_of(training.target, column, training.weights) for column in predictions.T]
     order = np.argsort(errors, kind="stable")
     return [candidates[index] for index in order], predictions[:, order]
 
 
 def _fit_ensemble(
-    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays
+    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, metric: str
 ) -> tuple[EnsembleWeights, dict[int, Any]]:
     """Fit weights and models; while the ensemble is too large, remove the largest model except the best and fit again."""
     models: dict[int, Any] = {}
     sizes: dict[int, int] = {}
     allowed, every_row = list(range(len(candidates))), np.arange(len(training.target))
     while True:
-        fitted = fit_weights(predictions[:, allowed], training.target, training.folds, training.weights)
+        fitted = fit_weights(predictions[:, allowed], training.target, training.folds, training.weights, metric)
         weights = np.zeros(len(candidates))
         weights[allowed] = fitted.weights
         chosen = np.flatnonzero(weights).tolist()

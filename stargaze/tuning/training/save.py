@@ -44,8 +44,8 @@ def save_best(
 
     ``screened`` are the families of the leaderboard: the defaults of some that were not tuned may join the ensemble too.
     """
-    chosen = select_candidates(trials, section.ensemble_size, section.seed, screened)
-    refitted = refit(table, feature_set, POLICIES, chosen, section.coverage)
+    chosen = select_candidates(trials, section.ensemble_size, section.seed, screened, section.metric)
+    refitted = refit(table, feature_set, POLICIES, chosen, section.coverage, section.metric)
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}
     narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
     used = {policy: refitted[policy] for policy in sorted(narrower)}
@@ -53,6 +53,7 @@ def save_best(
     meta = {
         **describe_origin(now, PACKAGES),
         "estimate_policy": section.estimate_policy,
+        "metric": section.metric,
         "family": chosen[0].family.name,
         "parameters": chosen[0].complete(len(table.training)).parameters,
         "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},

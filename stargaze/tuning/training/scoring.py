@@ -40,11 +40,17 @@ def score_test_rows(model: Ensemble, calibrated: CalibratedIntervals, rows: Poli
 
 
 def score_folds(predicted: np.ndarray, rows: PolicyRows) -> dict[str, float]:
-    """Return the cross-validated score of the complete rows, which come first in ``predicted``."""
+    """Return the cross-validated scores of the complete rows, which come first in ``predicted``."""
     folds, target = rows.complete.folds[rows.training], rows.complete.target[rows.training]
     squared = (predicted[: len(target)] - target) ** 2
     errors = [float(np.sqrt(squared[folds == fold].mean())) for fold in np.unique(folds)]
-    return {"cv_rmsle": round(float(np.mean(errors)), 5), "cv_spread": round(float(np.std(errors, ddof=1)), 5)}
+    stars = (np.expm1(predicted[: len(target)]) - np.expm1(target)) ** 2
+    star_errors = [float(np.sqrt(stars[folds == fold].mean())) for fold in np.unique(folds)]
+    return {
+        "cv_rmsle": round(float(np.mean(errors)), 5),
+        "cv_spread": round(float(np.std(errors, ddof=1)), 5),
+        "cv_rmse": round(float(np.mean(star_errors)), 2),
+    }
 
 
 def field_importance(model: Ensemble, rows: PolicyRows) -> dict[str, float]:

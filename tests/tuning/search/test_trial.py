@@ -12,6 +12,7 @@ import pytest
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS
+from stargaze.tuning.metrics import star_rmse
 from stargaze.tuning.search.racing import DONE, Race
 from stargaze.tuning.search.trial import EXTRA_ROUNDS, TrialData, run_trial
 
@@ -33,6 +34,19 @@ def test_a_trial_is_a_cross_validation(arrays: Arrays) -> None:
     assert result["rmsle"] == pytest.approx(sum(errors) / 3)
     assert (result["family"], result["parameters"], result["stopped"]) == ("ridge", {"alpha": 3.0}, DONE)
     assert result["seconds"] > 0
+
+
+@pytest.mark.parametrize("family", ["ridge", "lightgbm"])
+def test_with_the_metric_rmse_the_folds_are_scored_in_stars(arrays: Arrays, family: str) -> None:
+    parameters = {"alpha": 3.0} if family == "ridge" else SMALL
+
+    result = run_trial({**config(family, **parameters), "metric": "rmse"}, TrialData(arrays))
+
+    assert result["rmse"] == pytest.approx(np.mean(result["folds"]))
+    assert result["rmsle"] == pytest.approx(run_trial(config(family, **parameters), TrialData(arrays))["rmsle"])
+    if family == "ridge":
+        folds = cross_validate(FAMILIES["ridge"], parameters, arrays, 0)
+        assert result["folds"] == [star_rmse(arrays.target[fold.rows], fold.raw) for fold in folds]
 
 
 def test_a_trial_stops_after_the_fold_that_loses_the_race(arrays: Arrays) -> None:
@@ -67,9 +81,11 @@ def test_in_a_race_later_folds_have_few_extra_rounds(arrays: Arrays, monkeypatch
     bounds = list[int]()
     boost = BinnedFold.boost
 
-    def record(self: BinnedFold, parameters: Any, seed: int, max_rounds: int) -> tuple[float, int]:
+    def record(
+        self: BinnedFold, parameters: Any, seed: int, max_rounds: int, metric: str
+    ) -> tuple[dict[str, float], int]:
         bounds.append(max_rounds)
-        return boost(self, parameters, seed, max_rounds)
+        return boost(self, parameters, seed, max_rounds, metric)
 
     monkeypatch.setattr(BinnedFold, "boost", record)
 

@@ -104,6 +104,37 @@ def test_the_description_records_data_trial_and_versions(saved_bundle: Saved) ->
     assert set(meta["versions"]) >= {"python", "lightgbm", "scikit-learn", "skops"}
 
 
+def test_with_the_metric_rmse_the_estimate_is_the_mean(saved_bundle: Saved) -> None:
+    """The estimate, its explanation and its interval have the same offset."""
+    store, folder, _ = saved_bundle
+    typical = Bundle.load(folder)
+    trials = [{**each, "rmse": 100.0 * each["rmsle"]} for each in TRIALS]
+    mean_folder, scores = save_best(TuningSection(metric="rmse"), store, *read_dataset_and_features(store), trials, NOW)
+    store.latest.write_text(typical.digest + "\n")
+    mean = Bundle.load(mean_folder)
+
+    offset = mean.meta["offsets"]["all"]
+    known = mean.known.head(40)
+    inputs = mean.inputs(known, "all").to_numpy()
+    ensemble = mean.models["all"]
+    pairs = zip(ensemble.weights, ensemble.models, strict=True)
+    members = sum(weight * model.predict(inputs) for weight, model in pairs)
+    predictions = predict(mean, known)
+
+    assert typical.meta["offsets"]["all"] == 0.0
+    assert 0.0 < offset < 1.0
+    assert np.log1p([item.expected_stars for item in predictions]) == pytest.approx(np.clip(members + offset, 0, 20))
+    for item in predictions:
+        explanation = item.explanation
+        assert explanation is not None
+        product = (explanation.baseline_stars + 1) * explanation.other_factors
+        product *= math.prod(factor.factor for factor in explanation.factors)
+        assert product == pytest.approx(item.expected_stars + 1)
+        assert item.interval_low <= item.expected_stars <= item.interval_high
+    assert scores["all"]["coverage"] > 0.8
+    assert mean.meta["metric"] == "rmse"
+
+
 def test_quantiles_and_background_use_training_rows_only(saved_bundle: Saved) -> None:
     store, folder, _ = saved_bundle
     table, feature_set = read_dataset_and_features(store)

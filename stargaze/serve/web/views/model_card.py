@@ -57,6 +57,7 @@ def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -
         "inputs": POLICY_TEXTS.get(name, name),
         "role": "estimate" if meta["estimate_policy"] == name else "",
         "rmsle": _number(scores.get("rmsle")),
+        "rmse": f"{scores['rmse']:,.0f}" if isinstance(scores.get("rmse"), (int, float)) else "–",
         "r2": _number(scores.get("r2")),
         "rho": _number(scores.get("rho")),
         "coverage": _share(scores.get("coverage")),
@@ -90,6 +91,10 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
             f"{meta['trials']:,} {'trial' if meta['trials'] == 1 else 'trials'}"
             if isinstance(meta.get("trials"), int)
             else "several families",
+        ),
+        (
+            "Estimate",
+            "mean count of stars (RMSE in stars)" if meta["metric"] == "rmse" else "typical count of stars (RMSLE)",
         ),
         ("Intervals", f"{100 * meta['coverage']:g}% coverage"),
         ("Version", str(meta["version"])),
