@@ -29,6 +29,11 @@ class NoisyPredictor:
     seed: int
     split: FeaturesSection = FeaturesSection()  # noqa: RUF009 - frozen
     predicted: pd.DataFrame | None = None
+    metric: str = "rmsle"
+
+    @property
+    def meta(self) -> dict[str, str]:
+        return {"metric": self.metric}
 
     def estimate(self, repositories: pd.DataFrame) -> Estimate:
         self.predicted = repositories
@@ -44,9 +49,34 @@ def test_a_worse_challenger_is_detected_on_the_same_repositories(
     comparison = compare_predictors(NoisyPredictor(0.6, 1), NoisyPredictor(0.4, 2), make_repositories(4000))
 
     assert comparison.is_worse
-    assert comparison.challenger_rmsle == pytest.approx(0.6, rel=0.15)
-    assert comparison.champion_rmsle == pytest.approx(0.4, rel=0.15)
+    assert comparison.challenger_error == pytest.approx(0.6, rel=0.15)
+    assert comparison.champion_error == pytest.approx(0.4, rel=0.15)
     assert not compare_predictors(NoisyPredictor(0.4, 1), NoisyPredictor(0.6, 2), make_repositories(4000)).is_worse
+
+
+def test_a_challenger_of_the_mean_is_compared_in_stars(make_repositories: Callable[..., pd.DataFrame]) -> None:
+    """By RMSLE a mean is worse than a typical count."""
+    repositories = make_repositories(4000)
+
+    comparison = compare_predictors(NoisyPredictor(0.6, 1, metric="rmse"), NoisyPredictor(0.2, 2), repositories)
+
+    assert comparison.metric == "rmse"
+    assert comparison.challenger_error > comparison.champion_error
+    assert comparison.as_text().startswith("RMSE ")
+    assert " stars, in production " in comparison.as_text()
+
+
+def test_a_typical_count_may_be_replaced_by_a_mean() -> None:
+    random = np.random.default_rng(0)
+    median, owners = random.uniform(3.0, 7.0, 4000), np.arange(4000).astype(str)
+    truth = median + random.normal(0.0, 0.7, 4000)
+
+    by_log, by_stars = (
+        compare_predictions(truth, median + 0.245, median, owners, metric) for metric in ("rmsle", "rmse")
+    )
+
+    assert by_log.is_worse
+    assert by_stars.difference < 0
 
 
 def test_noise_rarely_counts_as_worse() -> None:
