@@ -62,7 +62,8 @@ def select_candidates(
     These are the defaults of the :data:`COMPLEMENTS` that were screened and not tuned, another seed of the best trial, and the
     second best trial of its family. The last of two or more candidates is the mean of all rows: with it, an ensemble of
     few rows shrinks to the mean as far as its models do not predict better.
-    ``seed`` is the seed of the best trial by ``metric``. Trials that were stopped early are ignored; if there is no other, ValueError.
+    ``seed`` is the seed of the best trial by ``metric``. Trials that were stopped early are ignored; if there is no other,
+    ValueError.
     """
     done = sorted((trial for trial in trials if trial["stopped"] == DONE), key=lambda trial: float(trial[metric]))
     if not done:
