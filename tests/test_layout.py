@@ -15,7 +15,7 @@ from tests.syntax import syntax_of
 ROOT = Path(__file__).parent.parent / "stargaze"
 MODULES = sorted(path for path in ROOT.rglob("*.py") if "data" not in path.parts)
 FOLDERS = sorted({path.parent for path in MODULES})
-LINES = 55_000
+LINES = 57_000
 """The largest number of lines of the package."""
 TABLES = {"tuning/families.py"}
 """Tables of data: one function per feature, one row per model family."""
