@@ -13,8 +13,10 @@ from stargaze.features.encoding.tokens import BUCKETS, CsrMatrix
 
 MAX_LANDMARKS = 512
 """Training rows with which a text is compared."""
-PENALTY = 3.0
+PENALTY = 2.5
 """L2 penalty, on weighted words of length 1 and embeddings of a mean length of 1."""
+TOLERANCE = 1e-4
+"""Residual at which the coefficients of words are solved [share of the right side]."""
 JITTER = 1e-4
 """Smallest eigenvalue of the similarities of landmarks that is used, relative to the largest one."""
 
@@ -41,9 +43,6 @@ class EmbeddingRidge:
 
         Rows without an embedding are left out; without any other row, the mean of the targets is predicted.
         """
-        from scipy.sparse import csr_matrix, hstack
-        from sklearn.linear_model import Ridge
-
         rows = np.flatnonzero(~np.isnan(embedding).any(axis=1))
         weights = TfidfWeights.fit(words[rows])
         if not len(rows):
@@ -56,10 +55,8 @@ class EmbeddingRidge:
         with single_threaded_blas():
             whitening = _whiten(similarity(landmarks, landmarks))
             features = similarity(embedding[rows], landmarks) @ whitening
-            both = hstack([weights.transform(words[rows]).to_scipy(), csr_matrix(features)], format="csr")
-            ridge = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(both, target[rows])
-        linear, kernel = np.split(ridge.coef_, [both.shape[1] - len(landmarks)])
-        text = TextRidge(weights, linear.astype("float32"), float(ridge.intercept_))
+            linear, kernel, intercept = _solve_ridge(weights.transform(words[rows]), features, target[rows])
+        text = TextRidge(weights, linear.astype("float32"), intercept)
         return cls(text, landmarks, (whitening @ kernel).astype("float32"))
 
     def transform(self, words: CsrMatrix, embedding: np.ndarray) -> np.ndarray:
@@ -112,3 +109,27 @@ def _whiten(similarities: np.ndarray) -> np.ndarray:
         1.0, np.sqrt(values, where=used, out=np.ones_like(values)), where=used, out=np.zeros_like(values)
     )
     return np.asarray((vectors * inverse) @ vectors.T)
+
+
+def _solve_ridge(words: CsrMatrix, features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the coefficients of words (n, n_words) and features (n, n_features), with one penalty, and the free intercept.
+
+    The features and the intercept are eliminated, which leaves a well-conditioned system for the words.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    sparse, dense = words.to_scipy().astype("float64"), np.column_stack([np.ones(len(target)), features])
+    penalties = np.diag(np.append(0.0, np.full(features.shape[1], PENALTY)))
+    factor = cho_factor(dense.T @ dense + penalties)
+
+    def project(values: np.ndarray) -> np.ndarray:
+        return np.asarray(values - dense @ cho_solve(factor, dense.T @ values))
+
+    def multiply(linear: np.ndarray) -> np.ndarray:
+        return np.asarray(sparse.T @ project(sparse @ linear) + PENALTY * linear)
+
+    operator = LinearOperator((words.n_columns, words.n_columns), matvec=multiply, dtype="float64")
+    linear, _ = cg(operator, sparse.T @ project(target), rtol=TOLERANCE)
+    intercept, *kernel = cho_solve(factor, dense.T @ (target - sparse @ linear))
+    return linear, np.array(kernel), float(intercept)

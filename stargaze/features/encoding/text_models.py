@@ -14,7 +14,7 @@ from stargaze.features.encoding.tokens import BUCKETS, CsrMatrix
 N_COMPONENTS = 8
 MAX_VALUE = 1e3
 """Largest number of a model: weights of words are below 25, coefficients below 20."""
-PENALTY = 3.0
+PENALTY = 2.0
 """L2 penalty of the ridge regression, on rows of length 1."""
 
 
