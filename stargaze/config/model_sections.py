@@ -94,6 +94,10 @@ class GithubSection:
     details: bool = key(
         False, "Also fetch contributors, followers of organizations and README length: up to 3 requests per repository."
     )
+    readme: bool = key(
+        False,
+        "Also fetch the beginning of each README (README.md), with GITHUB_TOKEN: one more GraphQL request per 20 repositories.",
+    )
     star_history: list[str] = key(
         [], 'Weekly star history of these, owner/name each; "*" means all fetched repositories.'
     )

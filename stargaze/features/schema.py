@@ -61,6 +61,7 @@ FIELDS: tuple[Field, ...] = (
     Field("description", "text", "", "description"),
     Field("description_tokens", "codes", "", "hashed words of a description that is not stored, sorted"),
     Field("description_keywords", "list", "", "kinds of keywords in a description that is not stored"),
+    Field("readme", "text", "", "beginning of the README, without markup"),
     Field("topics", "list", "", "topics"),
     Field("created_at", "date", "UTC", "creation of the repository"),
     Field("pushed_at", "date", "UTC", "last push"),

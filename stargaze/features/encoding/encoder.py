@@ -47,24 +47,25 @@ TEXT_COMPONENTS = tuple(
     _learned(f"text_component_{i}", "share", f"component {i} of the text", *TEXT_FIELDS, group="text_component")
     for i in range(1, N_COMPONENTS + 1)
 )
+EMBEDDED_FIELDS = (*TEXT_FIELDS, "readme")
 EMBEDDING_SCORE = _learned(
     "embedding_score",
     LOG_STARS,
-    "stars predicted from the words and the meaning of name, description and topics",
-    *TEXT_FIELDS,
+    "stars predicted from the words and the meaning of name, description, topics and README",
+    *EMBEDDED_FIELDS,
 )
-"""Equal to the text score without a description, and used in its place."""
+"""Equal to the text score without description and README, and used in its place."""
 EMBEDDING_COMPONENTS = tuple(
     _learned(
         f"embedding_component_{i}",
         "length",
         f"component {i} of the text's meaning",
-        *TEXT_FIELDS,
+        *EMBEDDED_FIELDS,
         group="embedding_component",
     )
     for i in range(1, N_EMBEDDING_COMPONENTS + 1)
 )
-"""Missing without a description."""
+"""Missing without description and README."""
 EMBEDDED = (EMBEDDING_SCORE, *EMBEDDING_COMPONENTS)
 """The columns that are computed with word vectors, which are part of the encoder."""
 SMOOTHING = {"language": 20.0, "topics": 20.0, "owner": 1.0}

@@ -1,4 +1,4 @@
-"""The embedding of name, description and topics: a weighted sum of the vectors of their words, in few dimensions."""
+"""The embedding of name, description, topics and README: a weighted sum of the vectors of their words, in few dimensions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TextEmbedding:
             return cls(words.vocabulary, (words.vectors @ axes).astype("float16"), (mean @ axes).astype("float32"))
 
     def transform(self, repositories: pd.DataFrame) -> np.ndarray:
-        """Return the embedding of each repository; shape (n, N_DIMENSIONS), NaN without a description."""
+        """Return the embedding of each repository; shape (n, N_DIMENSIONS), NaN without description and README."""
         return np.asarray(pool(count_pieces(self.vocabulary, repositories), self.vectors) - self.mean)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -74,7 +74,7 @@ def fit_text_embedding(repositories: pd.DataFrame, words: WordVectors) -> TextEm
 
 
 def embeddable_texts(repositories: pd.DataFrame) -> list[str]:
-    """Return name, description and topics of each repository as one text; empty without a description.
+    """Return name, description, topics and README of each repository as one text; empty without description and README.
 
     Examples
     --------
@@ -83,16 +83,17 @@ def embeddable_texts(repositories: pd.DataFrame) -> list[str]:
     >>> embeddable_texts(schema.conform(pd.DataFrame(record)))
     ['web Server Serves files http', '']
     """
-    columns = (repositories[name] for name in ("full_name", "description", "topics"))
+    columns = (repositories[name] for name in ("full_name", "description", "topics", "readme"))
     return [_join(*values) for values in zip(*columns, strict=True)]
 
 
-def _join(full_name: object, description: object, topics: object) -> str:
-    if not isinstance(description, str) or not description.strip():
+def _join(full_name: object, description: object, topics: object, readme: object) -> str:
+    texts = [text.strip() for text in (description, readme) if isinstance(text, str)]
+    if not any(texts):
         return ""
     name = WORD_BOUNDARY.sub(" ", full_name.rpartition("/")[2]) if isinstance(full_name, str) else ""
     listed: Iterable[object] = topics if isinstance(topics, (list, tuple, np.ndarray)) else ()
-    return " ".join([name, description, *map(str, listed)])
+    return " ".join([name, *texts, *map(str, listed)])
 
 
 def count_pieces(vocabulary: Vocabulary, repositories: pd.DataFrame) -> CsrMatrix:

@@ -18,6 +18,16 @@ from stargaze.features.licenses import license_key
 OWNER_TYPES = {"user": "User", "organization": "Organization"}
 NO_ADDRESS = YES | NO | {"none", "nil", "-"}
 """Words in columns of addresses that are none."""
+MAX_README = 1_000
+"""Stored characters of a README: a bundle contains those of its repositories."""
+_MAX_READ = 20_000
+"""Characters that are searched for the beginning: some READMEs begin with pages of badges."""
+_HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|```.*?(?:```|\Z)|<[^<>]{0,2000}>", re.DOTALL)
+_ADDRESSES = re.compile(
+    r"!\[[^\]]{0,500}\]\([^)]{0,2000}\)|\]\([^)]{0,2000}\)|\b[a-z]{2,10}://\S+|^[ \t]*\[[^\]]{1,200}\]:.*$",
+    re.MULTILINE,
+)
+_SIGNS = re.compile(r"[#*_`>|~=\[\]\s]+")
 _OLD_ID = re.compile(rb"0*10:Repository(\d{1,15})")
 _WIDTHS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 """MessagePack's prefixes of unsigned integers, and the number of bytes that follow."""
@@ -48,7 +58,7 @@ def is_url(value: object) -> TypeGuard[str]:
 
 
 def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
-    """Normalize licenses and owner types, and fill missing lengths, topic counts and ids of validated columns.
+    """Normalize licenses, owner types and READMEs, and fill missing lengths, topic counts and ids of validated columns.
 
     Examples
     --------
@@ -62,6 +72,9 @@ def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
         frame["owner_type"] = _map_distinct(frame["owner_type"], lambda text: OWNER_TYPES.get(text.lower(), text))
     if "description" in frame.columns:
         _fill(frame, "description_length", frame["description"].str.len().astype("float64"))
+    if "readme" in frame.columns:
+        _fill(frame, "readme_length", frame["readme"].str.len().astype("float64"))
+        frame["readme"] = _map_distinct(frame["readme"], begin_readme)
     if "topics" in frame.columns:
         counts = [len(topics) if isinstance(topics, list) else np.nan for topics in frame["topics"]]
         _fill(frame, "topic_count", pd.Series(counts, index=frame.index, dtype="float64"))
@@ -69,6 +82,17 @@ def derive_fields(frame: pd.DataFrame) -> pd.DataFrame:
         ids = [decode_node_id(text) if isinstance(text, str) else None for text in frame["node_id"]]
         _fill(frame, "id", pd.Series(ids, index=frame.index, dtype="Int64"))
     return frame
+
+
+def begin_readme(text: str) -> str | None:
+    r"""Return the first words of a README, at most :data:`MAX_README`; None if nothing is left.
+
+    >>> begin_readme('# Flask\n[![ci](https://ci.test/b.svg)](https://ci.test)\nA <b>fast</b> [server](https://x.test).')
+    'Flask A fast server .'
+    >>> begin_readme("![logo](logo.png)")
+    """
+    visible = _ADDRESSES.sub(" ", _HIDDEN.sub(" ", text[:_MAX_READ]))
+    return _SIGNS.sub(" ", visible).strip()[:MAX_README].strip() or None
 
 
 def _fill(frame: pd.DataFrame, name: str, values: pd.Series) -> None:

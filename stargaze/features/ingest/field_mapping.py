@@ -254,6 +254,7 @@ GETTERS: dict[str, tuple[str | Getter, ...]] = {
     "languages": ("languages.totalCount", language_count("languages")),
     "owner_followers": ("owner.followers.totalCount",),
     "owner_members": ("owner.membersWithRole.totalCount",),
+    "readme": ("readme.text", "readmeMd.text", "readme_text", "readme_content"),
     "readme_length": ("readme.byteSize", "readmeMd.byteSize", "readmeRst.byteSize", "readmeLower.byteSize"),
     "forks": ("forks_count", "forksCount", "forkCount", "forks.totalCount"),
     "subscribers": ("subscribers_count", "subscribersCount", "watchers.totalCount"),

@@ -26,8 +26,8 @@ _FORM_NAMES = (
     *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "releases", "latest_release_at"),
     *("forks", "subscribers", "downloads"),
 )
-_NOT_ENTERED = frozenset({"id", "node_id", "owner_id", "stars", "watchers", *schema.DESCRIPTION_FACTS})
-"""GitHub's numbers, which nobody knows, the target, and what stands for a description."""
+_NOT_ENTERED = frozenset({"id", "node_id", "owner_id", "stars", "watchers", "readme", *schema.DESCRIPTION_FACTS})
+"""GitHub's numbers, which nobody knows, the target, the README, and what stands for a description."""
 FORM_FIELDS: tuple[schema.Field, ...] = (
     *(schema.FIELD_BY_NAME[name] for name in _FORM_NAMES),
     *(field for field in schema.FIELDS if field.name not in {*_FORM_NAMES, *_NOT_ENTERED}),

@@ -12,7 +12,7 @@ from stargaze.features.selection.permutation_importance import TrainingRows, fol
 from stargaze.features.selection.stability import ErrorIncrease
 
 MIN_TEXTS = 100
-"""Training rows with a description; a regression on fewer says nothing."""
+"""Training rows with a description or a README; a regression on fewer says nothing."""
 WITHOUT = "embeddings do not help"
 NOISE = 1.0
 """Embeddings are used if the error is higher without them by more than this [standard errors of the paired folds]."""
@@ -27,9 +27,10 @@ def explain_no_embeddings(dataset: Dataset, section: FeaturesSection, excluded: 
         return "not computed: excluded"
     if section.text_embeddings == "off":
         return 'not computed: features.text_embeddings = "off"'
-    n_texts = int(dataset.repositories["description"].iloc[dataset.training].notna().sum())
+    training = dataset.repositories.iloc[dataset.training]
+    n_texts = int(training[["description", "readme"]].notna().any(axis=1).sum())
     if n_texts < MIN_TEXTS:
-        return f"not computed: {n_texts:,} repositories of the training part have a description, fewer than {MIN_TEXTS}"
+        return f"not computed: {n_texts:,} training repositories have a description or README, fewer than {MIN_TEXTS}"
     if section.text_embeddings == "auto" and not is_installed():
         return f"not computed: {INSTALL}"
     return ""

@@ -11,7 +11,9 @@ from stargaze.errors import ConfigError, did_you_mean
 from stargaze.features.matrix import Catalog
 from stargaze.features.registry import Feature
 
-TEXTS = frozenset({"full_name", "description", "topics", "description_length", "readme_length", "topic_count"})
+TEXTS = frozenset(
+    {"full_name", "description", "topics", "readme", "description_length", "readme_length", "topic_count"}
+)
 """Fields of the texts that the maintainer writes, and their lengths."""
 KINDS = ("text", "topics", "owner", "dates", "activity", "popularity", "own")
 """The kinds of information."""

@@ -65,6 +65,15 @@ def test_training_rows_have_a_mean_of_zero_and_a_mean_length_of_one(
     assert np.mean(np.sum(rows**2, axis=1)) == pytest.approx(1.0, abs=5e-3)
 
 
+def test_a_readme_is_embedded_with_or_without_a_description(embedding: TextEmbedding) -> None:
+    columns = {"full_name": ["a/x"] * 3, "description": [None, "a tool", "a tool"]}
+
+    rows = embedding.transform(records(**columns, readme=["stores tables", "stores tables", None]))
+
+    assert np.isfinite(rows).all()
+    assert not np.allclose(rows[1], rows[2], atol=0.05)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_few_rows_give_finite_embeddings(n: int, repositories: pd.DataFrame) -> None:
     fitted = fit_text_embedding(repositories.head(n), read_word_vectors())

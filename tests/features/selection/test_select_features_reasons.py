@@ -32,7 +32,7 @@ REASONS = {
     "constant": re.compile(r"constant"),
     "watchers": re.compile(r"leaks the target: REST's watchers_count is the number of stars"),
     "policy": re.compile(r"needs policy (?P<policy>activity|all)"),
-    "embeddings": re.compile(r"not computed: 0 repositories of the training part have a description, fewer than 100"),
+    "embeddings": re.compile(r"not computed: 0 training repositories have a description or README, fewer than 100"),
     "owner": re.compile(r"not computed: the owner of a held-out repository is unknown .*"),
 }
 

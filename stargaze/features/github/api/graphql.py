@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from stargaze.config import GithubSection
 from stargaze.errors import ExternalError
 from stargaze.features.github.api.client import Client, TooHeavyError
 from stargaze.features.github.api.rate_limit import FIRST_RETRY, backoff
 from stargaze.features.github.api.replies import RESUME_HINT, Reply
+from stargaze.features.ingest.derive import begin_readme
 from stargaze.features.ingest.field_mapping import map_record
 
 CORE_FRAGMENT = """fragment Core on Repository {
@@ -109,6 +111,8 @@ class Kind:
 
 
 KINDS = (Kind("counts", COUNT_FIELDS, 40, 12), Kind("commits", COMMIT_FIELDS, 40, 1))
+README = Kind("readmes", ('readme: object(expression: "HEAD:README.md") { ... on Blob { byteSize text } }',), 20, 0)
+"""The text of the README, which a crawl fetches if ``github.readme`` is true."""
 
 
 def names_query(count: int, extra: str = "") -> str:
@@ -139,7 +143,14 @@ def parse_fields(node: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(row.get("open_issues"), int) and isinstance(row.get("closed_issues", 0), int):
         row["issues"] = row["open_issues"] + row.get("closed_issues", 0)
         row["open_issues"] += _total(node, "openPullRequests")
+    if isinstance(text := row.pop("readme", None), str) and (beginning := begin_readme(text)):
+        row["readme"] = beginning
     return row
+
+
+def kinds_of(section: GithubSection) -> tuple[Kind, ...]:
+    """Return the kinds of details that a crawl with a token fetches."""
+    return (*KINDS, README) if section.readme else KINDS
 
 
 def is_alive(data: Mapping[str, Any]) -> bool:

@@ -35,12 +35,12 @@ from stargaze.features.ingest.write_repositories import batch_rows, write_reposi
 from stargaze.store import Store
 from stargaze.system.progress import Report
 
-EXTRA_KEYS = ("graphql", "details", "star_history")
+EXTRA_KEYS = ("graphql", "details", "readme", "star_history")
 """Keys that only add data; after changing them the same run continues."""
 SEARCH_KEYS = ("query", "stars", "created", "language", "topic", "organization")
 OLD_RESPONSES = timedelta(days=1)
 """Age from which reuse of cached responses is reported."""
-KINDS = (*(kind.name for kind in graphql.KINDS), *details.REST_DETAILS)
+KINDS = (graphql.README.name, *(kind.name for kind in graphql.KINDS), *details.REST_DETAILS)
 """Kinds of details; later ones take precedence."""
 
 
@@ -79,7 +79,8 @@ def crawl(
     notes = _age_notes(run, now)
     progress_reporter = ProgressReporter(client, report)
     use_graphql = token and section.graphql
-    fetcher = details.DetailFetcher(session, graphql.KINDS if use_graphql else ())
+    kinds = graphql.kinds_of(section) if use_graphql else ()
+    fetcher = details.DetailFetcher(session, kinds)
     repositories, gone, progress = _find_repositories(
         section, session, progress_reporter, fetcher, use_graphql=use_graphql
     )
@@ -92,8 +93,8 @@ def crawl(
         raise BadDataError(
             _nothing_message(gone), hint="check the names" if gone else "widen the query or the ranges in [github]"
         )
-    if use_graphql:
-        with progress_reporter.step("details", len(repositories) * len(graphql.KINDS), "responses") as advance:
+    if kinds:
+        with progress_reporter.step("details", len(repositories) * len(kinds), "responses") as advance:
             fetcher.fetch(repositories, advance)
     remarks = details.read_remarks(repositories, cache)
     gone.update((name, reason) for name, reason in remarks.items() if reason != details.TOO_LARGE)

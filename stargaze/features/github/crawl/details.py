@@ -198,7 +198,8 @@ def read_current_stamps(kind: Kind, session: CrawlSession) -> dict[int, str]:
 def read_remarks(repositories: Sequence[RepoRef], cache: ResponseCache) -> dict[str, str]:
     """Return why details are missing, by repository name, for the current state."""
     stamps = cache.get_details(
-        [_remark_kind(kind) for kind in graphql.KINDS], {repository.id: repository.stamp for repository in repositories}
+        [_remark_kind(kind) for kind in (*graphql.KINDS, graphql.README)],
+        {repository.id: repository.stamp for repository in repositories},
     )
     return {
         repository.full_name: stamps[repository.id][REMARK] for repository in repositories if stamps.get(repository.id)

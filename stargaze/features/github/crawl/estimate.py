@@ -10,7 +10,7 @@ from typing import Any
 from stargaze.config import GithubSection
 from stargaze.features.github.api.client import Client
 from stargaze.features.github.api.crawl_run import CrawlRun
-from stargaze.features.github.api.graphql import KINDS
+from stargaze.features.github.api.graphql import kinds_of
 from stargaze.features.github.api.rate_limit import format_seconds
 from stargaze.features.github.api.response_cache import CrawlSession
 from stargaze.features.github.crawl import details
@@ -108,7 +108,7 @@ def estimate_crawl(section: GithubSection, session: CrawlSession, *, token: bool
         answered = cache.count_search_pages(run)
         n_search = 0 if run.done else max(counted + sum(_remaining_pages(group) for group in groups) - answered, 0)
     n_details = 0
-    for kind in KINDS if use_graphql else ():
+    for kind in kinds_of(section) if use_graphql else ():
         n_missing = _count_missing_details(details.read_current_stamps(kind, session), n_repos, repositories, run)
         requests = math.ceil(n_missing / kind.first_size)
         n_details = max(n_details, n_missing)

@@ -19,6 +19,7 @@ from stargaze.features.github.api.response_cache import CrawlSession, open_respo
 from stargaze.features.github.crawl.crawl import crawl, crawl_digest
 from stargaze.features.github.crawl.estimate import estimate_crawl
 from stargaze.features.github.crawl.progress import CrawlSummary
+from stargaze.features.ingest.derive import MAX_README
 from stargaze.store import Store
 from tests.features.github.conftest import NOW, FakeClock
 from tests.features.github.small_github import InterruptingTransport, SmallGitHub
@@ -195,6 +196,27 @@ def test_with_a_token_counts_and_commits_are_written(github: SmallGitHub, run_cr
     issues = [github.rows[number]["issues"] for number in frame["id"]]
     assert frame["open_issues"].tolist() == [count + 2 for count in issues]
     assert frame["issues"].tolist() == [count + 4 for count in issues]
+
+
+def test_readmes_are_fetched_only_if_they_are_configured(
+    github: SmallGitHub, run_crawl: RunCrawl, store: Store
+) -> None:
+    section = dataclasses.replace(SECTION, limit=30)
+    run_crawl(section, token=True)
+    assert table(store)["readme"].isna().all()
+    assert not any("Readmes" in request for request in github.requests)
+    github.rows[int(table(store)["id"][3])]["readme"] = None
+
+    run_crawl(dataclasses.replace(section, readme=True), token=True)
+
+    frame = table(store)
+    beginnings = frame["readme"].str.slice(0, 24).fillna("").tolist()
+    assert beginnings == [
+        f"Tool {number} Reads logs. More"[:24] if row != 3 else "" for row, number in enumerate(frame["id"])
+    ]
+    assert frame["readme"].str.len().max() <= MAX_README
+    assert sum("Readmes" in request for request in github.requests) == 2
+    assert store.github_cache.stat().st_size < 30 * 20_000  # the cache has the beginnings, not the whole texts
 
 
 def test_a_query_that_is_too_heavy_is_sent_in_smaller_batches(
