@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "perceptron": {"max_iter": 5},
     "lightgbm": {"n_estimators": 5},
     "xgboost": {"n_estimators": 5},
+    "randomized-boosting": {"n_estimators": 5},
     "catboost": {"iterations": 5},
 }
 
@@ -80,7 +81,8 @@ def test_every_family_predicts_the_same_after_serialization(family: Family) -> N
     loaded = deserialize_model(kind, data)
 
     assert loaded.predict(inputs) == pytest.approx(model.predict(inputs), abs=1e-9)
-    assert kind == (family.name if family.name in {"lightgbm", "xgboost", "catboost"} else "skops")
+    formats = {name: name for name in ("lightgbm", "xgboost", "catboost")} | {"randomized-boosting": "lightgbm"}
+    assert kind == formats.get(family.name, "skops")
 
 
 def test_lightgbm_is_plain_text() -> None:

@@ -129,7 +129,7 @@ def write_page_bundle(folder: Path) -> None:
 
 
 def _is_skops(name: str) -> bool:
-    return name not in {"lightgbm", "xgboost", "catboost", "dummy"}
+    return name not in {"lightgbm", "randomized-boosting", "xgboost", "catboost", "dummy"}
 
 
 def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]) -> dict[str, bytes]:

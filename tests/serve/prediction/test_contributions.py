@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 5},
     "perceptron": {"max_iter": 5},
     "lightgbm": {"n_estimators": 5},
+    "randomized-boosting": {"n_estimators": 5},
 }
 
 
@@ -82,7 +83,7 @@ def test_lightgbm_contributions_are_exact(bundle_folder: Path, sample: pd.DataFr
     assert len(np.unique(added[:, -1])) == 1
 
 
-EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "ridge", "xgboost"}
+EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "randomized-boosting", "ridge", "xgboost"}
 """Families of trees with exact Shapley values, and of sums of functions of single features."""
 
 

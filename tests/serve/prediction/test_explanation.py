@@ -22,11 +22,13 @@ from stargaze.serve.prediction.predict import estimate_without_popularity, predi
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
+BOOSTED_AND_BAGGED = ("lightgbm", "randomized-boosting", "xgboost", "random-forest", "extra-trees")
+EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "randomized-boosting", "ridge", "xgboost"}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "perceptron": {"max_iter": 5},
     "catboost": {"iterations": 20},
     "histogram-boosting": {"max_iter": 20},
-    **{family: {"n_estimators": 10} for family in ("lightgbm", "xgboost", "random-forest", "extra-trees")},
+    **{family: {"n_estimators": 10} for family in BOOSTED_AND_BAGGED},
 }
 
 
@@ -103,9 +105,7 @@ def test_the_factors_of_every_family_multiply_to_the_number_shown(family: str, b
     explanations = explain(other, features, [{}] * len(features), ["all"] * len(features), predicted, max_factors=4)
 
     assert [product(item) for item in explanations] == pytest.approx(np.exp(predicted), rel=1e-6)
-    assert {item.method for item in explanations} == {
-        "exact" if family in {"catboost", "dummy", "elastic-net", "lightgbm", "ridge", "xgboost"} else "sampled"
-    }
+    assert {item.method for item in explanations} == {"exact" if family in EXACT else "sampled"}
 
 
 def test_all_unknown_values_are_one_factor(bundle: Bundle) -> None:
