@@ -146,6 +146,7 @@ def select_features(
     common: CommonOptions,
 ) -> None:
     """Select the features of each policy, with a reason for each one that is removed."""
+    from stargaze.features.selection.leak_guard import describe_refused
     from stargaze.features.selection.select_features import select_features
 
     options: dict[str, Any] = {"exclude": exclude or None, "include": include or None}
@@ -163,4 +164,6 @@ def select_features(
         if result.text:
             out.note(result.text)
         out.text(f"plot: {store.selection_plot}")
+        for line in describe_refused({row["feature"]: row["all"] for row in result.value}):
+            out.note(f"warning: {line}")
         out.note("next: stargaze screen")

@@ -113,6 +113,8 @@ class FeatureSet:
     scores: dict[str, dict[str, float]]
     own_columns: tuple[OwnColumn, ...] = ()
     """The own columns of the repositories, which are features too."""
+    collection: dict[str, float] = field(default_factory=dict)
+    """R² of log1p(stars) that the row number and the fetch time alone predict."""
 
     @property
     def catalog(self) -> Catalog:

@@ -13,6 +13,7 @@ from stargaze.features.matrix import CATALOG, Catalog
 from stargaze.features.selection.redundancy import MIN_ROWS, Ranks, find_repeated, format_rho, rank_correlation
 from stargaze.formatting import format_share
 
+LEAKS_TARGET = "leaks the target"
 LEAKS = {"watchers": "REST's watchers_count is the number of stars"}
 """Features that are always dropped."""
 MANY_STARS = 10.0
@@ -75,7 +76,7 @@ def _find_defect(
 ) -> str:
     """Return why a feature must not be used; of an included one, the missing values do not matter."""
     if name in LEAKS:
-        return f"leaks the target: {LEAKS[name]}"
+        return f"{LEAKS_TARGET}: {LEAKS[name]}"
     known = values.notna().to_numpy()
     missing = float(np.mean(~known))
     if not known.any() or (missing > section.max_missing and not is_included):
@@ -99,16 +100,16 @@ def _find_leak(values: pd.Series, target: np.ndarray, section: FeaturesSection) 
     if equal >= 0.99 or (abs(rho) >= section.leak_threshold and len(values) >= MIN_ROWS):
         rows = f"{len(values):,} training repositories"
         return (
-            f"leaks the target: equal to the stars in {format_share(equal)} of {rows}, Spearman's rho {format_rho(rho)}"
+            f"{LEAKS_TARGET}: equal to the stars in {format_share(equal)} of {rows}, Spearman's rho {format_rho(rho)}"
         )
     many = stars >= MANY_STARS
     if many.sum() >= MIN_ROWS and (equal := float(np.mean(is_equal[many]))) >= MAX_EQUAL:
         rows = f"the {many.sum():,} training repositories with {MANY_STARS:.0f} or more"
-        return f"leaks the target in part: equal to the stars in {format_share(equal)} of {rows}"
+        return f"{LEAKS_TARGET} in part: equal to the stars in {format_share(equal)} of {rows}"
     unusual = (values != values.mode().iloc[0]).to_numpy()
     if MIN_ROWS <= unusual.sum() < len(values) and len(np.unique(target[unusual])) > 2:
         rho = rank_correlation(values[unusual], target[unusual])
         if abs(rho) >= section.leak_threshold:
             rows = f"the {unusual.sum():,} training repositories without the most frequent value"
-            return f"leaks the target in part: Spearman's rho {format_rho(rho)} in {rows}"
+            return f"{LEAKS_TARGET} in part: Spearman's rho {format_rho(rho)} in {rows}"
     return ""

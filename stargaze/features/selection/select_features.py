@@ -29,6 +29,7 @@ from stargaze.features.own_columns import read_own_columns
 from stargaze.features.selection.embedding_choice import choose_embeddings, explain_no_embeddings
 from stargaze.features.selection.feature_groups import requested_features
 from stargaze.features.selection.filters import apply_filters
+from stargaze.features.selection.leak_guard import check_collection
 from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.features.selection.redundancy import rank_correlation
 from stargaze.features.selection.stability import choose_stable
@@ -91,6 +92,11 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     catalog = training.catalog
     report("filters", 0.0)
     filtered = apply_filters(training.inputs, training.target, section, catalog, requested.included)
+    checked = check_collection(dataset, training.inputs, catalog, filtered.reasons.keys() - filtered.repeated.keys())
+    if checked.reasons:  # a feature that repeats a refused one is not dropped for that
+        inputs = training.inputs.drop(columns=list(checked.reasons))
+        filtered = apply_filters(inputs, training.target, section, catalog, requested.included)
+    not_computed |= checked.reasons
     static = [item.name for item in allowed_features("static", catalog)]
     usable = [name for name in static if name not in not_computed | filtered.reasons]
     not_computed |= choose_embeddings(training, usable, section, requested.included)
@@ -117,8 +123,8 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
         reasons[f"importance_{policy}"] = pd.Series(choice.importances.increase).reindex(reasons.index).round(6)
         reasons[f"stability_{policy}"] = pd.Series(choice.importances.win_rate).reindex(reasons.index).round(3)
     report("done", 1.0)
-    feature_set = FeatureSet(selected, vocabularies, section, dataset.fingerprint, scores, dataset.own_columns)
-    return Selection(feature_set, reasons.reset_index())
+    found = (dataset.fingerprint, scores, dataset.own_columns, checked.scores)
+    return Selection(FeatureSet(selected, vocabularies, section, *found), reasons.reset_index())
 
 
 def _are_learned(names: Sequence[str], catalog: Catalog) -> bool:
