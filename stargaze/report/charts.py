@@ -55,20 +55,20 @@ def plot_leaderboard(figure: Figure, frame: pd.DataFrame) -> None:
 
 def plot_trials(figure: Figure, frame: pd.DataFrame) -> None:
     """Plot each trial's score at its end and the best score so far; a cross is a stopped trial."""
-    axes = figure.add_subplot()
+    axes, metric = figure.add_subplot(), "rmse" if "rmse" in frame else "rmsle"
     is_timed = bool(frame["at"].notna().all())
     x = frame["at"] if is_timed else frame["trial"]
     is_done = (frame["stopped"] == DONE).to_numpy()
     for number, family in enumerate(dict.fromkeys(frame["family"])):
         marker, color, _ = SERIES_STYLES[number % len(SERIES_STYLES)]
         rows = (frame["family"] == family).to_numpy() & is_done
-        axes.plot(x[rows], frame["rmsle"][rows], marker, color=color, label=str(family))
+        axes.plot(x[rows], frame[metric][rows], marker, color=color, label=str(family))
     if not is_done.all():
-        axes.plot(x[~is_done], frame["rmsle"][~is_done], "x", color=MUTED, label="stopped early")
+        axes.plot(x[~is_done], frame[metric][~is_done], "x", color=MUTED, label="stopped early")
     axes.step(x, frame["best"], where="post", color=INK, label="best so far")
     axes.grid(axis="y")
     axes.set_xlabel("time since the start of tuning [s]" if is_timed else "trial (the order was not recorded)")
-    axes.set_ylabel("RMSLE [nat]")
+    axes.set_ylabel("RMSE [stars]" if metric == "rmse" else "RMSLE [nat]")
     _add_legend(figure)
 
 

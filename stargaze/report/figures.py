@@ -10,7 +10,7 @@ import pandas as pd
 
 from stargaze.report import charts
 from stargaze.report.formatting import format_share, replace_control_characters
-from stargaze.report.search import MAX_ROWS
+from stargaze.report.search import MAX_ROWS, find_metric
 from stargaze.report.svg import render_svg
 from stargaze.report.tables import ReportTables
 from stargaze.tuning.search.racing import DONE
@@ -71,7 +71,9 @@ def _search_charts(tables: ReportTables) -> list[Chart]:
     board_alt += f"{first['policy']}: RMSLE {first['rmsle']:.3f} ± {first['spread']:.3f}; the dummy has {dummy:.3f}."
     done = trials[trials["stopped"] == DONE]
     trials_alt = f"{len(trials)} trials, {len(trials) - len(done) or 'none'} of them stopped early; "
-    trials_alt += f"the best finished trial has RMSLE {done['rmsle'].min():.4f}."
+    metric = find_metric(trials)
+    name = {"rmsle": "RMSLE", "rmse": "RMSE [stars]"}[metric]
+    trials_alt += f"the best finished trial has {name} {done[metric].min():,.5g}."
     ends = [f"{policy}: from {subset['rmsle'].iloc[0]:.3f} with {subset['owners'].iloc[0]:,.0f} owners to "
             f"{subset['rmsle'].iloc[-1]:.3f} with {subset['owners'].iloc[-1]:,.0f}"
             for policy, subset in curve.groupby("policy", sort=False)]  # fmt: skip

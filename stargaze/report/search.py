@@ -54,29 +54,35 @@ def sort_trials(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``trial``, ``at``, seconds since the start of tuning (missing if not recorded), ``family``, ``rmsle`` [nat],
-        ``best`` of the finished trials so far, ``folds`` run, ``stopped``: "done" or the reason; ``seconds``,
-        ``parameters``. A stopped trial has its expected score and is never the best.
+        ``trial``, ``at``, seconds since the start of tuning (missing if not recorded), ``family``, ``rmsle`` [nat], with the
+        metric rmse also ``rmse`` [stars], ``best`` of the finished trials so far by the metric, ``folds`` run, ``stopped``:
+        "done" or the reason; ``seconds``, ``parameters``. A stopped trial has its expected score and is never the best.
     """
     folds = table[[name for name in table.columns if str(name).startswith("fold_")]].astype("float64")
-    frame = table.reindex(columns=["at", "family", "rmsle", "stopped", "seconds", "parameters"])
+    metric, scored = find_metric(table), [name for name in ("rmsle", "rmse") if name in table]
+    frame = table.reindex(columns=["at", "family", *scored, "stopped", "seconds", "parameters"])
     frame = frame.assign(
-        rmsle=frame["rmsle"].astype("float64").fillna(folds.mean(axis="columns")),
+        **{metric: frame[metric].astype("float64").fillna(folds.mean(axis="columns"))},
         folds=folds.notna().sum(axis="columns"),
         stopped=frame["stopped"].astype("object").fillna(DONE).astype("str"),
         at=frame["at"].astype("float64"),
     )
     is_complete = folds.notna().all(axis="columns") & (frame["stopped"] == DONE)
     frame = frame.assign(is_complete=is_complete).sort_values("at", kind="stable", ignore_index=True)
-    frame["best"] = frame["rmsle"].where(frame["is_complete"]).cummin().ffill()
+    frame["best"] = frame[metric].where(frame["is_complete"]).cummin().ffill()
     frame.insert(0, "trial", np.arange(1, len(frame) + 1))
-    return frame[["trial", "at", "family", "rmsle", "best", "folds", "stopped", "seconds", "parameters"]]
+    return frame[["trial", "at", "family", *scored, "best", "folds", "stopped", "seconds", "parameters"]]
+
+
+def find_metric(trials: pd.DataFrame) -> str:
+    """Return the metric that the trials minimized; those of RMSE have both."""
+    return "rmse" if "rmse" in trials else "rmsle"
 
 
 def best_trial(table: pd.DataFrame) -> tuple[str, dict[str, object]]:
     """Return family and parameters of the best trial that was scored on every fold."""
     trials = sort_trials(table)
-    best = trials[trials["stopped"] == DONE].sort_values("rmsle", kind="stable").iloc[0]
+    best = trials[trials["stopped"] == DONE].sort_values(find_metric(trials), kind="stable").iloc[0]
     return str(best["family"]), dict(json.loads(str(best["parameters"])))
 
 

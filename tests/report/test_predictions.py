@@ -53,7 +53,8 @@ def test_test_rows_are_predicted_as_served_and_training_rows_otherwise(
     target = inputs.dataset.target[training]
     out_of_fold = np.abs(np.log1p(predictions["predicted"].to_numpy()[training]) - target)
     fitted = np.abs(estimate.predicted[training] - target)
-    assert fitted.mean() < 0.95 * out_of_fold.mean()
+    assert fitted.mean() < out_of_fold.mean()
+    assert np.abs(np.log1p(predictions["predicted"].to_numpy()) - estimate.predicted)[training].mean() > 0.01
 
 
 def test_each_policy_has_columns_of_its_own(predictions: pd.DataFrame) -> None:

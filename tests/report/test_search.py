@@ -45,6 +45,18 @@ def test_a_stopped_trial_is_never_the_best() -> None:
     assert search.best_trial(table) == ("lightgbm", {"n_estimators": 30})
 
 
+def test_trials_of_the_metric_rmse_are_compared_in_stars() -> None:
+    table = stored_trials()
+    table["rmse"] = [50.0, 40.0, 45.0, 60.0]
+    table.loc[0, "stopped"] = "lost after fold 1"
+
+    frame = search.sort_trials(table)
+
+    assert frame["rmse"].tolist() == [40.0, 60.0, 50.0, 45.0]
+    assert frame["best"].tolist() == [40.0] * 4
+    assert search.best_trial(table) == ("lightgbm", {"n_estimators": 31})
+
+
 @pytest.mark.parametrize("columns", [["at"], ["stopped"], ["seconds"], ["fold_0", "fold_1", "fold_2"]])
 def test_trials_without_optional_columns_are_sorted(columns: list[str]) -> None:
     frame = search.sort_trials(stored_trials().drop(columns=columns))
