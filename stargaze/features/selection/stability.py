@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stargaze.capacity import interpolate, share_of_many
 from stargaze.config import FeaturesSection
 from stargaze.features.selection.permutation_importance import (
     Importances,
@@ -21,6 +22,9 @@ UNCERTAIN = 0.25
 """One that beats them in more, but is not stable, is uncertain; noise beats them in a sixth of the runs [share]."""
 CLEAR_INCREASE = 2.0
 """The remaining features are added only if the error is higher without them by more than this [standard errors]."""
+TOLERATED_DECREASE = 1.0
+"""Of few rows, features are added unless the error is lower without them by more than this: it is measured on the rows that
+selected the others, and so few cannot show which features are useful [standard errors]."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def choose_stable(
 
     These are the stable features; also the uncertain ones, if the error is higher without them by more than one standard error of
     the paired folds; also those that beat the probes at all, if it is clearly higher. If the error is still clearly higher than
-    with all candidates, all are selected. Those that are ``included`` are always among them.
+    with all candidates, all are selected. Few rows need less (:func:`needed_increase`). Those that are ``included`` are always
+    among them.
 
     References
     ----------
@@ -69,19 +74,31 @@ def choose_stable(
     all_errors = importances.errors
     selected, errors = list[str](), np.full(len(all_errors), np.inf)
     increases = dict[float, ErrorIncrease]()
+    n_rows = len(training.target)
     for win_rate, standard_errors in ((STABLE, 0.0), (UNCERTAIN, 1.0), (0.0, CLEAR_INCREASE)):
         wider = [name for name in candidates if name in included or importances.beats_probes(name, win_rate)]
         if len(wider) == len(selected):
             continue
         wider_errors = fold_errors(training, wider, section)
         increases[win_rate] = ErrorIncrease.from_differences(errors - wider_errors)
-        if increases[win_rate].exceeds(standard_errors):
+        if increases[win_rate].exceeds(needed_increase(standard_errors, n_rows)):
             selected, errors = wider, wider_errors
-    if ErrorIncrease.from_differences(errors - all_errors).exceeds(CLEAR_INCREASE):
+    if ErrorIncrease.from_differences(errors - all_errors).exceeds(needed_increase(CLEAR_INCREASE, n_rows)):
         selected, errors = list(candidates), all_errors
     reasons = {name: _explain(name, importances, increases) for name in candidates if name not in selected}
     means = {"rmsle_candidates": round(float(all_errors.mean()), 5), "rmsle_selected": round(float(errors.mean()), 5)}
     return Choice(selected, reasons, importances, means)
+
+
+def needed_increase(standard_errors: float, rows: int) -> float:
+    """Return by how much the error must increase without features to select them: less for fewer rows [standard errors].
+
+    Examples
+    --------
+    >>> [needed_increase(2.0, rows) for rows in (300, 10_000)]
+    [-1.0, 2.0]
+    """
+    return interpolate(-TOLERATED_DECREASE, standard_errors, share_of_many(rows))
 
 
 def _explain(name: str, importances: Importances, increases: dict[float, ErrorIncrease]) -> str:

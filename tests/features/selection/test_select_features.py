@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 
 SECTION = FeaturesSection(folds=3, importance_repeats=2)
 MANY_RUNS = FeaturesSection(folds=4, importance_repeats=3)
-"""With few rows, twelve runs are needed to separate noise from informative features."""
+"""Twelve runs separate noise from informative features."""
 MakeRepositories = Callable[..., pd.DataFrame]
 
 
@@ -82,7 +82,7 @@ def planted_features() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def repositories(make_repositories: MakeRepositories) -> pd.DataFrame:
     """Return synthetic repositories; the watchers are the stars of the day before, as in REST."""
-    frame = make_repositories(640)
+    frame = make_repositories(2_600)
     return frame.assign(watchers=np.floor(frame["stars"] * 0.99))
 
 
@@ -114,7 +114,7 @@ def test_watchers_are_dropped_as_a_leak(selection: Selection) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_planted_noise_is_dropped(selection: Selection, policy: str) -> None:
-    """By chance, each feature of noise wins one run in six, and with so few rows one may be selected."""
+    """By chance, each feature of noise wins one run in six, and one may be selected."""
     reasons = selection.reasons.set_index("feature").loc[NOISE, policy]
 
     assert (reasons == SELECTED).sum() <= 1
