@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.encoding.word_vectors import read_word_vectors
 
 pytestmark = pytest.mark.thorough
 
@@ -151,3 +152,36 @@ def _r2(encode: Callable[[int], pd.DataFrame], target: np.ndarray, folds: np.nda
         predicted[held_out] = np.asarray(model.predict(inputs[held_out]))
     training = folds >= 0
     return 1.0 - float(np.mean((predicted - target)[training] ** 2) / np.var(target[training]))
+
+
+def test_embeddings_depend_neither_on_a_rows_own_stars_nor_on_the_excluded_fold(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray
+) -> None:
+    """The columns of words are the same as without embeddings."""
+
+    def fit(stars: np.ndarray) -> OutOfFoldEncodings:
+        return fit_out_of_fold(repositories, stars, folds, seed=0, owners=False, word_vectors=read_word_vectors())
+
+    first, changed = fit(target), fit(np.where(folds == 1, 9.0, target))
+
+    own, scores = folds == 1, [item.values["embedding_score"] for item in (first, changed)]
+    position = list(first.values).index("embedding_score")
+    assert scores[0][own].equals(scores[1][own])
+    assert not scores[0][~own].equals(scores[1][~own])
+    assert np.array_equal(first.by_excluded_fold[1], changed.by_excluded_fold[1], equal_nan=True)
+    assert not np.array_equal(first.by_excluded_fold[0][:, position], changed.by_excluded_fold[0][:, position])
+    without = fit_out_of_fold(repositories, target, folds, seed=0, owners=False).values
+    assert first.values[list(without)].equals(without)
+
+
+def test_copies_without_a_description_have_the_score_of_their_words(
+    repositories: pd.DataFrame, target: np.ndarray, folds: np.ndarray
+) -> None:
+    copies = repositories.assign(description=None), folds
+
+    encodings = fit_out_of_fold(
+        repositories, target, folds, seed=0, owners=False, word_vectors=read_word_vectors(), copies=copies
+    )
+
+    assert encodings.values["embedding_score"].equals(encodings.values["text_score"].rename("embedding_score"))
+    assert encodings.values["embedding_component_1"].isna().all()
