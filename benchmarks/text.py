@@ -4,7 +4,8 @@
     python benchmarks/text.py FILE... [--config examples/bestof.toml] [--seeds 2] [--rows 3000]
 
 R² of log1p(stars) by LightGBM with default parameters, 5 folds by owner. For each outer fold, `auto` compares the ways to use the
-texts on its training part, as `stargaze select-features --importance-repeats 1` does. Differences are paired by fold, with their standard error.
+texts on its training part, as `stargaze select-features` does with one repetition. Differences are paired by fold, with their
+standard error.
 """
 
 from __future__ import annotations

@@ -41,6 +41,14 @@ class ErrorIncrease:
         standard_error = float(differences.std(ddof=1) / np.sqrt(len(differences))) if np.isfinite(mean) else 0.0
         return cls(mean, standard_error)
 
+    def as_text(self) -> str:
+        """Return both numbers.
+
+        >>> ErrorIncrease(0.01234, 0.00222).as_text()
+        '0.0123 ± 0.0022'
+        """
+        return f"{self.mean:.4f} ± {self.standard_error:.4f}"
+
     def exceeds(self, standard_errors: float) -> bool:
         """Return whether the increase is larger than so many standard errors."""
         return self.mean > standard_errors * self.standard_error
@@ -107,6 +115,5 @@ def _explain(name: str, importances: Importances, increases: dict[float, ErrorIn
     for win_rate in (UNCERTAIN, 0.0):
         if importances.beats_probes(name, win_rate):
             increase = increases[win_rate]
-            error = f"{increase.mean:.4f} ± {increase.standard_error:.4f} nat"
-            return f"uncertain: {wins}; without all such features the error increases by {error}"
+            return f"uncertain: {wins}; without all such features the error increases by {increase.as_text()} nat"
     return f"no better than a random probe: {wins}, importance {importances.increase[name]:.2g}"

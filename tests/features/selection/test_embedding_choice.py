@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from stargaze.features.encoding.encoder import EMBEDDED, EMBEDDING_COMPONENTS
 from stargaze.features.encoding.word_vectors import PACKAGE, read_word_vectors
-from stargaze.features.selection.embedding_choice import MIN_TEXTS, list_ways
+from stargaze.features.selection.embedding_choice import MIN_TEXTS
 from stargaze.store import Store
 from stargaze.system.files import read_json
 from tests.conftest import Ended
@@ -76,7 +77,10 @@ def test_embeddings_are_used_where_they_help(select: Select, repositories: pd.Da
     for names in selected.values():
         assert set(EMBEDDED) & set(names)
         assert "text_score" not in names or "embedding_score" not in names
-    assert any("without embeddings the error changes by +" in reason for reason in reasons.values())
+    assert re.fullmatch(
+        r"replaced by embedding_score: out of fold, the squared error of text_score is higher by 0\.\d+ ± 0\.\d+ nat²",
+        reasons["text_score"],
+    )
 
 
 def test_embeddings_are_not_used_where_the_stars_do_not_depend_on_the_text(
@@ -87,9 +91,10 @@ def test_embeddings_are_not_used_where_the_stars_do_not_depend_on_the_text(
     store = select(shuffled)[1]
 
     reasons = reasons_of(store)
-    assert all(reasons[name].startswith("embeddings do not help: without embeddings") for name in EMBEDDED)
+    assert reasons["embedding_score"].startswith("no better than text_score: out of fold, the squared error of ")
+    assert all(reasons[name].startswith("no help: without the components") for name in EMBEDDING_COMPONENTS)
     assert all(set(EMBEDDED).isdisjoint(names) for names in read_json(store.features, "")["selected"].values())
-    assert not reasons["text_score"].startswith("the ")
+    assert not reasons["text_score"].startswith("replaced")
 
 
 def test_they_can_be_turned_off_and_on(select: Select, repositories: pd.DataFrame) -> None:
@@ -98,7 +103,8 @@ def test_they_can_be_turned_off_and_on(select: Select, repositories: pd.DataFram
     on = reasons_of(select(shuffled, 'features.text_embeddings="on"')[1])
 
     assert {off[name] for name in EMBEDDED} == {'not computed: features.text_embeddings = "off"'}
-    assert " used: without embeddings the error changes by " in on["text_score"] + on["embedding_score"]
+    assert on["text_score"].startswith("replaced by embedding_score")
+    assert not any(on[name].startswith("no help") for name in EMBEDDING_COMPONENTS)
 
 
 def test_without_the_extra_nothing_is_computed_unless_it_is_required(
@@ -132,11 +138,16 @@ def test_equal_runs_select_equally(select: Select, repositories: pd.DataFrame) -
     assert select(repositories)[1].features.read_bytes() == first
 
 
-def test_each_way_drops_what_the_others_use() -> None:
-    names = ["age", "text_score", *EMBEDDED]
+def test_an_included_feature_is_neither_replaced_nor_left_out(select: Select, repositories: pd.DataFrame) -> None:
+    reasons = reasons_of(select(repositories, 'features.include=["text_score", "embedding_component_1"]')[1])
 
-    ways = list(list_ways(names, ()).values())
+    assert reasons["text_score"] == reasons["embedding_component_1"] == "selected"
 
-    assert ways[0] == ["age", "text_score"]
-    assert ways[1:] == [["age", EMBEDDED[0]], ["age", "text_score", *EMBEDDING_COMPONENTS], ["age", *EMBEDDED]]
-    assert list_ways(names, ["text_score"])["the embeddings are used"] == names
+
+def test_embeddings_are_compared_with_the_mean_if_the_words_are_excluded(
+    select: Select, repositories: pd.DataFrame
+) -> None:
+    reasons = reasons_of(select(repositories, 'features.exclude=["text_score"]')[1])
+
+    assert reasons["embedding_score"] == "selected"
+    assert reasons["text_score"] == "excluded by features.exclude"
