@@ -3,9 +3,9 @@
     python benchmarks/text.py                        cost only: size of the extra, milliseconds per repository, MB of the worker
     python benchmarks/text.py FILE... [--config examples/bestof.toml] [--seeds 2] [--rows 3000]
 
-R² of log1p(stars) by LightGBM with default parameters, 5 folds by owner. For each outer fold, `auto` compares the ways to use the
-texts on its training part, as `stargaze select-features` does with one repetition. Differences are paired by fold, with their
-standard error.
+R² of log1p(stars) by LightGBM and ridge regression with default parameters, and by the mean of both, 5 folds by owner. For each
+outer fold, `auto` decides on its training part how to use the texts, as `stargaze select-features` does with one repetition.
+Differences are paired by fold, with their standard error.
 """
 
 from __future__ import annotations
@@ -22,26 +22,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-from evaluation import ROUNDS, outer_folds
+from evaluation import outer_folds
 
 from stargaze import config
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.encoding.encoder import Encoder
+from stargaze.features.encoding.encoder import EMBEDDED, EMBEDDING_COMPONENTS, EMBEDDING_SCORE, Encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.encoding.text_embedding import fit_text_embedding
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.encoding.word_vectors import DEPENDENCIES, PACKAGE, read_word_vectors
 from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
-from stargaze.features.selection.embedding_choice import WITHOUT, choose_embeddings, list_ways
+from stargaze.features.selection.embedding_choice import TEXT_SCORE, choose_embeddings
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
-AUTO = "auto"
+WITHOUT, AUTO = "without embeddings", "auto"
+DROPPED = {
+    WITHOUT: EMBEDDED,
+    "score": (TEXT_SCORE, *EMBEDDING_COMPONENTS),
+    "components": (EMBEDDING_SCORE,),
+    "score and components": (TEXT_SCORE,),
+}
+"""Ways to use the texts, by the features that each leaves out."""
+LEARNERS = ("lightgbm", "ridge")
+"""Families with default parameters; the mean of their predictions stands for an ensemble."""
 
 
 def main() -> None:
@@ -80,7 +89,7 @@ def measure_errors(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:
         words = read_word_vectors()
         encodings = fit_out_of_fold(repositories, target, row_folds, seed=seed, owners=False, word_vectors=words)
         whole, names = prepare(repositories, target, row_folds, encodings)
-        ways = list_ways(names, ())
+        ways = {way: [name for name in names if name not in dropped] for way, dropped in DROPPED.items()}
         training = dataclasses.replace(
             whole,
             inputs=whole.inputs.iloc[train],
@@ -92,13 +101,24 @@ def measure_errors(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:
         ways[AUTO] = [name for name in names if name not in dropped]
         row: dict[str, float] = {"rows": len(test)}
         for way, used in ways.items():
-            arrays = Arrays(
-                whole.inputs[used].to_numpy()[train], target[train], row_folds[train], tuple(category_positions(used))
-            )
-            model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
-            row[way] = float(np.mean((model.predict(whole.inputs[used].to_numpy()[test]) - target[test]) ** 2))
+            row |= {
+                f"{learner}: {way}": error for learner, error in fit_learners(whole, used, train, test, seed).items()
+            }
         results.append(row)
     return pd.DataFrame(results)
+
+
+def fit_learners(
+    whole: TrainingRows, used: list[str], train: np.ndarray, test: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Return the mean squared error [nat²] of each learner and of the mean of their predictions."""
+    inputs, target = whole.inputs[used].to_numpy(), whole.target
+    arrays = Arrays(inputs[train], target[train], whole.folds[train], tuple(category_positions(used)))
+    predicted = {
+        name: fit(FAMILIES[name], {}, arrays, np.arange(len(train)), seed).predict(inputs[test]) for name in LEARNERS
+    }
+    predicted["mean"] = np.mean(list(predicted.values()), axis=0)
+    return {name: float(np.mean((values - target[test]) ** 2)) for name, values in predicted.items()}
 
 
 def prepare(
@@ -117,11 +137,11 @@ def prepare(
 def print_gains(errors: pd.DataFrame, variance: float) -> None:
     """Print R² of each way, and its difference from the one without embeddings."""
     rows = {}
-    for way in errors.columns.drop("rows"):
-        gain = (errors[WITHOUT] - errors[way]) / variance
+    for name in errors.columns.drop("rows"):
+        gain = (errors[f"{name.partition(':')[0]}: {WITHOUT}"] - errors[name]) / variance
         standard_error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
-        r2 = 1.0 - float(np.average(errors[way], weights=errors["rows"])) / variance
-        rows[way] = {"R2": r2, "gain": gain.mean(), "standard error": standard_error}
+        r2 = 1.0 - float(np.average(errors[name], weights=errors["rows"])) / variance
+        rows[name] = {"R2": r2, "gain": gain.mean(), "standard error": standard_error}
     print(pd.DataFrame(rows).T.round(4).to_string())
 
 
