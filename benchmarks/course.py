@@ -139,7 +139,7 @@ def _predict_with_stargaze(
     row_folds = np.full(len(target), TEST)
     row_folds[train] = np.random.default_rng(seed).integers(0, N_FOLDS, len(train))
     encodings = fit_out_of_fold(repositories, target, row_folds, seed=seed, owners=True)
-    inputs, categories, arrays = training_arrays(repositories, target, "all", row_folds, encodings)
+    inputs, categories, arrays, _names = training_arrays(repositories, target, "all", row_folds, encodings)
     candidates = select_candidates([_trial(name, arrays, seed) for name in RIVALS], MAX_MODELS, seed)
     out = np.column_stack([out_of_fold(candidate, arrays) for candidate in candidates])
     weights = fit_weights(out, arrays.target, arrays.folds).weights

@@ -59,7 +59,7 @@ def evaluate(
     stars = repositories["stars"].to_numpy()
     predicted, low, high = np.zeros(len(target)), np.zeros(len(target)), np.zeros(len(target))
     for (_train, test, row_folds), encodings in zip(outer_folds(repositories, by, seed), learned, strict=True):
-        inputs, categories, arrays = training_arrays(repositories, target, policy, row_folds, encodings)
+        inputs, categories, arrays, _names = training_arrays(repositories, target, policy, row_folds, encodings)
         model, out = fit_ensemble(arrays, seed)
         calibrated = calibrate_on(arrays.inputs, out, arrays.target, arrays.folds, categories, COVERAGE, seed)
         predicted[test] = np.maximum(model.predict(inputs[test]), 0.0)
@@ -93,8 +93,11 @@ def score_median(repositories: pd.DataFrame) -> dict[str, float]:
 
 def training_arrays(
     repositories: pd.DataFrame, target: np.ndarray, policy: str, row_folds: np.ndarray, encodings: OutOfFoldEncodings
-) -> tuple[np.ndarray, tuple[int, ...], Arrays]:
-    """Return the inputs of all rows, the columns of the categories and the training arrays; select on training rows only."""
+) -> tuple[np.ndarray, tuple[int, ...], Arrays, list[str]]:
+    """Return the inputs of all rows, the columns of the categories, the training arrays and the names of the features.
+
+    Features are selected on training rows only.
+    """
     train = np.flatnonzero(row_folds >= 0)
     training = repositories.iloc[train]
     names = [item.name for item in allowed_features(policy) if not item.learned or item.name in encodings.values]
@@ -109,6 +112,7 @@ def training_arrays(
         values,
         categories,
         Arrays(values[train], target[train], row_folds[train], categories, without, tuple(map(selected.index, known))),
+        selected,
     )
 
 

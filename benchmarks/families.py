@@ -65,7 +65,7 @@ def measure_splits(repositories: pd.DataFrame, policy: str, by: str, splits: int
     names = [name for name in NAMES if FAMILIES[name].installed]
     folds = list(zip(outer_folds(repositories, by), fit_encodings(repositories, by), strict=True))
     for (_train, test, row_folds), encodings in folds[:splits]:
-        inputs, _categories, arrays = training_arrays(repositories, target, policy, row_folds, encodings)
+        inputs, _categories, arrays, _names = training_arrays(repositories, target, policy, row_folds, encodings)
         every = np.arange(len(arrays.target))
         out, held_out = list[np.ndarray](), list[np.ndarray]()
         for candidate in (*(Candidate(FAMILIES[name], {}, 0) for name in names), MEAN):

@@ -69,7 +69,7 @@ def predictions(repositories: pd.DataFrame, policy: str, by: str, budget: float,
     for (train, test, row_folds), learned in zip(
         outer_folds(repositories, by), fit_encodings(repositories, by), strict=True
     ):
-        inputs, _, arrays = training_arrays(repositories, target, policy, row_folds, learned)
+        inputs, _, arrays, _names = training_arrays(repositories, target, policy, row_folds, learned)
         for seed in range(N_SEEDS):
             model = fit(FAMILIES["lightgbm"], ROUNDS, arrays, np.arange(len(train)), seed)
             predictions_by_method[f"seed {seed}"][test] = np.maximum(model.predict(inputs[test]), 0.0)
