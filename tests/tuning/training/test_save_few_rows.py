@@ -1,0 +1,56 @@
+"""On few repositories whose stars do not follow from their features, the bundle predicts about the mean."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stargaze.bundle.star_bundle import Bundle
+from stargaze.config import TuningSection
+from stargaze.store import Store
+from stargaze.tuning.training.save import save_best
+from tests.tuning.conftest import fill
+
+pytestmark = pytest.mark.thorough
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TRIAL: dict[str, Any] = {
+    "family": "lightgbm",
+    "parameters": {},
+    "rmsle": 1.0,
+    "folds": [1.0, 1.0, 1.0],
+    "seconds": 1.0,
+    "stopped": "done",
+}
+
+
+@pytest.fixture(scope="module")
+def without_signal(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.DataFrame) -> tuple[Bundle, pd.DataFrame]:
+    """A bundle of 400 repositories with the stars of others, and the repositories that it was not fitted on."""
+    store, random = Store(tmp_path_factory.mktemp("few")), np.random.default_rng(0)
+    few = small_sample.iloc[random.permutation(len(small_sample))[:400]].reset_index(drop=True)
+    table, feature_set = fill(store, few.assign(stars=random.permutation(few["stars"].to_numpy())))
+    folder, _ = save_best(TuningSection(), store, table, feature_set, [TRIAL], NOW, ["ridge", "extra-trees"])
+    return Bundle.load(folder), table.repositories.iloc[np.append(table.test, table.validation)]
+
+
+@pytest.mark.parametrize("policy", ["static", "activity", "all"])
+def test_the_mean_has_most_of_the_weight(without_signal: tuple[Bundle, pd.DataFrame], policy: str) -> None:
+    members = without_signal[0].meta["ensemble"][policy]
+
+    assert sum(part["weight"] for part in members if part["family"] == "dummy") > 0.5, members
+
+
+def test_held_out_repositories_are_predicted_as_well_as_by_the_mean(
+    without_signal: tuple[Bundle, pd.DataFrame],
+) -> None:
+    bundle, held_out = without_signal
+    target = np.log1p(held_out["stars"].to_numpy())
+
+    error = np.mean((bundle.estimate(held_out).predicted - target) ** 2)
+
+    assert error < 1.03 * np.var(target)
