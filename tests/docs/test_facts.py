@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from stargaze import errors
-from stargaze.config import Config, ServeSection
-from stargaze.features.samples import SAMPLES
+from stargaze.config import Config, ServeSection, load
+from stargaze.features.samples import SAMPLES, open_sample
 from stargaze.serve.swarm.drill import FAULTS
-from stargaze.serve.web.api.openapi import openapi_document
+from stargaze.serve.web.api.openapi import EXAMPLE_NAME, openapi_document
 from stargaze.tuning.families import FAMILIES
 from tests.docs.markdown import ROOT, rows, text
 
@@ -65,3 +66,24 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
     assert len(references) > 20
     for path, name in references:
         assert f"def {name}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), f"{path}::{name}"
+
+
+def test_the_demo_sets_keys_that_exist() -> None:
+    """And nothing about the sample: it shows the default."""
+    line = next(
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line.startswith("DEMO_ENV")
+    )
+    environ = dict(item.split("=", 1) for item in line.partition(":= ")[2].split())
+
+    config = load(environ=environ)
+
+    assert config.fetch == Config().fetch
+    assert 0 < config.screening.max_rows < 3_000
+    assert 0 < config.tuning.time_budget < 60
+
+
+def test_the_names_in_examples_are_in_the_default_sample() -> None:
+    with open_sample(Config().fetch.sample) as path:
+        names = set(pd.read_parquet(path, columns=["full_name"])["full_name"])
+
+    assert {EXAMPLE_NAME, *re.findall(r"stargaze predict ([\w.-]+/[\w.-]+)", text("README.md"))} <= names
