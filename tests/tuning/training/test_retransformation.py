@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stargaze.tuning.metrics import scores, star_rmse
 from stargaze.tuning.training.ensemble import fit_weights, select_candidates
-from stargaze.tuning.training.retransformation import MAX_OFFSET, find_offset, fit_star_weights
+from stargaze.tuning.training.retransformation import MAX_OFFSET, find_offset, fit_factor, fit_star_weights, smear
 
 ROWS = 4_000
 
@@ -37,6 +37,25 @@ def test_the_offset_removes_the_bias_of_the_sum_and_lowers_the_error_in_stars() 
     assert np.expm1(new_median).sum() < 0.9 * np.expm1(new_target).sum()
     assert np.expm1(new_median + offset).sum() == pytest.approx(np.expm1(new_target).sum(), rel=0.05)
     assert after < before
+
+
+def test_one_repository_with_most_stars_does_not_determine_the_offset() -> None:
+    """The factor with the least squares would be that of this repository."""
+    median, target = lognormal(0.3)
+    median, target = np.append(median, 9.0), np.append(target, 12.0)
+
+    assert fit_factor(median, target) > 1.0
+    assert find_offset(median, target) < 0.2
+
+
+def test_large_errors_of_small_counts_do_not_determine_the_offset() -> None:
+    """The mean of exp(residual) would be that of these repositories."""
+    random = np.random.default_rng(0)
+    median = np.concatenate([np.full(3_000, 1.0), random.uniform(6.0, 9.0, 1_000)])
+    target = median + np.where(median < 2, 1.5, 0.1) * random.normal(0.0, 1.0, 4_000)
+
+    assert smear(median, target) > 0.6
+    assert find_offset(median, target) < 0.1
 
 
 def test_the_offset_is_limited() -> None:
