@@ -45,7 +45,8 @@ def read_word_vectors() -> WordVectors:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingInputError(f"{PACKAGE} is not installed, which text embeddings need", hint=INSTALL)
+        hint = f'{INSTALL}, or without it: features.text_embeddings = "off" and stargaze select-features'
+        raise MissingInputError(f"{PACKAGE} is not installed, which text embeddings need", hint=hint)
     folder = Path(spec.submodule_search_locations[0])
     try:
         return _select_words(_read_pieces(folder / _TOKENIZER), _read_matrix(folder / _VECTORS))
