@@ -38,6 +38,7 @@ from stargaze.system.progress import Report
 EXTRA_KEYS = ("graphql", "details", "readme", "star_history")
 """Keys that only add data; after changing them the same run continues."""
 SEARCH_KEYS = ("query", "stars", "created", "language", "topic", "organization")
+NO_READMES = "github.readme needs GITHUB_TOKEN and github.graphql: no README was fetched"
 OLD_RESPONSES = timedelta(days=1)
 """Age from which reuse of cached responses is reported."""
 KINDS = (graphql.README.name, *(kind.name for kind in graphql.KINDS), *details.REST_DETAILS)
@@ -117,7 +118,7 @@ def crawl(
         gone=gone,
         too_large=tuple(name for name, reason in remarks.items() if reason == details.TOO_LARGE),
         history=history,
-        notes=(*notes, *stats.notes),
+        notes=(*notes, *([NO_READMES] if section.readme and not use_graphql else []), *stats.notes),
     )
 
 

@@ -219,6 +219,11 @@ def test_readmes_are_fetched_only_if_they_are_configured(
     assert store.github_cache.stat().st_size < 30 * 20_000  # the cache has the beginnings, not the whole texts
 
 
+def test_readmes_without_a_token_are_reported_as_missing(run_crawl: RunCrawl) -> None:
+    summary = run_crawl(dataclasses.replace(SECTION, limit=5, readme=True))
+    assert any("github.readme needs GITHUB_TOKEN" in note for note in summary.notes)
+
+
 def test_a_query_that_is_too_heavy_is_sent_in_smaller_batches(
     github: SmallGitHub, run_crawl: RunCrawl, store: Store
 ) -> None:
