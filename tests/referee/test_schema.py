@@ -13,7 +13,7 @@ pytestmark = pytest.mark.referee
 
 QUERIES = {
     "alive": graphql.ALIVE_QUERY,
-    **{kind.name: kind.text for kind in graphql.KINDS},
+    **{kind.name: kind.text for kind in (*graphql.KINDS, graphql.README)},
     **{f"{kind.name} without {name}": kind.without([name]) for kind in graphql.KINDS for name in kind.names},
     **{f"{kind.name} without any": kind.without(kind.names) for kind in graphql.KINDS},
     **{f"{count} names": graphql.names_query(count) for count in (1, 2, 100)},
