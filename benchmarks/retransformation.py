@@ -17,7 +17,7 @@ import pandas as pd
 
 from stargaze.config import POLICIES
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.training.retransformation import find_offset, fit_factor, smear
+from stargaze.tuning.retransformation import find_offset, fit_factor, smear
 
 FACTORS = {
     "none": lambda _predicted, _target: 0.0,

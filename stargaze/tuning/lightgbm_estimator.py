@@ -9,7 +9,8 @@ from typing import Any, Self
 import lightgbm
 import numpy as np
 
-from stargaze.tuning.metrics import clipped_rmse, star_rmse
+from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.retransformation import star_rmse
 
 FIXED: dict[str, Any] = {"subsample_freq": 1, "n_jobs": 1, "verbose": -1, "deterministic": True, "force_row_wise": True}
 EARLY_STOPPING_ROUNDS = 50

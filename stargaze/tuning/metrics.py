@@ -25,21 +25,6 @@ def clipped_rmse(target: np.ndarray, predicted: np.ndarray, weights: np.ndarray 
     return float(np.sqrt(np.average((np.maximum(predicted, 0.0) - target) ** 2, weights=weights)))
 
 
-def star_rmse(target: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the root mean squared error [stars] of predicted log1p(stars), with the best constant factor of stars + 1.
-
-    A constant factor is fitted after the models: models are compared by what it cannot change.
-
-    Examples
-    --------
-    >>> round(star_rmse(np.log1p([1.0, 3.0]), np.log1p([3.0, 7.0])), 6)  # twice as many stars, and one more
-    0.0
-    """
-    true, expected = np.exp(target), np.exp(np.maximum(predicted, 0.0))
-    factor = np.average(true * expected, weights=weights) / np.average(expected**2, weights=weights)
-    return float(np.sqrt(np.average((factor * expected - true) ** 2, weights=weights)))
-
-
 def scores(stars: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
     """Compute all scores of predicted counts [stars].
 

@@ -42,6 +42,7 @@ class TuningResult:
         lines = [
             f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"
         ]
+        unit = "stars" if "rmse" in self.best else "nat"
         for policy, scores in self.scores.items():
             lines.append(
                 f"  {policy:8}  RMSLE {scores['rmsle']:.3f} "
@@ -50,7 +51,7 @@ class TuningResult:
                 f"intervals cover {scores['coverage']:.1%}"
             )
             decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in scores["coverage_by_decade"]]
-            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(scores)}")
+            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(scores, unit)}")
         return "\n".join(lines)
 
 
@@ -199,10 +200,10 @@ def _header(section: TuningSection, table: Dataset, feature_set: FeatureSet, fin
     }
 
 
-def _format_ensemble(scores: dict[str, Any]) -> str:
+def _format_ensemble(scores: dict[str, Any], unit: str) -> str:
     if scores["members"] == 1:
         return "one model"
-    return f"{scores['members']} models, {scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} nat better than one"
+    return f"{scores['members']} models, {scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} {unit} better than one"
 
 
 def _ranked_families(board: pd.DataFrame, section: TuningSection) -> list[str]:

@@ -15,7 +15,7 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
 from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS, BinnedFold, bin_dataset
-from stargaze.tuning.metrics import star_rmse
+from stargaze.tuning.retransformation import star_rmse
 from stargaze.tuning.search.racing import DONE, Race
 
 EXTRA_ROUNDS = 0.4

@@ -12,9 +12,10 @@ from scipy.optimize import nnls
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
-from stargaze.tuning.metrics import clipped_rmse, star_rmse
+from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.retransformation import star_rmse
 from stargaze.tuning.search.racing import DONE
-from stargaze.tuning.training.retransformation import fit_star_weights
+from stargaze.tuning.training.star_weights import fit_star_weights
 
 MIN_WEIGHT = 0.02
 """A model with a smaller weight is left out: it costs as much time as any other."""

@@ -13,12 +13,12 @@ from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import copied_rows
 from stargaze.tuning.cross_validation import Arrays, fit
-from stargaze.tuning.metrics import clipped_rmse, star_rmse
+from stargaze.tuning.metrics import clipped_rmse
+from stargaze.tuning.retransformation import find_offset, star_rmse
 from stargaze.tuning.search.parallel import parallel_map
 from stargaze.tuning.training.calibrate_policy import CalibratedIntervals, FieldRemoval, calibrate_on
 from stargaze.tuning.training.ensemble import Candidate, EnsembleWeights, fit_weights, out_of_fold
 from stargaze.tuning.training.policy_rows import PolicyRows
-from stargaze.tuning.training.retransformation import find_offset
 from stargaze.tuning.training.scoring import field_importance, hold_out_predictions, score_folds, score_test_rows
 
 MAX_BYTES = 20_000_000
@@ -83,8 +83,10 @@ def _refit_policy(
     metric: str,
 ) -> PolicyPredictor:
     training, n_complete = rows.with_copies(rows.training), len(rows.training)
-    candidates, ordered = _best_first(candidates, np.column_stack(predictions), training, metric)
-    fitted, models = _fit_ensemble(candidates, ordered, training, metric)
+    # copies of repositories with most stars, of which little is known, would dominate an error in stars
+    n_scored = len(training.target) if metric == "rmsle" else n_complete
+    candidates, ordered = _best_first(candidates, np.column_stack(predictions), training, n_scored, metric)
+    fitted, models = _fit_ensemble(candidates, ordered, training, n_scored, metric)
     chosen = np.flatnonzero(fitted.weights).tolist()
     typical = ordered @ fitted.weights
     offset = find_offset(typical[:n_complete], training.target[:n_complete]) if metric == "rmse" else 0.0
@@ -105,24 +107,26 @@ def _refit_policy(
 
 
 def _best_first(
-    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, metric: str
+    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, n_scored: int, metric: str
 ) -> tuple[list[Candidate], np.ndarray]:
     """Sort candidates and predictions by out-of-fold error: early stopping makes the scores of trials optimistic."""
     error_of = star_rmse if metric == "rmse" else clipped_rmse
-    errors = [error_of(training.target, column, training.weights) for column in predictions.T]
+    target, weights = training.target[:n_scored], training.weights[:n_scored]
+    errors = [error_of(target, column[:n_scored], weights) for column in predictions.T]
     order = np.argsort(errors, kind="stable")
     return [candidates[index] for index in order], predictions[:, order]
 
 
 def _fit_ensemble(
-    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, metric: str
+    candidates: Sequence[Candidate], predictions: np.ndarray, training: Arrays, n_scored: int, metric: str
 ) -> tuple[EnsembleWeights, dict[int, Any]]:
     """Fit weights and models; while the ensemble is too large, remove the largest model except the best and fit again."""
     models: dict[int, Any] = {}
     sizes: dict[int, int] = {}
     allowed, every_row = list(range(len(candidates))), np.arange(len(training.target))
+    scored = (training.target[:n_scored], training.folds[:n_scored], training.weights[:n_scored])
     while True:
-        fitted = fit_weights(predictions[:, allowed], training.target, training.folds, training.weights, metric)
+        fitted = fit_weights(predictions[:n_scored, allowed], *scored, metric)
         weights = np.zeros(len(candidates))
         weights[allowed] = fitted.weights
         chosen = np.flatnonzero(weights).tolist()

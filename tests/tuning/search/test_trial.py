@@ -12,7 +12,7 @@ import pytest
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.lightgbm_estimator import MAX_ROUNDS
-from stargaze.tuning.metrics import star_rmse
+from stargaze.tuning.retransformation import star_rmse
 from stargaze.tuning.search.racing import DONE, Race
 from stargaze.tuning.search.trial import EXTRA_ROUNDS, TrialData, run_trial
 
@@ -70,7 +70,8 @@ def test_boosting_finds_its_rounds_and_scores_like_a_fit_with_that_number(arrays
     result = run_trial(config("lightgbm", **SMALL), TrialData(arrays))
 
     rounds = result["parameters"]["n_estimators"]
-    refitted = [fold.rmsle for fold in cross_validate(FAMILIES["lightgbm"], result["parameters"], arrays, 0)]
+    parameters = {**FAMILIES["lightgbm"].at(len(arrays.target)).defaults, **result["parameters"]}  # not those of a fold
+    refitted = [fold.rmsle for fold in cross_validate(FAMILIES["lightgbm"], parameters, arrays, 0)]
     assert 0 < rounds < MAX_ROUNDS
     assert result["rmsle"] == pytest.approx(np.mean(refitted), rel=0.02)
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargaze.tuning.metrics import scores, star_rmse
+from stargaze.tuning.metrics import scores
+from stargaze.tuning.retransformation import MAX_OFFSET, find_offset, fit_factor, smear, star_rmse
 from stargaze.tuning.training.ensemble import fit_weights, select_candidates
-from stargaze.tuning.training.retransformation import MAX_OFFSET, find_offset, fit_factor, fit_star_weights, smear
+from stargaze.tuning.training.star_weights import fit_star_weights
 
 ROWS = 4_000
 
