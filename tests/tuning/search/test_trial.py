@@ -18,7 +18,7 @@ from stargaze.tuning.search.trial import EXTRA_ROUNDS, TrialData, run_trial
 
 pytestmark = pytest.mark.thorough  # each test fits models
 
-SMALL = {"learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 5}
+SMALL = {"learning_rate": 0.1, "num_leaves": 7, "min_child_samples": 5, "colsample_bytree": 1.0}
 
 
 def config(family: str, race: Race | None = None, **parameters: Any) -> dict[str, Any]:
