@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stargaze.bundle.population_density import MAX_FEATURES, MIN_FEATURES
 from stargaze.bundle.schema_checks import (
     Check,
     array,
@@ -128,6 +129,7 @@ def _star_record(field: Check) -> Check:
             "requested_trials": nullable(integer()),
             "seed": integer(),
             "importance": by_policy(mapping(SHARE, field), 0),
+            "population_features": distinct(text, MIN_FEATURES, MAX_FEATURES),
             "outliers": record({"more": OUTLIERS, "fewer": OUTLIERS}),
             "answer_policies": array(record({"policy": POLICY, "intervals": partial}), 1, len(POLICIES)),
         },
@@ -185,6 +187,12 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
     _require(_rises(meta["star_quantiles"]), "star_quantiles does not rise")
     coverages = {item["coverage"] for item in (meta, meta["intervals"], *_intervals(meta))}
     _require(len(coverages) == 1, "the intervals have different coverages")
+    known = {name for names in meta["features"].values() for name in names}
+    numbers = {name for name in known if name in catalog and catalog[name].kind == "number"}
+    _require(
+        set(meta.get("population_features", ())) <= numbers,
+        "population_features names features that are no numbers of a policy",
+    )
     for name, needed in (
         ("features", policies),
         ("background", policies),

@@ -27,6 +27,7 @@ from stargaze.bundle.manifest import (
     convert_malformed,
     read_description,
 )
+from stargaze.bundle.population_density import PopulationDensity
 from stargaze.bundle.prediction_intervals import (
     MAX_LOG_STARS,
     AnswerPolicy,
@@ -42,7 +43,7 @@ from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.matrix import Catalog, build_matrix, find_missing_fields, is_any_known, own_features
 from stargaze.features.own_columns import conform
 
-KNOWN, ENCODER, SETS = "known.parquet", "encoder.npz", "sets.bin"
+KNOWN, ENCODER, SETS, POPULATION = "known.parquet", "encoder.npz", "sets.bin", "population.bin"
 TOLERANCE = 1e-4
 """Largest difference between the predicted and the stored prototype prediction [nat]: processors round differently."""
 IMPLIED = frozenset({"full_name", "fetched_at"})
@@ -82,7 +83,7 @@ class Bundle:
             unknown = {name for names in meta["features"].values() for name in names} - set(bundle.catalog)
             check_file_names(bundle.file_names, content, folder, STAR_HINT)
             usable = bundle.is_complete()
-            bundle.sets  # noqa: B018 - raises if it is malformed
+            _ = bundle.sets, bundle.population  # raises if one is malformed
         if not usable or unknown:
             parts = ", ".join(sorted(map(str, unknown))) or "format"
             raise BadBundleError(f"{folder}: another version wrote this bundle: {parts}", hint=STAR_HINT)
@@ -106,7 +107,8 @@ class Bundle:
         """The names of all files that the description mentions."""
         parts = [item for members in self.meta["models"].values() for item in members]
         encoder = {ENCODER} if any(map(needs_encoder, self.meta["features"].values())) else set()
-        return {DESCRIPTION, KNOWN, SETS, *encoder} | {
+        population = {POPULATION} if "population_features" in self.meta else set()
+        return {DESCRIPTION, KNOWN, SETS, *encoder, *population} | {
             str(item["file"]) for item in (*parts, *self.meta["spreads"].values())
         }
 
@@ -140,6 +142,13 @@ class Bundle:
     def sets(self) -> RepositorySets:
         """Which repositories the models were fitted, calibrated and tested on."""
         return RepositorySets.from_bytes(self.content[SETS])
+
+    @cached_property
+    def population(self) -> PopulationDensity | None:
+        """The training repositories in the most important numbers; None if the bundle has none for comparison."""
+        if "population_features" not in self.meta:
+            return None
+        return PopulationDensity.from_bytes(self.content[POPULATION], self.meta["population_features"])
 
     @cached_property
     def known_sets(self) -> np.ndarray:

@@ -15,6 +15,7 @@ import pandas as pd
 import stargaze
 from stargaze.bundle import growth_bundle, star_bundle
 from stargaze.bundle.manifest import DESCRIPTION, STAR_FORMAT, write_manifest
+from stargaze.bundle.population_density import PopulationDensity
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import serialize_model
 from stargaze.features.encoding.encoder import Encoder
@@ -31,16 +32,20 @@ def write_bundle(
     known: pd.DataFrame,
     sets: RepositorySets,
     encoder: Encoder | None = None,
+    population: PopulationDensity | None = None,
 ) -> Path:
     """Write a star bundle to ``parent/<digest>`` with one rename and return that folder; an existing one is kept.
 
     ``models`` maps each policy to an ensemble, ``spreads`` each answer policy to a model of the prediction error; ``sets``
-    tell which repositories the models were fitted on. The bundle is loaded and must reproduce the stored prototype
-    predictions before it gets its name.
+    tell which repositories the models were fitted on, ``population`` what they are like. The bundle is loaded
+    and must reproduce the stored prototype predictions before it gets its name.
     """
     files = {star_bundle.KNOWN: known.to_parquet(compression="zstd", index=False), star_bundle.SETS: sets.to_bytes()}
     if encoder is not None:
         files[star_bundle.ENCODER] = encoder.to_bytes()
+    if population is not None:
+        files[star_bundle.POPULATION] = population.to_bytes()
+        meta = {**meta, "population_features": list(population.features)}
 
     def add_model(name: str, model: Any) -> dict[str, Any]:
         kind, content = serialize_model(model)

@@ -90,6 +90,7 @@ def tune(
 
     On the machines of stargaze infra: stargaze tune --on cluster
     """
+    from stargaze.features.selection.leak_guard import describe_alarms
     from stargaze.tuning.tune import tune
 
     options: dict[str, Any] = {"trials": trials, "time_budget": time_budget, "seed": seed}
@@ -113,6 +114,8 @@ def tune(
 
     if result := run_stage("tune", session, place, run, resume=resume):
         out.answer(result.value, result.text)
+        for line in describe_alarms(result.value["scores"]):
+            out.note(f"warning: {line}")
         out.note("next: stargaze deploy")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -41,8 +43,8 @@ def label_decades(stars: np.ndarray) -> list[str]:
     return [labels[index] for index in np.searchsorted(DECADES, np.asarray(stars, dtype="float64"), side="right") - 1]
 
 
-def summarize_dataset(dataset: Dataset) -> pd.DataFrame:
-    """Return one row per property of the data: ``fact``, ``value``."""
+def summarize_dataset(dataset: Dataset, collection: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Return one row per property of the data: ``fact``, ``value``; ``collection`` is R² of its order and time alone."""
     repositories = dataset.repositories
     stars = repositories["stars"]
     facts = {
@@ -54,6 +56,8 @@ def summarize_dataset(dataset: Dataset) -> pd.DataFrame:
         "stars, maximum": f"{stars.max():,.0f}",
         "without stars": format_share(float((stars == 0).mean())),
     }
+    names = {"row_number": "R² of the row number alone", "fetch_time": "R² of the fetch time alone"}
+    facts |= {names[key]: f"{value:.2f}" for key, value in (collection or {}).items() if key in names}
     return pd.DataFrame({"fact": list(facts), "value": list(facts.values())})
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from stargaze.config import POLICIES
 from stargaze.report.dataset import label_decades, list_decades, parse_owners
 from stargaze.report.inputs import ReportInputs
+from stargaze.serve.prediction.out_of_range import describe_unlike
 from stargaze.tuning.metrics import scores
 
 BOOTSTRAP_DRAWS = 500
@@ -27,12 +28,13 @@ def predict_test_set(inputs: ReportInputs) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, shape (n_test, 10)
+    DataFrame, shape (n_test, 11)
         ``repository``, ``owner``, ``language``, ``description``; ``true``, ``predicted``, ``low`` and ``high`` [stars];
-        ``policy``, and ``error``, log1p(predicted) - log1p(true) [nat].
+        ``policy``, ``error``, log1p(predicted) - log1p(true) [nat], and ``unlike``, whether it is unlike the training set.
     """
     test = inputs.test
-    estimate = inputs.bundle.estimate(test)
+    features = inputs.bundle.features(test)
+    estimate = inputs.bundle.estimate_from_features(features)
     stars = test["stars"].to_numpy(dtype="float64")
     columns = {
         "repository": test["full_name"].astype("str").to_numpy(),
@@ -45,6 +47,7 @@ def predict_test_set(inputs: ReportInputs) -> pd.DataFrame:
         "high": estimate.high,
         "policy": estimate.policy,
         "error": estimate.predicted - np.log1p(stars),
+        "unlike": [bool(found) for found in describe_unlike(inputs.bundle, features)],
     }
     return pd.DataFrame(columns)
 

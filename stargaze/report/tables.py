@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES
+from stargaze.features.selection.leak_guard import describe_alarms
 from stargaze.report import calibration, dataset, evaluation, search
 from stargaze.report.importance import rank_features
 from stargaze.report.inputs import ReportInputs
 from stargaze.report.predictions import score_by_language_and_decade
 from stargaze.system.progress import Report
+
+MIN_UNLIKE = 5
+"""Fewer repositories have no error of their own."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
         "test_repositories": len(predictions),
         "test_owners": int(predictions["owner"].nunique()),
         **scores,
+        "unlike": _compare_unlike(predictions),
+        "alarms": describe_alarms(meta["scores"]),
         "rmsle_of_the_median": float(policies["rmsle"].iloc[0]),
         "nominal": float(meta["coverage"]),
         "starred_repositories": len(starred),
@@ -70,10 +76,20 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
     }
 
 
+def _compare_unlike(predictions: pd.DataFrame) -> dict[str, Any] | None:
+    """Return how many test repositories are unlike the training set, and the RMSLE of both groups; None if there are too few."""
+    squares = predictions["error"] ** 2
+    groups = squares.groupby(predictions["unlike"]).agg(["size", "mean"])
+    if len(groups) < 2 or groups["size"].min() < MIN_UNLIKE:
+        return None
+    rmsle = np.sqrt(groups["mean"])
+    return {"repositories": int(groups["size"][True]), "rmsle": float(rmsle[True]), "rmsle_others": float(rmsle[False])}
+
+
 def _dataset_tables(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
     repositories, meta = inputs.dataset.repositories, inputs.bundle.meta
     return {
-        "facts": dataset.summarize_dataset(inputs.dataset),
+        "facts": dataset.summarize_dataset(inputs.dataset, inputs.feature_set.collection),
         "split": dataset.summarize_split(inputs.dataset),
         "stars": dataset.count_by_decade(inputs.dataset),
         "languages": dataset.count_values(repositories["language"]),

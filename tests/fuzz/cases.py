@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.bundle.population_density import LEVELS, N_QUANTILES, PopulationDensity
 from stargaze.bundle.prediction_intervals import append_prediction
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble
@@ -33,8 +34,8 @@ from tests.fuzz.mutations import Mutate
 from tests.histories import histories
 
 BUNDLE_FILES = (
-    *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "sets.bin", "lightgbm", "xgboost"),
-    *("catboost", "skops", "growth bundle.json", "growth lightgbm"),
+    *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "sets.bin", "population.bin", "lightgbm"),
+    *("xgboost", "catboost", "skops", "growth bundle.json", "growth lightgbm"),
 )
 """Names of the types of bundle files."""
 SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "electron.parquet"
@@ -84,7 +85,7 @@ class FileType:
     @property
     def changes_predictions(self) -> bool:
         """Whether it can change the predictions; whoever signs a changed file can sign its predictions too."""
-        return self.is_model or self.name in {"encoder.npz", "known.parquet", "sets.bin"}
+        return self.is_model or self.name in {"encoder.npz", "known.parquet", "sets.bin", "population.bin"}
 
 
 def create_file_types(folder: Path) -> list[FileType]:
@@ -108,6 +109,7 @@ def create_file_types(folder: Path) -> list[FileType]:
         both("known.parquet", mutations.mutate_table),
         one("encoder.npz", "stars", encoded, "encoder.npz", mutations.mutate_zip),
         both("sets.bin", mutations.mutate_bytes),
+        both("population.bin", mutations.mutate_bytes),
         one("lightgbm", "stars", plain, "model-all-1.txt", mutations.mutate_lightgbm),
         one("xgboost", "stars", stars["xgboost"], "model-all-1.json", mutations.mutate_json),
         one("catboost", "stars", stars["catboost"], "model-all-1.json", mutations.mutate_json),
@@ -171,7 +173,18 @@ def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]
         meta["own_columns"] = declare_own_columns(own_columns)
         meta["importance"] = {"all": {"points": 0.7, "forks": 0.3}}
     sets = RepositorySets.of(sample["full_name"], assign_folds(sample["full_name"], FeaturesSection()))
-    return _read(write_bundle(parent, meta, models, {"all": spread}, sample, sets, encoder))
+    population = _population(inputs("all"), features["all"])
+    return _read(write_bundle(parent, meta, models, {"all": spread}, sample, sets, encoder, population))
+
+
+def _population(inputs: np.ndarray, names: list[str]) -> PopulationDensity:
+    """Return a reference of which most repositories are far."""
+    chosen = ["contributors", "releases", "forks"]
+    values = inputs[:, [names.index(name) for name in chosen]]
+    quantiles = np.nan_to_num(np.nanquantile(values, np.linspace(0, 1, N_QUANTILES), axis=0)).astype("float32")
+    weights, thresholds = np.ones(len(chosen), "float32"), np.full(LEVELS, 0.5, "float32")
+    density = PopulationDensity(tuple(chosen), weights, quantiles, values[:0], thresholds)
+    return dataclasses.replace(density, reference=density.to_scores(values).astype("float32"))
 
 
 def _star_meta(

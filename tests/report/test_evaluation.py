@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from stargaze.report import evaluation
 from stargaze.report.inputs import ReportInputs
-from stargaze.report.tables import ReportTables
+from stargaze.report.tables import ReportTables, compute_headline
 
 pytestmark = pytest.mark.thorough
 
@@ -65,6 +67,28 @@ def test_the_headline_scores_served_predictions(inputs: ReportInputs, tables: Re
 
     assert tables.headline["rmsle"] == pytest.approx(np.sqrt(np.mean(predictions["error"] ** 2)))
     assert tables.headline["coverage"] == evaluation.is_covered(predictions).mean()
+
+
+def test_the_headline_compares_repositories_unlike_the_training_set(inputs: ReportInputs, tables: ReportTables) -> None:
+    predictions = evaluation.predict_test_set(inputs)
+    rows = np.arange(len(predictions))
+
+    found = compute_headline(inputs, predictions.assign(unlike=rows < 10), tables["policies"])["unlike"]
+
+    assert found["repositories"] == 10
+    assert found["rmsle"] == pytest.approx(np.sqrt(np.mean(predictions["error"].iloc[:10] ** 2)))
+    assert compute_headline(inputs, predictions.assign(unlike=rows < 3), tables["policies"])["unlike"] is None
+
+
+def test_a_score_that_no_honest_table_reaches_is_an_alarm(inputs: ReportInputs, tables: ReportTables) -> None:
+    scores = {policy: {**values, "r2": 0.97} for policy, values in inputs.bundle.meta["scores"].items()}
+    bundle = dataclasses.replace(inputs.bundle, meta={**inputs.bundle.meta, "scores": scores})
+    predictions = evaluation.predict_test_set(inputs)
+
+    head = compute_headline(dataclasses.replace(inputs, bundle=bundle), predictions, tables["policies"])
+
+    assert tables.headline["alarms"] == []
+    assert any("R² 0.970 is a sign of a leak" in line for line in head["alarms"])
 
 
 def test_owners_with_many_repositories_widen_the_interval_of_the_score() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,8 @@ MAX_FLAG = 3
 """Values of a flag, with that of missing ones; a flag orders nothing."""
 AGES = {"updated_at": "update_age", "pushed_at": "push_age"}
 """Dates of the last change, and the features with the time since then."""
+ALARM_R2 = 0.95
+"""R² of the logarithm of the stars that all features together do not reach in honest tables; the best has 0.93."""
 ENCODES = "encodes the collection"
 STATE_TIMES = 'map the time of each record: [fetch.columns] fetched_at = "…"'
 LEAVE_OUT = "leave it out: fetch.exclude, or not in fetch.extra"
@@ -229,3 +232,17 @@ def _cause(rows: _Rows) -> str:
     if rows.row_r2 < ORDERED:
         return ""
     return f"; the row number alone predicts R² {rows.row_r2:.2f}"
+
+
+def describe_alarms(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each policy whose models predict the stars better than anything that is known of a repository allows.
+
+    >>> describe_alarms({"static": {"r2": 0.2}, "all": {"r2": 0.981}})
+    ['policy all: R² 0.981 is a sign of a leak: no honest table reached 0.95; look at its most important features']
+    """
+    return [
+        f"policy {policy}: R² {values['r2']:.3f} is a sign of a leak: no honest table reached {ALARM_R2:.2f}; "
+        "look at its most important features"
+        for policy, values in scores.items()
+        if (values.get("r2") or 0.0) >= ALARM_R2
+    ]

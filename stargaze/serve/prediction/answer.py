@@ -182,6 +182,7 @@ def _answer(
                 "full_name": name,
                 **explanation,
                 "out_of_range": result.out_of_range[row.index],
+                "unlike_training": result.unlike_training[row.index],
                 "what_if": None if row.what_if is None else result.what_if[row.what_if],
                 **history,
             }

@@ -21,7 +21,7 @@ from stargaze.serve.lookup.star_history import StarHistories
 from stargaze.serve.prediction.controls import ControlIndex
 from stargaze.serve.prediction.explanation import Explanation, explain
 from stargaze.serve.prediction.neighbors import LeafIndex
-from stargaze.serve.prediction.out_of_range import TrainingRanges
+from stargaze.serve.prediction.out_of_range import TrainingRanges, describe_unlike
 from stargaze.serve.prediction.predict import (
     Prediction,
     RecordTable,
@@ -127,6 +127,7 @@ class BatchResult:
     predictions: Mapping[int, Prediction]
     similar: Mapping[int, list[dict[str, Any]]]
     out_of_range: Mapping[int, list[dict[str, str]]]
+    unlike_training: Mapping[int, dict[str, Any] | None]
     what_if: Mapping[int, dict[str, Any]]
 
 
@@ -168,6 +169,7 @@ def predict_batch(
         dict(zip(rows, predictions, strict=True)),
         by_row(_by_policy(chosen, estimate.policy, similar)),
         outside,
+        dict(zip(rows, describe_unlike(bundle, features), strict=True)),
         _predict_what_ifs(context, batch, before, outside),
     )
 
@@ -213,6 +215,7 @@ def _predict_what_ifs(
         return context.training_ranges.find_outside(batch.features[rows], policy, records)
 
     new_outside = _by_policy(policies, policies, out_of_range)
+    unlike = dict(zip(policies, describe_unlike(bundle, batch.features[list(policies)]), strict=True))
     return {
         row: {
             "expected_stars": float(np.expm1(predicted)),
@@ -224,6 +227,7 @@ def _predict_what_ifs(
                 *set(describe_unusual(batch.records[row])) - set(describe_unusual(batch.records[batch.originals[row]]))
             ],
             "out_of_range": [item for item in new_outside[row] if item not in outside[batch.originals[row]]],
+            "unlike_training": unlike[row],
         }
         for row, (predicted, low, high) in _by_policy(policies, policies, estimates).items()
     }

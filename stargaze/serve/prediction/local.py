@@ -88,12 +88,13 @@ def _terminal_hint(hint: str) -> str:
 
 
 def answer_lines(answer: Answer) -> list[str]:
-    """Return two or three lines for each repository: its sentence, its strongest factors, its set; last the bundle."""
+    """Return up to four lines for each repository: sentence, strongest factors, what is unusual, its set; last the bundle."""
     lines = []
     for prediction in answer["predictions"]:
         factors = prediction["explanation"]["factors"][:MAX_FACTORS]
         texts = [f"{item['label']} ({item['value']}) {format_factor(item['factor'])}" for item in factors]
-        details = ["; ".join(texts), SET_NOTES.get(prediction["set"], "")]
+        unlike = (prediction["unlike_training"] or {}).get("text", "")
+        details = ["; ".join(texts), unlike, SET_NOTES.get(prediction["set"], "")]
         lines += [prediction_sentence(prediction), *(f"  {text}" for text in details if text)]
     return [*lines, f"bundle {answer['digest'][:12]}"]
 

@@ -1,4 +1,4 @@
-"""Values of a repository outside of the range of the training data, for which predictions are unreliable."""
+"""Values of a repository outside of the range of the training data, or unusual together: its prediction is unreliable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stargaze.bundle.population_density import HONEST
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features.matrix import Catalog
 from stargaze.features.schema import FIELD_BY_NAME
@@ -96,3 +97,27 @@ def _list_outside(
         value, low, high = format_distinct(name, *texts, catalog=catalog)
         numbers.append({"label": feature_label(name), "value": value, "low": low, "high": high})
     return (numbers + unseen)[:MAX_LISTED]
+
+
+def describe_unlike(bundle: Bundle, features: np.ndarray) -> list[dict[str, Any] | None]:
+    """Return the labels of the values that are unusual together, and a sentence, for each repository unlike the training ones.
+
+    It is None for a repository that is like them, and if the bundle does not tell. ``features`` are all columns of the bundle.
+    """
+    if bundle.population is None:
+        return [None] * len(features)
+    columns = [bundle.columns.index(name) for name in bundle.population.features]
+    found = bundle.population.find_unusual(features[:, columns])
+    return [_describe(list(dict.fromkeys(map(feature_label, names)))) if names else None for names in found]
+
+
+def _describe(labels: list[str]) -> dict[str, Any]:
+    """Return the labels with the sentence.
+
+    >>> _describe(["Forks", "Age"])["text"]
+    'Unlike 99% of the repositories of the training data: Forks and Age are unusual together'
+    """
+    unlike = f"Unlike {HONEST:.0%} of the repositories of the training data"
+    if len(labels) == 1:
+        return {"labels": labels, "text": f"{unlike}: {labels[0]} is unusual with the other values"}
+    return {"labels": labels, "text": f"{unlike}: {', '.join(labels[:-1])} and {labels[-1]} are unusual together"}

@@ -22,6 +22,7 @@ from stargaze.features.population import describe_choice, describe_population
 from stargaze.features.registry import Feature
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import select_candidates
+from stargaze.tuning.training.fit_population import fit_population
 from stargaze.tuning.training.held_out import find_answering_policies, write_held_out
 from stargaze.tuning.training.refit import PolicyPredictor, refit
 from stargaze.tuning.training.scoring import find_outliers
@@ -86,6 +87,9 @@ def save_best(
         _known(table.repositories, section.bundled_repositories),
         RepositorySets.of(table.repositories["full_name"], table.folds),
         encoder,
+        fit_population(
+            table, feature_set, section.estimate_policy, meta["importance"][section.estimate_policy], section.seed
+        ),
     )
     held_out = {policy: predictor.held_out for policy, predictor in refitted.items()}
     answering = find_answering_policies(table, feature_set, narrower)

@@ -419,4 +419,5 @@ def test_an_unchanged_field_changes_nothing(context: PredictionContext, row: int
         "changes": [],
         "notes": [],
         "out_of_range": [],
+        "unlike_training": None,
     }

@@ -161,6 +161,7 @@ def _prediction() -> Schema:
     change = _object({"field": TEXT, "label": TEXT, "before": TEXT, "after": TEXT})
     interval = {"expected_stars": NUMBER, "interval_low": NUMBER, "interval_high": NUMBER}
     outside = _list_of(_object({"label": TEXT, "value": TEXT, "low": TEXT, "high": TEXT}))
+    unlike = _optional({"labels": _list_of(TEXT), "text": TEXT})
     what_if = {**interval, "factor": NUMBER, "changes": _list_of(change)}
     explanation = {
         "method": {"enum": ["exact", "sampled"]},
@@ -222,8 +223,11 @@ def _prediction() -> Schema:
             },
             "similar": _list_of(_object({"full_name": TEXT, "actual_stars": OPTIONAL_NUMBER, "similarity": SHARE})),
             "out_of_range": {**outside, "description": "Values outside the range of the training data."},
+            "unlike_training": {**unlike, "description": "Values that are unusual together in the training data."},
             "controls": {**_list_of(_object(control)), "description": "The fields that `what_if` may change."},
-            "what_if": _optional({**what_if, "notes": _list_of(TEXT), "out_of_range": outside}),
+            "what_if": _optional(
+                {**what_if, "notes": _list_of(TEXT), "out_of_range": outside, "unlike_training": unlike}
+            ),
             "history": _optional({"source": TEXT, "as_of": DAY, "dates": _list_of(DAY), "stars": _list_of(NUMBER)}),
             "history_note": {**TEXT, "description": "Why there is no history, or how old it is."},
             "forecast": {"type": ["array", "null"], "items": _object(forecast)},

@@ -15,7 +15,7 @@ from stargaze.serve.web.views.bundle_view import decade_label, is_coverage_quote
 from stargaze.serve.web.views.explanation_view import ExplanationView, explanation_views, format_interval
 from stargaze.serve.web.views.history_chart import HistoryChart, history_chart
 from stargaze.serve.web.views.star_chart import MIN_DAYS, Tick, log_position, log_ticks
-from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, format_outside, what_if_controls, what_if_view
+from stargaze.serve.web.views.what_if_view import ControlView, WhatIf, list_warnings, what_if_controls, what_if_view
 
 MAX_MISSING = 8
 """Missing fields that are named; the most important ones are first."""
@@ -62,7 +62,7 @@ class PredictionView:
     """Interval with its measured coverage, percentile, source and date."""
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    """Values out of range of the training data."""
+    """Values out of range of the training data, or unusual together."""
     set_text: str
     """Whether the model was trained on the repository, if it was among its data."""
     enough_data: bool
@@ -136,7 +136,7 @@ def _view(
             _source(prediction),
         ),
         notes=tuple(map(note_sentence, prediction["notes"])),
-        warnings=tuple(map(format_outside, prediction["out_of_range"])),
+        warnings=list_warnings(prediction),
         set_text=note_sentence(SET_NOTES.get(str(prediction.get("set")), "")),
         enough_data=bool(prediction["enough_data"]),
         missing=_missing([str(field["label"]) for field in prediction["missing_fields"]]),

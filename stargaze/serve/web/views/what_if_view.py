@@ -84,9 +84,17 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
         format_factor(what_if["factor"]),
         format_interval(what_if),
         tuple(f"{change['label']}: {change['before']} → {change['after']}" for change in what_if["changes"]),
-        "; ".join(map(format_outside, what_if.get("out_of_range", ()))),  # earlier versions stored neither
+        "; ".join(list_warnings(what_if, prediction)),
         " ".join(map(note_sentence, what_if.get("notes", ()))),
     )
+
+
+def list_warnings(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Return what is unusual about a prediction or a what-if; of a what-if only what is new."""
+    unlike = values.get("unlike_training")  # earlier versions stored neither
+    is_new = unlike and not (before or {}).get("unlike_training")
+    outside = map(format_outside, values.get("out_of_range", ()))
+    return (*([str(unlike["text"])] if unlike and is_new else []), *outside)
 
 
 def format_outside(row: Mapping[str, str]) -> str:

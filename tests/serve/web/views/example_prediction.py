@@ -58,6 +58,7 @@ def example_prediction(**changed: Any) -> dict[str, Any]:
         "decade_coverage": {"decade": "100-999", "n": 812, "coverage": 0.91}, "missing_fields": [],
         "fetched_at": "2026-02-21", "in_training_data": False, "set": None, "notes": [], "without_popularity": None,
         "similar": [{"full_name": "pallets/click", "actual_stars": 410.0, "similarity": 0.81}], "out_of_range": [],
+        "unlike_training": None,
         "controls": [
             {"field": "readme_length", "label": "README length", "kind": "number", "unit": "characters", "value": 3_100.0,
              "options": None},

@@ -133,6 +133,13 @@ def test_values_out_of_range_are_texts() -> None:
     )
 
 
+def test_values_that_are_unusual_together_are_a_warning() -> None:
+    text = "Unlike 99% of the repositories of the training data: forks and age are unusual together"
+
+    assert view(unlike_training={"labels": ["forks", "age"], "text": text}).warnings == (text,)
+    assert view(unlike_training=None).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("source", "text"),
     [
