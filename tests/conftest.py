@@ -202,7 +202,6 @@ def _meta(
     sample: pd.DataFrame, models: dict[str, Ensemble], spreads: dict[str, Any], vocabularies: dict[str, list[str]]
 ) -> dict[str, Any]:
     return {
-        "created_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
         "estimate_policy": "all",
         "metric": "rmsle",

@@ -87,7 +87,7 @@ SCORES = record(
         ),
     },
 )
-ORIGIN = {"created_at": date, "version": text}
+ORIGIN = {"version": text}
 
 
 def _star_record(field: Check) -> Check:

@@ -13,7 +13,7 @@ from typing import Any
 from stargaze.errors import StargazeError
 
 FORMAT = 1
-STAR_FORMAT, GROWTH_FORMAT = 5, 2
+STAR_FORMAT, GROWTH_FORMAT = 5, 3
 """Formats of the descriptions of star and growth bundles."""
 STAR_HINT = "stargaze tune writes one for this version"
 GROWTH_HINT = 'stargaze tune with tuning.target = "growth" writes one for this version'

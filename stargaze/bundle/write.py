@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,10 @@ def write_growth_bundle(parent: Path, meta: Mapping[str, Any], files: Mapping[st
     return _write_folder(parent, meta, files, growth_bundle.GrowthBundle.load)
 
 
-def describe_origin(now: datetime, packages: Iterable[str]) -> dict[str, Any]:
-    """Return the entries of a description that state when and with which versions a bundle was created."""
+def describe_origin(packages: Iterable[str]) -> dict[str, Any]:
+    """Return the entries of a description that state with which versions a bundle was created; equal runs give equal bundles."""
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
-        "created_at": now.isoformat(timespec="seconds"),
         "version": stargaze.__version__,
         "versions": {**versions, "python": platform.python_version()},
     }

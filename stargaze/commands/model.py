@@ -109,7 +109,7 @@ def tune(
         return
 
     def run(report: Report) -> CommandResult:
-        tuned = tune(config.tuning, store, now=utc_now(), resume=resume, report=report)
+        tuned = tune(config.tuning, store, resume=resume, report=report)
         return CommandResult(dataclasses.asdict(tuned), tuned.as_text())
 
     if result := run_stage("tune", session, place, run, resume=resume):

@@ -118,7 +118,7 @@ def _run_tuning(config: Config, store: Store, now: datetime, report: Report, *, 
     if config.tuning.on == "local":
         from stargaze.tuning.tune import tune
 
-        return dataclasses.asdict(tune(config.tuning, store, now=now, resume=resume, report=report))
+        return dataclasses.asdict(tune(config.tuning, store, resume=resume, report=report))
     from stargaze.infra.jobs.remote_stage import attach_stage, is_started, start_stage
 
     if not is_started("tune", config, store):

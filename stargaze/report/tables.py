@@ -60,7 +60,6 @@ def compute_headline(inputs: ReportInputs, predictions: pd.DataFrame, policies: 
     scores = {name: float(served[name]) for name in ("rmsle", "rmsle_low", "rmsle_high", "rmse", "r2", "coverage")}
     return {
         "bundle": inputs.bundle.digest,
-        "created_at": meta["created_at"],
         "choice": meta["data"].get("choice", ""),
         "data_date": str(meta["data"]["latest"])[:10],
         "estimate_policy": meta["estimate_policy"],

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,6 @@ def tune(
     section: TuningSection,
     store: Store,
     *,
-    now: datetime,
     resume: bool = False,
     report: Report = lambda _what, _done: None,
 ) -> TuningResult:
@@ -90,7 +88,7 @@ def tune(
     write_trials(store.trials, trials, section.metric)
     best = _best(trials, section.metric)
     report("refitting the best trials on every policy", 1.0)
-    bundle, scores = save_best(section, store, table, feature_set, trials, now, screened)
+    bundle, scores = save_best(section, store, table, feature_set, trials, screened)
     search.journal.finish()
     return TuningResult(best, len(trials), len(search.ended) - len(trials), bundle, scores)
 

@@ -26,7 +26,7 @@ def meta(bundle_folder: Path) -> Meta:
 
 
 REQUIRED = (
-    *("created_at", "version", "estimate_policy", "family", "coverage", "intervals", "features"),
+    *("version", "estimate_policy", "family", "coverage", "intervals", "features"),
     *("vocabularies", "scores", "split", "star_quantiles", "background", "data", "prototype", "models", "spreads"),
     *("metric", "offsets"),
 )

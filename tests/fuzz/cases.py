@@ -207,7 +207,6 @@ def _star_meta(
     ]
     member = {"family": "lightgbm", "parameters": {"num_leaves": 6}, "seed": 0, "weight": 1.0}
     return {
-        "created_at": "2026-03-01T12:00:00+00:00",
         "version": "0.1.0",
         "versions": {"numpy": np.__version__},
         "estimate_policy": "all",

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,6 @@ SCORED_TRIALS = [
     {"family": "lightgbm", "parameters": {"n_estimators": 30}, "rmsle": 0.40, "stopped": "done"},
     {"family": "ridge", "parameters": {"alpha": 3.0}, "rmsle": 0.45, "stopped": "done"},
 ]
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +52,7 @@ def finished_store(tmp_path_factory: pytest.TempPathFactory, make_repositories: 
     _selection().to_csv(store.selection, index=False)
     _leaderboard(feature_set.digest).to_csv(store.leaderboard, index=False)
     stored_trials().to_parquet(store.trials)
-    save_best(TuningSection(trials=4, seed=5), store, table, feature_set, SCORED_TRIALS, NOW)
+    save_best(TuningSection(trials=4, seed=5), store, table, feature_set, SCORED_TRIALS)
     return store
 
 

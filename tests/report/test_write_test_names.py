@@ -13,7 +13,7 @@ from stargaze.features.dataset import read_dataset, read_feature_set, read_split
 from stargaze.report.write import write_report
 from stargaze.store import Store
 from stargaze.tuning.training.save import save_best
-from tests.report.conftest import NOW, SCORED_TRIALS, SECTION, _leaderboard
+from tests.report.conftest import SCORED_TRIALS, SECTION, _leaderboard
 
 pytestmark = pytest.mark.thorough
 
@@ -29,7 +29,7 @@ def test_the_page_states_the_test_set_and_what_is_left_out(store: Store, tmp_pat
     feature_set = dataclasses.replace(read_feature_set(store), split=split, fingerprint=table.fingerprint)
     write_feature_set(store, feature_set)
     _leaderboard(feature_set.digest).to_csv(store.leaderboard, index=False)
-    save_best(TuningSection(trials=4, seed=5), store, table, feature_set, SCORED_TRIALS, NOW)
+    save_best(TuningSection(trials=4, seed=5), store, table, feature_set, SCORED_TRIALS)
 
     write_report(store, tmp_path / "report.html")
 

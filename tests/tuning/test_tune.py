@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from stargaze.tuning.tune import Search, TuningResult, tune
 
 pytestmark = pytest.mark.thorough
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW = {
     "rmse": 90.0,
     "r2": 0.5,
@@ -96,7 +94,7 @@ def stopped_store(screened_store: Store) -> Store:
 
 def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped_store: Store) -> None:
     """It was killed between the last trial and the bundle: no trial runs again."""
-    tuned = tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=2), stopped_store, resume=True)
 
     assert (tuned.best["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
     assert Bundle.load(tuned.bundle).meta["family"] == "ridge"
@@ -107,7 +105,7 @@ def test_a_trial_that_was_stopped_early_is_never_the_best(stopped_store: Store) 
     """Its score is extrapolated."""
     Journal(stopped_store.journal).add({**trial(2, "ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
-    assert tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True).best["rmsle"] == 0.6
+    assert tune(TuningSection(trials=3), stopped_store, resume=True).best["rmsle"] == 0.6
 
 
 def test_the_bundle_does_not_depend_on_the_order_in_which_trials_ended(stopped_store: Store) -> None:
@@ -117,7 +115,7 @@ def test_the_bundle_does_not_depend_on_the_order_in_which_trials_ended(stopped_s
     names = set()
     for order in (same, same[::-1]):
         stopped_store.journal.write_text("\n".join([lines[0], *map(json.dumps, order), *lines[1:]]) + "\n")
-        names.add(tune(TuningSection(trials=4), stopped_store, now=NOW, resume=True).bundle.name)
+        names.add(tune(TuningSection(trials=4), stopped_store, resume=True).bundle.name)
 
     assert len(names) == 1
 
@@ -125,7 +123,7 @@ def test_the_bundle_does_not_depend_on_the_order_in_which_trials_ended(stopped_s
 def test_a_failed_trial_is_counted_and_not_repeated(stopped_store: Store) -> None:
     Journal(stopped_store.journal).add({"number": 2, "family": "ridge", "parameters": {}, "failed": "ValueError: no"})
 
-    tuned = tune(TuningSection(trials=3), stopped_store, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=3), stopped_store, resume=True)
 
     assert (tuned.trials, tuned.failed) == (2, 1)
 
@@ -144,7 +142,7 @@ def test_new_trials_are_in_the_journal_before_the_next_ends(
 
     monkeypatch.setattr(ray_driver, "search_with_ray", search)
 
-    tuned = tune(TuningSection(trials=4), stopped_store, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=4), stopped_store, resume=True)
 
     assert written == [4, 5]
     assert tuned.best["number"] == 2
@@ -152,7 +150,7 @@ def test_new_trials_are_in_the_journal_before_the_next_ends(
 
 
 def test_a_finished_tuning_removes_the_journal(stopped_store: Store) -> None:
-    tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
+    tune(TuningSection(trials=2), stopped_store, resume=True)
 
     assert not stopped_store.journal.exists()
 
@@ -160,9 +158,9 @@ def test_a_finished_tuning_removes_the_journal(stopped_store: Store) -> None:
 def test_finalists_are_the_best_successful_families_without_the_dummy(stopped_store: Store) -> None:
     """The header of the journal names them, and a journal with others is refused."""
     with pytest.raises(MissingInputError, match="cannot be resumed"):
-        tune(TuningSection(trials=2, finalists=3), stopped_store, now=NOW, resume=True)
+        tune(TuningSection(trials=2, finalists=3), stopped_store, resume=True)
 
-    assert tune(TuningSection(trials=2, finalists=2), stopped_store, now=NOW, resume=True).trials == 2
+    assert tune(TuningSection(trials=2, finalists=2), stopped_store, resume=True).trials == 2
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"estimate_policy": "static"}, {"finalists": 1}])
@@ -170,7 +168,7 @@ def test_a_journal_of_another_tuning_is_refused_and_not_changed(stopped_store: S
     before = stopped_store.journal.read_text()
 
     with pytest.raises(MissingInputError):
-        tune(TuningSection(trials=2, **change), stopped_store, now=NOW, resume=True)
+        tune(TuningSection(trials=2, **change), stopped_store, resume=True)
 
     assert stopped_store.journal.read_text() == before
 
@@ -237,12 +235,12 @@ def test_the_metric_chooses_finalists_and_the_best_trial(screened_store: Store) 
 
 def test_without_a_journal_there_is_nothing_to_resume(screened_store: Store) -> None:
     with pytest.raises(MissingInputError, match="no stopped tuning"):
-        tune(TuningSection(trials=2), screened_store, now=NOW, resume=True)
+        tune(TuningSection(trials=2), screened_store, resume=True)
 
 
 def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
-        tune(TuningSection(), selected_store, now=NOW)
+        tune(TuningSection(), selected_store)
     assert raised.value.hint == "stargaze screen"
 
 
@@ -251,7 +249,7 @@ def test_a_leaderboard_without_a_successful_family_is_refused(screened_store: St
     board.to_csv(screened_store.leaderboard, index=False)
 
     with pytest.raises(ExternalError, match="no family that succeeded"):
-        tune(TuningSection(), screened_store, now=NOW)
+        tune(TuningSection(), screened_store)
 
 
 def test_trials_fit_training_rows_only(selected_store: Store) -> None:
@@ -265,7 +263,7 @@ def test_trials_fit_training_rows_only(selected_store: Store) -> None:
 
 
 def test_the_text_has_the_bundle_the_family_and_all_policies(stopped_store: Store) -> None:
-    tuned = tune(TuningSection(trials=2), stopped_store, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=2), stopped_store, resume=True)
 
     text = TuningResult.as_text(tuned)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from stargaze.bundle import manifest
 from stargaze.bundle.manifest import GROWTH_FOLDER
-from stargaze.errors import DifferenceFoundError, ExternalError, MissingInputError, UsageError
+from stargaze.errors import DifferenceFoundError, MissingInputError, UsageError
 from stargaze.serve.release import git
 from stargaze.serve.release.commit_tree import list_growth_files
 from stargaze.serve.release.record import (
@@ -23,7 +22,6 @@ from stargaze.serve.release.record import (
     rolled_back_growth,
 )
 from stargaze.serve.release.release_folder import release_name, short_name
-from stargaze.serve.release.repository import BUNDLE_FOLDER
 from stargaze.store import Store
 from stargaze.system.progress import Notify
 
@@ -147,7 +145,7 @@ def plan_growth(
             raise MissingInputError(message, hint="stargaze releases; stargaze status")
     else:
         digest = chosen.growth.name if chosen.growth else None
-    rollback = "" if digest is None or force else _find_rollback(bare, history, digest, chosen.growth, GROWTH_FOLDER)
+    rollback = "" if digest is None or force else _describe_rollback(rolled_back_growth(history), digest)
     if rollback and chosen.growth_is_named:
         raise DifferenceFoundError(f"growth {rollback}; {_stays(history)}", hint=AGAIN_HINT)
     if rollback:
@@ -169,7 +167,7 @@ def next_release_name(store: Store) -> str:
     )
     bare = git.Repository(store.releases)
     history = read_history(bare) if growth and store.releases.is_dir() else []
-    if history and _find_rollback(bare, history, growth, store.bundles / growth, GROWTH_FOLDER):
+    if history and _describe_rollback(rolled_back_growth(history), growth):
         return release_name(digest, history[0].growth_digest)
     return release_name(digest, growth or None)
 
@@ -180,9 +178,9 @@ def _released_growth(bare: git.Repository, history: Sequence[Release], digest: s
     return GrowthPlan(digest, list_growth_files(bare, commit) if commit else {})
 
 
-def check_not_rolled_back(bare: git.Repository, history: Sequence[Release], bundle: Path) -> None:
-    """Raise DifferenceFoundError for a star bundle that was rolled back, or that differs from one only in its creation time."""
-    if rollback := _find_rollback(bare, history, bundle.name, bundle, BUNDLE_FOLDER):
+def check_not_rolled_back(history: Sequence[Release], bundle: Path) -> None:
+    """Raise DifferenceFoundError for a star bundle that was rolled back."""
+    if rollback := _describe_rollback(rolled_back(history), bundle.name):
         raise DifferenceFoundError(f"{rollback}; {_stays(history)}", hint=AGAIN_HINT)
 
 
@@ -190,38 +188,13 @@ def _stays(history: Sequence[Release]) -> str:
     return f"release {short_name(history[0].name)} stays in production"
 
 
-def _digest_in(release: Release, folder: str) -> str | None:
-    return release.growth_digest if folder == GROWTH_FOLDER else release.digest
-
-
-def _find_rollback(
-    bare: git.Repository, history: Sequence[Release], digest: str, bundle: Path | None, folder: str
-) -> str:
-    """Return when and by whom a bundle, or the same model, was rolled back; empty if it was not."""
-    held = rolled_back_growth(history) if folder == GROWTH_FOLDER else rolled_back(history)
-    for other, rollback in held.items():
-        commit = next((release.commit for release in history if other == _digest_in(release, folder)), "")
-        if commit and (other == digest or (bundle and _is_same_model(bare, commit, bundle, folder))):
-            same = "" if other == digest else f" is the same as {other[:12]}, which"
-            return f"bundle {digest[:12]}{same} was rolled back at {rollback.created_at} by {rollback.author}"
+def _describe_rollback(held: Mapping[str, Release], digest: str) -> str:
+    """Return when and by whom a bundle was rolled back; empty if it was not. ``held`` are rollbacks by digest."""
+    if rollback := held.get(digest):
+        return f"bundle {digest[:12]} was rolled back at {rollback.created_at} by {rollback.author}"
     return ""
 
 
 def _check_digest(folder: Path, actual: str, hint: str) -> None:
     if actual != folder.name:
         raise manifest.BadBundleError(f"{folder}: the manifest belongs to bundle {actual[:12]}", hint=hint)
-
-
-def _is_same_model(bare: git.Repository, commit: str, bundle: Path, folder: str) -> bool:
-    names = [f"{commit}:{folder}/{name}" for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    own = [(bundle / name).read_bytes() for name in (manifest.MANIFEST, manifest.DESCRIPTION)]
-    try:
-        return bool(_without_time(*git.read_objects(bare, names)) == _without_time(*own))
-    except (ExternalError, *manifest.MALFORMED):  # a release that was never installed, below the newest of its push
-        return False
-
-
-def _without_time(files: bytes, description: bytes) -> Any:
-    """Return what two bundles have in common that differ only in the time of their creation."""
-    entries, meta = json.loads(files)["files"], json.loads(description)
-    return {**entries, manifest.DESCRIPTION: {**meta, "created_at": ""}}

@@ -134,7 +134,7 @@ def plan_deploy(
     if history and history[0].name == release_name(digest, growth.digest):
         return ReleasePlan(dataclasses.replace(history[0], changed=False), {})
     if not force_reason:
-        check_not_rolled_back(repository.bare, history, chosen.stars)
+        check_not_rolled_back(history, chosen.stars)
     if history and gate and not force_reason and history[0].digest != digest:
         with folder_of_release(repository, history[0]) as champion:
             gate(chosen.stars, champion)

@@ -192,7 +192,7 @@ def _release_changes(
             yield PlannedChange("send" if missing else "keep", resource, "; ".join([reason, *notes]))
             return
         if known and not force:
-            check_not_rolled_back(bare, known, chosen.stars)
+            check_not_rolled_back(known, chosen.stars)
             champion = store.serving / "bundles" / known[0].name
             if gate and known[0].digest != chosen.stars.name and champion.is_dir():
                 gate(chosen.stars, champion)

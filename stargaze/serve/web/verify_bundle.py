@@ -81,13 +81,12 @@ def verify_bundle(folder: Path) -> None:
 
 
 def _check_known(bundle: Bundle) -> None:
-    """Compare the known repositories with what ``fetch`` accepts, as of the day of the bundle."""
+    """Compare the known repositories with what ``fetch`` accepts, as of the day of the newest data."""
     known = bundle.known
     if known["full_name"].str.lower().duplicated().any():
         raise BadBundleError("known.parquet contains a repository twice", hint=HINT)
-    dates = (datetime.fromisoformat(text) for text in (bundle.meta["created_at"], bundle.meta["data"]["latest"]))
-    latest = max(date if date.tzinfo else date.replace(tzinfo=UTC) for date in dates)
-    _, invalid = validate_columns(known, min(latest, LAST_DAY))
+    latest = datetime.fromisoformat(bundle.meta["data"]["latest"])
+    _, invalid = validate_columns(known, min(latest if latest.tzinfo else latest.replace(tzinfo=UTC), LAST_DAY))
     if invalid:
         raise BadBundleError(f"known.parquet, row {invalid[0][0] + 1}: {invalid[0][1]}", hint=HINT)
 

@@ -67,7 +67,7 @@ def tune_growth(
         raise BadDataError(f"{error.message}{_refused_text(table)}", hint=error.hint) from error
     scores = evaluate_horizons({days: horizon.model for days, horizon in fitted.items()}, examples)
     meta = _meta(section, tuning, fitted, examples[min(examples)][0], languages) | {
-        **describe_origin(now, ("lightgbm", "numpy", "pandas")),
+        **describe_origin(("lightgbm", "numpy", "pandas")),
         "scores": _json_rows(scores),
         "data": {
             "rows": len(series.frame),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ def save_best(
     table: Dataset,
     feature_set: FeatureSet,
     trials: Sequence[dict[str, Any]],
-    now: datetime,
     screened: Sequence[str] = (),
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Write the bundle of the best trials; return its folder and the scores of each policy.
@@ -52,7 +50,7 @@ def save_best(
     used = {policy: refitted[policy] for policy in sorted(narrower)}
     answer_policies = [AnswerPolicy(policy, refitted[policy].calibrated.intervals) for policy in reversed(narrower)]
     meta = {
-        **describe_origin(now, PACKAGES),
+        **describe_origin(PACKAGES),
         "estimate_policy": section.estimate_policy,
         "metric": section.metric,
         "family": chosen[0].family.name,

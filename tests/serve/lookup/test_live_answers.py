@@ -58,7 +58,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     training = table.repositories.iloc[table.training]
     vocabularies = {name: build_vocabulary(training[name]) for name in ("language", "owner_type", "license")}
     write_feature_set(store, FeatureSet(SELECTED, vocabularies, section, table.fingerprint, {}))
-    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), [TRIAL], NOW)
+    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), [TRIAL])
     return Bundle.load(folder)
 
 

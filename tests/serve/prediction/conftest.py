@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -52,6 +51,5 @@ def tuned_bundle(tmp_path_factory: pytest.TempPathFactory, sample: pd.DataFrame)
         {"family": family, "parameters": values, "rmsle": 0.5, "folds": [0.5] * 3, "seconds": 1.0, "stopped": "done"}
         for family, values in TRIALS.items()
     ]
-    now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-    folder, _ = save_best(TuningSection(), store, table, feature_set, trials, now)
+    folder, _ = save_best(TuningSection(), store, table, feature_set, trials)
     return Bundle.load(folder)

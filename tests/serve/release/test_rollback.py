@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -279,22 +278,6 @@ def test_every_bundle_that_a_rollback_skips_is_held(release_store: ReleaseStore)
 
     assert digests[2] not in rolled_back(list_releases(release_store.store))
     assert digests[0] in rolled_back(list_releases(release_store.store))
-
-
-def test_the_same_model_with_another_creation_time_is_held(release_store: ReleaseStore) -> None:
-    """`run --again` makes it."""
-    release_store.deploy("good 1")
-    second = release_store.deploy("good 2")
-    roll_back(release_store)
-    folder = shutil.copytree(release_store.store.bundles / second.digest, release_store.store.bundles / "again")
-    meta = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps({**meta, "created_at": "later"}))
-    (folder / "manifest.json").unlink()
-    again = release_store.add_bundle("good 2", **{"bundle.json": (folder / "bundle.json").read_text()})
-    assert again != second.digest
-
-    with pytest.raises(DifferenceFoundError, match=f"is the same as {second.digest[:12]}, which was rolled back"):
-        publish_release(release_store.section, release_store.store, now=release_store.now)
 
 
 def test_a_release_that_deploy_restored_by_itself_holds_nothing(release_store: ReleaseStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +252,15 @@ def test_the_error_of_a_short_history_counts_the_rows_that_are_left_out(
 
     assert ended.value.code == 2
     assert "1 of 9 rows are left out: row 9: stars is missing" in capsys.readouterr().err
+
+
+def test_two_runs_on_other_days_give_the_same_bundle(tmp_path: Path, history: pd.DataFrame) -> None:
+    digests = set()
+    for folder, now in (("one", NOW), ("another", NOW + timedelta(days=40))):
+        path = tmp_path / folder / "history.parquet"
+        path.parent.mkdir()
+        history.to_parquet(path)
+        section = dataclasses.replace(SECTION, history_file=str(path))
+        digests.add(tune_growth(section, TuningSection(), Store(tmp_path / folder / "store"), now=now).bundle.name)
+
+    assert len(digests) == 1

@@ -16,7 +16,7 @@ from stargaze.features.masking import maskable_fields, remove_fields
 from stargaze.features.matrix import CATALOG, build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.training.save import save_best
-from tests.conftest import NOW, SAMPLE
+from tests.conftest import SAMPLE
 from tests.tuning.training.test_save import trial
 
 pytestmark = pytest.mark.thorough
@@ -54,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     vocabularies = {name: build_vocabulary(frame[name]) for name in ("owner_type", "language", "license")}
     feature_set = FeatureSet(SELECTED, vocabularies, section, table.fingerprint, {})
     trials = [trial("lightgbm", 0.4, n_estimators=120, num_leaves=15, learning_rate=0.06)]
-    folder, _ = save_best(TuningSection(), store, table, feature_set, trials, NOW)
+    folder, _ = save_best(TuningSection(), store, table, feature_set, trials)
     held_out = frame.iloc[table.test]
     bundle = Bundle.load(folder)
     return bundle, held_out, bundle.estimate(held_out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from stargaze.tuning.training.save import save_best
 from tests.tuning.conftest import SELECTED, fill
 
 pytestmark = pytest.mark.thorough
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def trial(family: str, rmsle: float, stopped: str = "done", **parameters: Any) -> dict[str, Any]:
@@ -55,7 +52,7 @@ Saved = tuple[Store, Path, dict[str, dict[str, float]]]
 
 def save(store: Store, **changed: Any) -> tuple[Path, dict[str, dict[str, float]]]:
     """Save the best trial of a store."""
-    return save_best(TuningSection(**changed), store, *read_dataset_and_features(store), TRIALS, NOW)
+    return save_best(TuningSection(**changed), store, *read_dataset_and_features(store), TRIALS)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +93,7 @@ def test_the_description_records_data_trial_and_versions(saved_bundle: Saved) ->
 
     meta = Bundle.load(folder).meta
 
-    assert meta["created_at"] == "2026-03-01T12:00:00+00:00"
+    assert "created_at" not in meta
     assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 3)
     assert meta["data"]["fingerprint"] == table.fingerprint
     assert meta["data"]["feature_set"] == feature_set.digest
@@ -224,7 +221,7 @@ def mixed_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.Data
     """A bundle with ensembles of several weak model families."""
     store = Store(tmp_path_factory.mktemp("mixed"))
     fill(store, small_sample)
-    return Bundle.load(save_best(TuningSection(), store, *read_dataset_and_features(store), MIXED, NOW)[0])
+    return Bundle.load(save_best(TuningSection(), store, *read_dataset_and_features(store), MIXED)[0])
 
 
 def test_the_bundle_contains_and_describes_the_ensembles(mixed_bundle: Bundle) -> None:
@@ -255,7 +252,7 @@ def test_an_ensemble_that_is_too_large_loses_its_largest_members(
     monkeypatch.setattr("stargaze.tuning.training.refit.MAX_BYTES", 1)
 
     bundle = Bundle.load(
-        save_best(TuningSection(), selected_store, *read_dataset_and_features(selected_store), MIXED, NOW)[0]
+        save_best(TuningSection(), selected_store, *read_dataset_and_features(selected_store), MIXED)[0]
     )
 
     assert [len(ensemble.models) for ensemble in bundle.models.values()] == [1, 1, 1]
@@ -266,9 +263,7 @@ def test_the_config_limits_the_size_of_the_ensemble(selected_store: Store) -> No
     trials = [trial("lightgbm", 0.4, n_estimators=15, learning_rate=0.1), trial("extra-trees", 0.5, n_estimators=5)]
 
     bundle = Bundle.load(
-        save_best(
-            TuningSection(ensemble_size=1), selected_store, *read_dataset_and_features(selected_store), trials, NOW
-        )[0]
+        save_best(TuningSection(ensemble_size=1), selected_store, *read_dataset_and_features(selected_store), trials)[0]
     )
 
     assert [len(ensemble.models) for ensemble in bundle.models.values()] == [1, 1, 1]

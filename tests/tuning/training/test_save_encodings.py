@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ def saved_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.Data
     section = FeaturesSection(folds=3, split_by="repository")
     table = read_dataset(store, section)
     feature_set = FeatureSet(dict.fromkeys(POLICIES, SELECTED), {}, section, table.fingerprint, {})
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
+    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST])[0]
 
 
 def test_serving_computes_the_inputs_of_the_test_rows_as_training_did(saved_bundle: Saved) -> None:

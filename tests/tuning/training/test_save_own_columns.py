@@ -63,7 +63,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, make_repositories: Callable[
     vocabularies = {name: build_vocabulary(table.repositories[name]) for name in ("owner_type", TEAM)}
     section = FeaturesSection(folds=3)
     write_feature_set(store, FeatureSet(SELECTED, vocabularies, section, table.fingerprint, {}, table.own_columns))
-    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), TRIALS, NOW)
+    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), TRIALS)
     return Saved(store, folder, Bundle.load(folder))
 
 
@@ -225,7 +225,6 @@ def test_a_bundle_may_contain_no_repository(saved: Saved) -> None:
         saved.store,
         *read_dataset_and_features(saved.store),
         TRIALS[:1],
-        NOW,
     )
 
     verify_bundle(folder)

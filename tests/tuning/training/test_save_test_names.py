@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +20,6 @@ from stargaze.tuning.training.save import save_best
 
 pytestmark = pytest.mark.thorough
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SELECTED = {key: ["owner_type", "has_wiki", "name_length"] for key in POLICIES}
 TRIALS = [{"family": "ridge", "parameters": {}, "rmsle": 0.5, "folds": [0.5] * 2, "seconds": 1.0, "stopped": "done"}]
 
@@ -37,7 +35,7 @@ def save(store: Store, repositories: pd.DataFrame, names: list[str]) -> Bundle:
     table = read_dataset(store, split)
     vocabularies = {"owner_type": build_vocabulary(table.repositories["owner_type"])}
     write_feature_set(store, FeatureSet(SELECTED, vocabularies, split, table.fingerprint, {}))
-    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), TRIALS, NOW)
+    folder, _ = save_best(TuningSection(), store, *read_dataset_and_features(store), TRIALS)
     return Bundle.load(folder)
 
 

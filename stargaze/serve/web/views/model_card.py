@@ -84,7 +84,6 @@ def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
         ("How these were chosen", view.training_choice or "not known"),
         ("Repositories in total", f"{meta['data']['rows']:,}, the others for calibration and evaluation"),
         ("Newest data", view.data_date),
-        ("Created", str(meta["created_at"])[:10]),
         ("Model families", ", ".join(sorted(families))),
         (
             "Chosen from",
