@@ -79,7 +79,7 @@ def run_tuning(folder: Path, nodes: Cluster, trials: int) -> Result:
         "seconds": seconds,
         "search": float(table["at"].max() - first),
         "trials": answer["trials"],
-        "best": answer["best"]["rmsle"],
+        "best": answer["best_trial"]["rmsle"],
         "table": sorted(zip(table["family"], table["parameters"], table["rmsle"].round(9), strict=True)),
     }
 

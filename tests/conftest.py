@@ -205,7 +205,7 @@ def _meta(
         "version": "0.1.0",
         "estimate_policy": "all",
         "metric": "rmsle",
-        "family": "lightgbm",
+        "ensemble": {policy: [{"family": "lightgbm", "parameters": {}, "weight": 1.0, "seed": 0}] for policy in models},
         "coverage": 0.9,
         "intervals": {
             "coverage": 0.9,

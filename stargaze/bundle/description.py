@@ -75,6 +75,7 @@ SCORES = record(
     {
         **{name: nullable(number()) for name in ("rmse", "r2", "rho", "mdape")},
         "coverage": nullable(SHARE),
+        "families": mapping(SHARE),
         "coverage_by_decade": DECADES,
         "coverage_by_predicted_decade": DECADES,
         "patterns": array(
@@ -102,7 +103,6 @@ def _star_record(field: Check) -> Check:
         {
             **ORIGIN,
             "estimate_policy": POLICY,
-            "family": text,
             "coverage": number(0.01, 0.999),
             "intervals": INTERVALS,
             "features": by_policy(NAMES),
@@ -123,8 +123,7 @@ def _star_record(field: Check) -> Check:
         },
         {
             "versions": mapping(text),
-            "parameters": mapping(plain),
-            "ensemble": by_policy(array(record({"family": text, "parameters": mapping(plain)})), 0),
+            "ensemble": by_policy(array(record({"family": text, "parameters": mapping(plain)}), 1, 20), 0),
             "trials": nullable(integer()),
             "requested_trials": nullable(integer()),
             "seed": integer(),
@@ -201,6 +200,8 @@ def check_star_description(meta: Mapping[str, Any]) -> None:
         ("spreads", set(answers)),
     ):
         _require(needed <= set(meta[name]), f"{name} lacks {', '.join(sorted(needed - set(meta[name])))}")
+    for policy, members in meta.get("ensemble", {}).items():
+        _require(len(members) == len(models.get(policy, ())), f"ensemble.{policy} has another length than the models")
     for policy in sorted(policies):
         names, outputs = meta["features"][policy], len(models[policy]) + (policy in meta["spreads"])
         _require(

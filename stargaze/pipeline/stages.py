@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stargaze.bundle.ensemble_families import format_families
 from stargaze.bundle.manifest import STAR_FORMAT, read_verified
 from stargaze.config import Config
 from stargaze.errors import ExternalError, MissingInputError, StargazeError
@@ -98,7 +99,7 @@ def _screen(config: Config, store: Store, report: Report) -> str:
     from stargaze.tuning.screen import screen
 
     best = screen(config.screening, store, config.features.seed, report).iloc[0]
-    return f"best is {best['family']}: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
+    return f"{best['family']} leads: RMSLE {best['rmsle']:.3f} ± {best['spread']:.3f} (policy {best['policy']})"
 
 
 def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
@@ -108,7 +109,7 @@ def _tune(config: Config, store: Store, now: datetime, report: Report) -> str:
         tuned = _run_tuning(config, store, now, report, resume=False)
     scores = tuned["scores"][config.tuning.estimate_policy]
     return (
-        f"{tuned['trials']} trials, best {tuned['best']['family']}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
+        f"{tuned['trials']} trials; {format_families(scores['families'])}: RMSLE {scores['rmsle']:.3f} on held-out repositories, "
         f"intervals cover {scores['coverage']:.1%}"
     )
 

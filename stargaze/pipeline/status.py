@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +78,18 @@ def _describe_leaderboard(store: Store) -> str:
 def _describe_bundle(store: Store, latest: Path) -> str:
     folder = store.bundles / latest.read_text(encoding="utf-8").strip()
     exists = folder.parent == store.bundles and folder.is_dir()
-    return folder.name[:12] if exists else "names a missing bundle: stargaze tune"
+    return f"{folder.name[:12]}{_describe_families(folder)}" if exists else "names a missing bundle: stargaze tune"
+
+
+def _describe_families(folder: Path) -> str:
+    """Return the families of the estimate of a star bundle; nothing for another bundle."""
+    from stargaze.bundle.ensemble_families import family_weights, format_families
+
+    meta = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    try:
+        return f", policy {meta['estimate_policy']}: {format_families(family_weights(meta)[meta['estimate_policy']])}"
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return ""
 
 
 def _describe_held_out(store: Store) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from stargaze.bundle.ensemble_families import format_families
 from stargaze.config import TuningSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
@@ -28,9 +29,9 @@ from stargaze.tuning.training.save import save_best
 
 @dataclass(frozen=True)
 class TuningResult:
-    """The best trial, the number of trials, the folder of the bundle and the scores per policy."""
+    """The best trial, the number of trials, the folder of the bundle, and per policy the scores and families of its ensemble."""
 
-    best: dict[str, Any]
+    best_trial: dict[str, Any]
     trials: int
     failed: int
     bundle: Path
@@ -38,10 +39,9 @@ class TuningResult:
 
     def as_text(self) -> str:
         """Return the result as text lines."""
-        lines = [
-            f"bundle {self.bundle.name[:12]}: {self.best['family']}, best of {self.trials} trials ({self.failed} failed)"
-        ]
-        unit = "stars" if "rmse" in self.best else "nat"
+        best = f"the best trial is one of {self.best_trial['family']}"
+        lines = [f"bundle {self.bundle.name[:12]} from {self.trials} trials ({self.failed} failed), {best}"]
+        unit = "stars" if "rmse" in self.best_trial else "nat"
         for policy, scores in self.scores.items():
             lines.append(
                 f"  {policy:8}  RMSLE {scores['rmsle']:.3f} "
@@ -50,7 +50,8 @@ class TuningResult:
                 f"intervals cover {scores['coverage']:.1%}"
             )
             decades = [f"{row['decade']} {row['coverage']:.0%} of {row['n']}" for row in scores["coverage_by_decade"]]
-            lines.append(f"            by true stars: {', '.join(decades)}; {_format_ensemble(scores, unit)}")
+            lines.append(f"            by true stars: {', '.join(decades)}")
+            lines.append(f"            {_format_ensemble(scores, unit)}")
         return "\n".join(lines)
 
 
@@ -199,9 +200,11 @@ def _header(section: TuningSection, table: Dataset, feature_set: FeatureSet, fin
 
 
 def _format_ensemble(scores: dict[str, Any], unit: str) -> str:
+    families = format_families(scores["families"])
     if scores["members"] == 1:
-        return "one model"
-    return f"{scores['members']} models, {scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} {unit} better than one"
+        return f"one model: {families}"
+    gain = f"{scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} {unit} better than one"
+    return f"{scores['members']} models: {families}; {gain}"
 
 
 def _ranked_families(board: pd.DataFrame, section: TuningSection) -> list[str]:

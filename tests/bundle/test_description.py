@@ -26,7 +26,7 @@ def meta(bundle_folder: Path) -> Meta:
 
 
 REQUIRED = (
-    *("version", "estimate_policy", "family", "coverage", "intervals", "features"),
+    *("version", "estimate_policy", "coverage", "intervals", "features"),
     *("vocabularies", "scores", "split", "star_quantiles", "background", "data", "prototype", "models", "spreads"),
     *("metric", "offsets"),
 )
@@ -107,7 +107,7 @@ CHANGES: dict[str, tuple[Callable[[Meta], object], str]] = {
     ),
     "a feature twice": (lambda meta: meta["features"]["all"].append("forks"), "contains a value twice"),
     "an expectation too many": (lambda meta: meta["prototype"]["predicted"]["all"].append(1.0), "another length"),
-    "a lone surrogate": (lambda meta: meta.update(family="\ud800"), "family is not a short text"),
+    "a lone surrogate": (lambda meta: meta.update(version="\ud800"), "version is not a short text"),
     "a text beyond UTF-8": (lambda meta: meta["vocabularies"].update(language=["\ud800"]), "surrogates"),
     "a line separator": (lambda meta: meta.update(version="1\u2028"), "version is not a short text"),
     "a long text": (lambda meta: meta.update(version="1" * 10**6), "version is not a short text"),

@@ -211,8 +211,6 @@ def _star_meta(
         "versions": {"numpy": np.__version__},
         "estimate_policy": "all",
         "metric": "rmsle",
-        "family": "lightgbm",
-        "parameters": {"num_leaves": 6},
         "ensemble": {policy: [member] for policy in features},
         "trials": 8,
         "requested_trials": 8,

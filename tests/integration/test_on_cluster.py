@@ -41,7 +41,7 @@ def test_tuning_on_the_cluster_shows_progress_and_finds_the_same_trials_as_local
     local = workspace.run_json("tune", "--trials", "24")
 
     assert workspace.trials() == trials
-    assert {name: tuned[name] for name in ("best", "scores", "trials", "failed")}.keys() <= local.keys()
+    assert {name: tuned[name] for name in ("best_trial", "scores", "trials", "failed")}.keys() <= local.keys()
     assert local["scores"] == tuned["scores"]
 
 

@@ -71,7 +71,7 @@ def test_a_killed_and_resumed_tuning_makes_the_same_trials_and_the_same_bundle(
 
     again = other.run_json("tune", *ARGUMENTS, *resume)
 
-    assert _without_times(again["best"]) == _without_times(tuned["best"])
+    assert _without_times(again["best_trial"]) == _without_times(tuned["best_trial"])
     assert again["scores"] == tuned["scores"]
     tables = [
         pd.read_parquet(each.store / "trials.parquet").drop(columns=["seconds", "at"]) for each in (project, other)

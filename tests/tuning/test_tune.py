@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import TuningSection
 from stargaze.errors import ExternalError, MissingInputError
@@ -96,8 +97,12 @@ def test_a_resumed_tuning_with_all_trials_only_saves_the_bundle(stopped_store: S
     """It was killed between the last trial and the bundle: no trial runs again."""
     tuned = tune(TuningSection(trials=2), stopped_store, resume=True)
 
-    assert (tuned.best["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
-    assert Bundle.load(tuned.bundle).meta["family"] == "ridge"
+    assert (tuned.best_trial["family"], tuned.trials, tuned.failed) == ("ridge", 2, 0)
+    named = {
+        policy: format_families(weights) for policy, weights in family_weights(Bundle.load(tuned.bundle).meta).items()
+    }
+    assert named == {policy: format_families(tuned.scores[policy]["families"]) for policy in named}
+    assert all(f": {text}" in tuned.as_text() for text in named.values())
     assert pd.read_parquet(stopped_store.trials)["family"].tolist() == ["ridge", "elastic-net"]
 
 
@@ -105,7 +110,7 @@ def test_a_trial_that_was_stopped_early_is_never_the_best(stopped_store: Store) 
     """Its score is extrapolated."""
     Journal(stopped_store.journal).add({**trial(2, "ridge", 0.1), "folds": [0.1], "stopped": "lost after fold 1"})
 
-    assert tune(TuningSection(trials=3), stopped_store, resume=True).best["rmsle"] == 0.6
+    assert tune(TuningSection(trials=3), stopped_store, resume=True).best_trial["rmsle"] == 0.6
 
 
 def test_the_bundle_does_not_depend_on_the_order_in_which_trials_ended(stopped_store: Store) -> None:
@@ -145,7 +150,7 @@ def test_new_trials_are_in_the_journal_before_the_next_ends(
     tuned = tune(TuningSection(trials=4), stopped_store, resume=True)
 
     assert written == [4, 5]
-    assert tuned.best["number"] == 2
+    assert tuned.best_trial["number"] == 2
     assert pd.read_parquet(stopped_store.trials)["at"].notna().all()
 
 
@@ -224,9 +229,9 @@ def test_the_metric_chooses_finalists_and_the_best_trial(screened_store: Store) 
     journal.add({**trial(0, "ridge", 0.6), "rmse": 50.0})
     journal.add({**trial(1, "ridge", 0.7), "rmse": 40.0})
 
-    tuned = tune(TuningSection(trials=2, metric="rmse"), screened_store, now=NOW, resume=True)
+    tuned = tune(TuningSection(trials=2, metric="rmse"), screened_store, resume=True)
 
-    assert tuned.best["number"] == 1
+    assert tuned.best_trial["number"] == 1
     assert pd.read_parquet(screened_store.trials)["rmse"].tolist() == [40.0, 50.0]
     bundle = Bundle.load(tuned.bundle)
     assert bundle.meta["metric"] == "rmse"
@@ -267,5 +272,5 @@ def test_the_text_has_the_bundle_the_family_and_all_policies(stopped_store: Stor
 
     text = TuningResult.as_text(tuned)
 
-    assert text.startswith(f"bundle {tuned.bundle.name[:12]}: ridge, best of 2 trials (0 failed)")
+    assert text.startswith(f"bundle {tuned.bundle.name[:12]} from 2 trials (0 failed), the best trial is one of ridge")
     assert all(policy in text for policy in ("static", "activity", "all"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from stargaze.bundle.ensemble_families import add_weights
 from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import copied_rows
@@ -95,6 +96,9 @@ def _refit_policy(
     importance = field_importance(model, rows)
     calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance)
     scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
+    scores |= {
+        "families": add_weights((candidates[index].family.name, float(fitted.weights[index])) for index in chosen)
+    }
     scores |= {"members": len(chosen), "ensemble_gain": round(fitted.gain, 5), "ensemble_error": round(fitted.error, 5)}
     return PolicyPredictor(
         model,

@@ -53,8 +53,6 @@ def save_best(
         **describe_origin(PACKAGES),
         "estimate_policy": section.estimate_policy,
         "metric": section.metric,
-        "family": chosen[0].family.name,
-        "parameters": chosen[0].complete(len(table.training)).parameters,
         "ensemble": {policy: _ensemble_members(predictor) for policy, predictor in used.items()},
         "trials": len(trials),
         "requested_trials": section.trials,

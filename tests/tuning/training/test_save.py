@@ -12,17 +12,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.features.matrix import CATALOG
+from stargaze.report.search import list_models
 from stargaze.serve.prediction.predict import predict
+from stargaze.serve.web.views.bundle_view import BundleView
+from stargaze.serve.web.views.model_card import model_card
 from stargaze.store import Store
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.training.ensemble import Candidate
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
+from stargaze.tuning.tune import TuningResult
 from tests.tuning.conftest import SELECTED, fill
 
 pytestmark = pytest.mark.thorough
@@ -94,7 +99,8 @@ def test_the_description_records_data_trial_and_versions(saved_bundle: Saved) ->
     meta = Bundle.load(folder).meta
 
     assert "created_at" not in meta
-    assert (meta["family"], meta["parameters"], meta["trials"]) == ("ridge", {"alpha": 5.0}, 3)
+    assert meta["trials"] == 3
+    assert [(item["family"], item["parameters"]) for item in meta["ensemble"]["all"]] == [("ridge", {"alpha": 5.0})]
     assert meta["data"]["fingerprint"] == table.fingerprint
     assert meta["data"]["feature_set"] == feature_set.digest
     assert meta["data"]["training_rows"] == len(table.training)
@@ -106,7 +112,7 @@ def test_with_the_metric_rmse_the_estimate_is_the_mean(saved_bundle: Saved) -> N
     store, folder, _ = saved_bundle
     typical = Bundle.load(folder)
     trials = [{**each, "rmse": 100.0 * each["rmsle"]} for each in TRIALS]
-    mean_folder, scores = save_best(TuningSection(metric="rmse"), store, *read_dataset_and_features(store), trials, NOW)
+    mean_folder, scores = save_best(TuningSection(metric="rmse"), store, *read_dataset_and_features(store), trials)
     store.latest.write_text(typical.digest + "\n")
     mean = Bundle.load(mean_folder)
 
@@ -233,6 +239,24 @@ def test_the_bundle_contains_and_describes_the_ensembles(mixed_bundle: Bundle) -
         members, scores = mixed_bundle.meta["ensemble"][policy], mixed_bundle.meta["scores"][policy]
         assert [part["weight"] for part in members] == pytest.approx(ensemble.weights, abs=1e-5)
         assert (len(members) > 1) == (scores["ensemble_gain"] > 0)
+
+
+def test_page_report_and_terminal_name_the_same_families(mixed_bundle: Bundle) -> None:
+    meta = mixed_bundle.meta
+    view = BundleView(mixed_bundle.digest, meta, (), ())
+    result = TuningResult(MIXED[0], 3, 0, Path(mixed_bundle.digest), meta["scores"])
+
+    shown = {policy: format_families(weights) for policy, weights in family_weights(meta).items()}
+
+    assert any("%" in text for text in shown.values())
+    assert {policy: format_families(scores["families"]) for policy, scores in meta["scores"].items()} == shown
+    assert view.families == dict(model_card(view)["facts"])["Models"] == shown["all"]
+    assert sorted(row["models"] for row in model_card(view)["policies"]) == sorted(shown.values())
+    assert all(f": {text}" in result.as_text() for text in shown.values())
+    for policy, rows in list_models(meta).groupby("policy"):
+        assert rows.groupby("family")["weight"].sum().round(2).to_dict() == pytest.approx(
+            family_weights(meta)[str(policy)], abs=0.01
+        )
 
 
 def test_the_factors_of_an_ensemble_multiply_to_its_prediction(mixed_bundle: Bundle) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +44,7 @@ def saved_bundle(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.Data
     section = FeaturesSection(folds=3)
     table = read_dataset(store, section)
     feature_set = FeatureSet(dict.fromkeys(POLICIES, SELECTED), {}, section, table.fingerprint, {})
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST], now)[0]
+    return table, feature_set, save_best(TuningSection(), store, table, feature_set, [BEST])[0]
 
 
 def test_serving_embeds_as_training_did_without_the_package(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from tests.tuning.conftest import fill
 
 pytestmark = pytest.mark.thorough
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TRIAL: dict[str, Any] = {
     "family": "lightgbm",
     "parameters": {},
@@ -34,7 +32,7 @@ def without_signal(tmp_path_factory: pytest.TempPathFactory, small_sample: pd.Da
     store, random = Store(tmp_path_factory.mktemp("few")), np.random.default_rng(0)
     few = small_sample.iloc[random.permutation(len(small_sample))[:400]].reset_index(drop=True)
     table, feature_set = fill(store, few.assign(stars=random.permutation(few["stars"].to_numpy())))
-    folder, _ = save_best(TuningSection(), store, table, feature_set, [TRIAL], NOW, ["ridge", "extra-trees"])
+    folder, _ = save_best(TuningSection(), store, table, feature_set, [TRIAL], ["ridge", "extra-trees"])
     return Bundle.load(folder), table.repositories.iloc[np.append(table.test, table.validation)]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.manifest import read_verified
 from stargaze.formatting import format_count, format_percent
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, Exclusions
@@ -41,6 +42,11 @@ class BundleView:
         """Scores of the estimate on held-out repositories."""
         scores: dict[str, Any] = self.meta["scores"][self.meta["estimate_policy"]]
         return scores
+
+    @property
+    def families(self) -> str:
+        """The model families of the estimate, with their weights."""
+        return format_families(family_weights(self.meta)[self.meta["estimate_policy"]])
 
     @property
     def fields(self) -> frozenset[str]:

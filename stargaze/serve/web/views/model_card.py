@@ -8,6 +8,7 @@ from importlib.metadata import metadata
 from typing import Any
 
 from stargaze.bundle.description import own_catalog
+from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.serve.prediction.labels import feature_label
 from stargaze.serve.web.views.bundle_view import BundleView, decade_label, estimates_label, is_coverage_quoted
 from stargaze.serve.web.views.explanation_view import POLICY_TEXTS
@@ -56,6 +57,7 @@ def _policy_row(name: str, scores: Mapping[str, Any], meta: Mapping[str, Any]) -
     return {
         "inputs": POLICY_TEXTS.get(name, name),
         "role": "estimate" if meta["estimate_policy"] == name else "",
+        "models": format_families(family_weights(meta).get(name, {})),
         "rmsle": _number(scores.get("rmsle")),
         "rmse": f"{scores['rmse']:,.0f}" if isinstance(scores.get("rmse"), (int, float)) else "–",
         "r2": _number(scores.get("r2")),
@@ -75,16 +77,13 @@ def _decade_row(row: Mapping[str, Any], label: Callable[[str], str]) -> dict[str
 
 def _facts(view: BundleView) -> Sequence[tuple[str, str]]:
     meta = view.meta
-    families = {str(item["family"]) for item in meta.get("ensemble", {}).get(meta["estimate_policy"], ())} or {
-        meta["family"]
-    }
     return [
         ("Model version", view.digest[:12]),
         ("Trained on", view.training_population),
         ("How these were chosen", view.training_choice or "not known"),
         ("Repositories in total", f"{meta['data']['rows']:,}, the others for calibration and evaluation"),
         ("Newest data", view.data_date),
-        ("Model families", ", ".join(sorted(families))),
+        ("Models", view.families),
         (
             "Chosen from",
             f"{meta['trials']:,} {'trial' if meta['trials'] == 1 else 'trials'}"
