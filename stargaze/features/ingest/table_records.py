@@ -57,8 +57,9 @@ def read_rows(
     on_columns: OnColumns = ignore_columns,
     exclude: frozenset[str] = frozenset(),
     required: Sequence[str] = REQUIRED,
+    batch: int = BATCH,
 ) -> Iterator[TableBatch]:
-    """Yield a table's rows in our columns and own columns, with unconverted values.
+    """Yield a table's rows in our columns and own columns, with unconverted values; at most ``batch`` at once.
 
     Columns and fields in ``exclude`` are not read; the table has the ``required`` ones.
 
@@ -66,8 +67,8 @@ def read_rows(
     stars, or the file is broken.
     """
     read = _read_parquet if source.format == "parquet" else _read_csv
-    for batch in read(source, columns, on_columns, exclude, required):
-        yield TableBatch(_normalize_names(batch.frame), batch.positions, batch.invalid)
+    for rows in read(source, columns, on_columns, exclude, required, batch):
+        yield TableBatch(_normalize_names(rows.frame), rows.positions, rows.invalid)
 
 
 def _read_csv(
@@ -76,6 +77,7 @@ def _read_csv(
     on_columns: OnColumns,
     exclude: frozenset[str],
     required: Sequence[str],
+    size: int,
 ) -> Iterator[TableBatch]:
     text = source.text()
     header, delimiter = read_header(text, source.name)
@@ -83,7 +85,7 @@ def _read_csv(
     indices = {column: header.index(column) for column in mapper.columns_to_read()}
     names, counts = ([header.index(column) for column in found] for found in mapper.name_and_stars())
     cells = read_csv_rows(text, delimiter, len(header), names=names, counts=counts)
-    while batch := list(itertools.islice(cells, BATCH)):
+    while batch := list(itertools.islice(cells, size)):
         rows = [row for _, row, reason in batch if not reason]
         raw = {column: pd.Series([row[i] for row in rows], dtype="str", name=column) for column, i in indices.items()}
         positions = [position for position, _, reason in batch if not reason]
@@ -140,6 +142,7 @@ def _read_parquet(
     on_columns: OnColumns,
     exclude: frozenset[str],
     required: Sequence[str],
+    size: int,
 ) -> Iterator[TableBatch]:
     try:
         file = open_parquet(source)
@@ -149,7 +152,9 @@ def _read_parquet(
         used = mapper.columns_to_read()
         _check_size(file, source.name)
         position = 0
-        for rows in file.iter_batches(batch_size=OBJECT_BATCH if nested.intersection(used) else BATCH, columns=used):
+        for rows in file.iter_batches(
+            batch_size=min(OBJECT_BATCH, size) if nested.intersection(used) else size, columns=used
+        ):
             frame = mapper.map_batch({column: to_series(rows.column(column), column, source.name) for column in used})
             yield TableBatch(frame, list(range(position + 1, position + len(frame) + 1)), [])
             position += len(frame)

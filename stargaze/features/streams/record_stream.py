@@ -142,7 +142,7 @@ class RecordStream:
             report(f"reading {self.names[number]}", number / len(paths))
             with open_source(path) as source:
                 if source.format in ("csv", "parquet"):
-                    for batch in read_rows(source, fields, exclude=exclude, required=REQUIRED):
+                    for batch in read_rows(source, fields, exclude=exclude, required=REQUIRED, batch=BATCH):
                         invalid = [(number, position, reason) for position, reason in batch.invalid]
                         yield RawBatch(batch.frame, [number] * len(batch.positions), batch.positions), invalid
                     continue
