@@ -236,14 +236,13 @@ def test_parquet_that_decompresses_to_too_much_is_rejected(tmp_path: Path, monke
         rows(tmp_path / "x", gzip.compress(content))
 
 
-def test_a_long_table_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_records, "BATCH", 3)
+def test_a_long_table_is_read_in_batches(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("full_name,stars\n" + "a/b,1\n" * 7)
     pd.DataFrame({"full_name": ["a/b"] * 7, "stars": [1] * 7}).to_parquet(tmp_path / "x.parquet")
 
     for name in ("x.csv", "x.parquet"):
         with open_source(tmp_path / name) as source:
-            assert [batch.positions for batch in read_rows(source, {})] == [[1, 2, 3], [4, 5, 6], [7]]
+            assert [batch.positions for batch in read_rows(source, {}, batch=3)] == [[1, 2, 3], [4, 5, 6], [7]]
 
 
 def test_the_errors_of_the_parquet_library_have_one_base_class() -> None:
