@@ -176,7 +176,7 @@ audit: $(VENV)/.installed-dev
 lock:
 	$(BIN)/uv pip compile $(LOCK) --upgrade --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --group serve --output-file requirements-serve.lock
-	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --extra build --extra xgboost --extra catboost --extra text pyproject.toml \
+	$(BIN)/uv pip compile $(LOCK) --constraint requirements.lock --extra build --extra catboost --extra text pyproject.toml \
 		--output-file requirements-optional.lock
 	$(BIN)/uv pip compile $(LOCK) --constraint requirements-optional.lock --extra build --extra dev pyproject.toml \
 		--output-file requirements-dev.lock

@@ -3,33 +3,40 @@
     python benchmarks/families.py --sample electron --rows 2000
     python benchmarks/families.py FILE --config examples/bestof.toml --by repository --policy activity
 
-The candidates are the defaults of all installed families that can join an ensemble, and of XGBoost. Each split holds out a fifth
-of the repositories; feature selection, encoders and weights are fitted on the others. The difference is the mean over the splits
-with its standard error [nat]; a family is within noise if the difference is at most that.
+The candidates are the defaults of all installed families that can join an ensemble, and XGBoost, which is no family of stargaze
+(`pip install -e '.[bench,catboost]'`), with parameters of the same capacity. Each split holds out a fifth of the repositories;
+feature selection, encoders and weights are fitted on the others. The difference is the mean over the splits with its standard
+error [nat]; a family is within noise if the difference is at most that.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from evaluation import N_FOLDS, fit_encodings, outer_folds, training_arrays
 
 from stargaze import config
+from stargaze.capacity import parameters_for
 from stargaze.config import POLICIES
 from stargaze.features import schema
 from stargaze.features.fetch import fetch_files
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import fit
 from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.family import Family, Parameters
 from stargaze.tuning.metrics import clipped_rmse
 from stargaze.tuning.training.ensemble import COMPLEMENTS, MEAN, Candidate, fit_weights, out_of_fold
 
-NAMES = (*COMPLEMENTS, "xgboost", "histogram-boosting")
+XGBOOST_OF_FEW = {"learning_rate": 0.04, "max_depth": 3, "colsample_bytree": 0.3, "n_estimators": 150}
+XGBOOST = {"learning_rate": 0.025, "max_depth": 7, "colsample_bytree": 0.4, "n_estimators": 600}
+"""The parameters for few and for many rows."""
 Columns = tuple[np.ndarray, np.ndarray]
 """Out-of-fold predictions and those of held-out repositories by each candidate [nat]."""
 
@@ -59,16 +66,48 @@ def main() -> None:
     print(table.to_string())
 
 
+class XgboostRegressor:
+    """XGBoost with categorical columns behind ``fit`` and ``predict``; its parameters follow the number of rows."""
+
+    def __init__(self, categories: Sequence[int], seed: int) -> None:
+        self._categories, self._seed = categories, seed
+
+    def fit(self, inputs: np.ndarray, target: np.ndarray) -> XgboostRegressor:
+        """Fit on a float matrix of shape (n, n_features)."""
+        import xgboost
+
+        parameters = parameters_for(len(target), XGBOOST, XGBOOST_OF_FEW) | {"min_child_weight": 8.0, "subsample": 0.8}
+        rounds = parameters.pop("n_estimators")
+        fixed = {"tree_method": "hist", "nthread": 1, "verbosity": 0, "seed": self._seed}
+        self._model = xgboost.train(fixed | parameters, self._matrix(inputs, target), rounds)
+        return self
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Predict log1p(stars) [nat]; shape (n,)."""
+        return np.asarray(self._model.predict(self._matrix(inputs)))
+
+    def _matrix(self, inputs: np.ndarray, target: np.ndarray | None = None) -> Any:
+        import xgboost
+
+        kinds = ["c" if column in self._categories else "q" for column in range(inputs.shape[1])]
+        return xgboost.DMatrix(inputs, target, feature_types=kinds, enable_categorical=True, nthread=1)
+
+
+def _build_xgboost(_parameters: Parameters, categories: Sequence[int], seed: int) -> XgboostRegressor:
+    return XgboostRegressor(categories, seed)
+
+
 def measure_splits(repositories: pd.DataFrame, policy: str, by: str, splits: int) -> list[dict[str, float]]:
     """Return for each split the error [nat] of the ensemble of ``all`` candidates, and without each family."""
     target, rows = np.log1p(repositories["stars"].to_numpy()), []
-    names = [name for name in NAMES if FAMILIES[name].installed]
+    families = [FAMILIES[name] for name in (*COMPLEMENTS, "histogram-boosting") if FAMILIES[name].installed]
+    families.append(Family("xgboost", "boosted trees with a penalty on their leaves", _build_xgboost))
     folds = list(zip(outer_folds(repositories, by), fit_encodings(repositories, by), strict=True))
     for (_train, test, row_folds), encodings in folds[:splits]:
         inputs, _categories, arrays, _names = training_arrays(repositories, target, policy, row_folds, encodings)
         every = np.arange(len(arrays.target))
         out, held_out = list[np.ndarray](), list[np.ndarray]()
-        for candidate in (*(Candidate(FAMILIES[name], {}, 0) for name in names), MEAN):
+        for candidate in (*(Candidate(family, {}, 0) for family in families), MEAN):
             complete = candidate.complete(len(every))
             out.append(out_of_fold(complete, arrays))
             model = fit(complete.family, complete.parameters, arrays, every, 0)
@@ -76,9 +115,9 @@ def measure_splits(repositories: pd.DataFrame, policy: str, by: str, splits: int
         columns = np.column_stack(out), np.column_stack(held_out)
         numbers = list(range(len(out)))
         row = {"all": _error(columns, numbers, arrays.target, arrays.folds, target[test])}
-        for number, name in enumerate(names):
+        for number, family in enumerate(families):
             others = [other for other in numbers if other != number]
-            row[name] = _error(columns, others, arrays.target, arrays.folds, target[test])
+            row[family.name] = _error(columns, others, arrays.target, arrays.folds, target[test])
         rows.append(row)
     return rows
 

@@ -1,4 +1,4 @@
-"""Model formats that run no code on load: LightGBM text, XGBoost JSON, CatBoost tables, and skops with an allow-list."""
+"""Model formats that run no code on load: LightGBM text, CatBoost tables, and skops with an allow-list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from stargaze.bundle.formats import catboost_model, lightgbm_model, skops_model, xgboost_model
+from stargaze.bundle.formats import catboost_model, lightgbm_model, skops_model
 from stargaze.bundle.manifest import BadBundleError
 
 
@@ -63,7 +63,6 @@ def deserialize_model(kind: str, data: bytes) -> Model:
     parsers: dict[str, Callable[[bytes], Model]] = {
         lightgbm_model.KIND: lightgbm_model.load_lightgbm,
         skops_model.KIND: skops_model.load_skops,
-        xgboost_model.KIND: xgboost_model.load_xgboost,
         catboost_model.KIND: catboost_model.CatboostModel.from_bytes,
     }
     if kind not in parsers:

@@ -20,7 +20,7 @@ from stargaze.bundle.serialization import serialize_model
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.system.files import atomic_write, scratch_folder
 
-SUFFIXES = {"lightgbm": "txt", "skops": "skops", "xgboost": "json", "catboost": "json"}
+SUFFIXES = {"lightgbm": "txt", "skops": "skops", "catboost": "json"}
 
 
 def write_bundle(

@@ -27,7 +27,7 @@ SCORE_COLUMNS = ("rmsle", "spread", "rmse", "r2", "mdape", "rho", "fit_time", "s
 COLUMNS = ["policy", "family", "status", *SCORE_COLUMNS, "rows", "note", "feature_set"]
 SLOWEST_FIRST = (
     *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),
-    *("xgboost", "lightgbm", "randomized-boosting", "catboost"),
+    *("lightgbm", "randomized-boosting", "catboost"),
 )
 
 

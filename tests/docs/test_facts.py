@@ -48,8 +48,8 @@ def test_every_field_of_a_prediction_is_explained() -> None:
 def test_number_of_model_families() -> None:
     extras = [family for family in FAMILIES.values() if family.extra]
 
-    assert (len(FAMILIES) - len(extras), len(FAMILIES)) == (11, 13)
-    assert "eleven model families by cross-validation (thirteen with the extras)" in text("docs/use.md")
+    assert (len(FAMILIES) - len(extras), len(FAMILIES)) == (11, 12)
+    assert "eleven model families by cross-validation (twelve with the extra)" in text("docs/use.md")
 
 
 def test_sizes_of_the_samples() -> None:

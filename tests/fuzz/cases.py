@@ -35,7 +35,7 @@ from tests.histories import histories
 
 BUNDLE_FILES = (
     *("bundle.json", "manifest.json", "known.parquet", "encoder.npz", "sets.bin", "population.bin", "lightgbm"),
-    *("xgboost", "catboost", "skops", "growth bundle.json", "growth lightgbm"),
+    *("catboost", "skops", "growth bundle.json", "growth lightgbm"),
 )
 """Names of the types of bundle files."""
 SAMPLE = Path(__file__).parents[2] / "stargaze" / "data" / "electron.parquet"
@@ -49,7 +49,6 @@ OWN_COLUMNS = (OwnColumn("points", "number", "all"), OwnColumn("team: [a–z]", 
 WITH_OWN = {"activity": [*FEATURES["activity"], "team: [a–z]"], "all": [*FEATURES["all"], "points", "team: [a–z]"]}
 SMALL: dict[str, dict[str, Any]] = {
     "lightgbm": {"n_estimators": 6, "num_leaves": 6, "min_child_samples": 3, "cat_smooth": 1.0},
-    "xgboost": {"n_estimators": 5, "max_depth": 3},
     "catboost": {"iterations": 4, "depth": 3},
     "histogram-boosting": {"max_iter": 4, "max_leaf_nodes": 6, "min_samples_leaf": 3},
     "random-forest": {"n_estimators": 3},
@@ -80,7 +79,7 @@ class FileType:
     @property
     def is_model(self) -> bool:
         """Whether it is a model, and the other files are valid."""
-        return self.name in {"lightgbm", "xgboost", "catboost", "skops", "growth lightgbm"}
+        return self.name in {"lightgbm", "catboost", "skops", "growth lightgbm"}
 
     @property
     def changes_predictions(self) -> bool:
@@ -90,7 +89,7 @@ class FileType:
 
 def create_file_types(folder: Path) -> list[FileType]:
     """Fit small models and return all types of files."""
-    names = ["lightgbm", "xgboost", "catboost", *filter(_is_skops, FAMILIES)]
+    names = ["lightgbm", "catboost", *filter(_is_skops, FAMILIES)]
     stars = {name: _write_star_bundle(folder / name, name, FEATURES) for name in names}
     encoded = _write_star_bundle(folder / "encoded", "lightgbm", ENCODED)
     growth = _write_growth_bundle(folder / "growth")
@@ -111,7 +110,6 @@ def create_file_types(folder: Path) -> list[FileType]:
         both("sets.bin", mutations.mutate_bytes),
         both("population.bin", mutations.mutate_bytes),
         one("lightgbm", "stars", plain, "model-all-1.txt", mutations.mutate_lightgbm),
-        one("xgboost", "stars", stars["xgboost"], "model-all-1.json", mutations.mutate_json),
         one("catboost", "stars", stars["catboost"], "model-all-1.json", mutations.mutate_json),
         FileType("skops", "stars", tuple(skops)),
         one("growth bundle.json", "growth", growth, "bundle.json", mutations.mutate_json),
@@ -131,7 +129,7 @@ def write_page_bundle(folder: Path) -> None:
 
 
 def _is_skops(name: str) -> bool:
-    return name not in {"lightgbm", "randomized-boosting", "xgboost", "catboost", "dummy"}
+    return name not in {"lightgbm", "randomized-boosting", "catboost", "dummy"}
 
 
 def _write_star_bundle(parent: Path, family: str, features: dict[str, list[str]]) -> dict[str, bytes]:

@@ -38,7 +38,7 @@ class _Sleeper:
 
 
 for _name, _kind in (("glutton", _Glutton), ("sleeper", _Sleeper)):
-    FAMILIES[_name] = Family(_name, "for tests", lambda *_given, kind=_kind: kind(), extra="xgboost")
+    FAMILIES[_name] = Family(_name, "for tests", lambda *_given, kind=_kind: kind(), extra="catboost")
 """
 """Both need the packages of the optional families, so that all tests use one image."""
 

@@ -60,10 +60,10 @@ def accepts_connections(port: int) -> bool:
 
 
 def test_screening_over_ssh_creates_the_same_leaderboard_as_here(workspace: Workspace, server: dict[str, str]) -> None:
-    local = workspace.screen("--families", "ridge,xgboost", "--executor", "process")
+    local = workspace.screen("--families", "ridge,catboost", "--executor", "process")
     by_process = pd.read_csv(workspace.store.leaderboard)
 
-    result = dataclasses.replace(workspace, environment=server).screen("--families", "ridge,xgboost")
+    result = dataclasses.replace(workspace, environment=server).screen("--families", "ridge,catboost")
 
     assert (local.code, result.code) == (0, 0), result.err
     pd.testing.assert_frame_equal(

@@ -28,7 +28,7 @@ from tests.integration.conftest import (
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.docker
-FAMILIES = "ridge,elastic-net,random-forest,histogram-boosting,perceptron,lightgbm,xgboost,catboost"
+FAMILIES = "ridge,elastic-net,random-forest,histogram-boosting,perceptron,lightgbm,randomized-boosting,catboost"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_screening_leaves_no_container_and_no_volume(screening: tuple[Workspac
 
 @pytest.mark.usefixtures("screening")
 def test_the_image_is_built_once(workspace: Workspace) -> None:
-    result = workspace.screen("--families", "xgboost")
+    result = workspace.screen("--families", "catboost")
 
     assert result.code == 0
     assert "building" not in result.err
@@ -162,7 +162,7 @@ def test_the_next_screening_deletes_what_a_killed_one_left(
     process.communicate()
     assert container in remaining(workspace)
 
-    result = workspace.screen("--families", "ridge,xgboost")
+    result = workspace.screen("--families", "ridge,catboost")
 
     assert result.code == 0
     assert remaining(workspace) == []
@@ -174,7 +174,7 @@ def test_the_screening_of_another_store_is_not_affected(
     _, container = sleeping_family
     other = create_workspace(workspace.project, part, tmp_path / "other")
 
-    assert other.screen("--families", "xgboost").code == 0
+    assert other.screen("--families", "catboost").code == 0
 
     assert running(workspace, "sleeper") == container
 

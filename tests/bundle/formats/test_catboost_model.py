@@ -15,7 +15,7 @@ import pytest
 
 from stargaze.bundle.formats.catboost_model import CatboostModel, from_catboost
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.tuning.extra_estimators import CategoricalCatBoost
+from stargaze.tuning.catboost_estimator import CategoricalCatBoost
 
 
 @pytest.fixture(scope="module")

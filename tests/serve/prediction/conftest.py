@@ -29,7 +29,7 @@ ACTIVITY = [
 POPULARITY = ["forks", "subscribers", "fork_rate", "updated_after_push"]
 TRIALS: dict[str, dict[str, Any]] = {
     "catboost": {"iterations": 60, "learning_rate": 0.15, "depth": 5},
-    "xgboost": {"n_estimators": 40, "learning_rate": 0.15},
+    "lightgbm": {"n_estimators": 40, "learning_rate": 0.15},
     "ridge": {},
 }
 

@@ -22,8 +22,8 @@ from stargaze.serve.prediction.predict import estimate_without_popularity, predi
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
-BOOSTED_AND_BAGGED = ("lightgbm", "randomized-boosting", "xgboost", "random-forest", "extra-trees")
-EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "randomized-boosting", "ridge", "xgboost"}
+BOOSTED_AND_BAGGED = ("lightgbm", "randomized-boosting", "random-forest", "extra-trees")
+EXACT = {"catboost", "dummy", "elastic-net", "lightgbm", "randomized-boosting", "ridge"}
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "perceptron": {"max_iter": 5},
     "catboost": {"iterations": 20},

@@ -1,4 +1,4 @@
-"""XGBoost and CatBoost with categorical columns behind ``fit`` and ``predict`` on float matrices."""
+"""CatBoost with categorical columns behind ``fit`` and ``predict`` on float matrices."""
 
 from __future__ import annotations
 
@@ -10,38 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stargaze.bundle.formats import catboost_model, xgboost_model
-
-
-@dataclass
-class CategoricalXGBoost:
-    """An XGBoost regressor with categorical columns; ``fitted`` is the booster."""
-
-    parameters: dict[str, Any]
-    categories: tuple[int, ...]
-    seed: int
-    fitted: Any = field(default=None, repr=False)
-
-    def fit(self, inputs: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
-        """Fit on a float matrix of shape (n, n_features)."""
-        import xgboost
-
-        parameters = {"objective": "reg:squarederror", "tree_method": "hist", "nthread": 1, "verbosity": 0}
-        parameters |= {"seed": self.seed, **self.parameters}
-        rounds = parameters.pop("n_estimators")
-        matrix = xgboost_model.to_matrix(inputs, self.categories, target)
-        if sample_weight is not None:
-            matrix.set_weight(sample_weight)
-        self.fitted = xgboost.train(parameters, matrix, rounds)
-        return self
-
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Predict log1p(stars) [nat]; shape (n,)."""
-        return xgboost_model.XgboostModel(self.fitted, self.categories).predict(inputs)
-
-    def to_bytes(self) -> tuple[str, bytes]:
-        """Return the format's name and the model's bytes."""
-        return xgboost_model.KIND, bytes(self.fitted.save_raw("json"))
+from stargaze.bundle.formats import catboost_model
 
 
 @dataclass
