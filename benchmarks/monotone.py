@@ -3,9 +3,10 @@
     python benchmarks/monotone.py --sample electron --splits 2
     python benchmarks/monotone.py FILE --config examples/bestof.toml --by repository --splits 2
 
-A count and its daily rate never lower the estimate. So that this holds for the field of the record, a ratio of two such counts is
-left out, a ratio by such a count may only lower the estimate, and a ratio of such a count may only raise it. "Counts only"
-constrains the counts and rates, and leaves all ratios free: then more of a count may lower the estimate through a ratio.
+A count and its daily rate never lower the estimate. So that this holds for the field of the record too, the ratios of such counts
+are either left out ("without ratios") or constrained ("with ratios"): a ratio of such a count may only raise the estimate, one by
+such a count may only lower it, and one of two such counts is left out. "Counts only" leaves all ratios free: then more of a
+count may lower the estimate through a ratio.
 The difference is that of RMSLE to the free model, with the standard error of the paired squared errors.
 """
 
@@ -60,7 +61,7 @@ def main() -> None:
         difference = values - free
         slope = 2.0 * np.sqrt(free.mean())  # of the squared error by its root
         error = difference.std(ddof=1) / np.sqrt(len(free)) / slope
-        print(f"  {name:32}{np.sqrt(values.mean()) - np.sqrt(free.mean()):+.4f} ± {error:.4f}")
+        print(f"  {name:36}{np.sqrt(values.mean()) - np.sqrt(free.mean()):+.4f} ± {error:.4f}")
 
 
 def squared_errors(repositories: pd.DataFrame, policy: str, by: str, splits: int) -> dict[str, np.ndarray]:
@@ -71,23 +72,26 @@ def squared_errors(repositories: pd.DataFrame, policy: str, by: str, splits: int
     for (_train, test, row_folds), encodings in folds[:splits]:
         inputs, _categories, arrays, names = training_arrays(repositories, target, policy, row_folds, encodings)
         plans = {"free": ([0] * len(names), list[int]())}
-        plans |= {f"{label}, counts only": (constrain(names, counts)[0], []) for label, counts in SETS.items()}
-        plans |= {label: constrain(names, counts, ratios=True) for label, counts in SETS.items()}
+        plans |= {
+            f"{label}, {ratios}": constrain(names, counts, ratios)
+            for ratios in ("counts only", "without ratios", "with ratios")
+            for label, counts in SETS.items()
+        }
         for label, (constraints, left_out) in plans.items():
             predicted = np.maximum(_predict(arrays, inputs[test], constraints, left_out), 0.0)
             errors.setdefault(label, []).append((predicted - target[test]) ** 2)
     return {label: np.concatenate(parts) for label, parts in errors.items()}
 
 
-def constrain(names: list[str], counts: Collection[str], *, ratios: bool = False) -> tuple[list[int], list[int]]:
+def constrain(names: list[str], counts: Collection[str], ratios: str) -> tuple[list[int], list[int]]:
     """Return the constraint of each feature, 1, 0 or -1, and the positions of the features that are left out."""
     constraints, left_out = [0] * len(names), list[int]()
     for position, name in enumerate(names):
         count, by = name.split("_per_") if "_per_" in name else (name.removesuffix("_rate"), "")
         rises, falls = f"{count.removesuffix('s')}s" in counts or count in counts, f"{by}s" in counts
-        if by and not ratios:
+        if by and ratios == "counts only":
             continue
-        if rises and falls:
+        if (rises and falls) or (by and (rises or falls) and ratios == "without ratios"):
             left_out.append(position)
         else:
             constraints[position] = int(rises) - int(falls)
