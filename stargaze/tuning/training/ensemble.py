@@ -110,11 +110,12 @@ def fit_weights(
     row_weights: np.ndarray | None = None,
     metric: str = "rmsle",
 ) -> EnsembleWeights:
-    """Fit the weights with the smallest error; the first candidate gets weight 1 if there is no gain.
+    """Fit the weights with the smallest error; the first candidate gets weight 1 if it is clearly better.
 
     ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
-    on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default. The error is
-    that of ``metric``: rmsle [nat], or rmse [stars].
+    on each fold is measured with weights that were fitted on the other folds; a loss within its standard error is ignored,
+    because the first candidate was chosen by these errors, and its own is optimistic. ``row_weights`` (n,) are 1 by default.
+    The error is that of ``metric``: rmsle [nat], or rmse [stars].
 
     References
     ----------
@@ -148,7 +149,7 @@ def fit_weights(
         gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     return EnsembleWeights(
-        fit_best(np.ones(len(target), dtype=bool)) if gain > 0 else np.eye(predictions.shape[1])[0], gain, error
+        fit_best(np.ones(len(target), dtype=bool)) if gain > -error else np.eye(predictions.shape[1])[0], gain, error
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stargaze.capacity import interpolate, share_of_many
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import apply_pattern, maskable_fields, remove_fields
 from stargaze.features.matrix import is_any_known, own_features
@@ -15,6 +16,9 @@ from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MAX_CHECKED, MAX_NESTED, ORDERS = 2_000, 400, 15
 """Validation rows of which single fields are removed, and of which all fields are, in this number of random orders."""
+COPY_WEIGHTS = 0.1, 1.0
+"""The weight of all copies of a row together, relative to the complete row: of few rows, and of many. A model of few rows has too
+few leaves to describe both kinds of rows."""
 LEAST_ANSWERED = 0.5
 """The least share of rows that the policy answers after a removal in a random order: another policy answers the others."""
 MEASURED = ("live with token", "live without token", "five typed metrics", "one typed metric")
@@ -33,9 +37,9 @@ class RemovalOrder:
 class PolicyRows:
     """The arrays of one policy for all complete rows and their masked copies, and the row numbers of each set.
 
-    ``copied`` are the rows of the copies, all of a row with weight 1 together. ``answered`` tells which of them this policy
-    answers: one of its own features is known. ``measured`` are the inputs of the test rows under each measured pattern, and
-    which of them it answers.
+    ``copied`` are the rows of the copies, all of a row with one weight together (:func:`copy_weight`). ``answered`` tells which
+    of them this policy answers: one of its own features is known. ``measured`` are the inputs of the test rows under each
+    measured pattern, and which of them it answers.
     """
 
     complete: Arrays
@@ -72,7 +76,7 @@ class PolicyRows:
         checked = _spaced(table.validation, MAX_CHECKED)
         return cls(
             complete,
-            replace(copies, weights=1.0 / np.bincount(copied)[copied]),
+            replace(copies, weights=copy_weight(len(table.training)) / np.bincount(copied)[copied]),
             copied,
             is_any_known(copies.inputs, own),
             table.training,
@@ -91,6 +95,17 @@ class PolicyRows:
         chosen = np.flatnonzero(self.answered & np.isin(self.copied, rows))
         chosen = chosen[chosen < len(self.complete.target)] if once else chosen
         return self.complete.take(rows).stack(self.masked.take(chosen))
+
+
+def copy_weight(rows: int) -> float:
+    """Return the weight of all copies of a row together for a number of training rows.
+
+    Examples
+    --------
+    >>> [round(copy_weight(rows), 2) for rows in (300, 1_000, 10_000)]
+    [0.1, 0.23, 1.0]
+    """
+    return interpolate(*COPY_WEIGHTS, share_of_many(rows))
 
 
 def _remove_each_field(table: Dataset, feature_set: FeatureSet, policy: str, rows: np.ndarray) -> dict[str, np.ndarray]:

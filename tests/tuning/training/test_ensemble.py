@@ -153,6 +153,18 @@ def test_candidates_with_independent_errors_share_the_weight() -> None:
     assert fitted.gain > fitted.error
 
 
+def test_a_loss_within_its_standard_error_does_not_prevent_an_ensemble() -> None:
+    """Few rows: the weights of the other folds are worse on one of them by chance."""
+    random = np.random.default_rng(3)
+    target, folds = random.normal(5.0, 1.0, 60), np.arange(60) % 3
+    predictions = target[:, None] + random.normal(0.0, 0.5, (60, 2)) + (folds == 0)[:, None] * [[0.0, 1.2]]
+
+    fitted = fit_weights(predictions, target, folds)
+
+    assert -fitted.error < fitted.gain < 0.0
+    assert fitted.weights.min() > 0.0
+
+
 def test_the_better_candidate_has_the_larger_weight() -> None:
     """With independent errors the best weights are proportional to the inverse variances."""
     assert fit_weights(noisy_predictions(0.5, 1.0), TARGET, FOLDS).weights == pytest.approx([0.8, 0.2], abs=0.04)

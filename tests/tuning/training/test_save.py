@@ -179,12 +179,14 @@ def test_the_config_sets_the_number_of_known_repositories_most_stars_first(
     assert (bundle.known["stars"] >= least).all()
 
 
-def test_the_narrowest_policy_has_one_model(saved_bundle: Saved, tmp_path: Path) -> None:
+def test_the_narrowest_policy_has_no_model_of_another(saved_bundle: Saved, tmp_path: Path) -> None:
     copy = Store(Path(shutil.copytree(saved_bundle[0].root, tmp_path / "copy")))
 
     folder, _ = save(copy, estimate_policy="static")
 
-    assert sorted(path.name for path in folder.iterdir() if path.name.startswith("model")) == ["model-static-1.skops"]
+    models = [path.name for path in folder.iterdir() if path.name.startswith("model")]
+    assert models
+    assert all(name.startswith("model-static-") for name in models)
     Bundle.load(folder).check_prototype()
 
 
