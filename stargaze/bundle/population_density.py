@@ -22,6 +22,9 @@ NEAREST = 0.05
 """The distance is that to the last of so many of the reference; the very nearest say little of how many there are [share]."""
 MIN_COMMON = 0.7
 """A repository of the reference that lacks more of the known numbers is not compared [share of weight]."""
+ROUNDING = 1e-9
+BATCH = 250
+"""Repositories that are compared at once: arrays stay below 10 MB."""
 LEVELS = 5
 """Thresholds, by the share of the weight of known numbers: with fewer of them, distances have another distribution."""
 HONEST = 0.99
@@ -52,8 +55,10 @@ class PopulationDensity:
         ``values`` are :attr:`features`, shape (n, d), NaN where missing. A distance is infinite if too little is known.
         """
         scores = self.to_scores(values)
-        squares = np.stack([self._squares(row) for row in scores]) if len(scores) else np.zeros((0, 1))
-        nearest = np.partition(squares, self._rank, axis=1)[:, self._rank] if len(scores) else np.zeros(0)
+        nearest = np.full(len(scores), np.inf)
+        for start in range(0, len(scores), BATCH):
+            rows = slice(start, start + BATCH)
+            nearest[rows] = np.partition(self._squares(scores[rows]), self._rank, axis=1)[:, self._rank]
         return np.sqrt(nearest), self._known(scores)
 
     def find_unusual(self, values: np.ndarray) -> list[list[str]]:
@@ -120,21 +125,22 @@ class PopulationDensity:
         share: np.ndarray = (~np.isnan(scores)) @ weights / weights.sum()
         return share
 
-    def _squares(self, scores: np.ndarray, without: int = -1) -> np.ndarray:
-        """Return the mean squared distance of one repository to each of the reference; shape (n,)."""
-        columns = [j for j in np.flatnonzero(~np.isnan(scores)) if j != without]
-        weights = self.weights[columns].astype("float64")
-        differences = (self.reference[:, columns].astype("float64") - scores[columns]) ** 2
-        is_known = ~np.isnan(differences)
-        common = is_known @ weights
-        squares = np.where(is_known, differences, 0.0) @ weights
-        enough = (common >= MIN_COMMON * weights.sum()) & (common > 0)
-        result: np.ndarray = np.where(enough, squares / np.maximum(common, 1e-12), np.inf)
+    def _squares(self, scores: np.ndarray) -> np.ndarray:
+        """Return the mean squared distance of each repository to each of the reference; shape (n, n_reference)."""
+        squares, common = np.zeros((2, len(scores), len(self.reference)))
+        for j, weight in enumerate(self.weights.tolist()):
+            differences = (scores[:, j, None] - self.reference[:, j]) ** 2
+            is_known = ~np.isnan(differences)
+            squares += np.where(is_known, weight * differences, 0.0)
+            common += weight * is_known
+        least = MIN_COMMON * self._known(scores) * float(self.weights.sum(dtype="float64"))
+        enough = (common > 0) & (common >= least[:, None] - ROUNDING)
+        result: np.ndarray = np.where(enough, squares / np.maximum(common, ROUNDING), np.inf)
         return result
 
     def _explain(self, scores: np.ndarray) -> list[str]:
         """Return the features that make up most of the distance to the nearest of the reference, most first."""
-        squares = self._squares(scores)
+        squares = self._squares(scores[None])[0]
         nearest = np.argsort(squares, kind="stable")[: self._rank + 1]
         nearest = nearest[np.isfinite(squares[nearest])]
         parts = np.nan_to_num((self.reference[nearest] - scores) ** 2).mean(axis=0) * self.weights

@@ -15,6 +15,7 @@ from stargaze.errors import BadDataError
 from stargaze.features.streams.record_stream import RecordBatch, RecordStream
 from stargaze.formatting import format_count
 from stargaze.serve.lookup.exclusion import NO_EXCLUSIONS, ExcludedRepositoryError, Exclusions
+from stargaze.serve.prediction.out_of_range import describe_unlike
 from stargaze.serve.prediction.sentence import format_range, round_estimate
 from stargaze.system.progress import Report
 from stargaze.system.text import replace_unprintable
@@ -22,7 +23,7 @@ from stargaze.table_files import open_table, to_json_lines
 
 ROWS = 2_000
 """Records that are predicted at once: intermediate arrays stay below 30 MB."""
-TEXTS = ("file", "full_name", "policy", "set", "bundle", "error")
+TEXTS = ("file", "full_name", "policy", "set", "unlike_training", "bundle", "error")
 EMPTY: dict[str, Any] = {
     "file": "",
     "record": 0,
@@ -33,6 +34,7 @@ EMPTY: dict[str, Any] = {
     "policy": "",
     "stars": np.nan,
     "set": "",
+    "unlike_training": "",
     "bundle": "",
     "error": "",
 }
@@ -107,7 +109,8 @@ def predict_records(
     DataFrame
         ``file``, ``record`` (its position from 1, in JSON lines the line), ``full_name``; ``predicted``, ``low`` and ``high``
         [stars] of ``policy``, the widest that answers; ``stars`` if they are known; ``set``: training, validation, test, or
-        missing if the repository was not among the data; ``bundle``, the digest; ``error``, why there is no prediction.
+        missing if the repository was not among the data; ``unlike_training``, values that are unusual together; ``bundle``,
+        the digest; ``error``, why there is no prediction.
     """
     total, done = stream.scan(report), 0
     for batch in stream.read():
@@ -138,7 +141,8 @@ def _predict(bundle: Bundle, names: Sequence[str], batch: RecordBatch, exclusion
 
 def _predict_rows(bundle: Bundle, names: Sequence[str], batch: RecordBatch, rows: np.ndarray) -> pd.DataFrame:
     frame = batch.repositories.iloc[rows]
-    estimate = bundle.estimate(frame)
+    features = bundle.features(frame)
+    estimate, unlike = bundle.estimate_from_features(features), describe_unlike(bundle, features)
     columns: dict[str, Any] = {
         **EMPTY,
         "source": [batch.sources[row] for row in rows],
@@ -151,6 +155,7 @@ def _predict_rows(bundle: Bundle, names: Sequence[str], batch: RecordBatch, rows
         "policy": estimate.policy,
         "stars": frame["stars"].to_numpy(),
         "set": bundle.sets.find(frame["full_name"]),
+        "unlike_training": [", ".join(found["labels"]) if found else "" for found in unlike],
         "bundle": bundle.digest,
     }
     return pd.DataFrame(columns)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stargaze.bundle.star_bundle import Bundle
+from stargaze.config import FetchSection
+from stargaze.features.streams.record_stream import open_records
 from stargaze.serve.lookup.live import BundledRepositories
+from stargaze.serve.predict_records import predict_records
 from stargaze.serve.prediction.answer import answer_requests
 from stargaze.serve.prediction.batch import PredictionContext
 from stargaze.serve.prediction.local import answer_lines
@@ -79,3 +85,15 @@ def test_three_known_values_are_enough(context: PredictionContext) -> None:
 
     assert row["predictions"][0]["unlike_training"] is not None
     assert predict(context, {"forks": 9})["predictions"][0]["unlike_training"] is None
+
+
+def test_records_of_files_name_what_is_unusual(tuned_bundle: Bundle, tmp_path: Path) -> None:
+    rows = [{"full_name": f"nobody/{name}", "stars": 1, **row} for name, row in (("a", UNUSUAL), ("b", TYPICAL))]
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(f"{json.dumps(row | {'fetched_at': '2017-02-01'})}\n" for row in rows))
+
+    with open_records(FetchSection(), (), [path], NOW) as stream:
+        results = pd.concat(predict_records(tuned_bundle, stream)).set_index("full_name")
+
+    assert "forks" in results.loc["nobody/a", "unlike_training"]
+    assert pd.isna(results.loc["nobody/b", "unlike_training"])
