@@ -92,11 +92,20 @@ def answer_lines(answer: Answer) -> list[str]:
     lines = []
     for prediction in answer["predictions"]:
         factors = prediction["explanation"]["factors"][:MAX_FACTORS]
-        texts = [f"{item['label']} ({item['value']}) {format_factor(item['factor'])}" for item in factors]
+        texts = [f"{_name_factor(item)} {format_factor(item['factor'])}" for item in factors]
         unlike = (prediction["unlike_training"] or {}).get("text", "")
         details = ["; ".join(texts), unlike, SET_NOTES.get(prediction["set"], "")]
         lines += [prediction_sentence(prediction), *(f"  {text}" for text in details if text)]
     return [*lines, f"bundle {answer['digest'][:12]}"]
+
+
+def _name_factor(item: Mapping[str, Any]) -> str:
+    """Return the label and the value of a factor; the text of a repository has no short value.
+
+    >>> _name_factor({"label": "topics", "value": "2"}), _name_factor({"label": "words of the name", "value": ""})
+    ('topics (2)', 'words of the name')
+    """
+    return f"{item['label']} ({item['value']})" if item["value"] else str(item["label"])
 
 
 def find_bundle(store: Store) -> Path:
