@@ -164,28 +164,34 @@ def print_cost() -> None:
         "with": Encoder.fit(text, target, seed=0, owners=False, text_embedding=words),
     }
     context = multiprocessing.get_context("spawn")
+    costs = {}
     for name, encoder in encoders.items():
-        with context.Pool(1) as pool:
-            milliseconds, megabytes = pool.apply(_use, (encoder.to_bytes(), repositories.iloc[:200]))
-        print(
-            f"{name} embeddings: {len(encoder.to_bytes()) / 1e6:.1f} MB in the bundle, {milliseconds:.2f} ms per repository"
-            f" alone, {megabytes:.1f} MB in the worker"
-        )
+        with context.Pool(1) as processes:
+            costs[name] = processes.apply(_use, (encoder.to_bytes(), repositories.iloc[:300]))
+    size = (len(encoders["with"].to_bytes()) - len(encoders["without"].to_bytes())) / 1e6
+    megabytes = costs["with"][1] - costs["without"][1]
+    print(
+        f"embeddings add {size:.1f} MB to the bundle, {costs['with'][0]:.2f} ms per repository that is asked for alone,"
+    )
+    print(f"and {megabytes:.1f} MB to the memory of a worker")
 
 
 def _use(data: bytes, repositories: pd.DataFrame) -> tuple[float, float]:
-    """Return the time of one repository [ms] and the memory of an encoder [MB]."""
+    """Return the time of the embeddings of one repository [ms] and the memory of the whole encoder [MB]."""
     process = psutil.Process()
     before = process.memory_info().rss
     encoder = Encoder.from_bytes(data)
-    encoder.transform(repositories.iloc[:1])
-    seconds = []
-    for row in range(len(repositories)):
-        start = time.perf_counter()
-        encoder.transform(repositories.iloc[[row]])
-        seconds.append(time.perf_counter() - start)
-    milliseconds = float(np.median(seconds)) * 1e3
-    return milliseconds, (process.memory_info().rss - before) / 1e6
+    encoder.transform(repositories)
+    megabytes, seconds = (process.memory_info().rss - before) / 1e6, [0.0]
+    rows = [repositories.iloc[[row]] for row in range(len(repositories))]
+    texts = [tokenize(row) for row in rows]
+    embedding, ridge = encoder.text_embedding, encoder.target_encodings.embedding_ridge
+    if embedding is not None and ridge is not None:
+        for row, text in zip(rows, texts, strict=True):
+            start = time.perf_counter()
+            ridge.transform(text.words, embedding.transform(row))
+            seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds)) * 1e3, megabytes
 
 
 def _installed_bytes(name: str) -> int:
