@@ -47,12 +47,13 @@ def small_models() -> Iterator[None]:
 
 @pytest.fixture
 def store(run: Callable[..., Ended], sample: pd.DataFrame, tmp_path: Path, small_models: None) -> Store:
-    """A store after ``select-features`` on a part of the sample, with three counts that are zero in most of its rows."""
+    """A store after ``select-features`` on a part of the sample, with rare flags and copies of features."""
     store = Store(tmp_path / "store")
     store.root.mkdir()
     rare = np.random.default_rng(0).random((3, len(sample))) < 0.01
     planted = dict(zip(("is_template", "is_mirror", "is_disabled"), rare.astype(float), strict=True))
-    sample.assign(**planted, is_archived=1.0 - planted["is_mirror"]).to_parquet(store.repositories)
+    planted |= {"is_archived": 1.0 - planted["is_mirror"], "tags": 2.0 * sample["open_issues"] + 1.0}
+    sample.assign(**planted).to_parquet(store.repositories)
     assert run("select-features").code == 0
     return store
 
@@ -73,6 +74,7 @@ def test_every_reason_on_the_sample_is_true(store: Store) -> None:
     assert kinds >= {SELECTED, "repeats", "model", "missing", "constant", "policy", "owner"}
     redundant = table[list(POLICIES)].apply(lambda reasons: reasons.str.startswith("redundant with")).any(axis=1)
     assert not redundant[["is_archived", "is_template", "is_disabled"]].any()
+    assert table.loc["tags", "all"].startswith("redundant with open_issues: Spearman's rho 1.0000 over")
     assert "redundant with is_archived: Spearman's rho -1.0000" in table.loc["is_mirror", "all"]
 
 
