@@ -1,7 +1,7 @@
 """Compare stargaze with AutoGluon's boosting stack and FLAML on tables of repositories: same rows, minutes and cores.
 
-    python benchmarks/automl.py --minutes 3 --cores 1 electron bestof.parquet:examples/bestof.toml
-    python benchmarks/automl.py --minutes 1 --cores 1 bestof.parquet:examples/bestof.toml@300
+    python benchmarks/automl.py --minutes 4 --cores 2 electron best-of best-of@300 best-of@1000
+    python benchmarks/automl.py --minutes 4 --cores 2 selfhosted-snapshot.parquet bestof.parquet:examples/bestof.toml
     python benchmarks/automl.py --systems autogluon,flaml FILE   some of the systems; another run adds the others
     python benchmarks/automl.py --only-report                    the table and the verdict of what was measured so far
 
