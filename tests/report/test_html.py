@@ -206,7 +206,6 @@ def test_the_page_names_its_bundle(inputs: ReportInputs, page: Path, text: str, 
         meta["data"]["fingerprint"],
         meta["data"]["feature_set"],
         inputs.bundle.digest,
-        "2026-03-01",
         "2025-06-01",
     ):
         assert expected in visible
