@@ -115,5 +115,7 @@ def _explain(name: str, importances: Importances, increases: dict[float, ErrorIn
     for win_rate in (UNCERTAIN, 0.0):
         if importances.beats_probes(name, win_rate):
             increase = increases[win_rate]
-            return f"uncertain: {wins}; without all such features the error increases by {increase.as_text()} nat"
+            change = "increases" if increase.mean >= 0.0 else "decreases"
+            error = f"{abs(increase.mean):.4f} ± {increase.standard_error:.4f} nat"
+            return f"uncertain: {wins}; without all such features the error {change} by {error}"
     return f"no better than a random probe: {wins}, importance {importances.increase[name]:.2g}"
