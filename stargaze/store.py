@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargaze.errors import MissingInputError
+from stargaze.errors import MissingInputError, UsageError
 from stargaze.system.locks import TEMPORARY_NAME, file_lock, remove_stale
 
 
@@ -82,7 +82,17 @@ class Store:
             raise MissingInputError(f"{path} does not exist yet", hint=f"stargaze {command}")
         return path
 
+    def check_output(self, path: Path) -> None:
+        """Raise UsageError if a path is that of an artifact or below one: what the user names must not replace it."""
+        place, root = path.resolve(), self.root.resolve()
+        if place == root or (place.is_relative_to(root) and place.relative_to(root).parts[0] in ARTIFACTS):
+            raise UsageError(
+                f"{path} belongs to the store, whose artifacts other commands write", hint="name another file"
+            )
 
+
+ARTIFACTS = frozenset(Path(item.name).parts[0] for item in vars(Store).values() if isinstance(item, Artifact))
+"""The names of all artifacts in the folder of the store."""
 COMMANDS = {item.name: item.command for item in vars(Store).values() if isinstance(item, Artifact) and item.command}
 """The command that creates each artifact."""
 IRREPLACEABLE = {

@@ -6,7 +6,8 @@ import contextlib
 import gzip
 import io
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stargaze.errors import UsageError
-from stargaze.system.files import atomic_write, convert_disk_errors
+from stargaze.system.files import atomic_write, convert_disk_errors, is_standard_output
 
 SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines", ".parquet": "parquet"}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -31,11 +32,16 @@ class TableWriter(Protocol):
         """Write rows."""
 
 
-def check_table_path(path: Path) -> str:
-    """Return the format of a table's path: csv, json lines or parquet, a device or pipe is csv; UsageError for another suffix."""
+def check_table_path(path: Path, inputs: Iterable[Path] = ()) -> str:
+    """Return the format of a table's path: csv, json lines or parquet, a device or pipe is csv.
+
+    Raise UsageError for another suffix, for a folder, and for one of the ``inputs``, which would be lost.
+    """
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / 'predictions.csv'}")
-    if _is_special(path):
+    if path.is_file() and any(other.exists() and path.samefile(other) for other in inputs):
+        raise UsageError(f"{path} is also an input, which the table would replace", hint="name another file")
+    if is_standard_output(path) or _is_special(path):
         return "csv"
     suffixes = [suffix.lower() for suffix in path.suffixes]
     is_compressed = suffixes[-1:] == [".gz"]
@@ -50,6 +56,10 @@ def check_table_path(path: Path) -> str:
 def open_table(path: Path) -> Iterator[TableWriter]:
     """Yield a writer of a table, which gets its name when the block succeeds; a device or a pipe is written at once."""
     kind = check_table_path(path)
+    if is_standard_output(path):
+        yield _CsvWriter(sys.stdout)
+        sys.stdout.flush()
+        return
     if _is_special(path):
         with convert_disk_errors(path), path.open("w", encoding="utf-8", newline="") as stream:
             yield _CsvWriter(stream)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stargaze.cli import EXAMPLES
-from stargaze.errors import MissingInputError
+from stargaze.errors import MissingInputError, UsageError
 from stargaze.store import COMMANDS, Store
 
 ARTIFACTS = (
@@ -43,3 +43,16 @@ def test_an_existing_artifact_is_returned(tmp_path: Path) -> None:
 
 def test_every_artifact_is_created_by_a_command() -> None:
     assert set(COMMANDS.values()) <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "repositories.parquet", "bundles/x.csv", "keys/../held_out.parquet", "serving/current"]
+)
+def test_what_a_user_writes_replaces_no_artifact(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="belongs to the store"):
+        Store(tmp_path).check_output(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "../repositories.parquet", "exports/bundles"])
+def test_other_files_may_be_in_the_folder_of_the_store(tmp_path: Path, name: str) -> None:
+    Store(tmp_path / "store").check_output(tmp_path / "store" / name)

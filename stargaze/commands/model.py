@@ -11,7 +11,8 @@ import typer
 from stargaze.commands.cluster import resolve_place, run_stage
 from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
 from stargaze.errors import UsageError
-from stargaze.output import CommandResult
+from stargaze.output import CommandResult, Output
+from stargaze.system.files import is_standard_output
 from stargaze.system.progress import Report
 
 EXAMPLES = {
@@ -167,18 +168,28 @@ def _predict_files(session: Session, files: list[Path], output: Path | None) -> 
 
     out, config, store = session
     if output:
-        check_table_path(output)
+        store.check_output(output)
+        check_table_path(output, files)
     bundle, exclusions = Bundle.load(find_bundle(store)), Exclusions.parse(config.serve.exclude)
     with open_records(config.fetch, bundle.catalog.own_columns, files, utc_now()) as stream:
         if output:
             with out.progress("predict") as report:
                 counts = predict_to_table(output, bundle, stream, exclusions, report)
-            out.answer({"path": str(output), **dataclasses.asdict(counts)}, f"{output}: {counts.as_text()}")
+            value = {"path": str(output), **dataclasses.asdict(counts)}
+            _answer_beside(output, out, value, f"{output}: {counts.as_text()}")
             return
         counts = RecordCounts(bundle.digest)
         for text in predict_to_lines(bundle, stream, exclusions, counts, as_json=out.as_json):
             out.lines(text)
         out.note(counts.as_text())
+
+
+def _answer_beside(table: Path | None, out: Output, value: dict[str, Any], text: str) -> None:
+    """Print the answer; on stderr and as text if a table was written to stdout."""
+    if table and is_standard_output(table):
+        out.note(text)
+    else:
+        out.answer(value, text)
 
 
 @command("forecast")
@@ -241,7 +252,7 @@ def report(
     out, _, store = common.open_session()
     with out.progress("report") as progress:
         written = write_report(store, output, progress, predictions=predictions)
-    out.answer(written.tables.as_dict(), written.as_text())
+    _answer_beside(predictions, out, written.tables.as_dict(), written.as_text())
 
 
 def _tune_growth(session: Session, place: PlaceOptions) -> None:

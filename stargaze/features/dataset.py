@@ -278,14 +278,25 @@ def read_dataset(store: Store, section: FeaturesSection) -> Dataset:
         raise MissingInputError(message, hint="stargaze fetch them too, or list others")
     minimum = 20 * section.folds
     if (folds >= 0).sum() < minimum or not (folds == VALIDATION).any() or not (folds == TEST).any():
-        message = f"{path}: {len(repositories)} repositories are too few: training needs at least {minimum}"
-        raise MissingInputError(message, hint="fetch more repositories: stargaze fetch --from FILE...")
+        raise _too_few(f"{path}: {len(repositories)} repositories are too few", folds, section)
     empty = section.folds - len(np.unique(folds[folds >= 0]))
     if empty:
         message = f"{path}: too few owners: {empty} of {section.folds} folds would be empty"
         raise MissingInputError(message, hint='fetch more repositories, or set features.split_by = "repository"')
     target = np.log1p(repositories["stars"].to_numpy())
     return Dataset(repositories, target, folds, sha256(path), own_columns=own_columns, collection=collection)
+
+
+def _too_few(problem: str, folds: np.ndarray, section: FeaturesSection) -> MissingInputError:
+    """Return the error of a split with an empty set or with too little training data."""
+    sizes = f"training has {(folds >= 0).sum():,} of at least {20 * section.folds:,}, validation {(folds == VALIDATION).sum():,}"
+    if isinstance(section, Split):
+        message = f"{problem} beside the test set: {sizes}, the test list {(folds == TEST).sum():,}"
+        return MissingInputError(
+            message, hint="list fewer repositories, or fetch others: stargaze fetch --from FILE..."
+        )
+    message = f"{problem}: {sizes}, test {(folds == TEST).sum():,}"
+    return MissingInputError(message, hint="fetch more repositories: stargaze fetch --from FILE...")
 
 
 def write_feature_set(store: Store, feature_set: FeatureSet) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from stargaze.errors import UsageError
 from stargaze.report.html import render_report
 from stargaze.report.inputs import read_report_inputs
 from stargaze.report.predictions import write_predictions
@@ -53,8 +54,7 @@ def write_report(
     Raise MissingInputError if an earlier stage has not run yet; ExternalError if an artifact is broken or changed,
     or the page cannot be written.
     """
-    if predictions:
-        check_table_path(predictions)
+    _check_outputs(store, path, predictions)
     inputs = read_report_inputs(store)
     n_predictions = write_predictions(inputs, predictions) if predictions else 0
     tables = compute_tables(inputs, report)
@@ -65,6 +65,18 @@ def write_report(
         temporary.write_bytes(content)
     report("done", 1.0)
     return WrittenReport(target, len(content), tables, predictions, n_predictions)
+
+
+def _check_outputs(store: Store, page: Path | None, predictions: Path | None) -> None:
+    """Raise UsageError if the page or the predictions would replace each other or another artifact of the store."""
+    target = page or store.report
+    if target.resolve() != store.report.resolve():
+        store.check_output(target)
+    if predictions:
+        store.check_output(predictions)
+        check_table_path(predictions)
+        if predictions.resolve() == target.resolve():
+            raise UsageError(f"{predictions}: page and predictions have the same name", hint="name two files")
 
 
 def read_report_bundle(path: Path) -> str:

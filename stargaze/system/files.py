@@ -15,6 +15,7 @@ from typing import Any
 
 from stargaze.errors import ExternalError, MissingInputError
 
+STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 UNUSABLE_PATH = (
@@ -22,6 +23,11 @@ UNUSABLE_PATH = (
     *(errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EIO, errno.EBUSY, errno.ESTALE, errno.EMFILE),
 )
 """A file in place of a folder or the reverse, an invalid name, a failing disk."""
+
+
+def is_standard_output(path: Path) -> bool:
+    """Return whether a path means the standard output, which may be a terminal, a pipe or a file."""
+    return str(path) in STANDARD_OUTPUT
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from stargaze.features.dataset import (
     TEST,
     VALIDATION,
     FeatureSet,
+    Split,
     assign_folds,
     read_dataset,
     read_dataset_and_features,
@@ -83,10 +84,24 @@ def test_the_design_matrix_has_all_rows_and_the_selected_features(store: Store) 
 def test_too_few_repositories_are_rejected(store: Store, make_repositories: MakeRepositories, n: int) -> None:
     make_repositories(n).to_parquet(store.repositories)
 
-    with pytest.raises(MissingInputError, match=f"{n} repositories are too few: training needs at least 60") as caught:
+    with pytest.raises(
+        MissingInputError, match=rf"{n} repositories are too few: training has \d+ of at least 60"
+    ) as caught:
         read_dataset(store, SECTION)
 
     assert "fetch more" in caught.value.hint
+
+
+def test_a_test_list_that_leaves_too_few_for_training_is_named_as_the_reason(store: Store) -> None:
+    names = pd.read_parquet(store.repositories)["full_name"].str.lower()
+    split = Split(folds=3, test_names=tuple(sorted(names)))
+
+    with pytest.raises(
+        MissingInputError, match="training has 0 of at least 60, validation 0, the test list 300"
+    ) as caught:
+        read_dataset(store, split)
+
+    assert "list fewer" in caught.value.hint
 
 
 def test_repositories_of_one_owner_cannot_be_split(store: Store, make_repositories: MakeRepositories) -> None:

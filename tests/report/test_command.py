@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -44,6 +45,35 @@ def test_it_writes_to_another_path_and_prints_the_tables_as_json(run: Run, proje
     assert values["headline"]["bundle"] == read_report_bundle(Path("deep/page.html"))
     assert {row["policy"] for row in values["policies"]} >= {"static", "activity", "all"}
     assert len(values["trials"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--predictions", "store/held_out.parquet"), "belongs to the store"),
+        (("--output", "store/trials.parquet"), "belongs to the store"),
+        (("--predictions", "p.csv", "--output", "./p.csv"), "have the same name"),
+    ],
+)
+def test_neither_file_replaces_the_other_or_an_artifact(
+    run: Run, project: Store, options: tuple[str, ...], problem: str
+) -> None:
+    before = {path: path.read_bytes() for path in project.root.iterdir() if path.is_file()}
+
+    ended = run("report", *options)
+
+    assert ended.code == 2
+    assert problem in ended.error
+    assert {path: path.read_bytes() for path in project.root.iterdir() if path.is_file()} == before
+
+
+def test_predictions_on_the_standard_output_are_a_table(run: Run, project: Store) -> None:
+    ended = run("report", "--predictions", "/dev/stdout")
+
+    assert ended.code == 0, ended.err
+    frame = pd.read_csv(io.StringIO(ended.out))
+    assert len(frame) == len(pd.read_parquet(project.held_out))
+    assert "held-out predictions" in ended.err
 
 
 def test_without_a_bundle_the_hint_names_the_command(run: Run, project: Store) -> None:

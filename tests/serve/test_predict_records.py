@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +139,50 @@ def test_options_that_do_not_fit_are_refused(run: Run, project: Path, argv: list
     ended = run(*argv)
 
     assert (ended.code, ended.error) == (2, message)
+
+
+@pytest.mark.parametrize("output", ["records.csv", "link.csv", "./records.csv"])
+def test_the_input_is_not_replaced(run: Run, records: pd.DataFrame, output: str) -> None:
+    Path("link.csv").symlink_to("records.csv")
+    before = Path("records.csv").read_bytes()
+
+    ended = run("predict", "--from", "records.csv", "--output", output)
+
+    assert ended.code == 2
+    assert "is also an input" in ended.error
+    assert Path("records.csv").read_bytes() == before
+
+
+def test_no_artifact_of_the_store_is_replaced(run: Run, records: pd.DataFrame) -> None:
+    ended = run("predict", "--from", "records.csv", "--output", "store/repositories.parquet")
+
+    assert ended.code == 2
+    assert "belongs to the store" in ended.error
+    assert not Path("store/repositories.parquet").exists()
+
+
+@pytest.mark.parametrize(("redirection", "options"), [(">", ()), (">>", ("--json",)), ("| cat >", ())])
+def test_the_standard_output_has_only_the_table(
+    records: pd.DataFrame, redirection: str, options: tuple[str, ...]
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "stargaze",
+        "predict",
+        "--from",
+        "records.csv",
+        "--output",
+        "/dev/stdout",
+        *options,
+    ]
+    Path("out.csv").write_text("" if redirection != ">>" else "before\n")
+
+    ended = subprocess.run(
+        ["bash", "-c", f"{shlex.join(command)} {redirection} out.csv"], stderr=subprocess.PIPE, text=True, check=True
+    )
+
+    frame = pd.read_csv("out.csv", skiprows=int(redirection == ">>"))
+    assert frame["record"].tolist() == list(range(1, 8))
+    assert Path("out.csv").read_text().startswith("before" if redirection == ">>" else "file,record")
+    assert "predicted 6 records" in ended.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -88,7 +90,7 @@ def read_name_list(path: Path) -> tuple[str, ...]:
     names: set[str] = set()
     try:
         with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), ""), start=1):
+            for number, line in enumerate(_bounded_lines(lines), start=1):
                 text = re.sub(r"(?:^|\s)#.*", "", line, flags=re.DOTALL).strip().removeprefix("- ").removeprefix("* ")
                 if text.strip(_AROUND):
                     names.add(_parse_line(text, path, number))
@@ -103,6 +105,16 @@ def read_name_list(path: Path) -> tuple[str, ...]:
     if not names:
         raise BadDataError(f"{path}: contains no name", hint="write one owner/name per line")
     return tuple(sorted(names))
+
+
+def _bounded_lines(stream: TextIO) -> Iterator[str]:
+    """Yield each line without what exceeds the longest one; if that is not a comment, the line ends so that it is no name."""
+    while line := stream.readline(LONGEST_LINE):
+        rest, is_cut = line, False
+        while rest and not rest.endswith("\n"):
+            rest = stream.readline(LONGEST_LINE)
+            is_cut = is_cut or bool(rest)
+        yield f"{line} …" if is_cut and "#" not in line else line
 
 
 def _parse_line(text: str, path: Path, number: int) -> str:

@@ -59,6 +59,20 @@ def test_a_file_of_something_else_is_refused_in_one_line(tmp_path: Path, content
     assert caught.value.hint
 
 
+def test_a_comment_may_be_longer_than_a_line_that_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    long = "words of a comment " * 200
+    path.write_text(f"# {long}\na/b # {long}\n{'-' * 3_000}# {long}\n")
+    with pytest.raises(BadDataError, match=r"names\.txt, line 3: "):
+        read_name_list(path)
+    path.write_text(f"# {long}\n{' ' * 990}name/of-a-repository\n")
+    with pytest.raises(BadDataError, match=r"names\.txt, line 2: "):
+        read_name_list(path)
+    path.write_text(f"# {long}\na/b # {long}\nc/d")
+
+    assert read_name_list(path) == ("a/b", "c/d")
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"none\.txt: no such file"):
         read_name_list(tmp_path / "none.txt")
