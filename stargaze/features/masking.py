@@ -128,18 +128,25 @@ def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFr
     return remove_fields(repositories, names, kept)
 
 
-def copied_rows(stars: np.ndarray) -> np.ndarray:
+def copied_rows(stars: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Return the row of each masked copy: first one copy of every row in order, then the others of rows with most stars.
+
+    These are chosen in each set and those of training come first, so copies and masks of a training row do not depend on
+    the stars of others: ``folds`` are numbered as in :func:`~stargaze.features.dataset.assign_folds`.
 
     Examples
     --------
-    >>> copied_rows(np.append(20.0, np.zeros(19))).tolist()[18:]
+    >>> copied_rows(np.append(20.0, np.zeros(19)), np.zeros(20)).tolist()[18:]
     [18, 19, 0, 0, 0]
     """
-    order, counts = np.argsort(-stars, kind="stable"), np.zeros(len(stars), dtype="int64")
-    for share, number in COPIES.items():
-        counts[order[: int(share * len(stars))]] = number
-    return np.concatenate([np.flatnonzero(counts > number) for number in range(max(COPIES.values()))])
+    sets, counts = np.minimum(folds, 0), np.zeros(len(stars), dtype="int64")
+    for rows in (np.flatnonzero(sets == number) for number in np.unique(sets)):
+        order = rows[np.argsort(-stars[rows], kind="stable")]
+        for share, number in COPIES.items():
+            counts[order[: int(share * len(rows))]] = number
+    by_set = np.argsort(-sets, kind="stable")
+    others = [by_set[counts[by_set] > number] for number in range(1, max(COPIES.values()))]
+    return np.concatenate([np.flatnonzero(counts), *others])
 
 
 def mask_repositories(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
+from stargaze.features.dataset import TEST, VALIDATION
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.user_input import USUAL_FIELDS
@@ -83,13 +84,30 @@ def test_repositories_with_many_stars_have_more_copies() -> None:
     """The number of copies is limited by shares, so that repositories with many stars only do not multiply the work."""
     stars = np.random.default_rng(0).permutation(1_000)
 
-    rows = copied_rows(stars.astype("float64"))
+    rows = copied_rows(stars.astype("float64"), np.zeros(1_000, dtype="int64"))
 
     assert rows[:1_000].tolist() == list(range(1_000))
     counts = np.bincount(rows)
     assert set(counts[stars >= 980]) == {8}
     assert set(counts[(stars >= 930) & (stars < 980)]) == {4}
     assert set(counts[stars < 930]) == {1}
+
+
+def test_copies_of_training_rows_do_not_depend_on_the_stars_of_other_sets(sample: pd.DataFrame) -> None:
+    random = np.random.default_rng(0)
+    folds = random.choice([TEST, VALIDATION, 0, 1], len(sample))
+    training, first = folds >= 0, random.random(len(sample))
+    other = np.where(folds == TEST, 10.0 * random.random(len(sample)), first)
+
+    copies = []
+    for stars in (first, other):
+        rows = copied_rows(stars, folds)
+        masked = mask_repositories(sample.iloc[rows].reset_index(drop=True), 0)
+        copies.append((rows[training[rows]], masked[training[rows]]))
+
+    assert copied_rows(first, folds).tolist() != copied_rows(other, folds).tolist()
+    assert copies[0][0].tolist() == copies[1][0].tolist()
+    pd.testing.assert_frame_equal(copies[0][1], copies[1][1])
 
 
 def test_masked_copies_have_all_patterns_and_depend_on_the_seed(sample: pd.DataFrame) -> None:

@@ -58,7 +58,7 @@ def refit(
     on the complete test rows, the coverage overall and by decade of true stars, mean and median width of the intervals
     [nat], the cross-validated score, and the gain of the ensemble with its standard error [nat].
     """
-    copied = copied_rows(np.expm1(table.target).round())
+    copied = copied_rows(np.expm1(table.target).round(), table.folds)
     masked = table.masked(copied, feature_set.split.seed)
     policy_rows = [PolicyRows.of(table, masked, copied, feature_set, policy) for policy in policies]
     training = [rows.with_copies(rows.training) for rows in policy_rows]
