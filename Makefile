@@ -35,8 +35,7 @@ DEBIAN := $(CURDIR)/.debian
 # A Debian with the RabbitMQ and the Redis of the tests, in the versions that production runs.
 SERVERS := $(CURDIR)/.servers
 # The demo screens on a part of the repositories and tries few configurations: it computes for two minutes instead of ten.
-DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=1000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_TIME_BUDGET=20 \
-	STARGAZE_TUNING_ENSEMBLE_SIZE=1
+DEMO_ENV := STARGAZE_SCREENING_MAX_ROWS=1000 STARGAZE_FEATURES_IMPORTANCE_REPEATS=1 STARGAZE_TUNING_ENSEMBLE_SIZE=1
 LOCK = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=8
@@ -48,7 +47,7 @@ SKIP := --ignore tests/referee --ignore tests/browser --ignore tests/integration
 	hosts cluster swarm hosts-and-swarm kills faults upgrades fuzz audit lock clean
 
 demo: $(VENV)/.installed
-	$(DEMO_ENV) $(BIN)/stargaze run --trials 8 $(DEMO_ARGS)
+	$(DEMO_ENV) $(BIN)/stargaze run --trials 3 $(DEMO_ARGS)
 
 test:
 	+@$(PYTHON) tools/run_suites.py install lint playbooks types tests browser referee job

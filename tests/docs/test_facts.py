@@ -70,7 +70,7 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
 
 def test_the_demo_sets_keys_that_exist() -> None:
     """And nothing about the sample: it shows the default."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     line = next(line for line in makefile.splitlines() if line.startswith("DEMO_ENV"))
     environ = dict(item.split("=", 1) for item in line.partition(":= ")[2].split())
 
@@ -78,7 +78,7 @@ def test_the_demo_sets_keys_that_exist() -> None:
 
     assert config.fetch == Config().fetch
     assert 0 < config.screening.max_rows < 3_000
-    assert 0 < config.tuning.time_budget < 60
+    assert config.tuning.time_budget == 0, "on a slow machine no trial would end in time"
 
 
 def test_the_names_in_examples_are_in_the_default_sample() -> None:
