@@ -47,6 +47,11 @@ def by_year(rows: pd.DataFrame) -> np.ndarray:
     return np.lexsort((-rows["stars"].to_numpy(), rows["created_at"].dt.year.to_numpy()))
 
 
+def by_created(rows: pd.DataFrame) -> np.ndarray:
+    """Return the rows by their creation."""
+    return np.argsort(rows["created_at"].to_numpy("datetime64[s]"), kind="stable")
+
+
 def by_name(rows: pd.DataFrame) -> np.ndarray:
     """Return the rows in an order that has nothing to do with stars."""
     return np.argsort(pd.util.hash_array(rows["full_name"].to_numpy(dtype="object")))

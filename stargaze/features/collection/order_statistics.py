@@ -26,6 +26,8 @@ MIN_EQUAL = 5
 """Rows with an equal value, of which the mean says something."""
 MIN_EQUAL_ROWS = 0.25
 """The least share of the rows that is compared by equal values; in the rest, the values are the tail of any count."""
+MIN_OUTSIDE = 20
+"""Rows beside those of the largest group, of which the order says something."""
 NEIGHBORS = 5
 """Rows on each side of a row that predict its stars."""
 CLOSE = 0.1
@@ -37,6 +39,8 @@ BLOCK, NEWEST = 60, 10
 MIN_BLOCKS = 5
 LATE = 0.5
 """In a block that was collected at one time, the newest date is half as old as the tenth newest in one of 500 cases only."""
+LONGEST = 0.25
+"""A collection does not last longer than this part of the median age of a block's repositories [share]."""
 LATE_BLOCKS, ROUGHNESS = 0.2, 0.5
 """Fewer late blocks add nothing to R²; in tables whose rows were collected in any order, the roughness is 0.8 or more."""
 P_VALUE, PERMUTATIONS = 0.001, 4_000
@@ -162,6 +166,38 @@ def _squared_deviation(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return deviation
 
 
+def rank_agreement(groups: np.ndarray, target: np.ndarray) -> float:
+    """Measure whether groups are parts of the order of the target, as its quartiles are: Cohen's kappa, 1 for exact parts.
+
+    Each row has the group that it would have if the groups followed one another in this order. Rows with equal targets have a
+    random order. 0 if fewer than :data:`MIN_OUTSIDE` rows are in no large group.
+
+    Parameters
+    ----------
+    groups : array of int from 0, shape (n,)
+
+    References
+    ----------
+    Cohen, A coefficient of agreement for nominal scales, 1960.
+
+    Examples
+    --------
+    >>> stars = np.random.default_rng(0).permutation(1000).astype("float64")
+    >>> rank_agreement((stars > 700).astype("int64"), stars)
+    1.0
+    >>> abs(rank_agreement((stars % 7 > 4).astype("int64"), stars)) < 0.1
+    True
+    """
+    sizes = np.bincount(groups)
+    if len(groups) - sizes.max() < MIN_OUTSIDE or len(groups) < MIN_EQUAL * np.count_nonzero(sizes):
+        return 0.0
+    by_mean = np.argsort(np.bincount(groups, target) / np.maximum(sizes, 1), kind="stable")
+    in_order = groups[np.lexsort((_shuffled(len(target)), target))]
+    equal = float(np.mean(in_order == np.repeat(by_mean, sizes[by_mean])))
+    by_chance = float(np.sum((sizes / len(groups)) ** 2))
+    return (equal - by_chance) / (1.0 - by_chance)
+
+
 def r2_of_neighbors(values: np.ndarray, target: np.ndarray) -> float:
     """Return R² of the target that the neighbors in one column predict without the row itself; shape (n,), NaN where missing.
 
@@ -229,38 +265,47 @@ class LateBlocks:
         return self.share >= LATE_BLOCKS and self.roughness <= ROUGHNESS and self.p_value <= P_VALUE
 
 
-def find_late_blocks(ages: np.ndarray, order: np.ndarray) -> LateBlocks:
+def find_late_blocks(ages: np.ndarray, order: np.ndarray, since_creation: np.ndarray) -> LateBlocks:
     """Compare the newest dates of blocks of rows.
 
     If all rows were collected when the ages say, some repository of any block was changed a moment before: the youngest age of
     many is small against the tenth youngest. If the blocks were collected one after another, and the ages are those of the end,
-    nothing in a block is younger than its collection.
+    nothing in a block is younger than its collection. Repositories that were abandoned soon after their creation have no recent
+    change either: a block whose newest change is old in comparison with its repositories is not late.
 
     Parameters
     ----------
-    ages : array of float, shape (n,)
-        Time from a change of the repository to the fetch time [days], NaN if unknown.
+    ages, since_creation : array of float, shape (n,)
+        Time from a change and from the creation of the repository to the fetch time [days], NaN if unknown.
     order : array of int, shape (n,)
         The rows in the order in which they may have been collected.
 
     Examples
     --------
     >>> ages, rows = np.random.default_rng(0).exponential(size=3000), np.arange(3000)
-    >>> find_late_blocks(ages, rows).share, find_late_blocks(ages + rows, rows).share > 0.9
+    >>> unknown = np.full(3000, np.nan)
+    >>> find_late_blocks(ages, rows, unknown).share, find_late_blocks(ages + rows, rows, unknown).share > 0.9
     (0.0, True)
     """
+    order = order[~np.isnan(ages[order])]
     ordered = ages[order]
-    ordered = ordered[~np.isnan(ordered)]
     n_blocks = len(ordered) // BLOCK if len(ordered) >= BLOCK * MIN_BLOCKS * 2 else len(ordered) * 2 // BLOCK
     if n_blocks < MIN_BLOCKS:
         return LateBlocks(0.0, 1.0, 1.0)
     newest = np.array([np.sort(block)[:NEWEST] for block in np.array_split(ordered, n_blocks)])
     first, last = newest[:, 0], newest[:, -1]
     begin = np.quantile(first, 0.05)  # the end of the collection, except for a few rows that were collected again
-    is_late = (last > begin) & (first - begin > LATE * (last - begin))
+    median = np.array([_median(block) for block in np.array_split(since_creation[order], n_blocks)])
+    is_late = (last > begin) & (first - begin > LATE * (last - begin)) & ~(first > LONGEST * median)
     if is_late.sum() < MIN_BLOCKS:
         return LateBlocks(float(is_late.mean()), 1.0, 1.0)
     return LateBlocks(float(is_late.mean()), *_measure_roughness(first[is_late]))
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median of the known values, NaN if there are none."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def _measure_roughness(ages: np.ndarray) -> tuple[float, float]:

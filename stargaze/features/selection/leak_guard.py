@@ -20,11 +20,12 @@ from stargaze.features.collection.order_statistics import (
     find_late_blocks,
     neighbor_similarity,
     r2_of_neighbors,
+    rank_agreement,
     row_concordance,
     value_similarity,
 )
 from stargaze.features.dataset import Dataset
-from stargaze.features.feature_kinds import floor_to_day, is_day
+from stargaze.features.feature_kinds import days_between, floor_to_day, is_day
 from stargaze.features.matrix import Catalog
 from stargaze.features.selection.filters import LEAKS, LEAKS_TARGET
 
@@ -37,7 +38,11 @@ EQUAL_VALUES = 0.45
 CONCORDANCE = 0.25
 """Honest columns reach 0.05."""
 ALONE, ALONE_AS_CATEGORY = 0.95, 0.9
-"""A column that predicts the stars so well alone repeats them; the forks, the best honest column, reach 0.8 [R²]."""
+"""A column that predicts the stars so well alone repeats them; the best honest ones, forks and star events, reach 0.82 [R²]."""
+PARTS = 0.8
+"""Values that are parts of the order of the stars, as quartiles are [Cohen's kappa]; honest columns reach 0.51."""
+MAX_UNSTATED = 0.05
+"""The largest share of records without a fetch time in a table whose updated_at is used."""
 COUNTED = 0.4
 """A column that counts rows or pages predicts more; one that counts the years of equal parts predicts less [R²]."""
 ORDERED = 0.1
@@ -158,8 +163,9 @@ def _check_changes(rows: _Rows, inputs: pd.DataFrame) -> Iterator[tuple[str, str
         if (field == "updated_at" and reason) or name not in inputs:
             continue
         ages = inputs[name].to_numpy(dtype="float64")
+        since_creation = days_between(rows.repositories["created_at"], rows.repositories["fetched_at"])
         for order, positions in rows.orders():
-            late = find_late_blocks(ages, positions)
+            late = find_late_blocks(ages, positions, since_creation)
             if late.follow_order:
                 problem = f"in {late.share:.0%} of the blocks of neighbors by {order}, no {name} is near 0"
                 yield field, f"{problem}: they were collected one after another, and fetched_at is not their time"
@@ -173,7 +179,7 @@ def _check_fetch_times(rows: _Rows) -> str:
     if rows.has_time is None or not known.any():
         return ""
     unstated = known & ~rows.has_time & ~is_day(repositories["updated_at"])
-    if 2 * unstated.sum() > known.sum():
+    if unstated.sum() > MAX_UNSTATED * known.sum():
         records = f"{unstated.sum():,} of {known.sum():,} records state no fetch time"
         return f"its time of day is that of the collection, and {records}"
     fetched = repositories["fetched_at"]
@@ -188,9 +194,14 @@ def _check_fetch_times(rows: _Rows) -> str:
 
 def _check_number(values: np.ndarray, rows: _Rows) -> str:
     """Return what a column encodes of the collection, with the numbers; or nothing."""
+    distinct, codes = np.unique(values, return_inverse=True)  # missing values are equal
+    reason = _check_parts(codes, np.isnan(values), rows)
+    return reason if reason or len(distinct) <= MAX_FLAG else _check_neighbors(values, rows)
+
+
+def _check_neighbors(values: np.ndarray, rows: _Rows) -> str:
+    """Return what the order of a column's values says of the stars."""
     target = rows.target
-    if len(np.unique(values)) <= MAX_FLAG:
-        return ""
     found = neighbor_similarity(values, target)
     if found.exceeds(SIMILARITY):
         return f"neighbors in it have similar stars ({found.value:.2f} of 1; other columns reach 0.08){_cause(rows)}"
@@ -219,13 +230,21 @@ def _compare_with_rows(values: np.ndarray, rows: _Rows, r2: float) -> str:
 
 def _check_category(values: pd.Series, rows: _Rows) -> str:
     """Return whether a category repeats the stars, as ranges of stars or pages do."""
-    codes = pd.factorize(values)[0].astype("float64")
+    numbers = pd.factorize(values)[0]
+    if reason := _check_parts(numbers + 1, numbers < 0, rows):
+        return reason
+    codes = numbers.astype("float64")
     r2 = r2_of_neighbors(np.where(codes < 0, np.nan, codes), rows.target)
-    return (
-        f"it alone predicts the logarithm of the stars with R² {r2:.2f}{_cause(rows)}"
-        if r2 >= ALONE_AS_CATEGORY
-        else ""
-    )
+    return f"it alone predicts the logarithm of the stars with R² {r2:.2f}{_cause(rows)}" if r2 >= ALONE else ""
+
+
+def _check_parts(groups: np.ndarray, is_missing: np.ndarray, rows: _Rows) -> str:
+    """Return whether the values, or the missing ones and the others, are parts of the order of the stars."""
+    if (found := rank_agreement(groups, rows.target)) >= PARTS:
+        return f"its values are parts of the order of the stars ({found:.2f} of 1){_cause(rows)}"
+    if (found := rank_agreement(is_missing.astype("int64"), rows.target)) >= PARTS:
+        return f"whether it is missing depends on the stars alone ({found:.2f} of 1){_cause(rows)}"
+    return ""
 
 
 def _cause(rows: _Rows) -> str:

@@ -18,6 +18,7 @@ from tests.collected_tables import (
     ORDERS,
     SECTION,
     Collection,
+    by_created,
     by_language,
     by_name,
     by_stars,
@@ -63,6 +64,32 @@ def test_updated_at_is_not_used_without_fetch_times(
 
     assert set(found.reasons) == DATES
     assert "records state no fetch time" in found.reasons["update_age"]
+
+
+def test_updated_at_is_not_used_if_a_part_of_the_records_states_no_fetch_time(
+    sample: pd.DataFrame, tmp_path: Path
+) -> None:
+    collection = collect(sample, by_stars, seconds=600.0)
+    states_time = np.arange(len(collection.rows)) % 5 > 0
+    table = collection.rows.assign(updated_at=collection.updated(HOURLY), fetched_at=collection.time.where(states_time))
+
+    assert refused(table, tmp_path) == DATES
+
+
+@pytest.mark.parametrize("order", [by_created, by_stars, by_name])
+def test_dates_of_repositories_that_were_abandoned_soon_after_their_creation_stay(
+    sample: pd.DataFrame, tmp_path: Path, order: Order
+) -> None:
+    """The last push of an old repository is old: that is no time of its collection."""
+    end, random = sample["fetched_at"].max(), np.random.default_rng(3)
+    rows = sample[sample["created_at"] < end - pd.Timedelta(days=30)].reset_index(drop=True)
+    age = (end - rows["created_at"]).dt.days
+    days = pd.to_timedelta(random.exponential(10.0, len(rows)), unit="D")
+    pushed = (rows["created_at"] + days).dt.floor("s").clip(upper=end)
+    rows = rows.assign(stars=np.round((rows["stars"] + 1) * (age / age.mean()) ** 3), pushed_at=pushed)
+    rows = rows.iloc[order(rows)].reset_index(drop=True)
+
+    assert refused(rows.assign(updated_at=rows["pushed_at"], fetched_at=end), tmp_path) == set()
 
 
 def test_a_day_of_the_last_update_has_no_minute_of_the_collection(sample: pd.DataFrame, tmp_path: Path) -> None:
@@ -175,6 +202,25 @@ def test_ranges_of_stars_as_a_category_are_refused(sample: pd.DataFrame, tmp_pat
     table = rows.assign(query="page " + pd.Series(np.arange(len(rows)) // 50).astype("str"))
 
     assert refused(table, tmp_path, ("query",)) == {"query"}
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_parts_of_the_order_of_the_stars_are_refused(sample: pd.DataFrame, tmp_path: Path, *, shuffled: bool) -> None:
+    """Two, three or four of them do not predict stars better than forks do, but they are exact."""
+    rows = collect(sample, by_stars).rows
+    place = np.arange(len(rows)) / len(rows)
+    columns = {
+        "is_popular": place < 0.3,
+        "tier": np.array(["high", "medium", "low"])[(place * 3).astype("int64")],
+        "quartile": np.floor(place * 4),
+        "only_first_requests": np.where(place < 0.6, np.random.default_rng(4).normal(size=len(rows)), np.nan),
+    }
+
+    found = check(read_table(rows.assign(**columns), tmp_path, tuple(columns), shuffled=shuffled)).reasons
+
+    assert set(found) == set(columns)
+    assert "whether it is missing depends on the stars alone" in found["only_first_requests"]
+    assert "its values are parts of the order of the stars" in found["tier"]
 
 
 def test_a_field_that_counts_rows_takes_along_all_features_that_read_it(sample: pd.DataFrame, tmp_path: Path) -> None:
