@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from stargaze.config import SAMPLES, FeaturesSection, FetchSection
 from stargaze.features import samples, schema
+from stargaze.features.collection.columns import split_collection_columns
 from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.tokens import BUCKETS, hash_description, tokenize
 from stargaze.features.extract import extract
@@ -142,7 +143,8 @@ def test_every_fold_has_enough_repositories(frame: pd.DataFrame) -> None:
 
 def test_fetch_keeps_every_value(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
     summary = fetch_files(FetchSection(sample=name), Store(tmp_path), [], LATER)
-    fetched = pd.read_parquet(tmp_path / "repositories.parquet").dropna(axis="columns", how="all")
+    stored = pd.read_parquet(tmp_path / "repositories.parquet").dropna(axis="columns", how="all")
+    fetched, _collection = split_collection_columns(stored)
 
     assert (summary.repositories, summary.invalid_count) == (len(frame), 0)
     names = fetched["full_name"].tolist()

@@ -156,9 +156,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls = list[Any]()
     values = {
         "fetch": {"repositories": 2},
-        "select-features": [{"feature": "age"}],
+        "select-features": [{"feature": "age", "all": "selected, 0.1"}],
         "screen": [{"family": "ridge", "status": "ok"}],
-        "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": [], "left_out": [], "repositories": 9},
+        "tune": {"bundle": "b", "trials": 3, "anomalies": [], "scores": {}, "left_out": [], "repositories": 9},
     }
 
     def start(stage: str, *_: Any, **inputs: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ from stargaze.tuning.families import FAMILIES
 def test_a_row_has_scores_time_and_size(arrays: Arrays) -> None:
     row = score_family(FAMILIES["ridge"], arrays, seed=0)
 
-    assert set(row) == {"rmsle", "r2", "mdape", "rho", "spread", "fit_time", "size_mb"}
+    assert set(row) == {"rmsle", "rmse", "r2", "mdape", "rho", "spread", "fit_time", "size_mb"}
     assert 0 < row["rmsle"] < score_family(FAMILIES["dummy"], arrays, seed=0)["rmsle"]
     assert 0 < row["size_mb"] < 1
 
