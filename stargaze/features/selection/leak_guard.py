@@ -235,7 +235,11 @@ def _check_category(values: pd.Series, rows: _Rows) -> str:
         return reason
     codes = numbers.astype("float64")
     r2 = r2_of_neighbors(np.where(codes < 0, np.nan, codes), rows.target)
-    return f"it alone predicts the logarithm of the stars with R² {r2:.2f}{_cause(rows)}" if r2 >= ALONE else ""
+    return (
+        f"it alone predicts the logarithm of the stars with R² {r2:.2f}{_cause(rows)}"
+        if r2 >= ALONE_AS_CATEGORY
+        else ""
+    )
 
 
 def _check_parts(groups: np.ndarray, is_missing: np.ndarray, rows: _Rows) -> str:
