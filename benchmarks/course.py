@@ -17,25 +17,20 @@ not change.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from evaluation import N_FOLDS, training_arrays
+from evaluation import N_FOLDS, read_table, training_arrays
 from rivals import automl
 from sklearn.ensemble import RandomForestRegressor
 
 from stargaze import config
 from stargaze.config import FeaturesSection
-from stargaze.features import schema
 from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
-from stargaze.features.fetch import fetch_files
-from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
@@ -84,10 +79,7 @@ def _is_better(key: str, row: dict[str, Scores], rival: str) -> bool:
 def _read(file: Path, example: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Return the repositories, the file's own columns for the same rows, and the names of the removed columns."""
     section = config.load(example).fetch
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        fetch_files(section, store, [file], datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
+    repositories = read_table([file], example)
     raw = pd.read_csv(file)
     owner, name = section.columns.get("owner"), section.columns.get("name")
     raw.index = pd.Index((raw[owner] + "/" + raw[name] if owner and name else raw["full_name"]).str.lower())

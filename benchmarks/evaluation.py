@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stargaze import config
 from stargaze.bundle.serialization import Ensemble
 from stargaze.config import FeaturesSection
+from stargaze.features import schema
 from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
+from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.filters import apply_filters
+from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.metrics import scores
 from stargaze.tuning.training.calibrate import coverage_by_decade
@@ -24,6 +32,23 @@ from stargaze.tuning.training.ensemble import default_candidates, fit_weights, o
 N_FOLDS = 5
 COVERAGE = 0.9
 ROUNDS = {"n_estimators": 500, "learning_rate": 0.03}
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a table, and ``--by``, which tells what stays together in a fold."""
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--sample", choices=config.SAMPLES)
+    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+
+
+def read_table(files: Sequence[Path], config_file: Path | None = None, sample: str | None = None) -> pd.DataFrame:
+    """Return the repositories of files, or of a sample, as ``fetch`` reads them."""
+    section = config.load(config_file, options={"fetch.sample": sample}).fetch
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        fetch_files(section, store, list(files), datetime.now(UTC))
+        return schema.conform(pd.read_parquet(store.repositories))
 
 
 def groups(repositories: pd.DataFrame, by: str) -> np.ndarray:

@@ -12,22 +12,15 @@ error [nat]; a family is within noise if the difference is at most that.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from evaluation import N_FOLDS, fit_encodings, outer_folds, training_arrays
+from evaluation import N_FOLDS, add_table_arguments, fit_encodings, outer_folds, read_table, training_arrays
 
-from stargaze import config
 from stargaze.capacity import parameters_for
 from stargaze.config import POLICIES
-from stargaze.features import schema
-from stargaze.features.fetch import fetch_files
-from stargaze.store import Store
 from stargaze.tuning.cross_validation import fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family, Parameters
@@ -44,19 +37,12 @@ Columns = tuple[np.ndarray, np.ndarray]
 def main() -> None:
     """Read the arguments, measure each split, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--sample", choices=config.SAMPLES)
-    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+    add_table_arguments(parser)
     parser.add_argument("--policy", choices=POLICIES, default="all")
     parser.add_argument("--rows", type=int, default=0, help="a random draw of so many repositories; 0 means all")
     parser.add_argument("--splits", type=int, choices=range(2, N_FOLDS + 1), default=N_FOLDS)
     arguments = parser.parse_args()
-    section = config.load(arguments.config, options={"fetch.sample": arguments.sample}).fetch
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        fetch_files(section, store, arguments.files, datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
+    repositories = read_table(arguments.files, arguments.config, arguments.sample)
     if arguments.rows:
         repositories = repositories.sample(arguments.rows, random_state=0).reset_index(drop=True)
     errors = pd.DataFrame(measure_splits(repositories, arguments.policy, arguments.by, arguments.splits))

@@ -12,34 +12,20 @@ By repository, an owner's other repositories are known; by owner, none is.
 from __future__ import annotations
 
 import argparse
-import tempfile
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
-from evaluation import evaluate, fit_encodings, score_median
+from evaluation import add_table_arguments, evaluate, fit_encodings, read_table, score_median
 
-from stargaze import config
 from stargaze.config import POLICIES
-from stargaze.features import schema
-from stargaze.features.fetch import fetch_files
-from stargaze.store import Store
 
 
 def main() -> None:
     """Read the arguments, evaluate each policy, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--sample", choices=config.SAMPLES)
-    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+    add_table_arguments(parser)
     arguments = parser.parse_args()
-    section = config.load(arguments.config, options={"fetch.sample": arguments.sample}).fetch
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        summary = fetch_files(section, store, arguments.files, datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
-    print(f"{summary.as_text().splitlines()[0]}; 5 folds by {arguments.by}")
+    repositories = read_table(arguments.files, arguments.config, arguments.sample)
+    print(f"{len(repositories):,} repositories; 5 folds by {arguments.by}")
     rows = {"dummy (median)": score_median(repositories)}
     learned = fit_encodings(repositories, arguments.by)
     rows |= {policy: evaluate(repositories, policy, arguments.by, learned) for policy in POLICIES}

@@ -13,21 +13,14 @@ The difference is that of RMSLE to the free model, with the standard error of th
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Collection
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from evaluation import N_FOLDS, fit_encodings, outer_folds, training_arrays
+from evaluation import N_FOLDS, add_table_arguments, fit_encodings, outer_folds, read_table, training_arrays
 
-from stargaze import config
 from stargaze.config import POLICIES
-from stargaze.features import schema
-from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG
-from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
@@ -40,18 +33,11 @@ SETS = {"forks, contributors": PAIR, "six counts": POPULARITY, "twelve counts": 
 def main() -> None:
     """Read the arguments, fit each set of constraints, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--sample", choices=config.SAMPLES)
-    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+    add_table_arguments(parser)
     parser.add_argument("--policy", choices=POLICIES, default="all")
     parser.add_argument("--splits", type=int, choices=range(1, N_FOLDS + 1), default=N_FOLDS)
     arguments = parser.parse_args()
-    section = config.load(arguments.config, options={"fetch.sample": arguments.sample}).fetch
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        fetch_files(section, store, arguments.files, datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
+    repositories = read_table(arguments.files, arguments.config, arguments.sample)
     squared = squared_errors(repositories, arguments.policy, arguments.by, arguments.splits)
     free = squared["free"]
     print(

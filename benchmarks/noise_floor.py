@@ -11,20 +11,13 @@ folds. The standard error of R² over repositories (bootstrap) is printed too: a
 from __future__ import annotations
 
 import argparse
-import tempfile
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from evaluation import N_FOLDS, ROUNDS, fit_encodings, outer_folds, training_arrays
+from evaluation import N_FOLDS, ROUNDS, add_table_arguments, fit_encodings, outer_folds, read_table, training_arrays
 from rivals import automl
 
-from stargaze import config
 from stargaze.config import POLICIES
-from stargaze.features import schema
-from stargaze.features.fetch import fetch_files
-from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
@@ -37,17 +30,12 @@ FAMILIES_OF_FLAML = ["lgbm", "rf", "extra_tree"]
 def main() -> None:
     """Read the arguments, predict out-of-fold with each method, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--by", choices=("owner", "repository"), default="owner")
+    add_table_arguments(parser)
     parser.add_argument("--policy", choices=POLICIES, default="activity")
     parser.add_argument("--hours", type=float, default=1.0, help="FLAML's time over all folds")
     parser.add_argument("--cores", type=int, default=2, help="FLAML's cores")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        fetch_files(config.load(arguments.config).fetch, store, arguments.files, datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
+    repositories = read_table(arguments.files, arguments.config, arguments.sample)
     predictions_by_method = predictions(
         repositories, arguments.policy, arguments.by, 3600.0 * arguments.hours / N_FOLDS, arguments.cores
     )

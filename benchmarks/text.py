@@ -14,17 +14,14 @@ import argparse
 import dataclasses
 import importlib.metadata
 import multiprocessing
-import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
-from evaluation import outer_folds
+from evaluation import outer_folds, read_table
 
-from stargaze import config
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
 from stargaze.features.encoding.encoder import EMBEDDED, EMBEDDING_COMPONENTS, EMBEDDING_SCORE, Encoder
@@ -32,12 +29,10 @@ from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_o
 from stargaze.features.encoding.text_embedding import fit_text_embedding
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.encoding.word_vectors import DEPENDENCIES, PACKAGE, read_word_vectors
-from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.embedding_choice import TEXT_SCORE, choose_embeddings
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.permutation_importance import TrainingRows
-from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 
@@ -70,16 +65,6 @@ def main() -> None:
     print(f"{len(repositories):,} repositories, {repositories['description'].notna().mean():.0%} with a description")
     errors = pd.concat([measure_errors(repositories, seed) for seed in range(arguments.seeds)])
     print_gains(errors, float(np.var(np.log1p(repositories["stars"]))))
-
-
-def read_table(files: list[Path], config_file: Path | None) -> pd.DataFrame:
-    """Return the repositories of files."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        fetch_files(config.load(config_file).fetch, store, files, datetime.now(UTC))
-        repositories = schema.conform(pd.read_parquet(store.repositories))
-    usable = repositories["stars"].notna() & repositories["full_name"].notna()
-    return repositories[usable].reset_index(drop=True)
 
 
 def measure_errors(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def test_every_quoted_command_can_be_typed(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_option_that_is_quoted_alone_exists(page: str) -> None:
-    scripts = "".join((ROOT / name).read_text(encoding="utf-8") for name in benchmarks(page))
+    scripts = "".join(map(options_source, benchmarks(page)))
     for span in spans(page):
         if re.match(r"--[a-z]", span):
             option = span.split()[0].partition("=")[0]
@@ -108,13 +108,20 @@ def benchmarks(page: str) -> set[str]:
     return set(re.findall(r"benchmarks/\w+\.py", "\n".join(snippets(page))))
 
 
+def options_source(name: str) -> str:
+    """Return the source that defines a benchmark's options: its own, and the shared one if it calls that."""
+    source = (ROOT / name).read_text(encoding="utf-8")
+    shared = (ROOT / "benchmarks" / "evaluation.py").read_text(encoding="utf-8")
+    return source + shared if "add_table_arguments(" in source else source
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_quoted_benchmark_exists_and_has_its_options(page: str) -> None:
     for name in benchmarks(page):
         assert (ROOT / name).is_file(), f"{page}: {name}"
     for argv in quoted(page, "python"):
         if argv[0].startswith("benchmarks/"):
-            source = (ROOT / argv[0]).read_text(encoding="utf-8")
+            source = options_source(argv[0])
             assert [word for word in argv if word.startswith("--") and f'"{word}"' not in source] == []
 
 
