@@ -17,6 +17,7 @@ import pandas as pd
 
 from stargaze.config import FetchSection
 from stargaze.errors import StargazeError
+from stargaze.features.collection.columns import HAS_FETCH_TIME, floor_unstated_times
 from stargaze.features.ingest.count_texts import CountTexts
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import open_source
@@ -92,13 +93,15 @@ class RecordStream:
         return RecordBatch(repositories, sources, [raw.positions[row] for row in rows], refused)
 
     def _fill_dates(self, fetched: pd.Series, sources: list[int]) -> pd.Series:
-        """Fill in the fetch date of records that have none."""
+        """Fill in the fetch date of records that have none, by day as ``fetch`` does: features are those of training."""
+        is_stated = fetched.notna()
         if fetched.isna().any() and self.latest:
             known = {source: date for source in set(sources) if (date := self._latest_of(source)) is not None}
             latest = pd.Series([known.get(source) for source in sources], index=fetched.index)
             fetched = fetched.fillna(pd.to_datetime(latest, utc=True).dt.as_unit("s"))
         today = pd.Timestamp(self.now).as_unit("s")
-        return fetched.mask(fetched > today, today)
+        dates = pd.DataFrame({"fetched_at": fetched.mask(fetched > today, today), HAS_FETCH_TIME: is_stated})
+        return floor_unstated_times(dates)
 
     def _latest_of(self, source: int) -> pd.Timestamp | None:
         """Return the latest date of a file, None without one; files of one record each in the same folder count as one file."""

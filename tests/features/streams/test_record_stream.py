@@ -14,9 +14,13 @@ import pytest
 
 from stargaze.config import FetchSection
 from stargaze.errors import BadDataError, ConfigError, MissingInputError
+from stargaze.features.dataset import read_repositories
+from stargaze.features.extract import extract
+from stargaze.features.fetch import fetch_files
 from stargaze.features.own_columns import OwnColumn
 from stargaze.features.streams import record_stream
 from stargaze.features.streams.record_stream import RecordBatch, open_records
+from stargaze.store import Store
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CSV = "full_name,forks,created_at,stars\na/b,1.234,2020-05-01,7\nnot a name,2,2021-01-01,8\nc/d,12.345,,\n"
@@ -51,6 +55,24 @@ def test_records_without_a_fetch_date_are_of_the_latest_date_of_their_file(tmp_p
 
     assert first.repositories["fetched_at"].dt.date.astype("str").tolist() == ["2021-01-01"] * 2
     assert second.repositories["fetched_at"].dt.date.astype("str").tolist() == ["2019-07-01"]
+
+
+def test_records_without_a_fetch_time_have_the_ages_that_fetch_gives_them(tmp_path: Path) -> None:
+    """The latest date of the file has a time of day, which says nothing about the other records."""
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "full_name,stars,created_at,pushed_at,fetched_at\n"
+        "a/b,1,2020-05-01T08:30:00Z,2021-01-01T17:45:10Z,\n"
+        "c/d,2,2020-06-01T23:10:00Z,2020-12-31T01:02:03Z,2021-02-03T04:05:06Z\n"
+    )
+    fetch_files(FetchSection(), Store(tmp_path), [path], NOW)
+    fetched = read_repositories(Store(tmp_path))
+
+    (batch,) = read(path)
+
+    names = ["age", "push_age"]
+    pd.testing.assert_frame_equal(extract(batch.repositories, names), extract(fetched, names))
+    assert batch.repositories["fetched_at"].astype("str").tolist() == fetched["fetched_at"].astype("str").tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
