@@ -100,7 +100,7 @@ def _list_outside(
 
 
 def describe_unlike(bundle: Bundle, features: np.ndarray) -> list[dict[str, Any] | None]:
-    """Return the labels of the values that are unusual together, and a sentence, for each repository unlike the training ones.
+    """Return the labels of the values that set a repository apart, and a sentence, for each one unlike the training ones.
 
     It is None for a repository that is like them, and if the bundle does not tell. ``features`` are all columns of the bundle.
     """
@@ -115,9 +115,8 @@ def _describe(labels: list[str]) -> dict[str, Any]:
     """Return the labels with the sentence.
 
     >>> _describe(["Forks", "Age"])["text"]
-    'Unlike 99% of the repositories of the training data: Forks and Age are unusual together'
+    'Farther from the training data than 99% of the repositories held out from it, mostly in Forks and Age'
     """
-    unlike = f"Unlike {HONEST:.0%} of the repositories of the training data"
-    if len(labels) == 1:
-        return {"labels": labels, "text": f"{unlike}: {labels[0]} is unusual with the other values"}
-    return {"labels": labels, "text": f"{unlike}: {', '.join(labels[:-1])} and {labels[-1]} are unusual together"}
+    named = " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+    text = f"Farther from the training data than {HONEST:.0%} of the repositories held out from it, mostly in {named}"
+    return {"labels": labels, "text": text}
