@@ -33,6 +33,11 @@ class Feature:
     group: str = ""
     """Features of the same group are shuffled and selected together."""
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The source fields that say something of the repository: all but the fetch time, from which ages are computed."""
+        return tuple(field for field in self.source if field != "fetched_at")
+
 
 class Registry(dict[str, Feature]):
     """The features that one module defines, by name, in the order of their definitions."""

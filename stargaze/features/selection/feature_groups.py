@@ -48,7 +48,7 @@ def _kinds_of(feature: Feature) -> list[str]:
         "text": not is_owner and TEXTS.issuperset(feature.source),
         "topics": feature.name.startswith("topic"),
         "owner": is_owner,
-        "dates": any(field.endswith("_at") and field != "fetched_at" for field in feature.source),
+        "dates": any(field.endswith("_at") for field in feature.fields),
         "activity": feature.policy == "activity",
         "popularity": feature.policy == "all",
     }

@@ -97,15 +97,14 @@ def check_collection(
     names = [name for name in map(str, inputs) if name not in skipped and not catalog[name].learned]
     for name in names:
         item = catalog[name]
-        sources = [field for field in item.source if field != "fetched_at"]
-        if fields.keys() & set(sources):
+        if not fields.keys().isdisjoint(item.fields):
             continue
         if item.kind == "number":
             reason = _check_number(inputs[name].to_numpy(dtype="float64"), rows)
         else:
             reason = _check_category(rows.repositories[name], rows)
-        if reason and len(sources) == 1:
-            fields[sources[0]] = reason
+        if reason and len(item.fields) == 1:
+            fields[item.fields[0]] = reason
         elif reason:
             features[name] = f"{name} {ENCODES}: {reason}; {LEAVE_OUT}"
     for name in map(str, inputs):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from stargaze.bundle.population_density import (
     HONEST,
+    LEVELS,
     MAX_FEATURES,
     MAX_REFERENCE,
     MIN_FEATURES,
@@ -51,8 +52,7 @@ def fit_population(
     chosen = np.random.default_rng(seed).permutation(len(values))[:MAX_REFERENCE]
     weights = np.sqrt([_importance_of(name, importance, catalog) + LEAST_WEIGHT for name in names])
     quantiles = np.nanquantile(values, np.linspace(0.0, 1.0, N_QUANTILES), axis=0)
-    unlimited = level_thresholds(np.zeros(0), np.zeros(0), HONEST, MIN_HELD_OUT).astype("float32")
-    nobody = np.zeros((0, len(names)), dtype="float32")
+    unlimited, nobody = np.full(LEVELS, np.inf, dtype="float32"), np.zeros((0, len(names)), dtype="float32")
     scale = (weights / weights.max()).astype("float32")
     density = PopulationDensity(tuple(names), scale, quantiles.astype("float32"), nobody, unlimited)
     density = dataclasses.replace(density, reference=density.to_scores(values[chosen]).astype("float32"))
@@ -77,7 +77,7 @@ def _candidates(feature_set: FeatureSet, policy: str) -> list[str]:
     return [
         name
         for name in feature_set.selected[policy]
-        if catalog[name].kind == "number" and not catalog[name].learned and len(_fields(name, catalog)) == 1
+        if catalog[name].kind == "number" and not catalog[name].learned and len(catalog[name].fields) == 1
     ]
 
 
@@ -91,13 +91,9 @@ def _choose_features(training: pd.DataFrame, importance: Mapping[str, float], ca
     ordered = sorted(usable, key=lambda name: -_importance_of(name, importance, catalog))
     by_field: dict[str, str] = {}
     for name in ordered:
-        by_field.setdefault(_fields(name, catalog)[0], name)
+        by_field.setdefault(catalog[name].fields[0], name)
     return list(by_field.values())[:MAX_USED]
 
 
 def _importance_of(name: str, importance: Mapping[str, float], catalog: Catalog) -> float:
-    return max(importance.get(field, 0.0) for field in _fields(name, catalog))
-
-
-def _fields(name: str, catalog: Catalog) -> list[str]:
-    return [field for field in catalog[name].source if field != "fetched_at"]
+    return importance.get(catalog[name].fields[0], 0.0)

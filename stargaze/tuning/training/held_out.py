@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stargaze.bundle.repository_sets import SETS
 from stargaze.errors import ExternalError
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import build_matrix, is_any_known, own_features
@@ -18,7 +19,6 @@ from stargaze.system.files import atomic_write
 BUNDLE = b"stargaze.bundle"
 """The key in the metadata of the Parquet file."""
 ESTIMATES = ("predicted", "low", "high")
-SETS = ("training", "validation", "test")
 LEFT_OUT_SET = "left out"
 """The set of repositories whose owners are in a test set by name."""
 HINT = "stargaze tune creates it again"
