@@ -105,12 +105,17 @@ def leaderboard_rows(board: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
-    """Read the leaderboard; raise ExternalError if it belongs to another feature set."""
+    """Read the leaderboard; raise ExternalError if it belongs to another feature set or lacks a column."""
     path = store.require(store.leaderboard)
     try:
         board = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise ExternalError(f"{path}: cannot be read: {error}", hint="stargaze screen writes it again") from error
+    if missing := [name for name in COLUMNS if name not in board]:
+        raise ExternalError(
+            f"{path}: was written by another version: it lacks {', '.join(missing)}",
+            hint="stargaze screen writes it again",
+        )
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
         raise ExternalError(f"{path} belongs to another feature set", hint="stargaze screen")
     return board

@@ -102,15 +102,15 @@ def argv(command: str) -> list[str]:
     return [*command.split(), *options.get(command, [])]
 
 
-def add_bundle(store: Store, created_at: str) -> None:
-    """Copy the newest bundle with another creation time."""
+def add_bundle(store: Store, version: str) -> None:
+    """Copy the newest bundle; another version of stargaze created the copy, so that it has another digest."""
     source = store.bundles / store.latest.read_text().strip()
     folder = shutil.copytree(source, store.bundles / "making")
     meta = json.loads((folder / "bundle.json").read_text())
     (folder / "manifest.json").unlink()
-    day = f"2026-01-{sum(created_at.encode()) % 28 + 1:02}T00:00:00+00:00"
-    (folder / "bundle.json").write_text(json.dumps({**meta, "created_at": day}, indent=1, sort_keys=True) + "\n")
+    (folder / "bundle.json").write_text(json.dumps({**meta, "version": version}, indent=1, sort_keys=True) + "\n")
     digest = write_manifest(folder)
+    assert digest != source.name
     folder.rename(store.bundles / digest)
     store.latest.write_text(digest + "\n")
 
@@ -125,22 +125,20 @@ def state(project: Project) -> dict[str, Any]:
             table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
             found[path.name] = table.drop(columns=columns).to_csv(index=False)
     if store.latest.exists():
-        found["bundle"] = bundle_without_time(store.bundles / store.latest.read_text().strip())
+        found["bundle"] = bundle_files(store.bundles / store.latest.read_text().strip())
     releases = list_releases(store)
     found["releases"] = [(release.kind, release.force_reason) for release in releases]
     if store.current.exists():
-        found["installed"] = bundle_without_time(store.current.resolve())
+        found["installed"] = bundle_files(store.current.resolve())
         found["installed"]["is newest"] = store.current.resolve().name == releases[0].name
     found["journals"] = [path.name for path in (store.journal, store.rollback) if path.exists()]
     found["records"] = sorted(path.name for path in store.settings.glob("*.json")) if store.settings.exists() else []
     return found
 
 
-def bundle_without_time(folder: Path) -> dict[str, Any]:
-    """Return the files of a bundle."""
-    files: dict[str, Any] = {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
-    files["bundle.json"] = {**json.loads((folder / "bundle.json").read_text()), "created_at": ""}
-    return files
+def bundle_files(folder: Path) -> dict[str, Any]:
+    """Return the digests of the files of a bundle."""
+    return {path.name: sha256(path) for path in folder.iterdir() if path.name != "manifest.json"}
 
 
 def end_of(project: Project) -> dict[int, str]:

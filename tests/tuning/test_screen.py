@@ -102,6 +102,17 @@ def test_a_broken_leaderboard_is_refused(selected_store: Store, text: str) -> No
     assert "stargaze screen" in raised.value.hint
 
 
+def test_a_leaderboard_of_an_earlier_version_names_the_column_that_it_lacks(
+    screening: Screened, selected_store: Store
+) -> None:
+    pd.read_csv(screening[0].leaderboard).drop(columns="rmse").to_csv(selected_store.leaderboard, index=False)
+
+    with pytest.raises(ExternalError) as raised:
+        read_leaderboard(selected_store, read_dataset_and_features(selected_store)[1])
+    assert raised.value.message == f"{selected_store.leaderboard}: was written by another version: it lacks rmse"
+    assert raised.value.hint == "stargaze screen writes it again"
+
+
 def test_a_missing_leaderboard_names_the_command(selected_store: Store) -> None:
     with pytest.raises(MissingInputError) as raised:
         read_leaderboard(selected_store, read_dataset_and_features(selected_store)[1])

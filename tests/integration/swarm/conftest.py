@@ -229,7 +229,7 @@ def create_bundles(folder: Path, store: Store) -> tuple[str, str, str]:
     meta = json.loads((folder / "bundle.json").read_text())
     wrong = {policy: [value + 1 for value in values] for policy, values in meta["prototype"]["predicted"].items()}
     prototype = {**meta["prototype"], "predicted": wrong}
-    b = copy_bundle(folder, store.bundles, created_at="2026-03-02T12:00:00+00:00")
+    b = copy_bundle(folder, store.bundles, version="a later one")
     return folder.name, b, copy_bundle(folder, store.bundles, prototype=prototype)
 
 
