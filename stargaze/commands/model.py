@@ -229,7 +229,7 @@ def ablate(
     out, config, store = common.open_session({"tuning.estimate_policy": policy})
     with out.progress("ablate") as progress:
         options: dict[str, Any] = {"family": family, "seeds": seeds, "report": progress}
-        rows = ablate(store, config.tuning.estimate_policy, without or (), **options)
+        rows = ablate(store, config.tuning.estimate_policy, without or (), metric=config.tuning.metric, **options)
     out.table(rows, ABLATION_COLUMNS, f"Policy {config.tuning.estimate_policy} without groups of features, out-of-fold")
     out.text("change: added without the features; error: standard error of the paired differences over folds")
 

@@ -18,7 +18,9 @@ from stargaze.store import Store
 from stargaze.system.progress import Report
 from stargaze.tuning.cross_validation import Arrays, cross_validate, policy_arrays
 from stargaze.tuning.families import FAMILIES, select_families
+from stargaze.tuning.family import Family
 from stargaze.tuning.metrics import scores
+from stargaze.tuning.retransformation import find_offset
 from stargaze.tuning.search.parallel import parallel_map
 
 SCORES = ("rmsle", "r2", "rmse")
@@ -50,12 +52,14 @@ def ablate(
     *,
     family: str = "lightgbm",
     seeds: int = 3,
+    metric: str = "rmsle",
     report: Report = lambda _what, _done: None,
 ) -> list[dict[str, Any]]:
     """Compare the out-of-fold scores of a policy with those without each group of features; by default without every group.
 
     ``without`` are names of groups, features and patterns; those joined by ``+`` are removed together. All models are fitted
-    with default parameters on the same training folds, once per seed; encoders are fitted inside of each fold.
+    with default parameters on the same training folds, once per seed; encoders are fitted inside of each fold. With ``metric``
+    rmse, the RMSE is that of the mean, as a bundle of that metric estimates it: the offset is fitted on the other folds.
 
     Returns
     -------
@@ -63,7 +67,7 @@ def ablate(
         First the row with all features; each has ``without``, the number of removed ``features``, and ``rmsle`` [nat], ``r2`` of
         the log and ``rmse`` [stars]: means over folds and seeds. ``rmsle_change`` is what is added without the features, and
         ``rmsle_error`` the standard error of the paired differences over folds; the others likewise. ``beyond_noise`` tells
-        whether the change of the RMSLE exceeds two standard errors.
+        whether the change of ``metric`` exceeds two standard errors.
 
     Raises
     ------
@@ -79,8 +83,8 @@ def ablate(
             hint = f"stargaze ablate --without {KINDS[0]}"
             raise UsageError(f"--without {removal.name} leaves no feature of policy {policy}", hint=hint)
     report(f"with all {len(selected)} features", 0.0)
-    whole = _score(chosen, policy_arrays(table, feature_set, policy), seeds)
-    rows = [_row(NOTHING, 0, whole, whole)]
+    whole = _score(chosen, policy_arrays(table, feature_set, policy), seeds, metric)
+    rows = [_row(NOTHING, 0, whole, whole, metric)]
     for number, removal in enumerate(removals, start=1):
         report(f"without {removal.name}", number / (len(removals) + 1))
         kept = [name for name in selected if name not in removal.features]
@@ -88,8 +92,9 @@ def ablate(
             continue
         reads_removed = any(set(feature_set.catalog[name].source) & set(removal.fields) for name in kept)
         same = len(kept) == len(selected) and not reads_removed
-        changed = whole if same else _score(chosen, _arrays_without(table, feature_set, policy, kept, removal), seeds)
-        rows.append(_row(removal.name, len(selected) - len(kept), whole, changed))
+        arrays = None if same else _arrays_without(table, feature_set, policy, kept, removal)
+        changed = whole if arrays is None else _score(chosen, arrays, seeds, metric)
+        rows.append(_row(removal.name, len(selected) - len(kept), whole, changed, metric))
     report("done", 1.0)
     return rows
 
@@ -127,22 +132,30 @@ def _arrays_without(table: Dataset, feature_set: FeatureSet, policy: str, kept: 
     return policy_arrays(table, reduced, policy)
 
 
-def _score(family: Any, arrays: Arrays, seeds: int) -> np.ndarray:
+def _score(family: Family, arrays: Arrays, seeds: int, metric: str) -> np.ndarray:
     """Return the scores of each fold, means over the seeds; shape (n_folds, n_scores)."""
-    rows = parallel_map(score_folds_of, [(family.name, arrays, seed) for seed in range(seeds)])
+    rows = parallel_map(score_folds_of, [(family.name, arrays, seed, metric) for seed in range(seeds)])
     return np.asarray(np.mean(rows, axis=0))
 
 
-def score_folds_of(family: str, arrays: Arrays, seed: int) -> np.ndarray:
+def score_folds_of(family: str, arrays: Arrays, seed: int, metric: str) -> np.ndarray:
     """Return the scores of each fold of one seed; shape (n_folds, n_scores)."""
-    rows = []
-    for fold in cross_validate(FAMILIES[family], {}, arrays, seed):
-        found = scores(np.expm1(arrays.target[fold.rows]), np.expm1(fold.predicted))
+    folds, predicted, rows = list(cross_validate(FAMILIES[family], {}, arrays, seed)), np.zeros(len(arrays.target)), []
+    for fold in folds:
+        predicted[fold.rows] = fold.predicted
+    for fold in folds:
+        stars = np.expm1(arrays.target[fold.rows])
+        found = scores(stars, np.expm1(fold.predicted))
+        if metric == "rmse":
+            others = np.ones(len(predicted), dtype=bool)
+            others[fold.rows] = False
+            offset = find_offset(predicted[others], arrays.target[others])
+            found["rmse"] = scores(stars, np.expm1(np.maximum(fold.predicted + offset, 0.0)))["rmse"]
         rows.append([found[name] for name in SCORES])
     return np.array(rows)
 
 
-def _row(name: str, n_removed: int, whole: np.ndarray, changed: np.ndarray) -> dict[str, Any]:
+def _row(name: str, n_removed: int, whole: np.ndarray, changed: np.ndarray, metric: str) -> dict[str, Any]:
     gaps = changed - whole
     errors = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
     row: dict[str, Any] = {"without": name, "features": n_removed}
@@ -151,5 +164,5 @@ def _row(name: str, n_removed: int, whole: np.ndarray, changed: np.ndarray) -> d
         if name != NOTHING:
             row |= {f"{score}_change": float(gaps[:, place].mean()), f"{score}_error": float(errors[place])}
     if name != NOTHING:
-        row["beyond_noise"] = bool(abs(row["rmsle_change"]) > NOISE * row["rmsle_error"])
+        row["beyond_noise"] = bool(abs(row[f"{metric}_change"]) > NOISE * row[f"{metric}_error"])
     return row

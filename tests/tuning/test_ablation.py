@@ -17,6 +17,7 @@ from stargaze.tuning.ablation import ablate, list_removals
 from stargaze.tuning.cross_validation import cross_validate, policy_arrays
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores
+from stargaze.tuning.retransformation import find_offset
 from tests.conftest import Ended
 from tests.tuning.conftest import SELECTED
 
@@ -47,6 +48,33 @@ def test_changes_are_means_of_paired_differences(selected_store: Store) -> None:
         assert row[f"{name}_change"] == pytest.approx(gap.mean())
         assert row[f"{name}_error"] == pytest.approx(gap.std(ddof=1) / np.sqrt(len(gap)))
         assert row[name] == pytest.approx(whole[name] + gap.mean())
+
+
+def test_with_the_metric_in_stars_the_estimates_are_means(
+    run: Callable[..., Ended], selected_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fold has the offset of the others; RMSLE and R² stay those of typical counts."""
+    table, feature_set = read_dataset_and_features(selected_store)
+    arrays = policy_arrays(table, feature_set, "all")
+    predicted, errors = np.zeros(len(arrays.target)), []
+    for fold in cross_validate(FAMILIES["ridge"], {}, arrays, 0):
+        predicted[fold.rows] = fold.predicted
+    for number in np.unique(arrays.folds):
+        out = arrays.folds == number
+        mean = np.expm1(predicted[out] + find_offset(predicted[~out], arrays.target[~out]))
+        errors.append(np.sqrt(np.mean((mean - np.expm1(arrays.target[out])) ** 2)))
+    argv = ["ablate", "--store", str(selected_store.root), "--family", "ridge", "--seeds", "1", "--without", "forks"]
+    monkeypatch.setenv("STARGAZE_TUNING_ESTIMATE_POLICY", "all")
+
+    typical = json.loads(run(*argv, "--json").out)
+    monkeypatch.setenv("STARGAZE_TUNING_METRIC", "rmse")
+    means = json.loads(run(*argv, "--json").out)
+
+    assert means[0]["rmse"] == pytest.approx(np.mean(errors))
+    for row, other in zip(means, typical, strict=True):
+        assert row["rmse"] != other["rmse"]
+        assert (row["rmsle"], row["r2"]) == (other["rmsle"], other["r2"])
+    assert means[1]["beyond_noise"] == (abs(means[1]["rmse_change"]) > 2 * means[1]["rmse_error"])
 
 
 def test_an_informative_group_is_beyond_noise_and_an_unused_one_changes_nothing(selected_store: Store) -> None:
