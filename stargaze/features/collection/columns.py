@@ -6,6 +6,9 @@ each page. The file is sorted by name, so the order of the source files is store
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -42,6 +45,19 @@ def floor_unstated_times(repositories: pd.DataFrame) -> pd.Series:
     """
     fetched = repositories["fetched_at"]
     return fetched.where(repositories[HAS_FETCH_TIME], fetched.dt.floor("D").astype(fetched.dtype))
+
+
+def group_files(records: Mapping[int, int], paths: Sequence[Path]) -> dict[int, int | str]:
+    """Return the group of each file by number, the records of which were collected together.
+
+    ``records`` has the number of records of each file. Files of one record each in the same folder count as one file.
+
+    Examples
+    --------
+    >>> group_files({0: 1, 1: 1, 2: 7}, [Path("one/a.json"), Path("one/b.json"), Path("many.csv")])
+    {0: 'one', 1: 'one', 2: 2}
+    """
+    return {number: str(paths[number].parent) if count == 1 else number for number, count in records.items()}
 
 
 def number_rows(records: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 WINDOW, MIN_WINDOW = 48, 16
 """Rows that are compared with their neighbors, and the least in small tables."""
@@ -34,16 +33,8 @@ CLOSE = 0.1
 """Rows whose stars differ by less are compared by their order [nat]: an honest column cannot tell them apart."""
 LAGS = 3
 """Rows that are compared with each row that precedes them."""
-BLOCK, NEWEST = 60, 10
-"""Rows of a block, of which the newest dates are compared."""
-MIN_BLOCKS = 5
-LATE = 0.5
-"""In a block that was collected at one time, the newest date is half as old as the tenth newest in one of 500 cases only."""
-LONGEST = 0.25
-"""A collection does not last longer than this part of the median age of a block's repositories [share]."""
-LATE_BLOCKS, ROUGHNESS = 0.2, 0.5
-"""Fewer late blocks add nothing to R²; in tables whose rows were collected in any order, the roughness is 0.8 or more."""
-P_VALUE, PERMUTATIONS = 0.001, 4_000
+MIN_PAGES = 5
+"""Fewer pages say nothing about their length."""
 SAME_STEPS = 0.9
 """The share of equal steps in a column of row numbers."""
 LENGTHS = 0.2
@@ -247,78 +238,6 @@ def row_concordance(values: np.ndarray, target: np.ndarray, position: np.ndarray
     return Similarity(float(abs(all_signs.mean())), len(all_signs) // LAGS)
 
 
-@dataclass(frozen=True)
-class LateBlocks:
-    """Blocks of rows in an order whose newest date is too old: their share, and whether the dates follow the order.
-
-    ``roughness`` is 0 if the ages of neighboring blocks are equal and 1 if they have no order; ``p_value`` is the share of random
-    orders that have so little of it.
-    """
-
-    share: float
-    roughness: float
-    p_value: float
-
-    @property
-    def follow_order(self) -> bool:
-        """Return whether so many blocks were collected one after another that it matters to predictions."""
-        return self.share >= LATE_BLOCKS and self.roughness <= ROUGHNESS and self.p_value <= P_VALUE
-
-
-def find_late_blocks(ages: np.ndarray, order: np.ndarray, since_creation: np.ndarray) -> LateBlocks:
-    """Compare the newest dates of blocks of rows.
-
-    If all rows were collected when the ages say, some repository of any block was changed a moment before: the youngest age of
-    many is small against the tenth youngest. If the blocks were collected one after another, and the ages are those of the end,
-    nothing in a block is younger than its collection. Repositories that were abandoned soon after their creation have no recent
-    change either: a block whose newest change is old in comparison with its repositories is not late.
-
-    Parameters
-    ----------
-    ages, since_creation : array of float, shape (n,)
-        Time from a change and from the creation of the repository to the fetch time [days], NaN if unknown.
-    order : array of int, shape (n,)
-        The rows in the order in which they may have been collected.
-
-    Examples
-    --------
-    >>> ages, rows = np.random.default_rng(0).exponential(size=3000), np.arange(3000)
-    >>> unknown = np.full(3000, np.nan)
-    >>> find_late_blocks(ages, rows, unknown).share, find_late_blocks(ages + rows, rows, unknown).share > 0.9
-    (0.0, True)
-    """
-    order = order[~np.isnan(ages[order])]
-    ordered = ages[order]
-    n_blocks = len(ordered) // BLOCK if len(ordered) >= BLOCK * MIN_BLOCKS * 2 else len(ordered) * 2 // BLOCK
-    if n_blocks < MIN_BLOCKS:
-        return LateBlocks(0.0, 1.0, 1.0)
-    newest = np.array([np.sort(block)[:NEWEST] for block in np.array_split(ordered, n_blocks)])
-    first, last = newest[:, 0], newest[:, -1]
-    begin = np.quantile(first, 0.05)  # the end of the collection, except for a few rows that were collected again
-    median = np.array([_median(block) for block in np.array_split(since_creation[order], n_blocks)])
-    is_late = (last > begin) & (first - begin > LATE * (last - begin)) & ~(first > LONGEST * median)
-    if is_late.sum() < MIN_BLOCKS:
-        return LateBlocks(float(is_late.mean()), 1.0, 1.0)
-    return LateBlocks(float(is_late.mean()), *_measure_roughness(first[is_late]))
-
-
-def _median(values: np.ndarray) -> float:
-    """Return the median of the known values, NaN if there are none."""
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else np.nan
-
-
-def _measure_roughness(ages: np.ndarray) -> tuple[float, float]:
-    """Return von Neumann's ratio of the ranks of ages, and the share of their permutations that have a smaller one."""
-    ranks = pd.Series(ages).rank().to_numpy()
-    if np.ptp(ranks) == 0.0:
-        return 1.0, 1.0
-    random = np.random.default_rng(len(ranks))
-    orders = np.vstack([ranks, random.permuted(np.tile(ranks, (PERMUTATIONS, 1)), axis=1)])
-    ratios = np.mean(np.diff(orders, axis=1) ** 2, axis=1) / 2.0 / ranks.var(ddof=1)
-    return float(ratios[0]), float(np.mean(ratios <= ratios[0]))
-
-
 def counts_rows(values: np.ndarray, position: np.ndarray) -> bool:
     """Return whether a column is a number of rows or pages: equal steps from row to row, or from page to page of equal length.
 
@@ -339,7 +258,7 @@ def counts_rows(values: np.ndarray, position: np.ndarray) -> bool:
     if per_row != 0.0 and np.mean(steps == per_row * distances) >= SAME_STEPS:
         return True
     starts = np.flatnonzero(steps != 0.0) + 1
-    if len(starts) < MIN_BLOCKS or len(np.unique(steps[starts - 1])) > 1:
+    if len(starts) < MIN_PAGES or len(np.unique(steps[starts - 1])) > 1:
         return False
     lengths = np.diff(position[starts])
     return bool(lengths.std() <= LENGTHS * lengths.mean())

@@ -18,6 +18,7 @@ from stargaze.features.collection.columns import (
     COLLECTION_COLUMNS,
     HAS_FETCH_TIME,
     floor_unstated_times,
+    group_files,
     number_rows,
 )
 from stargaze.features.ingest.derive import deduplicate, derive_fields, detect_homepages
@@ -225,18 +226,13 @@ def _count_cleared(item: ClearedValues, sources: np.ndarray[Any, Any], counts: F
 def _fill_fetched_at(frame: pd.DataFrame, counts: FetchCounts, now: datetime) -> pd.DataFrame:
     """Set the fetch date of records that have none to the latest date in the same file, but at most to now.
 
-    The file cannot be older than that. Files of one record each in the same folder count as one file. Note which records have
-    a date of their own.
+    The file cannot be older than that. Note which records have a date of their own.
     """
     dates = [name for name in ("created_at", "pushed_at", "updated_at") if name in frame.columns]
     fetched = frame["fetched_at"] if "fetched_at" in frame.columns else schema.empty(len(frame))["fetched_at"]
     is_stated = fetched.notna()
     if dates and fetched.isna().any():
-        files = {
-            number: str(path.parent) if counts.records[number] == 1 else number
-            for number, path in enumerate(counts.paths)
-            if number in counts.records
-        }
+        files = group_files(counts.records, counts.paths)
         latest = frame[dates].max(axis=1).groupby(frame[SOURCE].map(files)).transform("max")
         fetched = fetched.fillna(latest)
     today = pd.Timestamp(now).as_unit("s")

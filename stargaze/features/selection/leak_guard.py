@@ -2,7 +2,8 @@
 
 A table that was collected page by page in order of stars leaks them through every column that changes with each page.
 The guard estimates what the row number and the fetch time say of the stars, and compares neighbors in each column
-(:mod:`stargaze.features.collection.order_statistics`). A refused field takes all features along that read it.
+(:mod:`stargaze.features.collection.order_statistics`) and the newest dates of blocks of rows. A refused field takes all
+features along that read it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from stargaze.features.collection.columns import HAS_FETCH_TIME, ROW_NUMBER
+from stargaze.features.collection.late_blocks import find_late_blocks
 from stargaze.features.collection.order_statistics import (
     counts_rows,
-    find_late_blocks,
     neighbor_similarity,
     r2_of_neighbors,
     rank_agreement,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import tempfile
 from collections import Counter
@@ -17,7 +18,7 @@ import pandas as pd
 
 from stargaze.config import FetchSection
 from stargaze.errors import StargazeError
-from stargaze.features.collection.columns import HAS_FETCH_TIME, floor_unstated_times
+from stargaze.features.collection.columns import HAS_FETCH_TIME, floor_unstated_times, group_files
 from stargaze.features.ingest.count_texts import CountTexts
 from stargaze.features.ingest.json_records import read_mapped_records
 from stargaze.features.ingest.open_file import open_source
@@ -96,24 +97,27 @@ class RecordStream:
         """Fill in the fetch date of records that have none, by day as ``fetch`` does: features are those of training."""
         is_stated = fetched.notna()
         if fetched.isna().any() and self.latest:
-            known = {source: date for source in set(sources) if (date := self._latest_of(source)) is not None}
-            latest = pd.Series([known.get(source) for source in sources], index=fetched.index)
+            latest = pd.Series(
+                [self._latest_of_groups.get(self._groups[source]) for source in sources], index=fetched.index
+            )
             fetched = fetched.fillna(pd.to_datetime(latest, utc=True).dt.as_unit("s"))
         today = pd.Timestamp(self.now).as_unit("s")
         dates = pd.DataFrame({"fetched_at": fetched.mask(fetched > today, today), HAS_FETCH_TIME: is_stated})
         return floor_unstated_times(dates)
 
-    def _latest_of(self, source: int) -> pd.Timestamp | None:
-        """Return the latest date of a file, None without one; files of one record each in the same folder count as one file."""
-        if self.records[source] != 1:
-            return self.latest.get(source)
-        folder = self.paths[source].parent
-        dates = [
-            date
-            for number, date in self.latest.items()
-            if self.records[number] == 1 and self.paths[number].parent == folder
-        ]
-        return max(dates, default=None)
+    @functools.cached_property
+    def _groups(self) -> dict[int, int | str]:
+        """The group of each file, which :meth:`scan` has counted."""
+        return group_files(self.records, self.paths)
+
+    @functools.cached_property
+    def _latest_of_groups(self) -> dict[int | str, pd.Timestamp]:
+        """The latest date of each group of files that has one."""
+        found: dict[int | str, pd.Timestamp] = {}
+        for source, date in self.latest.items():
+            group = self._groups[source]
+            found[group] = max(date, found.get(group, date))
+        return found
 
     def _note_dates(self, batch: RawBatch) -> None:
         """Note the latest date of each file in the batch."""
