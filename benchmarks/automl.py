@@ -36,8 +36,8 @@ import pandas as pd
 
 from stargaze import config
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.dataset import TEST, VALIDATION, Dataset, read_dataset, read_feature_set
+from stargaze.config import POLICIES, FeaturesSection
+from stargaze.features.dataset import TEST, VALIDATION, Dataset, read_dataset
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
 from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
@@ -45,7 +45,6 @@ from stargaze.features.samples import SAMPLES
 from stargaze.features.selection.filters import apply_filters
 from stargaze.store import Store
 from stargaze.tuning.metrics import scores
-from stargaze.tuning.screen import read_leaderboard
 
 ROOT = Path(__file__).resolve().parents[1]
 RIVAL_FOLDER = ROOT / "benchmarks" / "rival_environment"
@@ -54,12 +53,8 @@ SPLITS = 3
 TEST_SIZE = 0.3
 VALIDATION_SIZE = 0.05
 """The share of the repositories that calibrates the intervals of stargaze; the others have no intervals."""
-COPIED_ROWS = 2.5
-"""The rows of a refit relative to those of a trial: `tune` adds copies with missing values."""
-FIXED_SECONDS = 15.0
-"""The start of Ray and the calibration [s]."""
 LEAST_SECONDS = 10.0
-"""The least time for trials [s]."""
+"""The least time budget of `tune` [s]."""
 DRAW_SEED = 0
 Result = dict[str, Any]
 
@@ -243,18 +238,11 @@ def run_ours(
     started = time.perf_counter()
     run_command(["select-features"], environment, store)
     run_command(["screen"], environment, store)
-    left = limits.seconds - (time.perf_counter() - started) - refit_seconds(store, section.folds) / limits.cores
+    left = limits.seconds - (time.perf_counter() - started)
     run_command(["tune", "--trials", "1000", "--time-budget", f"{max(left, LEAST_SECONDS):.0f}"], environment, store)
     seconds = time.perf_counter() - started
     bundle = Bundle.load(store.bundles / store.latest.read_text(encoding="utf-8").strip())
     return bundle.predict_repositories(dataset.repositories.iloc[dataset.test], limits.policy), seconds
-
-
-def refit_seconds(store: Store, folds: int) -> float:
-    """Return about how long `tune` takes after its last trial [s of one core]: it refits the best families on every policy."""
-    board = read_leaderboard(store, read_feature_set(store))
-    fits = board[board["status"] == "ok"].groupby("policy").head(TuningSection().ensemble_size)
-    return FIXED_SECONDS + COPIED_ROWS * (folds + 1) * float(fits["fit_time"].sum())
 
 
 def run_command(arguments: Sequence[str], environment: dict[str, str], store: Store) -> None:

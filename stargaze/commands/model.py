@@ -73,7 +73,7 @@ def screen(
 @command("tune")
 def tune(
     trials: Annotated[int | None, typer.Option(help="Configurations to try.")] = None,
-    time_budget: Annotated[float | None, typer.Option(help="Start no trial after this many seconds.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds for trials, refit and calibration.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search and the models.")] = None,
     max_concurrent: Annotated[int | None, typer.Option(help="Trials at the same time.")] = None,
     racing: Annotated[bool | None, typer.Option(help="Stop a trial that cannot win.")] = None,

@@ -207,7 +207,13 @@ class TuningSection:
     )
     trials: int = key(50, "Configurations to try.", unit="trials", limits=(1, 100_000))
     finalists: int = key(2, "How many of the best families are tuned.", unit="families", limits=(1, 10))
-    time_budget: float = key(0.0, "Stop starting trials after this long; 0 means no limit.", unit="s", limits=(0, None))
+    time_budget: float = key(
+        0.0,
+        "How long tune may take: trials end early enough for the refit and the intervals, and the ensemble has fewer models if"
+        " there is no time for all; 0 means no limit.",
+        unit="s",
+        limits=(0, None),
+    )
     max_concurrent: int = key(0, "Trials at the same time, one core each; 0 means one per core.", limits=(0, 4096))
     racing: bool = key(True, "Stop a trial after the fold that shows that it cannot win.")
     seed: int = key(0, "Seed of the search and the models.", limits=(0, 2**31 - 1))

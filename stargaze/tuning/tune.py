@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ from stargaze.tuning.family import Choice
 from stargaze.tuning.screen import read_leaderboard
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.search.trial_table import write_trials
+from stargaze.tuning.time_budget import RefitCost, TimeBudget
 from stargaze.tuning.training.save import save_best
+
+LEAST_SEARCH_SECONDS = 1.0
+"""The least time of a search whose budget is used up [s]."""
+
+
+class _BudgetEndedError(Exception):
+    """The rest of the time budget is needed for the refit."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,12 @@ def tune(
     *,
     resume: bool = False,
     report: Report = lambda _what, _done: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TuningResult:
     """Search the hyperparameters of the finalists with Ray Tune and save the best as a bundle.
 
-    Every finished trial is written to the journal at once: after Ctrl-C or a kill, ``resume`` repeats none of them.
+    Every finished trial is written to the journal at once: after Ctrl-C or a kill, ``resume`` repeats none of them. A time
+    budget includes the refit: the trials end earlier, and the ensemble has fewer members if there is no time for all.
 
     Raises
     ------
@@ -75,10 +86,15 @@ def tune(
     KeyboardInterrupt
         After Ctrl-C; the finished trials are on disk.
     """
+    started = clock()
     table, feature_set = read_dataset_and_features(store)
-    screened = _ranked_families(read_leaderboard(store, feature_set), section)
+    board = read_leaderboard(store, feature_set)
+    screened = _ranked_families(board, section)
     finalists = screened[: section.finalists]
-    search = Search(section, finalists, Journal(store.journal), _header(section, table, feature_set, finalists))
+    cost = RefitCost.of(table, feature_set, board, section.estimate_policy)
+    budget = TimeBudget(section, cost, screened, clock, started)
+    header = _header(section, table, feature_set, finalists)
+    search = Search(section, finalists, Journal(store.journal), header, budget.search_seconds)
     if resume:
         search.resume()
     if len(search.ended) < section.trials:
@@ -89,7 +105,8 @@ def tune(
     write_trials(store.trials, trials, section.metric)
     best = _best(trials, section.metric)
     report("refitting the best trials on every policy", 1.0)
-    bundle, scores = save_best(section, store, table, feature_set, trials, screened)
+    refitted = replace(section, ensemble_size=budget.ensemble_size(trials))
+    bundle, scores = save_best(refitted, store, table, feature_set, trials, screened)
     search.journal.finish()
     return TuningResult(best, len(trials), len(search.ended) - len(trials), bundle, scores)
 
@@ -102,6 +119,8 @@ class Search:
     finalists: list[str]
     journal: Journal
     header: dict[str, Any]
+    seconds_left: Callable[[Sequence[Mapping[str, Any]]], float] = field(default=lambda _trials: math.inf)
+    """How long trials may still run, given those that have ended [s]."""
     ended: list[dict[str, Any]] = field(default_factory=list)
     lookahead: int = 0
 
@@ -141,24 +160,28 @@ class Search:
             remaining = (time.monotonic() - started) / done * (section.trials - len(self.ended))
             done_trials = (trial for trial in self.trials() if trial["stopped"] == DONE)
             best = min((trial[section.metric] for trial in done_trials), default=math.nan)
+            left = self.seconds_left(self.trials())
             report(
-                f"trial {len(self.ended)} of {section.trials}, best {best:.5g}, {remaining:.0f} s left",
+                f"trial {len(self.ended)} of {section.trials}, best {best:.5g}, {max(min(remaining, left), 0):.0f} s left",
                 len(self.ended) / section.trials,
             )
+            if left <= 0 and not math.isnan(best):
+                raise _BudgetEndedError
 
         report("starting Ray", before / section.trials)
         search = SearchSpec(
             self.finalists,
             section.seed,
             section.trials,
-            section.time_budget,
+            max(self.seconds_left(self.trials()), LEAST_SEARCH_SECONDS) if section.time_budget else 0.0,
             section.max_concurrent,
             section.racing,
             self.ended,
             metric=section.metric,
             lookahead=self.lookahead,
         )
-        search_with_ray(arrays, search, handle)
+        with contextlib.suppress(_BudgetEndedError):
+            search_with_ray(arrays, search, handle)
 
     def trials(self) -> list[dict[str, Any]]:
         """Return the finished trials in the order of their numbers, which does not depend on when they ended."""

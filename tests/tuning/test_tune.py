@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import stargaze.tuning.tune as tune_module
 from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import TuningSection
@@ -170,6 +171,36 @@ def test_a_search_without_a_trial_names_the_time_that_was_too_short(
         tune(TuningSection(trials=2, time_budget=budget), stopped_store)
 
     assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("budget", "trials", "members"), [(0.0, 4, 4), (100.0, 1, 1), (200.0, 2, 1), (1_000_000.0, 4, 4)]
+)
+def test_a_time_budget_ends_the_trials_and_limits_the_ensemble(
+    screened_store: Store, monkeypatch: pytest.MonkeyPatch, budget: float, trials: int, members: int
+) -> None:
+    """Each trial takes 40 s, and the refit three quarters of a short budget."""
+    now, sizes = [0.0], list[int]()
+
+    def search(_arrays: Any, _search: Any, handle: Any) -> None:
+        handle({"lookahead": 8})
+        for number in range(4):
+            now[0] += 40.0
+            handle(
+                {"finished": {**trial(number, "ridge", 0.5), "parameters": {"alpha": 1.0 + number}, "seconds": 40.0}}
+            )
+
+    def save(section: TuningSection, *_arguments: Any) -> tuple[Path, dict[str, Any]]:
+        sizes.append(section.ensemble_size)
+        return Path("bundle"), {}
+
+    monkeypatch.setattr(ray_driver, "search_with_ray", search)
+    monkeypatch.setattr(tune_module, "save_best", save)
+
+    section = TuningSection(trials=4, time_budget=budget, ensemble_size=4)
+    tuned = tune(section, screened_store, clock=lambda: now[0])
+
+    assert (tuned.trials, sizes) == (trials, [members])
 
 
 def test_a_finished_tuning_removes_the_journal(stopped_store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def run_trials(
         If the ended trials are those of another search.
     """
     errors: list[StargazeError] = []
+    begun = time.monotonic()
     with (
         restore_process(),
         connect_ray(search.max_concurrent, folder) as cores,
@@ -161,7 +163,7 @@ def run_trials(
                 metric=search.metric,
                 mode="min",
                 num_samples=search.trials * ATTEMPTS,  # an upper bound; the searcher ends the search
-                time_budget_s=search.time_budget or None,
+                time_budget_s=_seconds_left(search, begun),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -178,6 +180,11 @@ def run_trials(
             tuner.fit()
     if errors:
         raise errors[0]
+
+
+def _seconds_left(search: SearchSpec, begun: float) -> float | None:
+    """Return what is left of the budget after the start of Ray [s]; None without a budget."""
+    return max(search.time_budget - (time.monotonic() - begun), 1.0) if search.time_budget else None
 
 
 def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int, rows: int) -> OrderedSearcher:

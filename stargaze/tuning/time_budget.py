@@ -1,0 +1,120 @@
+"""The time budget of a tuning: its trials stop early enough that the refit and the calibration end within it too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stargaze.config import POLICIES, TuningSection
+from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.masking import copied_rows
+from stargaze.tuning.search.racing import DONE
+from stargaze.tuning.training.ensemble import Candidate, select_candidates
+
+POLICY_SECONDS, POLICY_SECONDS_PER_ROW = 3.0, 0.002
+"""The time of one core for everything but fits: features of masked copies, calibration and scores of one policy [s]."""
+STOP_SECONDS = 5.0
+"""The time in which Ray starts and stops [s]."""
+LEAST_SEARCH = 0.25
+"""The least share of the budget for trials: with less, the ensemble has fewer members."""
+
+
+@dataclass(frozen=True)
+class RefitCost:
+    """What the refit costs: ``fit_seconds`` is the time of one fit of a family's defaults by policy and family [s of a core]."""
+
+    fit_seconds: Mapping[tuple[str, str], float]
+    policy: str
+    """The policy of the trials."""
+    folds: int
+    rows: int
+    copies: float
+    """Rows with masked copies relative to the rows of a trial."""
+    cores: int = 1
+
+    @classmethod
+    def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str) -> RefitCost:
+        """Return the cost from the fit times of the leaderboard, which may have been measured on fewer rows."""
+        rows, screened = len(table.training), board[board["status"] == "ok"]
+        copies = np.isin(copied_rows(np.expm1(table.target).round(), table.folds), table.training).sum()
+        scaled = screened["fit_time"] * rows / screened["rows"].clip(lower=1)
+        times = dict(zip(zip(screened["policy"], screened["family"], strict=True), scaled.tolist(), strict=True))
+        return cls(times, policy, feature_set.split.folds, rows, 1 + float(copies) / rows, len(os.sched_getaffinity(0)))
+
+    def seconds(self, candidates: Sequence[Candidate], trials: Sequence[Mapping[str, Any]]) -> float:
+        """Return the time of a refit of some candidates [s]; ``trials`` have the times of tuned parameters.
+
+        Each candidate is fitted without each fold, one core for all of its folds; then one core for each policy fits all
+        candidates on all rows, although some may get no weight, and calibrates the intervals.
+        """
+        measured = {_key(trial): trial["seconds"] / len(trial["folds"]) for trial in trials}
+        out_of_fold, whole = list[float](), list[float]()
+        for policy in POLICIES:
+            fits = [self.folds * self.copies * self._fit(policy, candidate, measured) for candidate in candidates]
+            out_of_fold += fits
+            fixed = POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
+            whole.append(fixed + sum(fits) / max(self.folds - 1, 1))
+        return self._parallel(out_of_fold) + self._parallel(whole)
+
+    def _parallel(self, seconds: Sequence[float]) -> float:
+        """Return how long tasks take on all cores [s]; one task has one core."""
+        return max(*seconds, sum(seconds) / self.cores)
+
+    def _fit(self, policy: str, candidate: Candidate, measured: Mapping[str, float]) -> float:
+        name = candidate.family.name
+        tried = self.fit_seconds.get((self.policy, name), 0.0)
+        default = self.fit_seconds.get((policy, name), tried)
+        tuned = measured.get(_key({"family": name, "parameters": candidate.parameters}))
+        return default if tuned is None else tuned * (default / tried if tried else 1.0)
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """The budget of one command [s], 0 for none, and the time at which it started."""
+
+    section: TuningSection
+    cost: RefitCost
+    screened: Sequence[str]
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(default=0.0)
+
+    def search_seconds(self, trials: Sequence[Mapping[str, Any]]) -> float:
+        """Return how much longer trials may run [s], negative if too long already; infinity without a budget.
+
+        ``trials`` have ended so far. Before the first one, the finalists count with their defaults.
+        """
+        section = self.section
+        if not section.time_budget:
+            return np.inf
+        done = [dict(trial) for trial in trials if trial["stopped"] == DONE]
+        known = done or [
+            {"family": name, "parameters": {}, section.metric: float(place), "stopped": DONE}
+            for place, name in enumerate(self.screened[: section.finalists])
+        ]
+        refit = STOP_SECONDS + self.cost.seconds(self._candidates(known, section.ensemble_size), done)
+        most = (1.0 - LEAST_SEARCH) * section.time_budget
+        return section.time_budget - min(refit, most) - (self.clock() - self.started)
+
+    def ensemble_size(self, trials: Sequence[dict[str, Any]]) -> int:
+        """Return the number of candidates that can be refitted in what is left of the budget, at least one."""
+        size = self.section.ensemble_size
+        if not self.section.time_budget:
+            return size
+        left = self.section.time_budget - (self.clock() - self.started)
+        while size > 1 and self.cost.seconds(self._candidates(trials, size), trials) > left:
+            size -= 1
+        return size
+
+    def _candidates(self, trials: Sequence[dict[str, Any]], size: int) -> list[Candidate]:
+        return select_candidates(trials, size, self.section.seed, self.screened, self.section.metric)
+
+
+def _key(trial: Mapping[str, Any]) -> str:
+    return json.dumps([trial["family"], trial["parameters"]], sort_keys=True)

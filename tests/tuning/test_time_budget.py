@@ -1,0 +1,107 @@
+"""The time budget of a tuning, with a fake clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from stargaze.config import POLICIES, TuningSection
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.time_budget import POLICY_SECONDS, STOP_SECONDS, RefitCost, TimeBudget
+from stargaze.tuning.training.ensemble import MEAN, Candidate
+
+DEFAULT = Candidate(FAMILIES["ridge"], {}, 0)
+TUNED = Candidate(FAMILIES["ridge"], {"alpha": 2.0}, 0)
+COST = RefitCost(
+    {("all", "ridge"): 2.0, ("activity", "ridge"): 1.0, ("static", "ridge"): 0.5, ("all", "elastic-net"): 8.0},
+    policy="all",
+    folds=3,
+    rows=0,
+    copies=2.0,
+)
+SCREENED = ("ridge", "elastic-net")
+
+
+def trial(number: int, family: str = "ridge", seconds: float = 6.0) -> dict[str, Any]:
+    """Return a finished trial of three folds."""
+    parameters = {"alpha": 2.0 + number}
+    folds = [0.5 + number] * 3
+    return {"family": family, "parameters": parameters, "rmsle": folds[0], "folds": folds, "seconds": seconds} | {
+        "number": number,
+        "stopped": "done",
+    }
+
+
+def budget(seconds: float, now: float = 0.0, **changed: Any) -> TimeBudget:
+    """Return a budget of a command that started at 100 s, ``now`` seconds later."""
+    section = TuningSection(time_budget=seconds, **changed)
+    return TimeBudget(section, COST, SCREENED, lambda: 100.0 + now, 100.0)
+
+
+def test_the_cost_is_that_of_all_fits_of_all_policies() -> None:
+    # 3 folds and 1.5 on all rows, twice as many rows with copies: 9 × (2 + 1 + 0.5) s
+    assert COST.seconds([DEFAULT], []) == pytest.approx(31.5 + len(POLICIES) * POLICY_SECONDS)
+
+
+def test_several_cores_share_the_cost_but_not_one_fit() -> None:
+    alone, shared = COST.seconds([DEFAULT] * 6, []), replace(COST, cores=2).seconds([DEFAULT] * 6, [])
+    many = replace(COST, cores=1000).seconds([DEFAULT], [])
+
+    assert shared < 0.7 * alone
+    assert many == pytest.approx(3 * 2.0 * 2.0 + 1.5 * 2.0 * 2.0 + POLICY_SECONDS)
+
+
+def test_tuned_parameters_cost_what_their_trial_took() -> None:
+    """A trial of three folds in 12 s: twice the defaults, under every policy."""
+    found = COST.seconds([TUNED], [trial(0, seconds=12.0)])
+
+    assert found - 3 * POLICY_SECONDS == pytest.approx(2 * (COST.seconds([DEFAULT], []) - 3 * POLICY_SECONDS))
+
+
+def test_a_policy_without_the_family_costs_what_the_policy_of_the_trials_does() -> None:
+    candidate = Candidate(FAMILIES["elastic-net"], {}, 0)
+
+    assert COST.seconds([candidate], []) == pytest.approx(9 * 3 * 8.0 + 3 * POLICY_SECONDS)
+
+
+def test_the_mean_of_all_rows_costs_nothing() -> None:
+    assert COST.seconds([DEFAULT, MEAN], []) == COST.seconds([DEFAULT], [])
+
+
+def test_without_a_budget_nothing_is_limited() -> None:
+    unlimited = budget(0.0, now=1e9)
+
+    assert (unlimited.search_seconds([]), unlimited.ensemble_size([trial(0)])) == (float("inf"), 6)
+
+
+def test_trials_end_before_the_refit() -> None:
+    finished = [trial(0)]
+    candidates = [Candidate(FAMILIES["ridge"], {"alpha": 2.0}, seed) for seed in (0, 1)]
+    refit = STOP_SECONDS + COST.seconds(candidates, finished)
+
+    assert budget(1_000.0, now=10.0).search_seconds(finished) == pytest.approx(1_000.0 - 10.0 - refit)
+
+
+def test_slower_trials_leave_less_time_for_trials() -> None:
+    left = [budget(1_000.0).search_seconds([trial(0, seconds=seconds)]) for seconds in (3.0, 30.0)]
+
+    assert left[1] < left[0] - 100.0
+
+
+def test_before_the_first_trial_the_defaults_of_the_finalists_count() -> None:
+    first, both = (budget(10_000.0, finalists=number).search_seconds([]) for number in (1, 2))
+
+    assert both < first
+
+
+def test_a_quarter_of_a_short_budget_is_for_trials() -> None:
+    assert budget(40.0).search_seconds([trial(0)]) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("left", "members"), [(1_000.0, 6), (70.0, 2), (1.0, 1), (-50.0, 1)])
+def test_the_ensemble_has_as_many_members_as_there_is_time_for(left: float, members: int) -> None:
+    finished = [trial(0), trial(1)]
+
+    assert budget(1_000.0, now=1_000.0 - left).ensemble_size(finished) == members
