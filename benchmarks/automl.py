@@ -53,6 +53,8 @@ SPLITS = 3
 TEST_SIZE = 0.3
 VALIDATION_SIZE = 0.05
 """The share of the repositories that calibrates the intervals of stargaze; the others have no intervals."""
+SCREENING_SHARE = 0.25
+"""The share of the time in which `screen` chooses the families."""
 LEAST_SECONDS = 10.0
 """The least time budget of `tune` [s]."""
 DRAW_SEED = 0
@@ -237,7 +239,7 @@ def run_ours(
     }
     started = time.perf_counter()
     run_command(["select-features"], environment, store)
-    run_command(["screen"], environment, store)
+    run_command(["screen", "--time-budget", f"{SCREENING_SHARE * limits.seconds:.0f}"], environment, store)
     left = limits.seconds - (time.perf_counter() - started)
     run_command(["tune", "--trials", "1000", "--time-budget", f"{max(left, LEAST_SECONDS):.0f}"], environment, store)
     seconds = time.perf_counter() - started

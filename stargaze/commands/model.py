@@ -40,6 +40,7 @@ def screen(
     families: Annotated[str | None, typer.Option(help="Comma-separated names; default all.")] = None,
     max_rows: Annotated[int | None, typer.Option(help="At most this many training rows.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds per family.")] = None,
+    time_budget: Annotated[float | None, typer.Option(help="Seconds for all families, slow ones last.")] = None,
     executor: Annotated[
         str | None, typer.Option(help="Where they run: process, docker (on the engine of DOCKER_HOST) or ray.")
     ] = None,
@@ -57,7 +58,7 @@ def screen(
 
     names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
     options = {"families": names, "max_rows": max_rows, "time_limit": time_limit, "executor": executor}
-    options |= {"max_concurrent": max_concurrent, "cpus": cpus, "memory": memory}
+    options |= {"time_budget": time_budget, "max_concurrent": max_concurrent, "cpus": cpus, "memory": memory}
     keys = {f"screening.{name}": value for name, value in options.items()}
     session = common.open_session(keys)
     out, config, store = session

@@ -175,6 +175,13 @@ class ScreeningSection:
         limits=(0, None),
     )
     time_limit: float = key(300.0, "A family that takes longer is listed as timed out.", unit="s", limits=(1, None))
+    time_budget: float = key(
+        0.0,
+        "How long screen may take: families that ensembles seldom need come last, and are listed as timed out; 0 means no"
+        " limit.",
+        unit="s",
+        limits=(0, None),
+    )
     max_concurrent: int = key(0, "Families at the same time; 0 means as many as fit.", limits=(0, 256))
     executor: str = key(
         "process",

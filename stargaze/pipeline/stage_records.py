@@ -136,6 +136,7 @@ def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Pat
             "screening.families": sorted(set(config.screening.families)),
             "screening.max_rows": config.screening.max_rows,
             "screening.time_limit": config.screening.time_limit,
+            "screening.time_budget": config.screening.time_budget,
             "features.seed": config.features.seed,
             "feature set": _feature_set_digest(store),
         },

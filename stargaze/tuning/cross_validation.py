@@ -102,7 +102,7 @@ def policy_arrays(table: Dataset, feature_set: FeatureSet, policy: str, rows: np
 
 @dataclass(frozen=True)
 class Fold:
-    """Out-of-fold predictions of log1p(stars) [nat], raw and clipped at 0, and the time of one fold [s]."""
+    """Out-of-fold predictions of log1p(stars) [nat], raw and clipped at 0, the time of one fold [s], and its model."""
 
     fold: int
     rows: np.ndarray
@@ -110,6 +110,7 @@ class Fold:
     predicted: np.ndarray
     rmsle: float
     seconds: float
+    model: Any = field(default=None, repr=False)
 
 
 def cross_validate(family: Family, parameters: Parameters, arrays: Arrays, seed: int) -> Iterator[Fold]:
@@ -121,7 +122,7 @@ def cross_validate(family: Family, parameters: Parameters, arrays: Arrays, seed:
         model = fit(family, parameters, arrays, np.flatnonzero(~out), seed, inputs)
         raw = np.asarray(model.predict(inputs[out]))
         error, seconds = clipped_rmse(arrays.target[out], raw), time.perf_counter() - started
-        yield Fold(int(fold), np.flatnonzero(out), raw, np.maximum(raw, 0.0), error, seconds)
+        yield Fold(int(fold), np.flatnonzero(out), raw, np.maximum(raw, 0.0), error, seconds, model)
 
 
 def fit(

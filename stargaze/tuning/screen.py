@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,29 @@ SLOWEST_FIRST = (
     *("random-forest", "extra-trees", "support-vectors", "histogram-boosting", "perceptron"),
     *("lightgbm", "randomized-boosting", "catboost"),
 )
+BEST_FIRST = (
+    *("dummy", "lightgbm", "randomized-boosting", "ridge", "catboost", "perceptron", "histogram-boosting"),
+    *("elastic-net", "extra-trees", "nearest-neighbors", "random-forest", "support-vectors"),
+)
+"""The order within a time budget: those that ensembles need before slow ones that seldom join them."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The end of the time budget of a screening [s], 0 for none."""
+
+    budget: float
+    clock: Callable[[], float]
+    started: float
+
+    def is_over(self) -> bool:
+        """Return whether the budget is used up."""
+        return self.budget > 0 and self.clock() - self.started >= self.budget
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What a row contains that has no scores at the end."""
+        return {"status": "time", "note": f"time budget of {self.budget:g} s reached"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +65,15 @@ class RunningFamily:
 
 
 def screen(
-    section: ScreeningSection, store: Store, seed: int, report: Report = lambda _what, _done: None
+    section: ScreeningSection,
+    store: Store,
+    seed: int,
+    report: Report = lambda _what, _done: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> pd.DataFrame:
     """Screen the families under the three policies and write the leaderboard; a failed family is a row with the reason.
+
+    So is one that does not finish within the time limit of a family or the time budget of all.
 
     Raise UsageError if a family is unknown; ExternalError if every family failed.
 
@@ -52,7 +82,8 @@ def screen(
     DataFrame
         :data:`COLUMNS`, best first within each policy: RMSLE ± spread over folds [nat], fit time of a fold [s], size [MB].
     """
-    order = {family: rank for rank, family in enumerate(SLOWEST_FIRST)}
+    deadline = Deadline(section.time_budget, clock, clock())
+    order = {family: rank for rank, family in enumerate(BEST_FIRST if section.time_budget else SLOWEST_FIRST)}
     names = sorted(select_families(section.families), key=lambda family: order.get(family, len(order)))
     table, feature_set = read_dataset_and_features(store)
     minimum = 20 * feature_set.split.folds
@@ -67,15 +98,17 @@ def screen(
             policy_arrays(table, feature_set, policy, rows).save(Path(folder) / f"{policy}.npz")
         jobs = [FamilyJob(name, Path(folder), len(rows), seed) for name in names]
         with open_executor(section, Path(folder), names, lambda message: report(message, 0.0)) as executor:
-            results = _run(jobs, executor, section, report)
+            results = _run(jobs, executor, section, report, deadline)
     board = pd.DataFrame(results).assign(feature_set=feature_set.digest).reindex(columns=COLUMNS)
     board = board.sort_values(["rmsle", "family"], ignore_index=True)
     board = board.sort_values("policy", key=lambda names: -names.map(POLICIES.index), kind="stable", ignore_index=True)
     if not (board["status"] == "ok").any():
         reason, is_late = board["note"].iloc[0], (board["status"] == "time").any()
-        hint = (
-            f"stargaze screen --time-limit {2 * section.time_limit:g}" if is_late else "stargaze screen --families NAME"
-        )
+        hint = "stargaze screen --families NAME"
+        if is_late and deadline.is_over():
+            hint = f"stargaze screen --time-budget {2 * section.time_budget:g}"
+        elif is_late:
+            hint = f"stargaze screen --time-limit {2 * section.time_limit:g}"
         raise ExternalError(f"no family could be fitted: {reason}", hint=hint)
     with atomic_write(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
@@ -132,15 +165,21 @@ def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:
     return np.sort(rows[order[:max_rows]])
 
 
-def _run(jobs: list[FamilyJob], executor: Executor, section: ScreeningSection, report: Report) -> list[dict[str, Any]]:
+def _run(
+    jobs: list[FamilyJob], executor: Executor, section: ScreeningSection, report: Report, deadline: Deadline
+) -> list[dict[str, Any]]:
     waiting, running, rows = list(jobs), list[RunningFamily](), list[dict[str, Any]]()
     max_concurrent = section.max_concurrent or executor.max_concurrent
     while waiting or running:
+        while waiting and deadline.is_over():
+            job = waiting.pop(0)
+            rows += [_row(job, policy, deadline.note) for policy in reversed(POLICIES)]
+            report(f"{job.family}: {deadline.note['note']}", len(rows) / len(POLICIES) / len(jobs))
         while waiting and len(running) < max_concurrent:
             job = waiting.pop(0)
             running.append(RunningFamily(job, executor.start(job), time.monotonic()))
         for family in list(running):
-            finished = _finished_rows(family, section.time_limit)
+            finished = _finished_rows(family, section.time_limit, deadline)
             if finished is not None:
                 running.remove(family)
                 rows += finished
@@ -149,10 +188,13 @@ def _run(jobs: list[FamilyJob], executor: Executor, section: ScreeningSection, r
     return rows
 
 
-def _finished_rows(running: RunningFamily, limit: float) -> list[dict[str, Any]] | None:
-    """Return one row per policy of a family that finished, failed or reached the time limit; None while it runs."""
+def _finished_rows(running: RunningFamily, limit: float, deadline: Deadline) -> list[dict[str, Any]] | None:
+    """Return one row per policy of a family that finished, failed or has no time left; None while it runs."""
     if running.family.has_ended():
         missing = {"status": "failed", "note": running.family.failure_reason()[:300]}
+    elif deadline.is_over():
+        running.family.kill()
+        missing = deadline.note
     elif time.monotonic() - running.started_at < limit:
         return None
     else:

@@ -44,7 +44,9 @@ STARTS_AT = {
     **dict.fromkeys(("fetch.extra", "fetch.extra_kinds", "fetch.extra_policies"), "fetch"),
     **dict.fromkeys((f"github.{field.name}" for field in dataclasses.fields(GithubSection)), "fetch"),
     **dict.fromkeys((f"features.{field.name}" for field in dataclasses.fields(CONFIG.features)), "select-features"),
-    **dict.fromkeys(("screening.families", "screening.max_rows", "screening.time_limit"), "screen"),
+    **dict.fromkeys(
+        ("screening.families", "screening.max_rows", "screening.time_limit", "screening.time_budget"), "screen"
+    ),
     **dict.fromkeys((f"tuning.{name}" for name in TUNE_KEYS), "tune"),
     "tuning.bundled_repositories": "tune",
     "github.api_url": "deploy",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from stargaze.config import ScreeningSection
+from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
-from stargaze.tuning.screen import COLUMNS, _sample, leaderboard_rows, read_leaderboard, screen
+from stargaze.tuning.executors.executor import FamilyJob
+from stargaze.tuning.screen import COLUMNS, SCORE_COLUMNS, _sample, leaderboard_rows, read_leaderboard, screen
 from tests.tuning.conftest import fill
 
 pytestmark = pytest.mark.real
@@ -156,3 +160,104 @@ def test_a_sample_of_rows_contains_whole_owners(selected_store: Store, max_rows:
     assert set(rows) <= set(table.training)
     assert len(set(owners.iloc[rows]) & outside) <= 1
     assert np.array_equal(rows, _sample(table, max_rows, seed=0))
+
+
+class EndedFamily:
+    """A family that has ended at once."""
+
+    def has_ended(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        """Do nothing."""
+
+    def failure_reason(self) -> str:
+        return ""
+
+
+class SlowFamily(EndedFamily):
+    """A family that never ends by itself."""
+
+    def __init__(self) -> None:
+        self.is_killed = False
+
+    def has_ended(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class FakeExecutor:
+    """Runs one family at a time: 40 s each by the fake clock, and the slow family for ever."""
+
+    max_concurrent = 1
+
+    def __init__(self, slow: str = "") -> None:
+        self.now = 0.0
+        self.started, self.slow, self.running = list[str](), slow, SlowFamily()
+
+    def start(self, job: FamilyJob) -> EndedFamily:
+        """Write the rows of all policies, of a slow family only the first."""
+        self.started.append(job.family)
+        self.now += 40.0
+        for policy in ("all",) if job.family == self.slow else POLICIES:
+            scores = dict.fromkeys(SCORE_COLUMNS, 0.5)
+            job.result_path(policy).write_text(json.dumps(scores), encoding="utf-8")
+        return self.running if job.family == self.slow else EndedFamily()
+
+
+@pytest.fixture
+def executor(monkeypatch: pytest.MonkeyPatch) -> FakeExecutor:
+    """The executor of the next screening."""
+    fake = FakeExecutor()
+    monkeypatch.setattr(
+        "stargaze.tuning.screen.open_executor", lambda *_arguments: contextlib.nullcontext(enter_result=fake)
+    )
+    return fake
+
+
+def test_without_a_time_budget_the_slowest_family_starts_first(selected_store: Store, executor: FakeExecutor) -> None:
+    section = ScreeningSection(families=["ridge", "lightgbm", "random-forest"])
+
+    board = screen(section, selected_store, 0, clock=lambda: executor.now)
+
+    assert executor.started[:2] == ["random-forest", "lightgbm"]
+    assert (board["status"] == "ok").all()
+
+
+def test_within_a_time_budget_slow_families_that_seldom_help_are_left_out(
+    selected_store: Store, executor: FakeExecutor
+) -> None:
+    """Two families of 40 s are started within 60 s; the others are rows with the reason."""
+    section = ScreeningSection(families=["random-forest", "ridge", "lightgbm"], time_budget=60.0)
+
+    board = screen(section, selected_store, 0, clock=lambda: executor.now).set_index(["family", "policy"])
+
+    assert executor.started == ["dummy", "lightgbm"]
+    assert (board.loc["lightgbm", "status"] == "ok").all()
+    assert board.loc["random-forest", "status"].tolist() == ["time"] * 3
+    assert board.loc[("ridge", "all"), "note"] == "time budget of 60 s reached"
+
+
+def test_a_family_that_runs_at_the_end_of_the_budget_keeps_its_finished_policies(
+    selected_store: Store, executor: FakeExecutor
+) -> None:
+    executor.slow = "lightgbm"
+    section = ScreeningSection(families=["lightgbm"], time_budget=60.0)
+
+    board = screen(section, selected_store, 0, clock=lambda: executor.now).set_index(["family", "policy"])
+
+    assert executor.running.is_killed
+    assert board.loc["lightgbm", "status"].to_dict() == {"all": "ok", "activity": "time", "static": "time"}
+
+
+def test_a_budget_in_which_no_family_ends_names_a_longer_one(selected_store: Store, executor: FakeExecutor) -> None:
+    executor.now = 0.0
+    times = iter([0.0])
+
+    with pytest.raises(ExternalError, match="time budget of 5 s reached") as raised:
+        screen(ScreeningSection(families=["ridge"], time_budget=5.0), selected_store, 0, clock=lambda: next(times, 9.0))
+
+    assert raised.value.hint == "stargaze screen --time-budget 10"
+    assert not executor.started

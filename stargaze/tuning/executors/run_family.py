@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from stargaze.bundle.serialization import serialize_model
 from stargaze.config import POLICIES
 from stargaze.system.files import write_json
-from stargaze.tuning.cross_validation import Arrays, cross_validate, fit, summarize_folds
+from stargaze.tuning.cross_validation import Arrays, Fold, cross_validate, summarize_folds
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
 
@@ -25,10 +24,14 @@ def main(argv: list[str]) -> None:
 
 
 def score_family(family: Family, arrays: Arrays, seed: int) -> dict[str, float]:
-    """Return the cross-validation scores of a family and the size [MB] of a model fitted on all rows."""
-    scores = summarize_folds(list(cross_validate(family, {}, arrays, seed)), arrays)
-    model = fit(family, {}, arrays, np.arange(len(arrays.target)), seed)
-    return {key: round(value, 5) for key, value in {**scores, "size_mb": len(serialize_model(model)[1]) / 1e6}.items()}
+    """Return the cross-validation scores of a family and the size [MB] of the model of its last fold."""
+    folds, size = list[Fold](), 0
+    for fold in cross_validate(family, {}, arrays, seed):
+        if fold.fold == arrays.folds.max():
+            size = len(serialize_model(fold.model)[1])
+        folds.append(replace(fold, model=None))
+    scores = summarize_folds(folds, arrays) | {"size_mb": size / 1e6}
+    return {key: round(value, 5) for key, value in scores.items()}
 
 
 if __name__ == "__main__":
