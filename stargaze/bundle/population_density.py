@@ -29,6 +29,8 @@ LEVELS = 5
 """Thresholds, by the share of the weight of known numbers: with fewer of them, distances have another distribution."""
 HONEST = 0.99
 """The share of held-out repositories of the same population that have no warning."""
+LARGE = 2.0
+"""The normal score of the largest numbers: ranks would set the few repositories that have them apart from each other."""
 MAX_SCORE = 50.0
 """Limit of a number in normal scores."""
 MIN_SPREAD = 0.05
@@ -61,8 +63,8 @@ class PopulationDensity:
             nearest[rows] = np.partition(self._squares(scores[rows]), self._rank, axis=1)[:, self._rank]
         return np.sqrt(nearest), self._known(scores)
 
-    def find_unusual(self, values: np.ndarray) -> list[list[str]]:
-        """Return for each repository the features that are unusual together; none if it is like the training repositories."""
+    def find_unlike(self, values: np.ndarray) -> list[list[str]]:
+        """Return for each repository the features that set it apart most; none if it is like the training repositories."""
         distances, known = self.distances(values)
         is_outside = np.isfinite(distances) & (distances > self.thresholds[_level(known)])
         found: list[list[str]] = [[] for _ in distances]
@@ -175,7 +177,8 @@ def _make_knots(quantiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     ranks = np.clip(middle / len(quantiles), 0.5 / len(quantiles), 1 - 0.5 / len(quantiles))
     logs = _log(quantiles)
     low, high = logs[[round(0.16 * (len(quantiles) - 1)), round(0.84 * (len(quantiles) - 1))]]
-    return knots, np.array([NormalDist().inv_cdf(rank) for rank in ranks]), max((high - low) / 2, MIN_SPREAD)
+    scores = np.array([min(NormalDist().inv_cdf(rank), LARGE) for rank in ranks])
+    return knots, scores, max((high - low) / 2, MIN_SPREAD)
 
 
 def _score(values: np.ndarray, knots: np.ndarray, scores: np.ndarray, spread: float) -> np.ndarray:

@@ -109,7 +109,7 @@ def predict_records(
     DataFrame
         ``file``, ``record`` (its position from 1, in JSON lines the line), ``full_name``; ``predicted``, ``low`` and ``high``
         [stars] of ``policy``, the widest that answers; ``stars`` if they are known; ``set``: training, validation, test, or
-        missing if the repository was not among the data; ``unlike_training``, values that are unusual together; ``bundle``,
+        missing if the repository was not among the data; ``unlike_training``, numbers that set it apart most; ``bundle``,
         the digest; ``error``, why there is no prediction.
     """
     total, done = stream.scan(report), 0

@@ -47,49 +47,60 @@ def density() -> PopulationDensity:
 
 
 def test_one_of_a_hundred_honest_rows_is_outside(density: PopulationDensity) -> None:
-    outside = np.mean([bool(names) for names in density.find_unusual(draw(4_000, 3))])
+    outside = np.mean([bool(names) for names in density.find_unlike(draw(4_000, 3))])
 
     assert 0.004 < outside < 0.025
 
 
-def test_values_in_range_can_be_unusual_together(density: PopulationDensity) -> None:
+def test_values_in_range_can_be_far_from_all_rows(density: PopulationDensity) -> None:
     training = draw(3_000, 1)
     few, many = np.quantile(training, 0.03, axis=0), np.quantile(training, 0.97, axis=0)
 
-    found = density.find_unusual(np.array([[many[0], few[1], few[2], few[3]], few, many]))
+    found = density.find_unlike(np.array([[many[0], few[1], few[2], few[3]], few, many]))
 
     assert found[0][0] == "forks"
     assert found[1:] == [[], []]
 
 
-def test_a_value_beyond_all_training_rows_is_unusual(density: PopulationDensity) -> None:
+def test_a_row_with_a_value_beyond_all_training_rows_is_found(density: PopulationDensity) -> None:
     typical = np.median(draw(3_000, 1), axis=0)
 
-    assert density.find_unusual(np.array([[1e7, *typical[1:]]]))[0][0] == "forks"
-    assert density.find_unusual(typical[None]) == [[]]
+    assert density.find_unlike(np.array([[1e7, *typical[1:]]]))[0][0] == "forks"
+    assert density.find_unlike(typical[None]) == [[]]
 
 
-def test_missing_values_are_not_unusual(density: PopulationDensity) -> None:
+def test_the_largest_rows_are_no_farther_from_the_others_than_most(density: PopulationDensity) -> None:
+    """A repository with many forks, subscribers and contributors is one of the population."""
+    rows = draw(20_000, 6)
+    large = rows[(rows > np.quantile(rows, 0.98, axis=0)).all(axis=1)]
+
+    outside = np.mean([bool(names) for names in density.find_unlike(np.minimum(large, rows[:3_000].max(axis=0)))])
+
+    assert len(large) > 50
+    assert outside < 0.05
+
+
+def test_missing_values_set_no_row_apart(density: PopulationDensity) -> None:
     rows = draw(500, 4)
     rows[:, 3] = np.nan
     rows[:100, 1:] = np.nan
     rows[100:200] = np.nan
 
-    found = [bool(names) for names in density.find_unusual(rows)]
+    found = [bool(names) for names in density.find_unlike(rows)]
 
     assert not any(found[:200])
     assert sum(found) <= 15
 
 
-def test_a_row_with_missing_values_can_be_unusual(density: PopulationDensity) -> None:
+def test_a_row_with_missing_values_can_be_found(density: PopulationDensity) -> None:
     training = draw(3_000, 1)
     row = [training[:, 0].max(), training[:, 1].min(), training[:, 2].min(), np.nan]
 
-    assert density.find_unusual(np.array([row])) != [[]]
+    assert density.find_unlike(np.array([row])) != [[]]
 
 
 def test_no_row_needs_no_work(density: PopulationDensity) -> None:
-    assert density.find_unusual(np.zeros((0, 4))) == []
+    assert density.find_unlike(np.zeros((0, 4))) == []
 
 
 def test_bytes_are_read_as_they_were_written(density: PopulationDensity) -> None:

@@ -88,7 +88,7 @@ def _terminal_hint(hint: str) -> str:
 
 
 def answer_lines(answer: Answer) -> list[str]:
-    """Return up to four lines for each repository: sentence, strongest factors, what is unusual, its set; last the bundle."""
+    """Return up to four lines for each repository: sentence, strongest factors, what it differs in, its set; last the bundle."""
     lines = []
     for prediction in answer["predictions"]:
         factors = prediction["explanation"]["factors"][:MAX_FACTORS]

@@ -1,4 +1,4 @@
-"""Values of a repository outside of the range of the training data, or unusual together: its prediction is unreliable."""
+"""Values outside of the range of the training data, and repositories unlike the training ones: predictions are less reliable."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def describe_unlike(bundle: Bundle, features: np.ndarray) -> list[dict[str, Any]
     if bundle.population is None:
         return [None] * len(features)
     columns = [bundle.columns.index(name) for name in bundle.population.features]
-    found = bundle.population.find_unusual(features[:, columns])
+    found = bundle.population.find_unlike(features[:, columns])
     return [_describe(list(dict.fromkeys(map(feature_label, names)))) if names else None for names in found]
 
 

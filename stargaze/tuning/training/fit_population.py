@@ -29,7 +29,7 @@ MIN_VALUES = 20
 MIN_KNOWN = 0.5
 """The least share of the training repositories that have a feature."""
 LEAST_WEIGHT = 0.005
-"""Added to each importance: an unimportant number may be unusual too [share]."""
+"""Added to each importance: a repository can be far from the others in an unimportant number too [share]."""
 MIN_HELD_OUT = 50
 """Fewer held-out repositories say nothing of a distance that one of a hundred exceeds."""
 COPIES = 6
@@ -72,12 +72,15 @@ def _remove_values(values: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _candidates(feature_set: FeatureSet, policy: str) -> list[str]:
-    """Return the numbers that a policy's models read and that one field gives."""
+    """Return the numbers that a policy's models read and that one field gives; the name's say nothing of a population."""
     catalog = feature_set.catalog
     return [
         name
         for name in feature_set.selected[policy]
-        if catalog[name].kind == "number" and not catalog[name].learned and len(catalog[name].fields) == 1
+        if catalog[name].kind == "number"
+        and not catalog[name].learned
+        and len(catalog[name].fields) == 1
+        and catalog[name].fields != ("full_name",)
     ]
 
 

@@ -46,7 +46,7 @@ def predict(context: PredictionContext, entered: dict[str, Any], what_if: dict[s
     return answer_requests(context, [PredictionRequest((), (entered,), what_if or {})], NOW)[0]
 
 
-def test_a_saved_bundle_knows_what_is_unusual(tuned_bundle: Bundle) -> None:
+def test_a_saved_bundle_has_the_most_important_numbers(tuned_bundle: Bundle) -> None:
     assert tuned_bundle.population is not None
     assert {"forks", "subscribers", "age"} <= set(tuned_bundle.population.features)
     assert len(tuned_bundle.content["population.bin"]) < 50_000
@@ -88,7 +88,7 @@ def test_three_known_values_are_enough(context: PredictionContext) -> None:
     assert predict(context, {"forks": 9})["predictions"][0]["unlike_training"] is None
 
 
-def test_records_of_files_name_what_is_unusual(tuned_bundle: Bundle, tmp_path: Path) -> None:
+def test_records_of_files_name_what_sets_them_apart(tuned_bundle: Bundle, tmp_path: Path) -> None:
     rows = [{"full_name": f"nobody/{name}", "stars": 1, **row} for name, row in (("a", UNUSUAL), ("b", TYPICAL))]
     path = tmp_path / "records.jsonl"
     path.write_text("".join(f"{json.dumps(row | {'fetched_at': '2017-02-01'})}\n" for row in rows))

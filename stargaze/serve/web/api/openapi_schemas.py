@@ -223,7 +223,10 @@ def _prediction() -> Schema:
             },
             "similar": _list_of(_object({"full_name": TEXT, "actual_stars": OPTIONAL_NUMBER, "similarity": SHARE})),
             "out_of_range": {**outside, "description": "Values outside the range of the training data."},
-            "unlike_training": {**unlike, "description": "Values that are unusual together in the training data."},
+            "unlike_training": {
+                **unlike,
+                "description": "If the repository is unlike the training ones: its numbers that differ most.",
+            },
             "controls": {**_list_of(_object(control)), "description": "The fields that `what_if` may change."},
             "what_if": _optional(
                 {**what_if, "notes": _list_of(TEXT), "out_of_range": outside, "unlike_training": unlike}

@@ -62,7 +62,7 @@ class PredictionView:
     """Interval with its measured coverage, percentile, source and date."""
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    """Values out of range of the training data, or unusual together."""
+    """Values out of range of the training data, and whether the repository is unlike the training ones."""
     set_text: str
     """Whether the model was trained on the repository, if it was among its data."""
     enough_data: bool

@@ -90,7 +90,7 @@ def what_if_view(prediction: Mapping[str, Any]) -> WhatIf | None:
 
 
 def list_warnings(values: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Return what is unusual about a prediction or a what-if; of a what-if only what is new."""
+    """Return the warnings about a prediction or a what-if; of a what-if only what is new."""
     unlike = values.get("unlike_training")  # earlier versions stored neither
     is_new = unlike and not (before or {}).get("unlike_training")
     outside = map(format_outside, values.get("out_of_range", ()))

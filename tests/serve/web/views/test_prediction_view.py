@@ -133,7 +133,7 @@ def test_values_out_of_range_are_texts() -> None:
     )
 
 
-def test_values_that_are_unusual_together_are_a_warning() -> None:
+def test_a_repository_unlike_the_training_ones_has_a_warning() -> None:
     text = "Farther from the training data than 99% of the repositories held out from it, mostly in forks and age"
 
     assert view(unlike_training={"labels": ["forks", "age"], "text": text}).warnings == (text,)
