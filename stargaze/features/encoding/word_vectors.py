@@ -17,6 +17,7 @@ PACKAGE, EXTRA = "wordllama", "text"
 DEPENDENCIES = ("huggingface-hub", "safetensors", "tokenizers", "toml")
 """Packages that the extra installs beside those that stargaze needs anyway; they are never imported."""
 INSTALL = f"pip install 'stargaze[{EXTRA}]'"
+ON_CLUSTER = "on a cluster: stargaze infra configure --tags ray"
 DIMENSIONS = 256
 _VECTORS = Path("weights") / f"l2_supercat_{DIMENSIONS}.safetensors"
 _TOKENIZER = Path("tokenizers") / "l2_supercat_tokenizer_config.json"
@@ -45,7 +46,7 @@ def read_word_vectors() -> WordVectors:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        hint = f'{INSTALL}, or without it: features.text_embeddings = "off" and stargaze select-features'
+        hint = f'{INSTALL}, {ON_CLUSTER}, or without it: features.text_embeddings = "off" and stargaze select-features'
         raise MissingInputError(f"{PACKAGE} is not installed, which text embeddings need", hint=hint)
     folder = Path(spec.submodule_search_locations[0])
     try:

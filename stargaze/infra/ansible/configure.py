@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from stargaze.config import InfraSection
-from stargaze.errors import UsageError, did_you_mean
+from stargaze.errors import ExternalError, MissingInputError, UsageError, did_you_mean
+from stargaze.features.dataset import read_feature_set
 from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.inventory import PlaybookFiles, write_inventory
 from stargaze.infra.ansible.page_tls import check_page_tls
@@ -62,12 +63,21 @@ def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) 
     signers = store.keys / "allowed_signers"
     files = PlaybookFiles(
         str(build_wheel(state_dir.root / "wheels")),
-        str(find_recipe("requirements.lock")),
+        str(find_recipe(lock_file(store))),
         str(signers.resolve()) if signers.is_file() else "",
         str(ensure_ray_token(state_dir)),
         check_page_tls(section),
     )
     return write_inventory(section, state_dir, read_hosts(section, state_dir), files), files
+
+
+def lock_file(store: Store) -> str:
+    """Return the name of the lock file of the machines: with the extras if the selected features need embeddings."""
+    try:
+        needs_extra = read_feature_set(store).has_embeddings
+    except (MissingInputError, ExternalError):  # not selected yet, or by another version
+        needs_extra = False
+    return "requirements-optional.lock" if needs_extra else "requirements.lock"
 
 
 def ensure_ray_token(state_dir: StateDir) -> Path:

@@ -96,7 +96,9 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     assert not is_installed()
     with pytest.raises(MissingInputError, match="wordllama is not installed") as excinfo:
         read_word_vectors()
-    assert excinfo.value.hint.startswith("pip install 'stargaze[text]', or without it: features.text_embeddings = ")
+    assert excinfo.value.hint.startswith(
+        "pip install 'stargaze[text]', on a cluster: stargaze infra configure --tags ray"
+    )
 
 
 def test_files_of_another_form_are_refused(package: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from stargaze.config import InfraSection
+from stargaze.config import POLICIES, FeaturesSection, InfraSection
 from stargaze.errors import ExternalError, UsageError
+from stargaze.features.dataset import FeatureSet, write_feature_set
+from stargaze.features.encoding.word_vectors import DEPENDENCIES
 from stargaze.infra.ansible import configure
-from stargaze.infra.ansible.configure import configure_hosts, is_up_to_date
+from stargaze.infra.ansible.configure import configure_hosts, is_up_to_date, prepare_inventory
 from stargaze.infra.hosts.host_keys import check_host_keys
 from stargaze.infra.hosts.host_list import write_hosts
 from stargaze.infra.hosts.state_dir import StateDir, open_state_dir, pin_host_keys
@@ -45,6 +48,11 @@ def state_dir(store: Store, monkeypatch: pytest.MonkeyPatch) -> StateDir:
     return state_dir
 
 
+def select(store: Store, *names: str) -> None:
+    """Write a feature set with these features."""
+    write_feature_set(store, FeatureSet({policy: list(names) for policy in POLICIES}, {}, FeaturesSection(), "", {}))
+
+
 def test_after_a_run_the_machines_are_up_to_date(state_dir: StateDir, store: Store) -> None:
     assert is_up_to_date(SECTION, state_dir, store)
 
@@ -67,6 +75,24 @@ def test_a_change_since_the_run_is_detected(
     change(state_dir, store)
 
     assert not is_up_to_date(SECTION, state_dir, store)
+
+
+def test_the_machines_have_the_extras_if_the_selected_features_need_embeddings(
+    state_dir: StateDir, store: Store
+) -> None:
+    """Features are selected after the first configuration; the machines are then configured again."""
+    select(store, "age")
+    without = prepare_inventory(SECTION, state_dir, store)[1].lock
+    assert is_up_to_date(SECTION, state_dir, store)
+
+    select(store, "age", "embedding_score")
+
+    lock = Path(prepare_inventory(SECTION, state_dir, store)[1].lock)
+    assert not is_up_to_date(SECTION, state_dir, store)
+    locked = [set(re.findall(r"^([\w.-]+)==", path.read_text(), re.MULTILINE)) for path in (Path(without), lock)]
+    assert {"wordllama", *DEPENDENCIES} <= locked[1] - locked[0]
+    store.features.write_text("{}")
+    assert prepare_inventory(SECTION, state_dir, store)[1].lock == without
 
 
 def test_after_a_failed_run_the_machines_are_not_up_to_date(
