@@ -37,12 +37,13 @@ import pandas as pd
 from stargaze import config
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, FeaturesSection
-from stargaze.features.dataset import TEST, VALIDATION, Dataset, read_dataset
+from stargaze.features.dataset import Dataset, read_dataset
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
 from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.samples import SAMPLES
 from stargaze.features.selection.filters import apply_filters
+from stargaze.features.split import TEST, VALIDATION
 from stargaze.store import Store
 from stargaze.tuning.metrics import scores
 

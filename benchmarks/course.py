@@ -29,8 +29,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from stargaze import config
 from stargaze.config import FeaturesSection
-from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import fit_out_of_fold
+from stargaze.features.split import TEST
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.metrics import scores

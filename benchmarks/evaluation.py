@@ -17,11 +17,11 @@ from stargaze import config
 from stargaze.bundle.serialization import Ensemble
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.dataset import TEST
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.fetch import fetch_files
 from stargaze.features.matrix import CATALOG, allowed_features, build_matrix, build_vocabulary, category_positions
 from stargaze.features.selection.filters import apply_filters
+from stargaze.features.split import TEST
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.metrics import scores

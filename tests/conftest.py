@@ -28,8 +28,8 @@ from stargaze.bundle.write import write_bundle
 from stargaze.cli import main
 from stargaze.config import FeaturesSection, ServeSection
 from stargaze.features import schema
-from stargaze.features.dataset import assign_folds
 from stargaze.features.matrix import build_matrix, build_vocabulary
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 from tests.isolation import check_isolation, check_patches, disposition, reset_signals  # noqa: F401 - fixtures of every test
 from tests.serve.fake_queue import FakePredictionQueue

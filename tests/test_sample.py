@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from stargaze.config import SAMPLES, FeaturesSection, FetchSection
 from stargaze.features import samples, schema
 from stargaze.features.collection.columns import split_collection_columns
-from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.tokens import BUCKETS, hash_description, tokenize
 from stargaze.features.extract import extract
 from stargaze.features.fetch import fetch_files
 from stargaze.features.policy_values import warn_of_empty_policies
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 from stargaze.system.files import sha256
 from tests.conftest import NOW

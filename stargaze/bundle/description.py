@@ -24,10 +24,10 @@ from stargaze.bundle.schema_checks import (
 )
 from stargaze.config import METRICS, POLICIES
 from stargaze.errors import ConfigError
-from stargaze.features.dataset import parse_split
 from stargaze.features.matrix import Catalog, catalog_with
 from stargaze.features.own_columns import parse_own_columns
 from stargaze.features.schema import FIELD_BY_NAME
+from stargaze.features.split import parse_split
 
 LOG = number(0, 700)
 """A logarithm of counts, or an error of one [nat]: its exponential is a finite number."""

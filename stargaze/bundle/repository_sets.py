@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stargaze.bundle.manifest import BadBundleError
-from stargaze.features.dataset import TEST, VALIDATION
+from stargaze.features.split import TEST, VALIDATION
 
 SETS = ("training", "validation", "test")
 HASH_KEY = "stargaze-sets-v1"

@@ -38,10 +38,10 @@ from stargaze.bundle.prediction_intervals import (
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.serialization import Ensemble, Model, are_weights, deserialize_model
 from stargaze.config import FeaturesSection
-from stargaze.features.dataset import parse_split
 from stargaze.features.encoding.encoder import Encoder, needs_encoder
 from stargaze.features.matrix import Catalog, build_matrix, find_missing_fields, is_any_known, own_features
 from stargaze.features.own_columns import conform
+from stargaze.features.split import parse_split
 
 KNOWN, ENCODER, SETS, POPULATION = "known.parquet", "encoder.npz", "sets.bin", "population.bin"
 TOLERANCE = 1e-4

@@ -132,7 +132,7 @@ def copied_rows(stars: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Return the row of each masked copy: first one copy of every row in order, then the others of rows with most stars.
 
     These are chosen in each set and those of training come first, so copies and masks of a training row do not depend on
-    the stars of others: ``folds`` are numbered as in :func:`~stargaze.features.dataset.assign_folds`.
+    the stars of others: ``folds`` are numbered as in :func:`~stargaze.features.split.assign_folds`.
 
     Examples
     --------

@@ -73,7 +73,7 @@ def _pick_examples(store: Store, limit: int) -> list[str]:
     import numpy as np
 
     from stargaze.bundle.star_bundle import Bundle
-    from stargaze.features.dataset import TEST, assign_folds
+    from stargaze.features.split import TEST, assign_folds
 
     bundle = Bundle.load(store.current)
     names = bundle.known.sort_values("stars", ascending=False, kind="stable")["full_name"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stargaze.bundle.manifest import BadBundleError, write_manifest
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.features.dataset import TEST, VALIDATION
+from stargaze.features.split import TEST, VALIDATION
 
 NAMES = st.lists(st.from_regex(r"[a-z]{1,3}/[a-z]{1,3}", fullmatch=True), unique=True, max_size=30)
 

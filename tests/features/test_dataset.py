@@ -16,16 +16,13 @@ from hypothesis import strategies as st
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import MissingInputError
 from stargaze.features.dataset import (
-    TEST,
-    VALIDATION,
     FeatureSet,
-    Split,
-    assign_folds,
     read_dataset,
     read_dataset_and_features,
     read_feature_set,
     write_feature_set,
 )
+from stargaze.features.split import TEST, VALIDATION, Split, assign_folds
 from stargaze.store import Store
 from stargaze.system.files import sha256
 

@@ -15,20 +15,8 @@ from hypothesis import strategies as st
 
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features.dataset import (
-    LEFT_OUT,
-    TEST,
-    VALIDATION,
-    FeatureSet,
-    assign_folds,
-    describe_test_set,
-    parse_split,
-    read_dataset,
-    read_feature_set,
-    read_split,
-    split_to_json,
-    write_feature_set,
-)
+from stargaze.features.dataset import FeatureSet, describe_test_set, read_dataset, read_feature_set, write_feature_set
+from stargaze.features.split import LEFT_OUT, TEST, VALIDATION, assign_folds, parse_split, read_split, split_to_json
 from stargaze.store import Store
 from stargaze.system.files import read_json, write_json
 

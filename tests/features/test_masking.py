@@ -10,7 +10,6 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stargaze.features import schema
-from stargaze.features.dataset import TEST, VALIDATION
 from stargaze.features.github.api.field_sets import graphql_fields, rest_fields
 from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.user_input import USUAL_FIELDS
@@ -23,6 +22,7 @@ from stargaze.features.masking import (
     maskable_fields,
     remove_fields,
 )
+from stargaze.features.split import TEST, VALIDATION
 from tests.own_columns import OWN, add_own_columns
 from tests.simulated.population import Population
 

@@ -20,11 +20,11 @@ from stargaze.bundle.serialization import Ensemble
 from stargaze.bundle.write import write_bundle
 from stargaze.config import FeaturesSection, GrowthSection, TuningSection
 from stargaze.features import schema
-from stargaze.features.dataset import assign_folds
 from stargaze.features.encoding.encoder import Encoder
 from stargaze.features.encoding.tokens import tokenize
 from stargaze.features.matrix import build_matrix, build_vocabulary, catalog_with
 from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.families import FAMILIES

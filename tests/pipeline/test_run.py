@@ -18,7 +18,7 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import Config, FeaturesSection, ScreeningSection
 from stargaze.errors import ExternalError, UsageError
-from stargaze.features.dataset import TEST, assign_folds
+from stargaze.features.split import TEST, assign_folds
 from stargaze.output import Output
 from stargaze.pipeline import run as pipeline
 from stargaze.pipeline.run import EXAMPLES, run_pipeline

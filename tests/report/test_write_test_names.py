@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from stargaze.config import TuningSection
-from stargaze.features.dataset import read_dataset, read_feature_set, read_split, write_feature_set
+from stargaze.features.dataset import read_dataset, read_feature_set, write_feature_set
+from stargaze.features.split import read_split
 from stargaze.report.write import write_report
 from stargaze.store import Store
 from stargaze.tuning.training.save import save_best

@@ -1,1 +1,1 @@
-"""How the rows of the repositories were collected, and the check of columns that repeat the order of the collection."""
+"""How the repositories were chosen and their rows collected, and the check of columns that repeat the order of the collection."""

@@ -19,7 +19,6 @@ from stargaze.features.dataset import (
     describe_test_set,
     read_dataset,
     read_repositories,
-    read_split,
     write_feature_set,
 )
 from stargaze.features.encoding.encoder import EMBEDDED
@@ -33,6 +32,7 @@ from stargaze.features.selection.leak_guard import check_collection
 from stargaze.features.selection.permutation_importance import TrainingRows
 from stargaze.features.selection.redundancy import rank_correlation
 from stargaze.features.selection.stability import choose_stable
+from stargaze.features.split import read_split
 from stargaze.store import Store
 from stargaze.system.files import atomic_write
 from stargaze.system.progress import Report

@@ -13,7 +13,8 @@ import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.errors import DifferenceFoundError, StargazeError
-from stargaze.features.dataset import TEST, assign_folds, read_repositories
+from stargaze.features.dataset import read_repositories
+from stargaze.features.split import TEST, assign_folds
 from stargaze.serve.release.sandbox import SandboxError, run_in_sandbox
 from stargaze.store import Store
 

@@ -14,11 +14,12 @@ from stargaze.bundle.prediction_intervals import AnswerPolicy, append_prediction
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
 from stargaze.config import POLICIES, TuningSection
-from stargaze.features.dataset import Dataset, FeatureSet, split_to_json
+from stargaze.features.collection.population import describe_choice, describe_population
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
 from stargaze.features.own_columns import declare_own_columns
-from stargaze.features.population import describe_choice, describe_population
 from stargaze.features.registry import Feature
+from stargaze.features.split import split_to_json
 from stargaze.store import Store
 from stargaze.tuning.training.ensemble import select_candidates
 from stargaze.tuning.training.fit_population import fit_population

@@ -14,11 +14,12 @@ import pytest
 
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ConfigError, MissingInputError
-from stargaze.features.dataset import Dataset, assign_folds
+from stargaze.features.dataset import Dataset
 from stargaze.features.matrix import CATALOG, catalog_with
 from stargaze.features.own_columns import OwnColumn
 from stargaze.features.selection.feature_groups import feature_groups, requested_features
 from stargaze.features.selection.select_features import SELECTED, Selection, select
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 from tests.conftest import Ended
 from tests.own_columns import SCORE, TEAM, write_own_columns

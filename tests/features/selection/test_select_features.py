@@ -15,12 +15,13 @@ import pytest
 from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
-from stargaze.features.dataset import Dataset, assign_folds, read_feature_set
+from stargaze.features.dataset import Dataset, read_feature_set
 from stargaze.features.feature_kinds import COMPUTED
 from stargaze.features.matrix import CATALOG, allowed_features
 from stargaze.features.registry import Feature
 from stargaze.features.selection.filters import apply_filters
 from stargaze.features.selection.select_features import SELECTED, Selection, select, select_features
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 
 pytestmark = pytest.mark.thorough

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.features import schema
-from stargaze.features.dataset import assign_folds
+from stargaze.features.split import assign_folds
 from stargaze.serve.prediction.labels import format_distinct
 from stargaze.serve.prediction.out_of_range import MAX_LISTED, TrainingRanges
 from stargaze.serve.prediction.predict import records_of

@@ -15,7 +15,7 @@ import pytest
 from stargaze.bundle.star_bundle import Estimate
 from stargaze.config import FeaturesSection
 from stargaze.errors import DifferenceFoundError
-from stargaze.features.dataset import TEST, assign_folds
+from stargaze.features.split import TEST, assign_folds
 from stargaze.serve.release import quality_gate
 from stargaze.serve.release.quality_gate import check_quality, compare_predictions, compare_predictors
 from stargaze.store import Store

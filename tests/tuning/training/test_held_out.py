@@ -13,7 +13,8 @@ import pytest
 from stargaze.config import FeaturesSection
 from stargaze.errors import ExternalError
 from stargaze.features import schema
-from stargaze.features.dataset import TEST, VALIDATION, Dataset, FeatureSet
+from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.split import TEST, VALIDATION
 from stargaze.tuning.training.held_out import BUNDLE, find_answering_policies, read_held_out, write_held_out
 
 REPOSITORIES = schema.conform(

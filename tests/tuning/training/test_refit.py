@@ -11,9 +11,10 @@ import pytest
 from stargaze.bundle.star_bundle import Bundle, Estimate
 from stargaze.config import POLICIES, FeaturesSection, TuningSection
 from stargaze.features import schema
-from stargaze.features.dataset import Dataset, FeatureSet, assign_folds
+from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import maskable_fields, remove_fields
 from stargaze.features.matrix import CATALOG, build_vocabulary
+from stargaze.features.split import assign_folds
 from stargaze.store import Store
 from stargaze.tuning.training.save import save_best
 from tests.conftest import SAMPLE

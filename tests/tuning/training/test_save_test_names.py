@@ -11,8 +11,9 @@ import pytest
 
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, FeaturesSection, TuningSection
-from stargaze.features.dataset import FeatureSet, read_dataset, read_dataset_and_features, read_split, write_feature_set
+from stargaze.features.dataset import FeatureSet, read_dataset, read_dataset_and_features, write_feature_set
 from stargaze.features.matrix import build_vocabulary
+from stargaze.features.split import read_split
 from stargaze.serve.prediction.out_of_range import TrainingRanges
 from stargaze.store import Store
 from stargaze.tuning.training.held_out import read_held_out

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from stargaze.features import schema
-from stargaze.features.population import describe_choice, describe_population
+from stargaze.features.collection.population import describe_choice, describe_population
 from stargaze.features.samples import open_sample
 
 
