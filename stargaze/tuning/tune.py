@@ -101,7 +101,7 @@ def tune(
         search.run(policy_arrays(table, feature_set, section.estimate_policy), report)
     trials = search.trials()
     if not any(trial["stopped"] == DONE for trial in trials):
-        raise _no_finished_trial(section, search)
+        raise ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(finalists)}")
     write_trials(store.trials, trials, section.metric)
     best = _best(trials, section.metric)
     report("refitting the best trials on every policy", 1.0)
@@ -186,14 +186,6 @@ class Search:
     def trials(self) -> list[dict[str, Any]]:
         """Return the finished trials in the order of their numbers, which does not depend on when they ended."""
         return sorted((trial for trial in self.ended if "failed" not in trial), key=lambda trial: int(trial["number"]))
-
-
-def _no_finished_trial(section: TuningSection, search: Search) -> ExternalError:
-    """Return the error of a search without a finished trial: all failed, or the time was too short for one."""
-    if section.time_budget and not search.ended:
-        message = f"no trial ended within tuning.time_budget = {section.time_budget:g} s"
-        return ExternalError(message, hint=f"stargaze tune --time-budget {10 * section.time_budget:g}")
-    return ExternalError("every trial failed", hint=f"stargaze screen; the finalists are {', '.join(search.finalists)}")
 
 
 def _is_trial(line: Mapping[str, Any], finalists: Sequence[str], metric: str = "rmsle") -> bool:

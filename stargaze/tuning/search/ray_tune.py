@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +109,22 @@ def _configuration(trial: Any) -> dict[str, Any]:
     return {name: trial.config[name] for name in ("number", "family", "parameters")}
 
 
-class _StopOnError(tune.Stopper):
-    def __init__(self, errors: list[StargazeError]) -> None:
+class _StopSearch(tune.Stopper):
+    """Stops the search at an error of a callback, or at the end of its time budget if a trial has ended by then.
+
+    ``ends`` is the end of the budget by ``time.monotonic``, infinite without a budget.
+    """
+
+    def __init__(self, errors: list[StargazeError], ends: float, *, has_ended: bool) -> None:
         self._errors = errors
+        self._ends = ends
+        self.has_ended = has_ended
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._errors)
+        return bool(self._errors) or (self.has_ended and time.monotonic() >= self._ends)
 
 
 def run_trials(
@@ -133,7 +141,8 @@ def run_trials(
 
     Ray is started and stopped here, in ``folder`` or a new one. In a Ray job the trials run on all nodes of the cluster, and
     the trials of a node that dies run again on another. ``searcher`` replaces the default search over the finalists;
-    ``started`` is called with the lookahead of the search before the first trial.
+    ``started`` is called with the lookahead of the search before the first trial. The time budget includes the start of Ray,
+    and does not end before the first trial.
 
     Raises
     ------
@@ -145,7 +154,13 @@ def run_trials(
         If the ended trials are those of another search.
     """
     errors: list[StargazeError] = []
-    begun = time.monotonic()
+    ends = time.monotonic() + (search.time_budget or math.inf)
+    stopper = _StopSearch(errors, ends, has_ended=bool(search.ended))
+
+    def ended(callback: Callback, trial: dict[str, Any]) -> None:
+        stopper.has_ended = True
+        callback(trial)
+
     with (
         restore_process(),
         connect_ray(search.max_concurrent, folder) as cores,
@@ -163,14 +178,15 @@ def run_trials(
                 metric=search.metric,
                 mode="min",
                 num_samples=search.trials * ATTEMPTS,  # an upper bound; the searcher ends the search
-                time_budget_s=_seconds_left(search, begun),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=storage,
-                callbacks=[_TrialCallback(finished, failed, errors, order.is_abandoned)],
-                stop=_StopOnError(errors),
+                callbacks=[
+                    _TrialCallback(partial(ended, finished), partial(ended, failed), errors, order.is_abandoned)
+                ],
+                stop=stopper,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -180,11 +196,6 @@ def run_trials(
             tuner.fit()
     if errors:
         raise errors[0]
-
-
-def _seconds_left(search: SearchSpec, begun: float) -> float | None:
-    """Return what is left of the budget after the start of Ray [s]; None without a budget."""
-    return max(search.time_budget - (time.monotonic() - begun), 1.0) if search.time_budget else None
 
 
 def _ordered_search(search: SearchSpec, searcher: OptunaSearcher | None, cores: int, rows: int) -> OrderedSearcher:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,7 @@ from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.search.cluster_nodes import OutdatedNodeError
 from stargaze.tuning.search.ray_runtime import convert_ray_errors, restore_process
-from stargaze.tuning.search.ray_tune import TrialActor, _StopOnError, _TrialCallback
+from stargaze.tuning.search.ray_tune import TrialActor, _StopSearch, _TrialCallback
 
 CONFIG = {"number": 5, "family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {
@@ -79,7 +81,7 @@ def test_an_error_of_the_finished_callback_stops_the_search() -> None:
         raise ExternalError("the disk is full")
 
     errors = list[StargazeError]()
-    stop = _StopOnError(errors)
+    stop = _StopSearch(errors, math.inf, has_ended=True)
     before = stop.stop_all()
     _TrialCallback(disk_is_full, disk_is_full, errors, lambda _name: True).on_trial_complete(
         1, [], SimpleNamespace(config=CONFIG, last_result=RESULT)
@@ -87,6 +89,14 @@ def test_an_error_of_the_finished_callback_stops_the_search() -> None:
 
     assert [error.message for error in errors] == ["the disk is full"]
     assert (before, stop.stop_all()) == (False, True)
+
+
+@pytest.mark.parametrize(("ends", "has_ended", "stops"), [(-1.0, True, True), (-1.0, False, False), (1e6, True, False)])
+def test_a_search_stops_at_the_end_of_its_budget_if_a_trial_has_ended(
+    ends: float, has_ended: bool, stops: bool
+) -> None:
+    """Without a trial there would be no bundle."""
+    assert _StopSearch([], time.monotonic() + ends, has_ended=has_ended).stop_all() is stops
 
 
 def test_finished_and_failed_trials_call_different_callbacks() -> None:
@@ -128,7 +138,7 @@ def test_an_exception_of_a_configuration_is_its_result(arrays: Arrays) -> None:
 def test_an_error_of_the_failed_callback_stops_the_search() -> None:
     """Ray ignores exceptions of callbacks."""
     errors: list[StargazeError] = []
-    stop = _StopOnError(errors)
+    stop = _StopSearch(errors, math.inf, has_ended=True)
     error = ExternalError("the disk is full", hint="df -h")
 
     def fail(_trial: dict[str, Any]) -> None:
