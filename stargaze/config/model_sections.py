@@ -226,7 +226,7 @@ class TuningSection:
     seed: int = key(0, "Seed of the search and the models.", limits=(0, 2**31 - 1))
     ensemble_size: int = key(
         6,
-        "Maximum number of models in the ensemble, which is used if it wins; 1 keeps the single best.",
+        "Maximum number of models in the ensemble, whose weights are fitted out-of-fold; 1 keeps the single best.",
         unit="models",
         limits=(1, 8),
     )

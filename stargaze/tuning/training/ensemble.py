@@ -17,10 +17,18 @@ from stargaze.tuning.retransformation import star_rmse
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.training.star_weights import fit_star_weights
 
-MIN_WEIGHT = 0.02
+MIN_WEIGHT = 0.03
 """A model with a smaller weight is left out: it costs as much time as any other."""
 COMPLEMENTS = ("lightgbm", "catboost", "randomized-boosting", "perceptron", "ridge", "extra-trees")
 """Families whose defaults may join the ensemble without trials, in this order: each has errors of its own."""
+EQUAL_ROWS = 60.0
+"""How many rows it takes until the errors count as much as that the weights of models are equal: of few rows, the fitted weights
+follow chance, and equal ones predict better."""
+CLEARLY = 3.0
+"""The first candidate is used alone if an ensemble is worse by so many standard errors: it was chosen by the same errors, and its
+own is optimistic."""
+LEAST_DIFFERENCE = 0.03
+"""Candidates whose predictions differ less than this share of the smallest error count as one: their mean is no better."""
 SUM_WEIGHT = 1e4
 """The weight of the sum-to-one constraint relative to a row; the sum is then exact to about 1e-6."""
 
@@ -110,11 +118,13 @@ def fit_weights(
     row_weights: np.ndarray | None = None,
     metric: str = "rmsle",
 ) -> EnsembleWeights:
-    """Fit the weights with the smallest error; the first candidate gets weight 1 if it is clearly better.
+    """Fit the weights with the smallest error, which are the more equal the fewer rows there are.
+
+    The first candidate gets weight 1 if it is clearly better.
 
     ``predictions`` are out-of-fold and not clipped, shape (n, n_candidates) [nat]; the weighted sum is clipped at 0. The gain
-    on each fold is measured with weights that were fitted on the other folds; a loss within its standard error is ignored,
-    because the first candidate was chosen by these errors, and its own is optimistic. ``row_weights`` (n,) are 1 by default.
+    on each fold is measured with weights that were fitted on the other folds. ``row_weights`` (n,) are 1 by default. The weight
+    of a candidate without features is not made equal to others.
     The error is that of ``metric``: rmsle [nat], or rmse [stars].
 
     References
@@ -129,10 +139,11 @@ def fit_weights(
     [0.5, 0.5]
     """
     row_weights = np.ones(len(target)) if row_weights is None else row_weights
+    is_model = np.array([len(np.unique(column)) > len(np.unique(folds)) for column in predictions.T])
     error_of, gains = star_rmse if metric == "rmse" else clipped_rmse, []
 
     def fit_best(rows: np.ndarray) -> np.ndarray:
-        weights = _fit_weights(predictions[rows], target[rows], row_weights[rows])
+        weights = _fit_weights(predictions[rows], target[rows], row_weights[rows], is_model)
         return (
             weights
             if metric == "rmsle"
@@ -148,38 +159,65 @@ def fit_weights(
         )
         gains.append(alone - together)
     gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(len(gains)))
-    return EnsembleWeights(
-        fit_best(np.ones(len(target), dtype=bool)) if gain > -error else np.eye(predictions.shape[1])[0], gain, error
-    )
+    weights = fit_best(np.ones(len(target), dtype=bool))
+    return EnsembleWeights(weights if gain > -CLEARLY * error else np.eye(len(weights))[0], gain, error)
 
 
-def _fit_weights(predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray) -> np.ndarray:
+def _fit_weights(
+    predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray, is_model: np.ndarray
+) -> np.ndarray:
     """Return non-negative weights that sum to one; members with small weights, or that do not lower the error, are left out.
 
     Least squares fits the sum before it is clipped at 0. Where that is negative, the mean of all rows looks better than it is:
     a member stays only if the error of the clipped sum is larger without it.
     """
-    members = np.ones(predictions.shape[1], dtype=bool)
-    weights = _least_squares(predictions, target, row_weights, members)
+    best = min(clipped_rmse(target, column, row_weights) for column in predictions.T)
+    members = _find_different(predictions, LEAST_DIFFERENCE * best)
+    equal = best * np.sqrt(EQUAL_ROWS / row_weights.sum()) * _deviations(is_model & members)
+
+    def fit_members(members: np.ndarray) -> tuple[np.ndarray, float]:
+        weights = _least_squares(predictions, target, row_weights, members, equal)
+        return weights, clipped_rmse(target, predictions @ weights, row_weights) ** 2 + ((equal @ weights) ** 2).sum()
+
+    weights, error = fit_members(members)
     while members.sum() > 1:
         smallest = int(np.argmin(np.where(members, weights, np.inf)))
         fewer = members & (np.arange(len(members)) != smallest)
-        refitted = _least_squares(predictions, target, row_weights, fewer)
-        errors = (clipped_rmse(target, predictions @ each, row_weights) for each in (weights, refitted))
-        if weights[smallest] >= MIN_WEIGHT and next(errors) < next(errors):
+        refitted, larger = fit_members(fewer)
+        if weights[smallest] >= MIN_WEIGHT and error < larger:
             break
-        members, weights = fewer, refitted
+        members, weights, error = fewer, refitted, larger
     return weights
 
 
 def _least_squares(
-    predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray, members: np.ndarray
+    predictions: np.ndarray, target: np.ndarray, row_weights: np.ndarray, members: np.ndarray, equal: np.ndarray
 ) -> np.ndarray:
-    """Return the weights of the members with the smallest squared error, 0 for the others."""
+    """Return the weights of the members with the smallest sum of squared error and ``(equal @ weights) ** 2``, 0 for others."""
     residuals = (predictions[:, members] - target[:, None]) * np.sqrt(row_weights / row_weights.sum())[:, None]
-    weights = nnls(
-        np.vstack([residuals, np.full(members.sum(), SUM_WEIGHT)]), np.append(np.zeros(len(residuals)), SUM_WEIGHT)
-    )[0]
+    rows = np.vstack([residuals, equal[:, members], np.full(members.sum(), SUM_WEIGHT)])
+    weights = nnls(rows, np.append(np.zeros(len(rows) - 1), SUM_WEIGHT))[0]
     result = np.zeros(len(members))
     result[members] = weights / weights.sum()
     return result
+
+
+def _find_different(predictions: np.ndarray, least: float) -> np.ndarray:
+    """Return which columns differ from all before them by more than ``least`` (root mean square); shape (n_candidates,).
+
+    >>> _find_different(np.array([[1.0, 1.01, 2.0], [3.0, 3.0, 3.0]]), 0.1).tolist()
+    [True, False, True]
+    """
+    found = np.zeros(predictions.shape[1], dtype=bool)
+    for place, column in enumerate(predictions.T):
+        found[place] = bool((((predictions[:, found].T - column) ** 2).mean(axis=1) > least**2).all())
+    return found
+
+
+def _deviations(models: np.ndarray) -> np.ndarray:
+    """Return the matrix that maps weights to the deviations of the models' weights from their mean; others do not count.
+
+    >>> _deviations(np.array([True, False, True])).tolist()
+    [[0.5, 0.0, -0.5], [0.0, 0.0, 0.0], [-0.5, 0.0, 0.5]]
+    """
+    return np.asarray(np.diag(models.astype("float64")) - np.outer(models, models) / max(models.sum(), 1))
