@@ -9,7 +9,7 @@ import pytest
 
 from stargaze.config import POLICIES, TuningSection
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.time_budget import POLICY_SECONDS, STOP_SECONDS, RefitCost, TimeBudget
+from stargaze.tuning.time_budget import POLICY_SECONDS, ROWS_EXPONENT, STOP_SECONDS, RefitCost, TimeBudget
 from stargaze.tuning.training.ensemble import MEAN, Candidate
 
 DEFAULT = Candidate(FAMILIES["ridge"], {}, 0)
@@ -19,7 +19,7 @@ COST = RefitCost(
     policy="all",
     folds=3,
     rows=0,
-    copies=2.0,
+    copies=2.0 ** (1 / ROWS_EXPONENT),
 )
 SCREENED = ("ridge", "elastic-net")
 
@@ -41,7 +41,7 @@ def budget(seconds: float, now: float = 0.0, **changed: Any) -> TimeBudget:
 
 
 def test_the_cost_is_that_of_all_fits_of_all_policies() -> None:
-    # 3 folds and 1.5 on all rows, twice as many rows with copies: 9 × (2 + 1 + 0.5) s
+    # 3 folds and 1.5 on all rows, twice as long with copies: 9 × (2 + 1 + 0.5) s
     assert COST.seconds([DEFAULT], []) == pytest.approx(31.5 + len(POLICIES) * POLICY_SECONDS)
 
 
