@@ -18,7 +18,7 @@ from stargaze.features.collection.columns import split_collection_columns
 from stargaze.features.encoding.encoder import needs_embeddings, needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.encoding.word_vectors import read_word_vectors
-from stargaze.features.masking import mask_repositories
+from stargaze.features.masking import Copies, mask_repositories
 from stargaze.features.matrix import Catalog, build_matrix, catalog_with
 from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns, parse_own_columns, read_own_columns
 from stargaze.features.split import LEFT_OUT, TEST, VALIDATION, Split, assign_folds, parse_split, split_to_json
@@ -110,11 +110,12 @@ class Dataset:
         learned = self.encodings_of(feature_set).values if needs_encoder(names) else None
         return build_matrix(self.repositories, names, feature_set.vocabularies, learned, feature_set.catalog)
 
-    def masked(self, rows: np.ndarray, seed: int) -> Dataset:
+    def masked(self, copies: Copies, seed: int) -> Dataset:
         """Return copies of some rows, each without some fields of its record; targets and folds are the same."""
-        copies = mask_repositories(self.repositories.iloc[rows].reset_index(drop=True), seed)
-        target, folds = self.target[rows], self.folds[rows]
-        return Dataset(copies, target, folds, self.fingerprint, originals=self, own_columns=self.own_columns)
+        repositories = self.repositories.iloc[copies.rows].reset_index(drop=True)
+        masked = mask_repositories(repositories, seed, copies.keeps)
+        target, folds = self.target[copies.rows], self.folds[copies.rows]
+        return Dataset(masked, target, folds, self.fingerprint, originals=self, own_columns=self.own_columns)
 
     def serving_inputs(self, feature_set: FeatureSet, policy: str, repositories: pd.DataFrame) -> pd.DataFrame:
         """Return the design matrix of any repositories as serving computes it: encoded by all training rows."""

@@ -19,8 +19,12 @@ ALWAYS_KNOWN = frozenset({"id", "node_id", "fetched_at", "stars", "watchers"})
 """Fields that every request has, or that no feature reads."""
 CONTRIBUTORS = frozenset({"contributors"})
 """What a live look-up requests beside the repository."""
-COPIES = {1.0: 1, 0.07: 4, 0.02: 8}
-"""Masked copies of each repository of the share with most stars: these are few, and with one copy each pattern has hardly any."""
+LARGEST_COUNTS = (
+    *("contributors", "commits", "open_issues", "closed_issues", "pull_requests", "forks", "subscribers", "downloads"),
+)
+"""Fields whose largest values have further copies in which little else is known: with one copy of a row there are hardly any."""
+LARGEST_SHARE, LARGEST_COPIES = 0.02, 3
+"""The share of the repositories that have further copies for one of these fields, and the number of these copies."""
 Draw = Callable[[np.random.Generator, int, Sequence[str]], np.ndarray]
 
 
@@ -32,6 +36,8 @@ class Pattern:
     share: float
     draw: Draw
     has_own_columns: bool = False
+    is_entered: bool = False
+    """Whether a person enters the fields."""
     """Whether rows may keep own columns: GitHub does not know them, and nobody enters them."""
 
     def draw_kept(self, random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
@@ -40,6 +46,19 @@ class Pattern:
         kept = np.zeros((n, len(names)), dtype=bool)
         kept[:, fields] = self.draw(random, n, [name for name, is_field in zip(names, fields, strict=True) if is_field])
         return kept
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The row of each masked copy, and the field that it keeps in any case, or None; shapes (n,)."""
+
+    rows: np.ndarray
+    keeps: np.ndarray
+
+    @property
+    def are_drawn(self) -> np.ndarray:
+        """Whether any field may be missing; shape (n,)."""
+        return np.array([field is None for field in self.keeps], dtype=bool)
 
 
 def _keep(find_fields: Callable[[], Collection[str]]) -> Draw:
@@ -83,9 +102,9 @@ PATTERNS: dict[str, Pattern] = {
         Pattern("live with token", 0.1, _keep(lambda: graphql_fields() | CONTRIBUTORS)),
         Pattern("live without token", 0.12, _keep(lambda: rest_fields() | CONTRIBUTORS)),
         Pattern("live without contributors", 0.06, _keep(rest_fields)),
-        Pattern("typed metrics", 0.1, _keep_share(0.0, 1.0)),
-        Pattern("five typed metrics", 0.2, _keep_usual(5)),
-        Pattern("one typed metric", 0.3, _keep_usual(1)),
+        Pattern("typed metrics", 0.1, _keep_share(0.0, 1.0), is_entered=True),
+        Pattern("five typed metrics", 0.2, _keep_usual(5), is_entered=True),
+        Pattern("one typed metric", 0.3, _keep_usual(1), is_entered=True),
         Pattern("table", 0.06, _keep_share(0.6, 1.0), has_own_columns=True),
         Pattern("one field missing", 0.06, _remove_one, has_own_columns=True),
     )
@@ -128,34 +147,46 @@ def apply_pattern(repositories: pd.DataFrame, name: str, seed: int) -> pd.DataFr
     return remove_fields(repositories, names, kept)
 
 
-def copied_rows(stars: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return the row of each masked copy: first one copy of every row in order, then the others of rows with most stars.
+def choose_copies(repositories: pd.DataFrame, folds: np.ndarray) -> Copies:
+    """Return one copy of every repository in order, then copies that keep a count which is among the largest.
 
-    These are chosen in each set and those of training come first, so copies and masks of a training row do not depend on
-    the stars of others: ``folds`` are numbered as in :func:`~stargaze.features.split.assign_folds`.
+    The largest are chosen in each set: ``folds`` are numbered as in :func:`~stargaze.features.split.assign_folds`. The choice
+    does not depend on stars, which would bias the estimates of repositories of which little is known.
 
     Examples
     --------
-    >>> copied_rows(np.append(20.0, np.zeros(19)), np.zeros(20)).tolist()[18:]
-    [18, 19, 0, 0, 0]
+    >>> forks = pd.DataFrame({"forks": np.arange(1.0, 101.0)})
+    >>> choose_copies(forks, np.zeros(100)).rows.tolist()[99:]
+    [99, 98, 99, 98, 99, 98, 99]
     """
-    sets, counts = np.minimum(folds, 0), np.zeros(len(stars), dtype="int64")
-    for rows in (np.flatnonzero(sets == number) for number in np.unique(sets)):
-        order = rows[np.argsort(-stars[rows], kind="stable")]
-        for share, number in COPIES.items():
-            counts[order[: int(share * len(rows))]] = number
-    by_set = np.argsort(-sets, kind="stable")
-    others = [by_set[counts[by_set] > number] for number in range(1, max(COPIES.values()))]
-    return np.concatenate([np.flatnonzero(counts), *others])
+    sets = np.minimum(folds, 0)
+    rows, keeps = [np.arange(len(folds))], [np.full(len(folds), None, dtype=object)]
+    for number in np.unique(sets)[::-1]:
+        for field in (name for name in LARGEST_COUNTS if name in repositories):
+            values = repositories[field].to_numpy(dtype="float64")
+            known = np.flatnonzero((sets == number) & (values > 0))
+            largest = np.sort(known[np.argsort(-values[known], kind="stable")][: int(LARGEST_SHARE * len(known))])
+            rows.append(np.tile(largest, LARGEST_COPIES))
+            keeps.append(np.full(LARGEST_COPIES * len(largest), field, dtype=object))
+    return Copies(np.concatenate(rows), np.concatenate(keeps))
 
 
-def mask_repositories(repositories: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return one copy of each repository, with the missing values of a pattern that is drawn for it."""
+def mask_repositories(repositories: pd.DataFrame, seed: int, keeps: np.ndarray | None = None) -> pd.DataFrame:
+    """Return one copy of each repository, with the missing values of a pattern that is drawn for it.
+
+    ``keeps`` are the fields that copies keep, shape (n,), or None; such a copy has one of the patterns of entered metrics.
+    """
     random, names, patterns = np.random.default_rng(seed), maskable_fields(repositories), list(PATTERNS.values())
     shares = np.array([pattern.share for pattern in patterns])
     chosen = random.choice(len(patterns), len(repositories), p=shares / shares.sum())
+    fields = np.full(len(repositories), None, dtype=object) if keeps is None else keeps
+    keeping = np.flatnonzero(np.isin(fields, names))
+    entered = np.array([pattern.is_entered for pattern in patterns])
+    chosen[keeping] = random.choice(len(patterns), len(keeping), p=shares * entered / (shares * entered).sum())
     kept = np.zeros((len(repositories), len(names)), dtype=bool)
     for number, pattern in enumerate(patterns):
         rows = np.flatnonzero(chosen == number)
         kept[rows] = pattern.draw_kept(random, len(rows), names)
+    kept[keeping[chosen[keeping] == list(PATTERNS).index("one typed metric")]] = False
+    kept[keeping, [names.index(field) for field in fields[keeping]]] = True
     return remove_fields(repositories, names, kept)

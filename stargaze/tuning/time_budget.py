@@ -14,7 +14,7 @@ import pandas as pd
 
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.masking import copied_rows
+from stargaze.features.masking import choose_copies
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 
@@ -45,7 +45,7 @@ class RefitCost:
     def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str) -> RefitCost:
         """Return the cost from the fit times of the leaderboard, which may have been measured on fewer rows."""
         rows, screened = len(table.training), board[board["status"] == "ok"]
-        copies = np.isin(copied_rows(np.expm1(table.target).round(), table.folds), table.training).sum()
+        copies = np.isin(choose_copies(table.repositories, table.folds).rows, table.training).sum()
         scaled = screened["fit_time"] * rows / screened["rows"].clip(lower=1)
         times = dict(zip(zip(screened["policy"], screened["family"], strict=True), scaled.tolist(), strict=True))
         return cls(times, policy, feature_set.split.folds, rows, 1 + float(copies) / rows, len(os.sched_getaffinity(0)))

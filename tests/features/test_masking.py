@@ -15,9 +15,11 @@ from stargaze.features.ingest.field_mapping import map_record
 from stargaze.features.ingest.user_input import USUAL_FIELDS
 from stargaze.features.masking import (
     ALWAYS_KNOWN,
+    LARGEST_COPIES,
+    LARGEST_SHARE,
     PATTERNS,
     apply_pattern,
-    copied_rows,
+    choose_copies,
     mask_repositories,
     maskable_fields,
     remove_fields,
@@ -80,34 +82,42 @@ def test_a_visitor_types_metrics_that_are_usually_known(sample: pd.DataFrame, na
     assert {str(field) for field in known.columns[known.any()]} <= USUAL_FIELDS
 
 
-def test_repositories_with_many_stars_have_more_copies() -> None:
-    """The number of copies is limited by shares, so that repositories with many stars only do not multiply the work."""
-    stars = np.random.default_rng(0).permutation(1_000)
+def test_repositories_with_the_largest_counts_have_further_copies_that_keep_them(sample: pd.DataFrame) -> None:
+    """Otherwise hardly any copy has many forks and nothing else, and 100,000 forks mean no more than 100."""
+    folds = np.zeros(len(sample), dtype="int64")
 
-    rows = copied_rows(stars.astype("float64"), np.zeros(1_000, dtype="int64"))
+    copies = choose_copies(sample, folds)
 
-    assert rows[:1_000].tolist() == list(range(1_000))
-    counts = np.bincount(rows)
-    assert set(counts[stars >= 980]) == {8}
-    assert set(counts[(stars >= 930) & (stars < 980)]) == {4}
-    assert set(counts[stars < 930]) == {1}
+    assert copies.rows[: len(sample)].tolist() == list(range(len(sample)))
+    assert copies.are_drawn.tolist() == [True] * len(sample) + [False] * (len(copies.rows) - len(sample))
+    repositories = sample.iloc[copies.rows].reset_index(drop=True)
+    masked = mask_repositories(repositories, 0, copies.keeps)
+    known = masked.drop(columns=[*ALWAYS_KNOWN]).notna().sum(axis=1)
+    for field in ("forks", "subscribers", "contributors"):
+        keeping = copies.keeps == field
+        counts = sample[field][sample[field] > 0]
+        assert (np.bincount(copies.rows[keeping])[np.unique(copies.rows[keeping])] == LARGEST_COPIES).all()
+        assert keeping.sum() == LARGEST_COPIES * int(LARGEST_SHARE * len(counts))
+        assert repositories[field][keeping].min() >= counts.quantile(1 - 1.1 * LARGEST_SHARE)
+        assert masked[field][keeping].equals(repositories[field][keeping])
+        assert (known[keeping] == 1).mean() > 0.3
+        assert known[keeping].max() > 5
 
 
-def test_copies_of_training_rows_do_not_depend_on_the_stars_of_other_sets(sample: pd.DataFrame) -> None:
+def test_copies_do_not_depend_on_stars(sample: pd.DataFrame) -> None:
+    """Neither those of the test set, which would tell about it, nor those of the row itself, which would bias estimates."""
     random = np.random.default_rng(0)
     folds = random.choice([TEST, VALIDATION, 0, 1], len(sample))
-    training, first = folds >= 0, random.random(len(sample))
-    other = np.where(folds == TEST, 10.0 * random.random(len(sample)), first)
+    other = sample.assign(stars=random.permutation(sample["stars"]))
 
-    copies = []
-    for stars in (first, other):
-        rows = copied_rows(stars, folds)
-        masked = mask_repositories(sample.iloc[rows].reset_index(drop=True), 0)
-        copies.append((rows[training[rows]], masked[training[rows]]))
+    copies, again = choose_copies(sample, folds), choose_copies(other, folds)
 
-    assert copied_rows(first, folds).tolist() != copied_rows(other, folds).tolist()
-    assert copies[0][0].tolist() == copies[1][0].tolist()
-    pd.testing.assert_frame_equal(copies[0][1], copies[1][1])
+    assert copies.rows.tolist() == again.rows.tolist()
+    masked = [
+        mask_repositories(table.iloc[copies.rows].reset_index(drop=True), 0, copies.keeps).drop(columns="stars")
+        for table in (sample, other)
+    ]
+    pd.testing.assert_frame_equal(*masked)
 
 
 def test_masked_copies_have_all_patterns_and_depend_on_the_seed(sample: pd.DataFrame) -> None:

@@ -18,7 +18,9 @@ MOST_BELOW, MOST_ABOVE, STEP = 0.2, 0.05, 0.7
 """Largest correction of a level below and above the nominal coverage [fraction], and the step size."""
 
 
-def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, coverage: float) -> Intervals:
+def calibrate(
+    predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, coverage: float, tolerance: float = 0.0
+) -> Intervals:
     """Calibrate the radii so that the coverage holds in every class of true and of predicted counts.
 
     A radius that depends on the prediction alone misses most repositories with many stars, because models underestimate
@@ -26,7 +28,7 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     for each; the parts are fitted alternately as quantiles of the residual of the other.
 
     ``predicted`` and ``target`` are log1p(stars), ``spread`` is the predicted error [nat] of rows outside the training data;
-    shapes (n,). ``coverage`` is nominal [fraction].
+    shapes (n,). ``coverage`` is nominal [fraction]; that of a class of true counts may be lower by ``tolerance``.
 
     Raise ValueError if there are no rows.
 
@@ -51,7 +53,8 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
     pairs = ((count_classes, stars), (prediction_classes, predicted_stars))
     groups = [np.searchsorted(edges, counts, side="right") - 1 for edges, counts in pairs]
     sizes = [np.bincount(group) for group in groups]
-    levels = [np.full(len(size), coverage) for size in sizes]
+    shares = (coverage - tolerance, coverage)
+    levels = [np.full(len(size), share) for size, share in zip(sizes, shares, strict=True)]
     score = np.abs(target - predicted) / spread_scale(spread)
     for _ in range(ROUNDS):
         radius = tuple(map(tuple, _fit_radius(score, groups, levels).tolist()))
@@ -59,10 +62,10 @@ def calibrate(predicted: np.ndarray, spread: np.ndarray, target: np.ndarray, cov
         inside = find_inside(intervals, predicted, spread, stars)
         # An interval that spans several classes covers too much: lower the levels where that happens.
         levels = [
-            _correct_levels(level, coverage, size, np.bincount(group, inside))
-            for level, group, size in zip(levels, groups, sizes, strict=True)
+            _correct_levels(level, share, size, np.bincount(group, inside))
+            for level, share, group, size in zip(levels, shares, groups, sizes, strict=True)
         ]
-    return adjust_radii(intervals, predicted, spread, stars)
+    return adjust_radii(intervals, predicted, spread, stars, tolerance)
 
 
 def coverage_by_decade(

@@ -14,16 +14,22 @@ from stargaze.features.own_columns import OwnColumn
 from stargaze.tuning.lightgbm_estimator import CategoricalLightGBM
 from stargaze.tuning.training.calibrate import calibrate
 
-LEVELS, LEAST_LEVEL = (0.0, 0.1, 0.4, 0.75), 400
-"""Shares of missing information from which on the intervals have classes of their own; a level needs this many rows."""
+LEVELS, LEAST_LEVEL = (0.0, 0.2), 400
+"""Shares of missing information from which on the intervals have classes of their own; a level needs this many rows. With more
+levels, intervals become narrower from one level to the next by chance."""
 USUALLY_KNOWN = 0.05
 """Largest share of complete rows that lack a field whose absence counts as missing information."""
-WIDENING_ROUNDS, WIDENINGS = 2, 8
-"""How often the intervals are calibrated again after rows with missing fields were widened, and the steps of each time."""
+WIDENINGS = 8
+"""The steps in which rows with missing fields are widened."""
 LEAST_GROWTH, LEAST_WIDENING = 0.004, 0.001
-"""The least growth of the mean width when a field is removed, and the smallest step of its widening [nat]."""
+"""The least growth of the mean width when a field of complete rows is removed, and the smallest step of its widening [nat]."""
+MOST_NARROWING, NESTED_WIDENING = 0.03, 0.12
+"""The largest decrease of the mean width when a further field is removed [fraction], and the largest widening for it [nat]:
+widenings of several missing fields multiply, and one step of one order would widen the intervals of all rows without a field."""
 MOST_WIDTH = 4.6
 """The mean width above which a removal may narrow intervals [nat]: with a factor of 100 they are of no use to a reader."""
+PARTIAL_TOLERANCE = 0.1
+"""How far the coverage of a class of true counts may be below the nominal one where information is missing [fraction]."""
 EMPTY = Intervals(0.5, (0.0,), (0.0,), ((0.0,),))
 SPREAD = {
     "n_estimators": 120,
@@ -107,15 +113,22 @@ def calibrate_on(
     calibrated = CalibratedIntervals(levels, model, tuple(names), own_columns)
     changing = [removal for removal in removals if _can_widen(levels, removal)]
     rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
-    for _ in range(WIDENING_ROUNDS if removals else 1):
+
+    def calibrate_level(index: int) -> Level:
+        members = number == index
         wider = calibrated.intervals.widen(missing, spread)
-        fitted = tuple(
-            Level(level.missing, calibrate(predicted[number == i], wider[number == i], target[number == i], coverage))
-            for i, level in enumerate(levels.levels)
-        )
-        calibrated = replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
-        calibrated = _widen_missing(calibrated, changing, rows)
-    return calibrated
+        tolerance = PARTIAL_TOLERANCE if index else 0.0
+        intervals = calibrate(predicted[members], wider[members], target[members], coverage, tolerance)
+        return Level(levels.levels[index].missing, intervals)
+
+    fitted = tuple(calibrate_level(index) for index in range(len(levels.levels)))
+    calibrated = replace(calibrated, intervals=replace(levels, levels=fitted))
+    if not changing:
+        return calibrated
+    calibrated = _widen_missing(calibrated, changing, rows)
+    # Only complete rows: shorter intervals of a level that lacks more would be a reason to widen again.
+    fitted = (calibrate_level(0), *fitted[1:])
+    return replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
 
 
 def _effects(
@@ -151,10 +164,12 @@ def _widen_missing(
         fields = dict(intervals.fields)
         for removal in changing:
             before, after = width[id(removal.before)], width[id(removal.after)]
-            lacking = LEAST_GROWTH - (after - before)
+            least = LEAST_GROWTH if removal.is_first else -MOST_NARROWING * before
+            lacking = least - (after - before)
             if lacking > 0 and before < MOST_WIDTH:
                 wider = intervals.fields[removal.field].widening + lacking / max(after, LEAST_GROWTH) + LEAST_WIDENING
-                wider = max(fields[removal.field].widening, min(round(wider, 5), 1.0))
+                most = 1.0 if removal.is_first else NESTED_WIDENING
+                wider = max(fields[removal.field].widening, min(round(wider, 5), most))
                 fields[removal.field] = replace(fields[removal.field], widening=wider)
         if fields == intervals.fields:
             break

@@ -9,16 +9,16 @@ import numpy as np
 
 from stargaze.capacity import interpolate, share_of_many
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.masking import apply_pattern, maskable_fields, remove_fields
+from stargaze.features.masking import Copies, apply_pattern, maskable_fields, remove_fields
 from stargaze.features.matrix import is_any_known, own_features
 from stargaze.features.own_columns import OwnColumn
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MAX_CHECKED, MAX_NESTED, ORDERS = 2_000, 400, 15
 """Validation rows of which single fields are removed, and of which all fields are, in this number of random orders."""
-COPY_WEIGHTS = 0.1, 1.0
-"""The weight of all copies of a row together, relative to the complete row: of few rows, and of many. A model of few rows has too
-few leaves to describe both kinds of rows."""
+COPY_WEIGHTS, LARGEST_WEIGHT = (0.1, 0.4), 0.25
+"""The weight of a copy relative to the complete row, of few rows and of many: a model has too few leaves to describe both.
+The second one is that of a copy which keeps one of the largest counts, relative to other copies."""
 LEAST_ANSWERED = 0.5
 """The least share of rows that the policy answers after a removal in a random order: another policy answers the others."""
 MEASURED = ("live with token", "live without token", "five typed metrics", "one typed metric")
@@ -37,9 +37,9 @@ class RemovalOrder:
 class PolicyRows:
     """The arrays of one policy for all complete rows and their masked copies, and the row numbers of each set.
 
-    ``copied`` are the rows of the copies, all of a row with one weight together (:func:`copy_weight`). ``answered`` tells which
-    of them this policy answers: one of its own features is known. ``measured`` are the inputs of the test rows under each
-    measured pattern, and which of them it answers.
+    ``copied`` are the rows of the copies, weighted by :func:`copy_weight`. ``answered`` tells which of them this policy answers:
+    one of its own features is known. ``measured`` are the inputs of the test rows under each measured pattern, and which of
+    them it answers.
     """
 
     complete: Arrays
@@ -60,25 +60,24 @@ class PolicyRows:
     """The own columns among them are defined by these; other processes compute the catalog again."""
 
     @classmethod
-    def of(
-        cls, table: Dataset, masked: Dataset, copied: np.ndarray, feature_set: FeatureSet, policy: str
-    ) -> PolicyRows:
+    def of(cls, table: Dataset, masked: Dataset, copies: Copies, feature_set: FeatureSet, policy: str) -> PolicyRows:
         """Return the arrays of a data set and of its masked copies."""
+        weights = copy_weight(len(table.training)) * np.where(copies.are_drawn, 1.0, LARGEST_WEIGHT)
         own = own_features(feature_set.selected[policy], policy, feature_set.catalog)
-        complete, copies = (
+        complete, partial = (
             policy_arrays(item, feature_set, policy, np.arange(len(item.target))) for item in (table, masked)
         )
         repositories, measured = table.repositories.iloc[table.test], {}
         for name in MEASURED:
-            partial = apply_pattern(repositories, name, feature_set.split.seed)
-            inputs = table.serving_inputs(feature_set, policy, partial).to_numpy()
+            without = apply_pattern(repositories, name, feature_set.split.seed)
+            inputs = table.serving_inputs(feature_set, policy, without).to_numpy()
             measured[name] = (inputs, is_any_known(inputs, own))
         checked = _spaced(table.validation, MAX_CHECKED)
         return cls(
             complete,
-            replace(copies, weights=copy_weight(len(table.training)) / np.bincount(copied)[copied]),
-            copied,
-            is_any_known(copies.inputs, own),
+            replace(partial, weights=weights),
+            copies.rows,
+            is_any_known(partial.inputs, own),
             table.training,
             table.validation,
             table.test,
@@ -98,12 +97,12 @@ class PolicyRows:
 
 
 def copy_weight(rows: int) -> float:
-    """Return the weight of all copies of a row together for a number of training rows.
+    """Return the weight of a copy for a number of training rows.
 
     Examples
     --------
     >>> [round(copy_weight(rows), 2) for rows in (300, 1_000, 10_000)]
-    [0.1, 0.23, 1.0]
+    [0.1, 0.17, 0.4]
     """
     return interpolate(*COPY_WEIGHTS, share_of_many(rows))
 

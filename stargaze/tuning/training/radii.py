@@ -12,22 +12,25 @@ from stargaze.bundle.prediction_intervals import Intervals
 
 LEAST_FACTOR, HALVINGS = 0.05, 14
 """The smallest factor of the radii of a decade, and the iterations of the bisection."""
-LEAST_DECADE, TRUE_TOLERANCE, PREDICTED_TOLERANCE = 100, 0.0, 0.1
-"""Rows of a decade whose coverage is kept, and how far it may fall below the nominal one by true and by predicted counts."""
+LEAST_DECADE, PREDICTED_TOLERANCE = 100, 0.1
+"""Rows of a decade whose coverage is kept, and how far it may fall below the nominal one by predicted counts."""
 MOST_WIDENING = 3.0
 """The largest factor of the radii of a decade of predictions."""
 RADIUS_STEPS = 1e5
 """Resolution of a radius [1/nat]: finer than one star at any count."""
 
 
-def adjust_radii(intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray) -> Intervals:
+def adjust_radii(
+    intervals: Intervals, predicted: np.ndarray, spread: np.ndarray, stars: np.ndarray, tolerance: float = 0.0
+) -> Intervals:
     """Widen the intervals of decades of predictions that are covered too rarely, then shorten them by decades of true counts.
 
     An interval in whole stars that contains an estimate below one contains 0, so that repositories without stars are covered
-    more often than stated. One factor for all would make up for it with radii that miss most others.
+    more often than stated. One factor for all would make up for it with radii that miss most others. ``tolerance`` is how far
+    the coverage of a decade of true counts may fall below the nominal one [fraction].
     """
     true_decades, predicted_decades = _decades(stars), _decades(np.expm1(predicted))
-    shares = (intervals.coverage - TRUE_TOLERANCE, intervals.coverage - PREDICTED_TOLERANCE)
+    shares = (intervals.coverage - tolerance, intervals.coverage - PREDICTED_TOLERANCE)
     labels = (true_decades, predicted_decades)
     wanted = [_least_inside(label, share) for label, share in zip(labels, shares, strict=True)]
     enough = np.array([math.ceil((len(stars) + 1) * intervals.coverage)])

@@ -12,7 +12,7 @@ import numpy as np
 from stargaze.bundle.ensemble_families import add_weights
 from stargaze.bundle.serialization import Ensemble, serialize_model
 from stargaze.features.dataset import Dataset, FeatureSet
-from stargaze.features.masking import copied_rows
+from stargaze.features.masking import choose_copies
 from stargaze.tuning.cross_validation import Arrays, fit
 from stargaze.tuning.metrics import clipped_rmse
 from stargaze.tuning.retransformation import find_offset, star_rmse
@@ -58,9 +58,9 @@ def refit(
     on the complete test rows, the coverage overall and by decade of true stars, mean and median width of the intervals
     [nat], the cross-validated score, and the gain of the ensemble with its standard error [nat].
     """
-    copied = copied_rows(np.expm1(table.target).round(), table.folds)
-    masked = table.masked(copied, feature_set.split.seed)
-    policy_rows = [PolicyRows.of(table, masked, copied, feature_set, policy) for policy in policies]
+    copies = choose_copies(table.repositories, table.folds)
+    masked = table.masked(copies, feature_set.split.seed)
+    policy_rows = [PolicyRows.of(table, masked, copies, feature_set, policy) for policy in policies]
     training = [rows.with_copies(rows.training) for rows in policy_rows]
     candidates = [candidate.complete(len(table.training)) for candidate in candidates]
     predictions = parallel_map(out_of_fold, [(candidate, arrays) for arrays in training for candidate in candidates])
