@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,10 +161,33 @@ def select_features(
 
     if result := run_stage("select-features", session, resolve_place(place, options), run):
         title = "Features (importance in nat², or why it was removed)"
-        out.table(result.value, ["feature", "missing", "rho", *POLICIES], title)
+        columns = ["feature", "missing", "rho", *POLICIES]
+        out.table(result.value if out.as_json else group_numbered(result.value, columns), columns, title)
         if result.text:
             out.note(result.text)
         out.text(f"plot: {store.selection_plot}")
         for line in describe_refused({row["feature"]: row["all"] for row in result.value}):
             out.note(f"warning: {line}")
         out.note("next: stargaze screen")
+
+
+def group_numbered(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one row for features with consecutive numbers and equal values: the components of the embeddings.
+
+    Examples
+    --------
+    >>> group_numbered([{"feature": f"component_{i}", "all": "constant"} for i in (1, 2, 3)], ["feature", "all"])
+    [{'feature': 'component_1 to 3', 'all': 'constant'}]
+    """
+
+    def values(row: Mapping[str, Any]) -> tuple[str, ...]:
+        stem = str(row["feature"]).rstrip("0123456789")
+        return (stem, *(str(row.get(name)) for name in columns if name != "feature"))
+
+    grouped = []
+    for (stem, *_), same in itertools.groupby(rows, key=values):
+        equal = [dict(row) for row in same]
+        if len(equal) > 1 and stem.endswith("_"):
+            equal = [equal[0] | {"feature": f"{equal[0]['feature']} to {str(equal[-1]['feature']).removeprefix(stem)}"}]
+        grouped += equal
+    return grouped
