@@ -6,7 +6,6 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +109,21 @@ def _configuration(trial: Any) -> dict[str, Any]:
 
 
 class _StopSearch(tune.Stopper):
-    """Stops the search at an error of a callback, or at the end of its time budget if a trial has ended by then.
+    """Stops the search at an error of a callback, or at the end of its time budget if a trial has finished by then.
 
-    ``ends`` is the end of the budget by ``time.monotonic``, infinite without a budget.
+    ``ends`` is the end of the budget by ``time.monotonic``, infinite without a budget. A failed trial is no result.
     """
 
-    def __init__(self, errors: list[StargazeError], ends: float, *, has_ended: bool) -> None:
+    def __init__(self, errors: list[StargazeError], ends: float, *, has_finished: bool) -> None:
         self._errors = errors
         self._ends = ends
-        self.has_ended = has_ended
+        self.has_finished = has_finished
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._errors) or (self.has_ended and time.monotonic() >= self._ends)
+        return bool(self._errors) or (self.has_finished and time.monotonic() >= self._ends)
 
 
 def run_trials(
@@ -142,7 +141,7 @@ def run_trials(
     Ray is started and stopped here, in ``folder`` or a new one. In a Ray job the trials run on all nodes of the cluster, and
     the trials of a node that dies run again on another. ``searcher`` replaces the default search over the finalists;
     ``started`` is called with the lookahead of the search before the first trial. The time budget includes the start of Ray,
-    and does not end before the first trial.
+    and does not end before a trial has finished.
 
     Raises
     ------
@@ -155,11 +154,11 @@ def run_trials(
     """
     errors: list[StargazeError] = []
     ends = time.monotonic() + (search.time_budget or math.inf)
-    stopper = _StopSearch(errors, ends, has_ended=bool(search.ended))
+    stopper = _StopSearch(errors, ends, has_finished=any("failed" not in trial for trial in search.ended))
 
-    def ended(callback: Callback, trial: dict[str, Any]) -> None:
-        stopper.has_ended = True
-        callback(trial)
+    def note_finished(trial: dict[str, Any]) -> None:
+        stopper.has_finished = True
+        finished(trial)
 
     with (
         restore_process(),
@@ -183,9 +182,7 @@ def run_trials(
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=storage,
-                callbacks=[
-                    _TrialCallback(partial(ended, finished), partial(ended, failed), errors, order.is_abandoned)
-                ],
+                callbacks=[_TrialCallback(note_finished, failed, errors, order.is_abandoned)],
                 stop=stopper,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -10,15 +11,18 @@ import sys
 import time
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.search import ray_tune
 from stargaze.tuning.search.cluster_nodes import OutdatedNodeError
 from stargaze.tuning.search.ray_runtime import convert_ray_errors, restore_process
-from stargaze.tuning.search.ray_tune import TrialActor, _StopSearch, _TrialCallback
+from stargaze.tuning.search.ray_tune import TrialActor, _StopSearch, _TrialCallback, run_trials
+from stargaze.tuning.search.search_spec import SearchSpec
 
 CONFIG = {"number": 5, "family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
 RESULT = {
@@ -81,7 +85,7 @@ def test_an_error_of_the_finished_callback_stops_the_search() -> None:
         raise ExternalError("the disk is full")
 
     errors = list[StargazeError]()
-    stop = _StopSearch(errors, math.inf, has_ended=True)
+    stop = _StopSearch(errors, math.inf, has_finished=True)
     before = stop.stop_all()
     _TrialCallback(disk_is_full, disk_is_full, errors, lambda _name: True).on_trial_complete(
         1, [], SimpleNamespace(config=CONFIG, last_result=RESULT)
@@ -91,12 +95,35 @@ def test_an_error_of_the_finished_callback_stops_the_search() -> None:
     assert (before, stop.stop_all()) == (False, True)
 
 
-@pytest.mark.parametrize(("ends", "has_ended", "stops"), [(-1.0, True, True), (-1.0, False, False), (1e6, True, False)])
-def test_a_search_stops_at_the_end_of_its_budget_if_a_trial_has_ended(
-    ends: float, has_ended: bool, stops: bool
+@pytest.mark.parametrize(
+    ("ends", "has_finished", "stops"), [(-1.0, True, True), (-1.0, False, False), (1e6, True, False)]
+)
+def test_a_search_stops_at_the_end_of_its_budget_if_a_trial_has_finished(
+    ends: float, has_finished: bool, stops: bool
 ) -> None:
-    """Without a trial there would be no bundle."""
-    assert _StopSearch([], time.monotonic() + ends, has_ended=has_ended).stop_all() is stops
+    """Without a finished trial there would be no bundle."""
+    assert _StopSearch([], time.monotonic() + ends, has_finished=has_finished).stop_all() is stops
+
+
+def test_a_failed_trial_does_not_end_a_search_whose_budget_is_used_up(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another family may be slower than the budget, and still give the only model."""
+    fake, stops = MagicMock(), list[bool]()
+
+    def end_trials() -> None:
+        callback, stop = (fake.RunConfig.call_args.kwargs[name] for name in ("callbacks", "stop"))
+        for result in ({"failed": "ValueError: no"}, RESULT):
+            callback[0].on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result=result))
+            stops.append(stop.stop_all())
+
+    fake.Tuner.return_value.fit = end_trials
+    monkeypatch.setattr(ray_tune, "tune", fake)
+    monkeypatch.setattr(ray_tune, "connect_ray", lambda *_: contextlib.nullcontext(1))
+
+    run_trials(arrays, SearchSpec(["ridge"], 0, 2, 1e-9, 1), lambda _trial: None, lambda _trial: None)
+
+    assert stops == [False, True]
 
 
 def test_finished_and_failed_trials_call_different_callbacks() -> None:
@@ -138,7 +165,7 @@ def test_an_exception_of_a_configuration_is_its_result(arrays: Arrays) -> None:
 def test_an_error_of_the_failed_callback_stops_the_search() -> None:
     """Ray ignores exceptions of callbacks."""
     errors: list[StargazeError] = []
-    stop = _StopSearch(errors, math.inf, has_ended=True)
+    stop = _StopSearch(errors, math.inf, has_finished=True)
     error = ExternalError("the disk is full", hint="df -h")
 
     def fail(_trial: dict[str, Any]) -> None:
