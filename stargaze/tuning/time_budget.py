@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,16 +37,16 @@ class RefitCost:
     rows: int
     copies: float
     """Rows with masked copies relative to the rows of a trial."""
-    cores: int = 1
+    cores: int
 
     @classmethod
-    def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str) -> RefitCost:
+    def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str, cores: int = 1) -> RefitCost:
         """Return the cost from the fit times of the leaderboard, which may have been measured on fewer rows."""
         rows, screened = len(table.training), board[board["status"] == "ok"]
         copies = np.isin(choose_copies(table.repositories, table.folds).rows, table.training).sum()
         scaled = screened["fit_time"] * rows / screened["rows"].clip(lower=1)
         times = dict(zip(zip(screened["policy"], screened["family"], strict=True), scaled.tolist(), strict=True))
-        return cls(times, policy, feature_set.split.folds, rows, 1 + float(copies) / rows, len(os.sched_getaffinity(0)))
+        return cls(times, policy, feature_set.split.folds, rows, 1 + float(copies) / rows, cores)
 
     def seconds(self, candidates: Sequence[Candidate], trials: Sequence[Mapping[str, Any]]) -> float:
         """Return the time of a refit of some candidates [s]; ``trials`` have the times of tuned parameters.
@@ -58,11 +56,10 @@ class RefitCost:
         """
         measured = {_key(trial): trial["seconds"] / len(trial["folds"]) for trial in trials}
         out_of_fold, whole = list[float](), list[float]()
+        growth, fixed = self.folds * self.copies**ROWS_EXPONENT, POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
         for policy in POLICIES:
-            growth = self.folds * self.copies**ROWS_EXPONENT
             fits = [growth * self._fit(policy, candidate, measured) for candidate in candidates]
             out_of_fold += fits
-            fixed = POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
             whole.append(fixed + sum(fits) / max(self.folds - 1, 1))
         return self._parallel(out_of_fold) + self._parallel(whole)
 
@@ -80,13 +77,13 @@ class RefitCost:
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """The budget of one command [s], 0 for none, and the time at which it started."""
+    """The budget of one command [s], 0 for none, and the time at which it started by the clock."""
 
     section: TuningSection
     cost: RefitCost
     screened: Sequence[str]
-    clock: Callable[[], float] = time.monotonic
-    started: float = field(default=0.0)
+    clock: Callable[[], float]
+    started: float
 
     def search_seconds(self, trials: Sequence[Mapping[str, Any]]) -> float:
         """Return how much longer trials may run [s], negative if too long already; infinity without a budget.

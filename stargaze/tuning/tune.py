@@ -23,6 +23,7 @@ from stargaze.tuning.cross_validation import Arrays, policy_arrays
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Choice
 from stargaze.tuning.screen import read_leaderboard
+from stargaze.tuning.search.parallel import count_cores
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.search.trial_table import write_trials
 from stargaze.tuning.time_budget import RefitCost, TimeBudget
@@ -91,7 +92,8 @@ def tune(
     board = read_leaderboard(store, feature_set)
     screened = _ranked_families(board, section)
     finalists = screened[: section.finalists]
-    cost = RefitCost.of(table, feature_set, board, section.estimate_policy)
+    cores = count_cores() if section.time_budget else 1
+    cost = RefitCost.of(table, feature_set, board, section.estimate_policy, cores)
     budget = TimeBudget(section, cost, screened, clock, started)
     header = _header(section, table, feature_set, finalists)
     search = Search(section, finalists, Journal(store.journal), header, budget.search_seconds)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from stargaze.config import POLICIES, TuningSection
+from stargaze.config import POLICIES, FeaturesSection, TuningSection
+from stargaze.features.dataset import Dataset, FeatureSet
+from stargaze.features.masking import LARGEST_COPIES, LARGEST_SHARE
+from stargaze.features.split import TEST
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.time_budget import POLICY_SECONDS, ROWS_EXPONENT, STOP_SECONDS, RefitCost, TimeBudget
 from stargaze.tuning.training.ensemble import MEAN, Candidate
@@ -20,6 +26,7 @@ COST = RefitCost(
     folds=3,
     rows=0,
     copies=2.0 ** (1 / ROWS_EXPONENT),
+    cores=1,
 )
 SCREENED = ("ridge", "elastic-net")
 
@@ -43,6 +50,21 @@ def budget(seconds: float, now: float = 0.0, **changed: Any) -> TimeBudget:
 def test_the_cost_is_that_of_all_fits_of_all_policies() -> None:
     # 3 folds and 1.5 on all rows, twice as long with copies: 9 × (2 + 1 + 0.5) s
     assert COST.seconds([DEFAULT], []) == pytest.approx(31.5 + len(POLICIES) * POLICY_SECONDS)
+
+
+def test_the_cost_follows_from_the_leaderboard_and_the_copies() -> None:
+    """The families were screened on a part of the rows. One of a hundred rows is not fitted on, and has no copy."""
+    folds = np.append(np.arange(99) % 3, TEST)
+    table = Dataset(pd.DataFrame({"forks": np.arange(100.0)}), np.zeros(100), folds, "")
+    feature_set = FeatureSet({}, {}, FeaturesSection(folds=3), "", {})
+    rows = [("all", "ridge", "ok", 2.0, 33), ("static", "ridge", "time", math.nan, 33)]
+    board = pd.DataFrame(rows, columns=["policy", "family", "status", "fit_time", "rows"])
+
+    cost = RefitCost.of(table, feature_set, board, "all", cores=2)
+
+    assert (cost.fit_seconds, cost.policy) == ({("all", "ridge"): 6.0}, "all")
+    assert (cost.folds, cost.rows, cost.cores) == (3, 99, 2)
+    assert cost.copies == pytest.approx(2.0 + LARGEST_COPIES * int(LARGEST_SHARE * 98) / 99)
 
 
 def test_several_cores_share_the_cost_but_not_one_fit() -> None:

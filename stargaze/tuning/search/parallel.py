@@ -31,4 +31,13 @@ def parallel_map(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> li
 
         return map_on_nodes(work, items)
     with single_threaded():
-        return map_in_threads(lambda item: work(*item), items, threads=len(os.sched_getaffinity(0)))
+        return map_in_threads(lambda item: work(*item), items, threads=count_cores())
+
+
+def count_cores() -> int:
+    """Return on how many cores :func:`parallel_map` computes; in a Ray job, wait until one of the cluster is free."""
+    if is_ray_job():
+        from stargaze.tuning.search.ray_runtime import count_cluster_cores
+
+        return count_cluster_cores()
+    return len(os.sched_getaffinity(0))

@@ -51,6 +51,7 @@ __all__ = [
     "Searcher",
     "connect_ray",
     "convert_ray_errors",
+    "count_cluster_cores",
     "map_on_nodes",
     "ray",
     "restore_process",
@@ -70,6 +71,12 @@ def map_on_nodes(work: Callable[..., T], items: Sequence[tuple[Any, ...]]) -> li
         expected = describe_software()
         calls = [_run_item.remote(work, expected, *(shared[id(argument)] for argument in item)) for item in items]
         return list(ray.get(calls))
+
+
+def count_cluster_cores() -> int:
+    """Return the number of cores of the nodes of the cluster that are alive."""
+    with restore_process(), connect_ray(0) as cores:
+        return cores
 
 
 @ray.remote(num_cpus=1)

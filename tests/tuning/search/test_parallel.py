@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
 import pytest
 
-from stargaze.tuning.search.parallel import parallel_map
+from stargaze.tuning.search.parallel import count_cores, parallel_map
 from stargaze.tuning.search.ray_job import RAY_JOB_VARIABLE
 
 
@@ -34,3 +35,17 @@ def test_a_ray_job_maps_on_the_nodes_of_the_cluster(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(RAY_JOB_VARIABLE, "{}")
 
     assert parallel_map(pow, [(2, 3), (3, 2)]) == [("cluster", pow, 2)]
+
+
+def test_the_cores_of_a_ray_job_are_those_of_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert count_cores() == len(os.sched_getaffinity(0))
+    asked = list[int]()
+
+    def join(max_concurrent: int) -> contextlib.nullcontext[int]:
+        asked.append(max_concurrent)
+        return contextlib.nullcontext(48)
+
+    monkeypatch.setattr("stargaze.tuning.search.ray_runtime.connect_ray", join)
+    monkeypatch.setenv(RAY_JOB_VARIABLE, "{}")
+
+    assert (count_cores(), asked) == (48, [0])
