@@ -40,7 +40,7 @@ class RefitCost:
     cores: int
 
     @classmethod
-    def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str, cores: int = 1) -> RefitCost:
+    def of(cls, table: Dataset, feature_set: FeatureSet, board: pd.DataFrame, policy: str, cores: int) -> RefitCost:
         """Return the cost from the fit times of the leaderboard, which may have been measured on fewer rows."""
         rows, screened = len(table.training), board[board["status"] == "ok"]
         copies = np.isin(choose_copies(table.repositories, table.folds).rows, table.training).sum()
