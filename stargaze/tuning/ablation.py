@@ -16,12 +16,13 @@ from stargaze.features.matrix import Catalog
 from stargaze.features.selection.feature_groups import KINDS, feature_groups, named_features
 from stargaze.store import Store
 from stargaze.system.progress import Report
-from stargaze.tuning.cross_validation import Arrays, cross_validate, policy_arrays
+from stargaze.tuning.cross_validation import Arrays, policy_arrays
 from stargaze.tuning.families import FAMILIES, select_families
 from stargaze.tuning.family import Family
 from stargaze.tuning.metrics import scores
 from stargaze.tuning.retransformation import find_offset
 from stargaze.tuning.search.parallel import parallel_map
+from stargaze.tuning.training.ensemble import Candidate, out_of_fold
 
 SCORES = ("rmsle", "r2", "rmse")
 NOTHING = "nothing"
@@ -140,17 +141,14 @@ def _score(family: Family, arrays: Arrays, seeds: int, metric: str) -> np.ndarra
 
 def score_folds_of(family: str, arrays: Arrays, seed: int, metric: str) -> np.ndarray:
     """Return the scores of each fold of one seed; shape (n_folds, n_scores)."""
-    folds, predicted, rows = list(cross_validate(FAMILIES[family], {}, arrays, seed)), np.zeros(len(arrays.target)), []
-    for fold in folds:
-        predicted[fold.rows] = fold.predicted
-    for fold in folds:
-        stars = np.expm1(arrays.target[fold.rows])
-        found = scores(stars, np.expm1(fold.predicted))
+    predicted, rows = out_of_fold(Candidate(FAMILIES[family], {}, seed), arrays), []
+    for fold in np.unique(arrays.folds):
+        out = arrays.folds == fold
+        stars = np.expm1(arrays.target[out])
+        found = scores(stars, np.expm1(np.maximum(predicted[out], 0.0)))
         if metric == "rmse":
-            others = np.ones(len(predicted), dtype=bool)
-            others[fold.rows] = False
-            offset = find_offset(predicted[others], arrays.target[others])
-            found["rmse"] = scores(stars, np.expm1(np.maximum(fold.predicted + offset, 0.0)))["rmse"]
+            mean = predicted[out] + find_offset(predicted[~out], arrays.target[~out])
+            found["rmse"] = scores(stars, np.expm1(np.maximum(mean, 0.0)))["rmse"]
         rows.append([found[name] for name in SCORES])
     return np.array(rows)
 
