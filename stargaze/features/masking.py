@@ -36,9 +36,9 @@ class Pattern:
     share: float
     draw: Draw
     has_own_columns: bool = False
+    """Whether rows may keep own columns: GitHub does not know them, and nobody enters them."""
     is_entered: bool = False
     """Whether a person enters the fields."""
-    """Whether rows may keep own columns: GitHub does not know them, and nobody enters them."""
 
     def draw_kept(self, random: np.random.Generator, n: int, names: Sequence[str]) -> np.ndarray:
         """Return which of the columns n rows keep, shape (n, n_names)."""

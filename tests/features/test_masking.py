@@ -120,6 +120,37 @@ def test_copies_do_not_depend_on_stars(sample: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(*masked)
 
 
+def test_the_largest_counts_are_chosen_in_each_set(sample: pd.DataFrame) -> None:
+    """The forks of the test set do not decide which training rows have further copies, and those of training not of it."""
+    folds = np.random.default_rng(0).choice([TEST, VALIDATION, 0, 1], len(sample))
+    other = sample.assign(forks=sample["forks"].where(folds != TEST, 1e6 + np.arange(len(sample))))
+
+    chosen, again = (choose_copies(table, folds) for table in (sample, other))
+
+    for part in (folds == VALIDATION, folds >= 0):
+        kept = [copies.rows[(copies.keeps == "forks") & part[copies.rows]].tolist() for copies in (chosen, again)]
+        assert kept[0] == kept[1] != []
+    largest = np.flatnonzero(folds == TEST)[-1]
+    assert (again.rows[again.keeps == "forks"] == largest).sum() == LARGEST_COPIES
+
+
+@pytest.mark.parametrize("fields", [{}, {"forks": 0.0}, {"forks": None}, {"description": "text", "size_kb": 7.0}])
+def test_without_known_counts_there_is_one_copy_of_each_row(fields: dict[str, object]) -> None:
+    names = [f"owner/name-{number}" for number in range(400)]
+    repositories = schema.conform(pd.DataFrame({"full_name": names, "stars": 5.0, **fields}))
+
+    copies = choose_copies(repositories, np.arange(400) % 5)
+    masked = mask_repositories(repositories, 0, copies.keeps)
+
+    assert copies.rows.tolist() == list(range(400))
+    assert copies.are_drawn.all()
+    assert masked["stars"].equals(repositories["stars"])
+
+
+def test_a_few_rows_have_one_copy_each(sample: pd.DataFrame) -> None:
+    assert len(choose_copies(sample[:30], np.arange(30) % 5).rows) == 30
+
+
 def test_masked_copies_have_all_patterns_and_depend_on_the_seed(sample: pd.DataFrame) -> None:
     first, again, other = (mask_repositories(sample, seed) for seed in (0, 0, 1))
 
