@@ -28,7 +28,8 @@ def calibrate(
     for each; the parts are fitted alternately as quantiles of the residual of the other.
 
     ``predicted`` and ``target`` are log1p(stars), ``spread`` is the predicted error [nat] of rows outside the training data;
-    shapes (n,). ``coverage`` is nominal [fraction]; that of a class of true counts may be lower by ``tolerance``.
+    shapes (n,). ``coverage`` is nominal [fraction]; that of a class of true counts may be lower by ``tolerance``, that of all
+    rows not.
 
     Raise ValueError if there are no rows.
 

@@ -29,7 +29,7 @@ widenings of several missing fields multiply, and one step of one order would wi
 MOST_WIDTH = 4.6
 """The mean width above which a removal may narrow intervals [nat]: with a factor of 100 they are of no use to a reader."""
 PARTIAL_TOLERANCE = 0.1
-"""How far the coverage of a class of true counts may be below the nominal one where information is missing [fraction]."""
+"""How far the coverage of a class of true counts may be below that of all rows where information is missing [fraction]."""
 EMPTY = Intervals(0.5, (0.0,), (0.0,), ((0.0,),))
 SPREAD = {
     "n_estimators": 120,

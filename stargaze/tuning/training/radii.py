@@ -27,13 +27,14 @@ def adjust_radii(
 
     An interval in whole stars that contains an estimate below one contains 0, so that repositories without stars are covered
     more often than stated. One factor for all would make up for it with radii that miss most others. ``tolerance`` is how far
-    the coverage of a decade of true counts may fall below the nominal one [fraction].
+    the coverage of a decade of true counts may fall below the nominal one [fraction]; that of all rows together stays, if need
+    be with wider intervals for all.
     """
     true_decades, predicted_decades = _decades(stars), _decades(np.expm1(predicted))
     shares = (intervals.coverage - tolerance, intervals.coverage - PREDICTED_TOLERANCE)
     labels = (true_decades, predicted_decades)
     wanted = [_least_inside(label, share) for label, share in zip(labels, shares, strict=True)]
-    enough = np.array([math.ceil((len(stars) + 1) * intervals.coverage)])
+    enough = np.array([min(math.ceil((len(stars) + 1) * intervals.coverage), len(stars))])
 
     def inside(radius: np.ndarray) -> list[np.ndarray]:
         found = find_inside(_with_radius(intervals, radius), predicted, spread, stars)
@@ -45,6 +46,9 @@ def adjust_radii(
         least = [np.zeros(1), np.zeros(len(wanted[0])), np.zeros(0)]
         least[2] = np.where(np.arange(len(wanted[1])) == decade, wanted[1], 0.0)
         radius = _scale(radius, np.where(columns == decade, 1.0, 0.0)[None, :], inside, least, (1.0, MOST_WIDENING))
+    if tolerance:
+        least = [enough, np.zeros(len(wanted[0])), np.zeros(len(wanted[1]))]
+        radius = _scale(radius, np.ones((1, 1)), inside, least, (1.0, MOST_WIDENING))
     rows = np.minimum(number_of_decade(np.asarray(intervals.count_classes)), true_decades.max())
     for decade in range(true_decades.max() + 1):
         least = [np.minimum(now, most) for now, most in zip(inside(radius), (enough, *wanted), strict=True)]

@@ -132,6 +132,30 @@ def test_more_coverage_is_a_wider_interval() -> None:
     assert widths == sorted(widths)
 
 
+@pytest.mark.parametrize("draw", [_regressed, _even, _mostly_none])
+def test_a_tolerance_is_for_decades_not_for_all_rows(draw: Draw) -> None:
+    """Where little is known, high counts may be covered less often, but a 90% interval stays one."""
+    rows = draw(np.random.default_rng(3), CALIBRATION)
+    stars = np.round(np.expm1(rows[2]))
+    decades = np.floor(np.log10(np.maximum(stars, 0.1))) + 1
+    large = [decade for decade in np.unique(decades) if (decades == decade).sum() >= 100]
+
+    low, high = calibrate(*rows, 0.9, 0.1).bounds(*rows[:2])
+
+    inside = (low <= stars) & (stars <= high)
+    assert inside.mean() >= 0.9
+    assert min(inside[decades == decade].mean() for decade in large) >= 0.77
+
+
+def test_with_a_tolerance_intervals_of_a_weak_model_are_narrower() -> None:
+    rows = _regressed(np.random.default_rng(3), CALIBRATION)
+    exact, tolerant = (calibrate(*rows, 0.9, tolerance).bounds(*rows[:2]) for tolerance in (0.0, 0.1))
+
+    widths = [float(np.mean(np.log1p(high) - np.log1p(low))) for low, high in (exact, tolerant)]
+
+    assert widths[1] < 0.97 * widths[0]
+
+
 def test_a_constant_prediction_has_at_least_the_nominal_coverage() -> None:
     """All predictions are equal, so a count is inside for all or for none."""
     random = np.random.default_rng(0)
