@@ -103,13 +103,7 @@ def screen(
     board = board.sort_values(["rmsle", "family"], ignore_index=True)
     board = board.sort_values("policy", key=lambda names: -names.map(POLICIES.index), kind="stable", ignore_index=True)
     if not (board["status"] == "ok").any():
-        reason, is_late = board["note"].iloc[0], (board["status"] == "time").any()
-        hint = "stargaze screen --families NAME"
-        if is_late and deadline.is_over():
-            hint = f"stargaze screen --time-budget {2 * section.time_budget:g}"
-        elif is_late:
-            hint = f"stargaze screen --time-limit {2 * section.time_limit:g}"
-        raise ExternalError(f"no family could be fitted: {reason}", hint=hint)
+        raise _no_family_error(board, section, deadline)
     with atomic_write(store.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     return board
@@ -152,6 +146,17 @@ def read_leaderboard(store: Store, feature_set: FeatureSet) -> pd.DataFrame:
     if list(board.columns) != COLUMNS or not (board["feature_set"] == feature_set.digest).all():
         raise ExternalError(f"{path} belongs to another feature set", hint="stargaze screen")
     return board
+
+
+def _no_family_error(board: pd.DataFrame, section: ScreeningSection, deadline: Deadline) -> ExternalError:
+    """Return the error of a leaderboard without scores; the hint follows from the reason that it names."""
+    first = board.iloc[0]
+    hint = "stargaze screen --families NAME"
+    if first["note"] == deadline.note["note"]:
+        hint = f"stargaze screen --time-budget {2 * section.time_budget:g}"
+    elif first["status"] == "time":
+        hint = f"stargaze screen --time-limit {2 * section.time_limit:g}"
+    return ExternalError(f"no family could be fitted: {first['note']}", hint=hint)
 
 
 def _sample(table: Dataset, max_rows: int, seed: int) -> np.ndarray:

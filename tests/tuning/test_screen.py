@@ -14,7 +14,17 @@ from stargaze.errors import ExternalError, MissingInputError, UsageError
 from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.tuning.executors.executor import FamilyJob
-from stargaze.tuning.screen import COLUMNS, SCORE_COLUMNS, _sample, leaderboard_rows, read_leaderboard, screen
+from stargaze.tuning.families import FAMILIES
+from stargaze.tuning.screen import (
+    BEST_FIRST,
+    COLUMNS,
+    SCORE_COLUMNS,
+    SLOWEST_FIRST,
+    _sample,
+    leaderboard_rows,
+    read_leaderboard,
+    screen,
+)
 from tests.tuning.conftest import fill
 
 pytestmark = pytest.mark.real
@@ -217,6 +227,11 @@ def executor(monkeypatch: pytest.MonkeyPatch) -> FakeExecutor:
     return fake
 
 
+def test_every_family_has_a_place_within_a_time_budget() -> None:
+    assert sorted(BEST_FIRST) == sorted(FAMILIES)
+    assert set(SLOWEST_FIRST) < set(FAMILIES)
+
+
 def test_without_a_time_budget_the_slowest_family_starts_first(selected_store: Store, executor: FakeExecutor) -> None:
     section = ScreeningSection(families=["ridge", "lightgbm", "random-forest"])
 
@@ -253,7 +268,6 @@ def test_a_family_that_runs_at_the_end_of_the_budget_keeps_its_finished_policies
 
 
 def test_a_budget_in_which_no_family_ends_names_a_longer_one(selected_store: Store, executor: FakeExecutor) -> None:
-    executor.now = 0.0
     times = iter([0.0])
 
     with pytest.raises(ExternalError, match="time budget of 5 s reached") as raised:
