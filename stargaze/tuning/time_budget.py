@@ -24,6 +24,8 @@ STOP_SECONDS = 5.0
 """The time in which Ray starts and stops [s]."""
 LEAST_SEARCH = 0.25
 """The least share of the budget for trials: with less, the ensemble has fewer members."""
+LEAST_CANDIDATES = 2
+"""The candidates that are refitted in any case: the best trial, and the mean of all rows."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,15 @@ class TimeBudget:
         return section.time_budget - min(refit, most) - (self.clock() - self.started)
 
     def ensemble_size(self, trials: Sequence[dict[str, Any]]) -> int:
-        """Return the number of candidates that can be refitted in what is left of the budget, at least one."""
+        """Return the number of candidates that can be refitted in what is left of the budget.
+
+        They are at least two, of which one is the mean: it costs nothing, and an ensemble of few rows shrinks to it.
+        """
         size = self.section.ensemble_size
         if not self.section.time_budget:
             return size
         left = self.section.time_budget - (self.clock() - self.started)
-        while size > 1 and self.cost.seconds(self._candidates(trials, size), trials) > left:
+        while size > LEAST_CANDIDATES and self.cost.seconds(self._candidates(trials, size), trials) > left:
             size -= 1
         return size
 

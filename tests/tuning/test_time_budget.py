@@ -16,7 +16,7 @@ from stargaze.features.masking import LARGEST_COPIES, LARGEST_SHARE
 from stargaze.features.split import TEST
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.time_budget import POLICY_SECONDS, ROWS_EXPONENT, STOP_SECONDS, RefitCost, TimeBudget
-from stargaze.tuning.training.ensemble import MEAN, Candidate
+from stargaze.tuning.training.ensemble import MEAN, Candidate, select_candidates
 
 DEFAULT = Candidate(FAMILIES["ridge"], {}, 0)
 TUNED = Candidate(FAMILIES["ridge"], {"alpha": 2.0}, 0)
@@ -122,8 +122,19 @@ def test_a_quarter_of_a_short_budget_is_for_trials() -> None:
     assert budget(40.0).search_seconds([trial(0)]) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize(("left", "members"), [(1_000.0, 6), (70.0, 2), (1.0, 1), (-50.0, 1)])
+@pytest.mark.parametrize(("left", "members"), [(1_000.0, 6), (80.0, 3), (1.0, 2), (-50.0, 2)])
 def test_the_ensemble_has_as_many_members_as_there_is_time_for(left: float, members: int) -> None:
     finished = [trial(0), trial(1)]
 
     assert budget(1_000.0, now=1_000.0 - left).ensemble_size(finished) == members
+
+
+def test_without_time_the_best_trial_and_the_mean_are_left() -> None:
+    """With few rows and no signal, one model alone is worse than the mean."""
+    late = budget(1_000.0, now=2_000.0)
+    finished = [trial(0), trial(1)]
+
+    candidates = select_candidates(finished, late.ensemble_size(finished), 0, SCREENED)
+
+    assert candidates == [Candidate(FAMILIES["ridge"], {"alpha": 2.0}, 0), MEAN]
+    assert budget(1_000.0, now=2_000.0, ensemble_size=1).ensemble_size(finished) == 1
