@@ -228,8 +228,9 @@ def _format_ensemble(scores: dict[str, Any], unit: str) -> str:
     families = format_families(scores["families"])
     if scores["members"] == 1:
         return f"one model: {families}"
-    gain = f"{scores['ensemble_gain']:.4f} ± {scores['ensemble_error']:.4f} {unit} better than one"
-    return f"{scores['members']} models: {families}; {gain}"
+    gain, error = scores["ensemble_gain"], scores["ensemble_error"]
+    difference = f"{abs(gain):.4f} ± {error:.4f} {unit} {'worse' if gain < 0 else 'better'} than one"
+    return f"{scores['members']} models: {families}; {difference}"
 
 
 def _ranked_families(board: pd.DataFrame, section: TuningSection) -> list[str]:

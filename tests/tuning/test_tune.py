@@ -318,3 +318,27 @@ def test_the_text_has_the_bundle_the_family_and_all_policies(stopped_store: Stor
 
     assert text.startswith(f"bundle {tuned.bundle.name[:12]} from 2 trials (0 failed), the best trial is one of ridge")
     assert all(policy in text for policy in ("static", "activity", "all"))
+
+
+@pytest.mark.parametrize(
+    ("members", "gain", "ending"),
+    [
+        (2, 0.01, "2 models: dummy 50%, ridge 50%; 0.0100 ± 0.0200 nat better than one"),
+        (2, -0.01, "2 models: dummy 50%, ridge 50%; 0.0100 ± 0.0200 nat worse than one"),
+        (1, -0.01, "one model: ridge"),
+    ],
+)
+def test_the_text_says_whether_an_ensemble_is_better_than_one_model(members: int, gain: float, ending: str) -> None:
+    """An ensemble that is worse by less than its standard error is used too."""
+    numbers = ("rmsle", "cv_rmsle", "cv_spread", "rmse", "r2", "rho", "coverage")
+    families = {"dummy": 0.5, "ridge": 0.5} if members == 2 else {"ridge": 1.0}
+    scores: dict[str, Any] = dict.fromkeys(numbers, 0.5) | {
+        "coverage_by_decade": [],
+        "families": families,
+        "members": members,
+    }
+    scores |= {"ensemble_gain": gain, "ensemble_error": 0.02}
+
+    text = TuningResult({"family": "ridge"}, 1, 0, Path("b"), {"all": scores}).as_text()
+
+    assert text.endswith(ending)
