@@ -24,6 +24,8 @@ from stargaze.tuning.search.search_spec import SearchSpec
 from stargaze.tuning.search.trial import TrialData, run_trial
 
 Callback = Callable[[dict[str, Any]], None]
+MOST_FAILED = 10
+"""How many trials may fail before the end of a time budget ends a search without a result."""
 NO_SCORES = {"rmsle": math.nan, "rmse": math.nan}
 """The scores of a trial that has none; one that has some lacks the RMSE if it is not the metric."""
 
@@ -111,19 +113,22 @@ def _configuration(trial: Any) -> dict[str, Any]:
 class _StopSearch(tune.Stopper):
     """Stops the search at an error of a callback, or at the end of its time budget if a trial has finished by then.
 
-    ``ends`` is the end of the budget by ``time.monotonic``, infinite without a budget. A failed trial is no result.
+    ``ends`` is the end of the budget by ``time.monotonic``, infinite without a budget. A failed trial is no result; after
+    :data:`MOST_FAILED` of them the budget ends the search too.
     """
 
     def __init__(self, errors: list[StargazeError], ends: float, *, has_finished: bool) -> None:
         self._errors = errors
         self._ends = ends
         self.has_finished = has_finished
+        self.failed = 0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self._errors) or (self.has_finished and time.monotonic() >= self._ends)
+        is_over = time.monotonic() >= self._ends
+        return bool(self._errors) or (is_over and (self.has_finished or self.failed >= MOST_FAILED))
 
 
 def run_trials(
@@ -160,6 +165,10 @@ def run_trials(
         stopper.has_finished = True
         finished(trial)
 
+    def note_failed(trial: dict[str, Any]) -> None:
+        stopper.failed += 1
+        failed(trial)
+
     with (
         restore_process(),
         connect_ray(search.max_concurrent, folder) as cores,
@@ -182,7 +191,7 @@ def run_trials(
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=storage,
-                callbacks=[_TrialCallback(note_finished, failed, errors, order.is_abandoned)],
+                callbacks=[_TrialCallback(note_finished, note_failed, errors, order.is_abandoned)],
                 stop=stopper,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),

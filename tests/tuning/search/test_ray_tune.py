@@ -21,7 +21,7 @@ from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.search import ray_tune
 from stargaze.tuning.search.cluster_nodes import OutdatedNodeError
 from stargaze.tuning.search.ray_runtime import convert_ray_errors, restore_process
-from stargaze.tuning.search.ray_tune import TrialActor, _StopSearch, _TrialCallback, run_trials
+from stargaze.tuning.search.ray_tune import MOST_FAILED, TrialActor, _StopSearch, _TrialCallback, run_trials
 from stargaze.tuning.search.search_spec import SearchSpec
 
 CONFIG = {"number": 5, "family": "ridge", "parameters": {"alpha": 3.0}, "seed": 0, "race": None}
@@ -33,6 +33,7 @@ RESULT = {
     "seconds": 2.0,
     "stopped": "done",
 }
+FAILED = {"failed": "ValueError: no"}
 
 
 def start_actor(config: dict[str, Any], arrays: Arrays | None) -> TrialActor:
@@ -105,15 +106,19 @@ def test_a_search_stops_at_the_end_of_its_budget_if_a_trial_has_finished(
     assert _StopSearch([], time.monotonic() + ends, has_finished=has_finished).stop_all() is stops
 
 
+@pytest.mark.parametrize(
+    ("results", "stopped"),
+    [([FAILED, RESULT], [False, True]), ([FAILED] * MOST_FAILED, [False] * (MOST_FAILED - 1) + [True])],
+)
 def test_a_failed_trial_does_not_end_a_search_whose_budget_is_used_up(
-    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch, results: list[dict[str, Any]], stopped: list[bool]
 ) -> None:
-    """Another family may be slower than the budget, and still give the only model."""
+    """Another family may be slower than the budget, and still give the only model; ten failures are enough."""
     fake, stops = MagicMock(), list[bool]()
 
     def end_trials() -> None:
         callback, stop = (fake.RunConfig.call_args.kwargs[name] for name in ("callbacks", "stop"))
-        for result in ({"failed": "ValueError: no"}, RESULT):
+        for result in results:
             callback[0].on_trial_complete(1, [], SimpleNamespace(config=CONFIG, last_result=result))
             stops.append(stop.stop_all())
 
@@ -121,9 +126,9 @@ def test_a_failed_trial_does_not_end_a_search_whose_budget_is_used_up(
     monkeypatch.setattr(ray_tune, "tune", fake)
     monkeypatch.setattr(ray_tune, "connect_ray", lambda *_: contextlib.nullcontext(1))
 
-    run_trials(arrays, SearchSpec(["ridge"], 0, 2, 1e-9, 1), lambda _trial: None, lambda _trial: None)
+    run_trials(arrays, SearchSpec(["ridge"], 0, 20, 1e-9, 1), lambda _trial: None, lambda _trial: None)
 
-    assert stops == [False, True]
+    assert stops == stopped
 
 
 def test_finished_and_failed_trials_call_different_callbacks() -> None:
