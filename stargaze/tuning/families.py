@@ -24,6 +24,7 @@ FOREST_SPACE: dict[str, Range | Choice] = {
     "min_samples_leaf": Range(2, 20, "int", log=True),
     "max_features": Range(0.1, 0.7),
 }
+COPIES = {"num_leaves": 1.5, "n_estimators": 1.5}
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -166,6 +167,7 @@ FAMILIES: dict[str, Family] = {
                 {"learning_rate": 0.03, "num_leaves": 63, "min_child_samples": 40, "colsample_bytree": 0.4},
             ),
             finds_rounds=True,
+            copies=COPIES,
         ),
         Family(
             "randomized-boosting",
@@ -174,10 +176,10 @@ FAMILIES: dict[str, Family] = {
             {
                 "extra_trees": True,
                 "learning_rate": 0.03,
-                "n_estimators": 800,
+                "n_estimators": 1_200,
                 "num_leaves": 31,
                 "min_child_samples": 20,
-                "colsample_bytree": 0.5,
+                "colsample_bytree": 0.7,
                 "subsample": 0.8,
                 "reg_lambda": 1.0,
             },
@@ -197,6 +199,7 @@ FAMILIES: dict[str, Family] = {
                 "colsample_bytree": FewRows(0.3, 0.1, 1.0),
             },
             finds_rounds=True,
+            copies=COPIES,
         ),
         Family(
             "catboost",

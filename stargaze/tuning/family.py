@@ -60,6 +60,8 @@ class Family:
     """Configurations for many rows that often perform well: tried right after the defaults."""
     finds_rounds: bool = False
     """Whether a trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
+    copies: dict[str, float] = field(default_factory=dict)
+    """Factors of parameters with which a model of many rows describes masked copies too, without more error of complete rows."""
     extra: str = ""
     """The optional package that the family needs, which is also the name of the extra; empty if it needs none."""
 
@@ -90,6 +92,21 @@ class Family:
                 low, high = interpolate(few.low, many.low, share), interpolate(few.high, many.high, share)
                 space[name] = replace(many, low=low, high=high)
         return replace(self, defaults=_bounded(defaults, space), space=space, starts=self._starts(space))
+
+    def with_copies(self, parameters: Parameters, rows: int) -> dict[str, Any]:
+        """Return the parameters of a model of a number of training rows and their masked copies.
+
+        Examples
+        --------
+        >>> trees = Family("trees", "", lambda *_: None, copies={"num_leaves": 1.5})
+        >>> [trees.with_copies({"num_leaves": 20, "depth": 3}, rows) for rows in (300, 10_000)]
+        [{'num_leaves': 20, 'depth': 3}, {'num_leaves': 30, 'depth': 3}]
+        """
+        share, scaled = share_of_many(rows), dict(parameters)
+        for name, factor in self.copies.items():
+            if name in scaled:
+                scaled[name] = type(scaled[name])(round(scaled[name] * interpolate(1.0, factor, share)))
+        return scaled
 
     def _starts(self, space: Mapping[str, Range | Choice]) -> tuple[dict[str, Any], ...]:
         return tuple(_bounded(start, space) for start in self.starts)

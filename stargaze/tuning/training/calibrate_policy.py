@@ -23,7 +23,7 @@ WIDENINGS = 8
 """The steps in which rows with missing fields are widened."""
 LEAST_GROWTH, LEAST_WIDENING = 0.004, 0.001
 """The least growth of the mean width when a field of complete rows is removed, and the smallest step of its widening [nat]."""
-MOST_NARROWING, NESTED_WIDENING = 0.03, 0.12
+MOST_NARROWING, NESTED_WIDENING = 0.02, 0.12
 """The largest decrease of the mean width when a further field is removed [fraction], and the largest widening for it [nat]:
 widenings of several missing fields multiply, and one step of one order would widen the intervals of all rows without a field."""
 MOST_WIDTH = 4.6

@@ -45,6 +45,10 @@ class Candidate:
         """Return it with the defaults of its family for a number of rows, so that folds do not change them."""
         return replace(self, parameters={**self.family.at(rows).defaults, **self.parameters})
 
+    def with_copies(self, rows: int) -> Candidate:
+        """Return it with parameters for a number of rows and their masked copies."""
+        return replace(self, parameters=self.family.with_copies(self.parameters, rows))
+
 
 MEAN = Candidate(FAMILIES["dummy"], {"strategy": "mean"}, 0)
 """The mean of all rows, a model without features."""

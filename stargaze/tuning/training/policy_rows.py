@@ -16,7 +16,7 @@ from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
 MAX_CHECKED, MAX_NESTED, ORDERS = 2_000, 400, 15
 """Validation rows of which single fields are removed, and of which all fields are, in this number of random orders."""
-COPY_WEIGHTS, LARGEST_WEIGHT = (0.1, 0.4), 0.25
+COPY_WEIGHTS, LARGEST_WEIGHT = (0.1, 0.3), 0.25
 """The weight of a copy relative to the complete row, of few rows and of many: a model has too few leaves to describe both.
 The second one is that of a copy which keeps one of the largest counts, relative to other copies."""
 LEAST_ANSWERED = 0.5
@@ -102,7 +102,7 @@ def copy_weight(rows: int) -> float:
     Examples
     --------
     >>> [round(copy_weight(rows), 2) for rows in (300, 1_000, 10_000)]
-    [0.1, 0.17, 0.4]
+    [0.1, 0.15, 0.3]
     """
     return interpolate(*COPY_WEIGHTS, share_of_many(rows))
 

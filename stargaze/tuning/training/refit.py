@@ -62,7 +62,8 @@ def refit(
     masked = table.masked(copies, feature_set.split.seed)
     policy_rows = [PolicyRows.of(table, masked, copies, feature_set, policy) for policy in policies]
     training = [rows.with_copies(rows.training) for rows in policy_rows]
-    candidates = [candidate.complete(len(table.training)) for candidate in candidates]
+    n_rows = len(table.training)
+    candidates = [candidate.complete(n_rows).with_copies(n_rows) for candidate in candidates]
     predictions = parallel_map(out_of_fold, [(candidate, arrays) for arrays in training for candidate in candidates])
     starts = range(0, len(predictions), len(candidates))
     by_policy = [predictions[start : start + len(candidates)] for start in starts]
