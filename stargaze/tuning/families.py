@@ -24,7 +24,8 @@ FOREST_SPACE: dict[str, Range | Choice] = {
     "min_samples_leaf": Range(2, 20, "int", log=True),
     "max_features": Range(0.1, 0.7),
 }
-COPIES = {"num_leaves": 1.5, "n_estimators": 1.5}
+COPY_FACTORS = dict.fromkeys(("num_leaves", "n_estimators", "max_leaf_nodes", "max_iter"), 1.5)
+"""Masked copies of many rows need more leaves; with one split per level (CatBoost), more rounds change nothing."""
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -113,6 +114,7 @@ FAMILIES: dict[str, Family] = {
                 "l2_regularization": FewRows(3.0, 1e-2, 100.0),
                 "max_features": FewRows(0.3, 0.1, 1.0),
             },
+            copy_factors=COPY_FACTORS,
         ),
         Family(
             "perceptron",
@@ -167,7 +169,7 @@ FAMILIES: dict[str, Family] = {
                 {"learning_rate": 0.03, "num_leaves": 63, "min_child_samples": 40, "colsample_bytree": 0.4},
             ),
             finds_rounds=True,
-            copies=COPIES,
+            copy_factors=COPY_FACTORS,
         ),
         Family(
             "randomized-boosting",
@@ -199,7 +201,7 @@ FAMILIES: dict[str, Family] = {
                 "colsample_bytree": FewRows(0.3, 0.1, 1.0),
             },
             finds_rounds=True,
-            copies=COPIES,
+            copy_factors=COPY_FACTORS,
         ),
         Family(
             "catboost",

@@ -60,7 +60,7 @@ class Family:
     """Configurations for many rows that often perform well: tried right after the defaults."""
     finds_rounds: bool = False
     """Whether a trial finds the number of boosting rounds itself, on folds that LightGBM has binned once."""
-    copies: dict[str, float] = field(default_factory=dict)
+    copy_factors: dict[str, float] = field(default_factory=dict)
     """Factors of parameters with which a model of many rows describes masked copies too, without more error of complete rows."""
     extra: str = ""
     """The optional package that the family needs, which is also the name of the extra; empty if it needs none."""
@@ -98,12 +98,12 @@ class Family:
 
         Examples
         --------
-        >>> trees = Family("trees", "", lambda *_: None, copies={"num_leaves": 1.5})
+        >>> trees = Family("trees", "", lambda *_: None, copy_factors={"num_leaves": 1.5})
         >>> [trees.with_copies({"num_leaves": 20, "depth": 3}, rows) for rows in (300, 10_000)]
         [{'num_leaves': 20, 'depth': 3}, {'num_leaves': 30, 'depth': 3}]
         """
         share, scaled = share_of_many(rows), dict(parameters)
-        for name, factor in self.copies.items():
+        for name, factor in self.copy_factors.items():
             if name in scaled:
                 scaled[name] = type(scaled[name])(round(scaled[name] * interpolate(1.0, factor, share)))
         return scaled
