@@ -18,23 +18,12 @@ from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.journal import Journal
 from stargaze.tuning.cross_validation import policy_arrays
-from stargaze.tuning.screen import COLUMNS
 from stargaze.tuning.search import ray_driver
 from stargaze.tuning.tune import Search, TuningResult, tune
+from tests.tuning.conftest import write_leaderboard
 
 pytestmark = pytest.mark.thorough
 
-ROW = {
-    "rmse": 90.0,
-    "r2": 0.5,
-    "mdape": 0.5,
-    "rho": 0.5,
-    "fit_time": 1.0,
-    "size_mb": 1.0,
-    "rows": 600,
-    "note": "",
-    "spread": 0.1,
-}
 BOARD = [
     ("all", "dummy", "ok", 0.1),
     ("all", "ridge", "ok", 0.6),
@@ -63,12 +52,7 @@ def trial(number: int, family: str, rmsle: float) -> dict[str, Any]:
 @pytest.fixture
 def screened_store(selected_store: Store) -> Store:
     """A store with a leaderboard."""
-    digest = read_dataset_and_features(selected_store)[1].digest
-    rows = [
-        {**ROW, "policy": policy, "family": family, "status": status, "rmsle": rmsle, "feature_set": digest}
-        for policy, family, status, rmsle in BOARD
-    ]
-    pd.DataFrame(rows)[COLUMNS].to_csv(selected_store.leaderboard, index=False)
+    write_leaderboard(selected_store, read_dataset_and_features(selected_store)[1], BOARD)
     return selected_store
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from stargaze.config import InfraSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError, did_you_mean
-from stargaze.features.dataset import read_feature_set
 from stargaze.infra.ansible.build_wheel import build_wheel
 from stargaze.infra.ansible.inventory import PlaybookFiles, write_inventory
 from stargaze.infra.ansible.page_tls import check_page_tls
@@ -73,6 +72,8 @@ def prepare_inventory(section: InfraSection, state_dir: StateDir, store: Store) 
 
 def lock_file(store: Store) -> str:
     """Return the name of the lock file of the machines: with the extras if the selected features need embeddings."""
+    from stargaze.features.dataset import read_feature_set
+
     try:
         needs_extra = read_feature_set(store).has_embeddings
     except (MissingInputError, ExternalError):  # not selected yet, or by another version

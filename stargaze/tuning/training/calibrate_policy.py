@@ -101,10 +101,7 @@ def calibrate_on(
     the first ones are those of one field of complete rows.
     """
     error_inputs, errors = append_prediction(inputs, predicted), np.abs(target - predicted)
-    spread = np.zeros(len(target))
-    for fold in np.unique(folds):
-        out = folds == fold
-        spread[out] = _fit_error_model(error_inputs[~out], errors[~out], categories, seed).predict(error_inputs[out])
+    spread = _predict_errors(error_inputs, errors, folds, categories, seed)
     catalog = catalog_with(own_columns)
     fields = _effects(importance or {}, names, removals, catalog)
     missing = find_missing_fields(inputs, names, fields, catalog)
@@ -114,21 +111,30 @@ def calibrate_on(
     changing = [removal for removal in removals if _can_widen(levels, removal)]
     rows = {id(item): calibrated.predicted_errors(*item) for each in changing for item in (each.before, each.after)}
 
-    def calibrate_level(index: int) -> Level:
-        members = number == index
-        wider = calibrated.intervals.widen(missing, spread)
+    def calibrate_level(intervals: PartialIntervals, index: int) -> Level:
+        members, wider = number == index, intervals.widen(missing, spread)
         tolerance = PARTIAL_TOLERANCE if index else 0.0
-        intervals = calibrate(predicted[members], wider[members], target[members], coverage, tolerance)
-        return Level(levels.levels[index].missing, intervals)
+        fitted = calibrate(predicted[members], wider[members], target[members], coverage, tolerance)
+        return Level(levels.levels[index].missing, fitted)
 
-    fitted = tuple(calibrate_level(index) for index in range(len(levels.levels)))
+    fitted = tuple(calibrate_level(levels, index) for index in range(len(levels.levels)))
     calibrated = replace(calibrated, intervals=replace(levels, levels=fitted))
     if not changing:
         return calibrated
-    calibrated = _widen_missing(calibrated, changing, rows)
+    widened = _widen_missing(calibrated, changing, rows).intervals
     # Only complete rows: shorter intervals of a level that lacks more would be a reason to widen again.
-    fitted = (calibrate_level(0), *fitted[1:])
-    return replace(calibrated, intervals=replace(calibrated.intervals, levels=fitted))
+    return replace(calibrated, intervals=replace(widened, levels=(calibrate_level(widened, 0), *fitted[1:])))
+
+
+def _predict_errors(
+    inputs: np.ndarray, errors: np.ndarray, folds: np.ndarray, categories: Sequence[int], seed: int
+) -> np.ndarray:
+    """Return the error of each row [nat] by a model that was not fitted on its fold; shape (n,)."""
+    predicted = np.zeros(len(errors))
+    for fold in np.unique(folds):
+        out = folds == fold
+        predicted[out] = _fit_error_model(inputs[~out], errors[~out], categories, seed).predict(inputs[out])
+    return predicted
 
 
 def _effects(

@@ -69,8 +69,8 @@ class PolicyRows:
         )
         repositories, measured = table.repositories.iloc[table.test], {}
         for name in MEASURED:
-            without = apply_pattern(repositories, name, feature_set.split.seed)
-            inputs = table.serving_inputs(feature_set, policy, without).to_numpy()
+            incomplete = apply_pattern(repositories, name, feature_set.split.seed)
+            inputs = table.serving_inputs(feature_set, policy, incomplete).to_numpy()
             measured[name] = (inputs, is_any_known(inputs, own))
         checked = _spaced(table.validation, MAX_CHECKED)
         return cls(
