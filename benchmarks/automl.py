@@ -6,10 +6,10 @@
     python benchmarks/automl.py --only-report                    the table and the verdict of what was measured so far
 
 A table is the name of a shipped sample, FILE or FILE:CONFIG; TABLE@N is N random repositories of it.
-Each table is split three times by owner, 70% for training. stargaze runs its commands select-features, screen and tune; their
-time together is limited. The others get the design matrix of the same rows: the features of the policy that pass the leak
-filters, with learned columns encoded out-of-fold, and the owners' folds. They run in an environment of their own, which is
-created on first use below `benchmarks/rival_environment`. Each result is appended to a file at once; a repeated run continues.
+Each table is split three times by owner, 70% for training. stargaze runs its commands select-features, screen and tune for one
+policy; their time together is limited. The others get the design matrix of the same rows: the features of the policy that pass
+the leak filters, with learned columns encoded out-of-fold, and the owners' folds. They run in an environment of their own, which
+is created on first use below `benchmarks/rival_environment`. Each result is appended to a file at once; a repeated run continues.
 
 A system is behind another on a table if its RMSLE is higher by more than one standard error of the paired differences. The exit
 code is 0 if stargaze is behind on no table, and 1 otherwise.
@@ -236,6 +236,7 @@ def run_ours(
         "STARGAZE_FEATURES_TEST_SIZE": str(section.test_size),
         "STARGAZE_FEATURES_VALIDATION_SIZE": str(section.validation_size),
         "STARGAZE_FEATURES_SEED": str(section.seed),
+        "STARGAZE_FEATURES_POLICIES": limits.policy,
         "STARGAZE_TUNING_ESTIMATE_POLICY": limits.policy,
     }
     started = time.perf_counter()

@@ -11,7 +11,6 @@ import typer
 
 from stargaze.commands.cluster import resolve_place, run_stage
 from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
-from stargaze.config import POLICIES
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult, Output
 from stargaze.system.process import github_token
@@ -139,6 +138,7 @@ def select_features(
         list[str] | None, typer.Option(help="Never use these: name, pattern or group; repeatable.")
     ] = None,
     include: Annotated[list[str] | None, typer.Option(help="Select these wherever possible; repeatable.")] = None,
+    policies: Annotated[str | None, typer.Option(help="Comma-separated feature policies; default all three.")] = None,
     test_repositories: Annotated[
         str | None, typer.Option(metavar="FILE", help="Names of the test set, one owner/name per line.")
     ] = None,
@@ -150,7 +150,8 @@ def select_features(
     from stargaze.features.selection.leak_guard import describe_refused
     from stargaze.features.selection.select_features import select_features
 
-    options: dict[str, Any] = {"exclude": exclude or None, "include": include or None}
+    names = None if policies is None else [name.strip() for name in policies.split(",") if name.strip()]
+    options: dict[str, Any] = {"exclude": exclude or None, "include": include or None, "policies": names}
     options |= {"test_repositories": test_repositories}
     session = common.open_session({f"features.{name}": value for name, value in options.items()})
     out, config, store = session
@@ -161,12 +162,13 @@ def select_features(
 
     if result := run_stage("select-features", session, resolve_place(place, options), run):
         title = "Features (importance in nat², or why it was removed)"
-        columns = ["feature", "missing", "rho", *POLICIES]
+        used = config.features.policies
+        columns = ["feature", "missing", "rho", *used]
         out.table(result.value if out.as_json else group_numbered(result.value, columns), columns, title)
         if result.text:
             out.note(result.text)
         out.text(f"plot: {store.selection_plot}")
-        for line in describe_refused({row["feature"]: row["all"] for row in result.value}):
+        for line in describe_refused({row["feature"]: row[used[-1]] for row in result.value}):
             out.note(f"warning: {line}")
         out.note("next: stargaze screen")
 

@@ -225,7 +225,7 @@ def _value_problem(value: Any, metadata: Mapping[str, Any], unit: str) -> str:
     if metadata["not_empty"] and not value.strip():
         return "should not be empty"
     choices = metadata["choices"]
-    chosen = value.values() if isinstance(value, dict) else [value]
+    chosen = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
     return f"should be one of {', '.join(choices)}" if choices and not set(choices).issuperset(chosen) else ""
 
 

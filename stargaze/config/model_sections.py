@@ -15,6 +15,17 @@ OWN_KINDS = ("number", "flag", "category")
 """The kinds of own columns."""
 
 
+def ordered_policies(names: list[str]) -> list[str]:
+    """Return feature policies without duplicates, the narrowest first.
+
+    >>> ordered_policies(["all", "static", "all"])
+    ['static', 'all']
+    """
+    if not names:
+        raise ValueError("should contain at least one policy")
+    return sorted(set(names), key=POLICIES.index)
+
+
 @dataclass(frozen=True)
 class StoreSection:
     """The folder for everything that stargaze creates."""
@@ -157,6 +168,13 @@ class FeaturesSection:
         "Compare texts by the meaning of their words, which needs the extra `text`: always, never, or if it is installed and the"
         " error decreases by more than noise.",
         choices=("auto", "on", "off"),
+    )
+    policies: list[str] = key(
+        list(POLICIES),
+        "Feature policies that have features and models; tuning.estimate_policy is one of them. The narrowest answers for every"
+        " repository, each other one where a value of its own is known.",
+        choices=POLICIES,
+        normalize=ordered_policies,
     )
     importance_repeats: int = key(
         2, "Repetitions of the permutation importance in each fold, with a different seed each.", limits=(1, 100)

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from stargaze.config import POLICIES, FeaturesSection
-from stargaze.errors import ConfigError, ExternalError, MissingInputError
+from stargaze.errors import ConfigError, ExternalError, MissingInputError, UsageError
 from stargaze.features.collection.columns import split_collection_columns
 from stargaze.features.encoding.encoder import needs_embeddings, needs_encoder
 from stargaze.features.encoding.out_of_fold import OutOfFoldEncodings, fit_out_of_fold
 from stargaze.features.encoding.word_vectors import read_word_vectors
 from stargaze.features.masking import Copies, mask_repositories
-from stargaze.features.matrix import Catalog, build_matrix, catalog_with
+from stargaze.features.matrix import Catalog, build_matrix, catalog_with, own_features
 from stargaze.features.own_columns import OwnColumn, conform, declare_own_columns, parse_own_columns, read_own_columns
 from stargaze.features.split import LEFT_OUT, TEST, VALIDATION, Split, assign_folds, parse_split, split_to_json
 from stargaze.store import Store
@@ -48,6 +48,23 @@ class FeatureSet:
     def catalog(self) -> Catalog:
         """The definitions of the features."""
         return catalog_with(self.own_columns)
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies that have features, the narrowest first."""
+        return tuple(policy for policy in POLICIES if policy in self.selected)
+
+    def answering_features(self, policy: str) -> list[int]:
+        """Return the positions of the features of which one must be known so that a policy answers; none if it always does."""
+        is_narrowest = policy == self.policies[0]
+        return [] if is_narrowest else own_features(self.selected[policy], policy, self.catalog)
+
+    def check_policy(self, policy: str) -> None:
+        """Raise UsageError if the policy of the estimate has no features."""
+        if policy not in self.selected:
+            message = f"tuning.estimate_policy is {policy}, but features.policies has only {', '.join(self.policies)}"
+            policies = [name for name in POLICIES if name in {*self.policies, policy}]
+            raise UsageError(message, hint=f"stargaze select-features --policies {','.join(policies)}")
 
     @property
     def has_embeddings(self) -> bool:
@@ -236,7 +253,7 @@ def read_feature_set(store: Store) -> FeatureSet:
         own_columns = parse_own_columns(value.get("own_columns", []))
         feature_set = FeatureSet(**{**value, "split": split, "own_columns": own_columns})
         catalog = feature_set.catalog
-        is_valid = set(feature_set.selected) == set(POLICIES) and all(
+        is_valid = set() < set(feature_set.selected) <= set(POLICIES) and all(
             name in catalog and (catalog[name].kind == "number" or isinstance(feature_set.vocabularies[name], list))
             for names in feature_set.selected.values()
             for name in names

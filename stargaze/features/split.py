@@ -18,7 +18,7 @@ TEST = -1
 VALIDATION = -2
 LEFT_OUT = -3
 """Repositories of owners that are in the test set by name, if the split is by owner: they are neither trained on nor tested."""
-TEST_NAMES = "test_names"
+TEST_NAMES, POLICIES_KEY = "test_names", "policies"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def read_split(section: FeaturesSection) -> FeaturesSection:
 def split_to_json(split: FeaturesSection) -> dict[str, Any]:
     """Return the plain values that :func:`parse_split` reads."""
     value = dataclasses.asdict(split)
+    del value[POLICIES_KEY]  # the feature set has the selected features of each policy
     return {**value, TEST_NAMES: list(split.test_names)} if isinstance(split, Split) else value
 
 

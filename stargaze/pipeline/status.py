@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.config import POLICIES
 from stargaze.errors import StargazeError
 from stargaze.store import Store
 from stargaze.system.files import sha256
@@ -62,7 +61,7 @@ def _describe_features(store: Store) -> str:
     from stargaze.features.dataset import read_feature_set
 
     feature_set = read_feature_set(store)
-    counts = ", ".join(f"{policy} {len(feature_set.selected[policy])}" for policy in POLICIES)
+    counts = ", ".join(f"{policy} {len(feature_set.selected[policy])}" for policy in feature_set.policies)
     is_current = feature_set.fingerprint == sha256(store.repositories)
     return f"{counts} features{'' if is_current else ' (of other repositories: stargaze select-features)'}"
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from stargaze.config import POLICIES
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.matrix import catalog_with
 from stargaze.features.schema import FIELDS
@@ -134,7 +133,8 @@ def describe_features(selection: pd.DataFrame, feature_set: FeatureSet) -> pd.Da
             "unit": feature.unit,
             "policy": feature.policy,
             "missing": float(rates.get(name, np.nan)),
-            "selected": ", ".join(policy for policy in POLICIES if name in feature_set.selected[policy]) or "–",
+            "selected": ", ".join(policy for policy in feature_set.policies if name in feature_set.selected[policy])
+            or "–",
         }
         for name, feature in feature_set.catalog.items()
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.config import POLICIES
 from stargaze.report.dataset import label_decades, list_decades, parse_owners
 from stargaze.report.inputs import ReportInputs
 from stargaze.serve.prediction.out_of_range import describe_unlike
@@ -71,7 +70,7 @@ def score_policies(inputs: ReportInputs, predictions: pd.DataFrame, seed: int = 
     owners = parse_owners(test["full_name"]).to_numpy()
     median = float(dataset.repositories["stars"].iloc[dataset.training].median())
     rows = [{"policy": "none: the median", "features": 0, **_score(stars, np.full(len(stars), median), owners, seed)}]
-    for policy in POLICIES:
+    for policy in inputs.feature_set.policies:
         stored = meta["scores"].get(policy, {})
         row = {"policy": policy, "features": len(inputs.feature_set.selected[policy]), **stored}
         if policy in meta["models"]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from stargaze.bundle.star_bundle import Bundle
-from stargaze.config import POLICIES
 from stargaze.errors import ExternalError, StargazeError
 from stargaze.features.dataset import Dataset, FeatureSet, read_dataset_and_features
 from stargaze.store import Store
@@ -47,7 +46,7 @@ def read_report_inputs(store: Store) -> ReportInputs:
     dataset, feature_set = read_dataset_and_features(store)
     leaderboard = read_leaderboard(store, feature_set)
     trials = _read_table(store.require(store.trials), pd.read_parquet, {"family", "parameters"}, "tune")
-    columns = {"feature", "missing", *(f"importance_{policy}" for policy in POLICIES)}
+    columns = {"feature", "missing", *(f"importance_{policy}" for policy in feature_set.policies)}
     selection = _read_table(store.require(store.selection), pd.read_csv, columns, "select-features")
     bundle = Bundle.load(store.bundles / store.require(store.latest).read_text(encoding="utf-8").strip())
     if bundle.meta["data"].get("feature_set") != feature_set.digest:

@@ -78,6 +78,7 @@ def ablate(
     chosen = FAMILIES[select_families([family])[-1]]
     table, feature_set = read_dataset_and_features(store)
     removals = [_parse(text, feature_set.catalog) for text in without] or list_removals(feature_set.catalog)
+    feature_set.check_policy(policy)
     selected = feature_set.selected[policy]
     for removal in removals if without else ():
         if removal.features.issuperset(selected):

@@ -71,7 +71,7 @@ def screen(
     report: Report = lambda _what, _done: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> pd.DataFrame:
-    """Screen the families under the three policies and write the leaderboard; a failed family is a row with the reason.
+    """Screen the families under each policy and write the leaderboard; a failed family is a row with the reason.
 
     So is one that does not finish within the time limit of a family or the time budget of all.
 
@@ -94,9 +94,9 @@ def screen(
         )
     rows = _sample(table, section.max_rows, seed)
     with convert_disk_errors(store.root), tempfile.TemporaryDirectory(prefix=".screen-", dir=store.root) as folder:
-        for policy in POLICIES:
+        for policy in feature_set.policies:
             policy_arrays(table, feature_set, policy, rows).save(Path(folder) / f"{policy}.npz")
-        jobs = [FamilyJob(name, Path(folder), len(rows), seed) for name in names]
+        jobs = [FamilyJob(name, Path(folder), len(rows), seed, feature_set.policies) for name in names]
         with open_executor(section, Path(folder), names, lambda message: report(message, 0.0)) as executor:
             results = _run(jobs, executor, section, report, deadline)
     board = pd.DataFrame(results).assign(feature_set=feature_set.digest).reindex(columns=COLUMNS)
@@ -174,12 +174,13 @@ def _run(
     jobs: list[FamilyJob], executor: Executor, section: ScreeningSection, report: Report, deadline: Deadline
 ) -> list[dict[str, Any]]:
     waiting, running, rows = list(jobs), list[RunningFamily](), list[dict[str, Any]]()
+    n_rows = sum(len(job.policies) for job in jobs)
     max_concurrent = section.max_concurrent or executor.max_concurrent
     while waiting or running:
         while waiting and deadline.is_over():
             job = waiting.pop(0)
-            rows += [_row(job, policy, deadline.note) for policy in reversed(POLICIES)]
-            report(f"{job.family}: {deadline.note['note']}", len(rows) / len(POLICIES) / len(jobs))
+            rows += [_row(job, policy, deadline.note) for policy in reversed(job.policies)]
+            report(f"{job.family}: {deadline.note['note']}", len(rows) / n_rows)
         while waiting and len(running) < max_concurrent:
             job = waiting.pop(0)
             running.append(RunningFamily(job, executor.start(job), time.monotonic()))
@@ -188,7 +189,7 @@ def _run(
             if finished is not None:
                 running.remove(family)
                 rows += finished
-                report(f"{family.job.family}: {_format_rows(finished)}", len(rows) / len(POLICIES) / len(jobs))
+                report(f"{family.job.family}: {_format_rows(finished)}", len(rows) / n_rows)
         time.sleep(0.02)
     return rows
 
@@ -205,7 +206,7 @@ def _finished_rows(running: RunningFamily, limit: float, deadline: Deadline) -> 
     else:
         running.family.kill()
         missing = {"status": "time", "note": f"time limit of {limit:g} s reached"}
-    return [_row(running.job, policy, missing) for policy in reversed(POLICIES)]
+    return [_row(running.job, policy, missing) for policy in reversed(running.job.policies)]
 
 
 def _row(job: FamilyJob, policy: str, missing: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config import POLICIES, TuningSection
+from stargaze.config import TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import choose_copies
 from stargaze.tuning.search.racing import DONE
@@ -36,6 +36,8 @@ class RefitCost:
     fit_seconds: Mapping[tuple[str, str], float]
     policy: str
     """The policy of the trials."""
+    policies: Sequence[str]
+    """The policies that are refitted."""
     folds: int
     rows: int
     copies: float
@@ -49,7 +51,8 @@ class RefitCost:
         copies = np.isin(choose_copies(table.repositories, table.folds).rows, table.training).sum()
         scaled = screened["fit_time"] * rows / screened["rows"].clip(lower=1)
         times = dict(zip(zip(screened["policy"], screened["family"], strict=True), scaled.tolist(), strict=True))
-        return cls(times, policy, feature_set.split.folds, rows, 1 + float(copies) / rows, cores)
+        share = 1 + float(copies) / rows
+        return cls(times, policy, feature_set.policies, feature_set.split.folds, rows, share, cores)
 
     def seconds(self, candidates: Sequence[Candidate], trials: Sequence[Mapping[str, Any]]) -> float:
         """Return the time of a refit of some candidates [s]; ``trials`` have the times of tuned parameters.
@@ -60,7 +63,7 @@ class RefitCost:
         measured = {_key(trial): trial["seconds"] / len(trial["folds"]) for trial in trials}
         out_of_fold, whole = list[float](), list[float]()
         growth, fixed = self.folds * self.copies**ROWS_EXPONENT, POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
-        for policy in POLICIES:
+        for policy in self.policies:
             fits = [growth * self._fit(policy, candidate, measured) for candidate in candidates]
             out_of_fold += fits
             whole.append(fixed + sum(fits) / max(self.folds - 1, 1))

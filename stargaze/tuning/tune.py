@@ -89,6 +89,7 @@ def tune(
     """
     started = clock()
     table, feature_set = read_dataset_and_features(store)
+    feature_set.check_policy(section.estimate_policy)
     board = read_leaderboard(store, feature_set)
     screened = _ranked_families(board, section)
     finalists = screened[: section.finalists]

@@ -225,6 +225,12 @@ def test_a_whole_number_is_accepted_as_a_float() -> None:
             "Share held out",
         ),
         ("[features]\ntest_size = 0.5\nvalidation_size = 0.5", "leaves too little to train on", "0.8 or less"),
+        (
+            "[features]\npolicies = ['all', 'live']",
+            "should be one of static, activity, all, not",
+            "Feature policies that",
+        ),
+        ("[features]\npolicies = []", "features.policies should contain at least one policy", "Feature policies that"),
         ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "stays together"),
         ("[tuning]\nestimate_policy = 'stars'", "should be one of static, activity, all", "Feature policy"),
         ("[screening]\nfamilies = 'ridge'", "screening.families should be a list, not 'ridge'", "Families to screen"),

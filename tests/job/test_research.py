@@ -90,6 +90,17 @@ def test_the_same_without_one_feature(studied: Project, tmp_path: Path) -> None:
     assert row["features"] == 1
 
 
+def test_with_one_policy_only(studied: Project, tmp_path: Path) -> None:
+    alone = change(studied, tmp_path, 'policies = ["all"]\n')
+    (tmp_path / "names.jsonl").write_text('{"full_name": "a/b", "language": "Go"}\n')
+
+    scores = train(alone)
+
+    assert scores["rmsle"] < 1.5
+    assert alone.run_json("predict", "--from", "names.jsonl")["policy"] == "all"
+    assert [row["policy"] for row in alone.run_json("report")["policies"]] == ["none: the median", "all", "as served"]
+
+
 def test_on_a_test_list_of_ones_own(studied: Project, tmp_path: Path) -> None:
     names = pd.read_parquet(studied.store / "repositories.parquet")["full_name"].iloc[::9].tolist()
     (tmp_path / "names.txt").write_text("\n".join(names) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
-from stargaze.features.dataset import read_dataset_and_features
+from stargaze.features.dataset import read_dataset_and_features, write_feature_set
 from stargaze.store import Store
 from stargaze.tuning.executors.executor import FamilyJob
 from stargaze.tuning.families import FAMILIES
@@ -55,6 +56,18 @@ def test_every_family_has_a_row_for_each_policy_best_first(screening: Screened) 
         assert rows["rmsle"].dropna().is_monotonic_increasing
         assert rows["status"].tolist() == ["ok", "ok", "failed"]
     assert board.columns.tolist() == COLUMNS
+
+
+def test_a_policy_without_features_is_not_screened(selected_store: Store) -> None:
+    _, feature_set = read_dataset_and_features(selected_store)
+    write_feature_set(selected_store, replace(feature_set, selected={"activity": feature_set.selected["activity"]}))
+    reports = list[float]()
+
+    board = screen(ScreeningSection(families=["ridge"]), selected_store, 0, lambda _what, done: reports.append(done))
+
+    assert board[["policy", "status"]].drop_duplicates().to_numpy().tolist() == [["activity", "ok"]]
+    assert set(board["family"]) == {"ridge", "dummy"}
+    assert reports[-1] == 1.0
 
 
 def test_a_failed_family_is_a_row_with_the_reason(screening: Screened) -> None:

@@ -23,6 +23,7 @@ TUNED = Candidate(FAMILIES["ridge"], {"alpha": 2.0}, 0)
 COST = RefitCost(
     {("all", "ridge"): 2.0, ("activity", "ridge"): 1.0, ("static", "ridge"): 0.5, ("all", "elastic-net"): 8.0},
     policy="all",
+    policies=POLICIES,
     folds=3,
     rows=0,
     copies=2.0 ** (1 / ROWS_EXPONENT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import stargaze.tuning.tune as tune_module
 from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import TuningSection
-from stargaze.errors import ExternalError, MissingInputError
-from stargaze.features.dataset import read_dataset_and_features
+from stargaze.errors import ExternalError, MissingInputError, UsageError
+from stargaze.features.dataset import read_dataset_and_features, write_feature_set
 from stargaze.store import Store
 from stargaze.system.journal import Journal
 from stargaze.tuning.cross_validation import policy_arrays
@@ -275,6 +276,16 @@ def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store)
     with pytest.raises(MissingInputError) as raised:
         tune(TuningSection(), selected_store)
     assert raised.value.hint == "stargaze screen"
+
+
+def test_a_policy_of_the_estimate_without_features_is_refused(screened_store: Store) -> None:
+    _, feature_set = read_dataset_and_features(screened_store)
+    selected = {policy: feature_set.selected[policy] for policy in ("static", "all")}
+    write_feature_set(screened_store, replace(feature_set, selected=selected))
+
+    with pytest.raises(UsageError, match=r"features\.policies has only static, all") as raised:
+        tune(TuningSection(estimate_policy="activity"), screened_store)
+    assert raised.value.hint == "stargaze select-features --policies static,activity,all"
 
 
 def test_a_leaderboard_without_a_successful_family_is_refused(screened_store: Store) -> None:

@@ -58,7 +58,7 @@ class Selection:
         """Return one row per feature; a selected one shows its importance."""
         rows = self.reasons.to_dict("records")
         for row in rows:
-            for policy in POLICIES:
+            for policy in self.feature_set.policies:
                 if row[policy] == SELECTED:
                     row[policy] = f"selected, {row[f'importance_{policy}']:.2g}"
         return [{str(name): value for name, value in row.items()} for row in rows]
@@ -105,8 +105,8 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     reasons = _describe_features(training)
     selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
-    for i, policy in enumerate(POLICIES):
-        report(f"importance under policy {policy}", (i + 0.1) / len(POLICIES))
+    for i, policy in enumerate(section.policies):
+        report(f"importance under policy {policy}", (i + 0.1) / len(section.policies))
         allowed = [item.name for item in allowed_features(policy, catalog)]
         candidates = [name for name in allowed if name not in dropped]
         if not candidates or (_are_learned(candidates, catalog) and not requested.excluded):
@@ -187,8 +187,9 @@ def draw_selection(reasons: pd.DataFrame, path: Path) -> None:
     # "default": without the matplotlibrc of the working directory
     with style.context(["default", own]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the viewer's fonts are used, not matplotlib's
-        figure = Figure(figsize=(13, 7), layout="constrained")
-        for axes, policy in zip(figure.subplots(1, len(POLICIES)), POLICIES, strict=True):
+        policies = [policy for policy in POLICIES if policy in reasons]
+        figure = Figure(figsize=(1 + 4 * len(policies), 7), layout="constrained")
+        for axes, policy in zip(figure.subplots(1, len(policies), squeeze=False)[0], policies, strict=True):
             selected = reasons[reasons[policy] == "selected"]
             shown = selected.nlargest(MAX_BARS, f"importance_{policy}").iloc[::-1]
             names = shown["feature"].str.replace("$", r"\$")  # else it would begin a formula

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stargaze
-from stargaze.config import POLICIES, ScreeningSection
+from stargaze.config import ScreeningSection
 from stargaze.errors import UsageError
 from stargaze.system.docker import LONG_TIME_LIMIT, DockerEngine, EngineCapacity, ImageRecipe, error_line
 from stargaze.system.progress import Notify
@@ -109,7 +109,7 @@ class FamilyContainer:
             self._out_of_memory = state["OOMKilled"] and state["ExitCode"] == SIGKILL_EXIT_CODE
             copied = self._engine.try_run(["cp", f"{self._name}:/results", "-"], seconds=LONG_TIME_LIMIT)
             if copied.returncode == 0:  # otherwise the tar may be incomplete
-                paths = [self._job.result_path(policy) for policy in POLICIES]
+                paths = [self._job.result_path(policy) for policy in self._job.policies]
                 extract_files(copied.stdout, {f"results/{path.name}": path for path in paths})
         self._engine.try_run(["rm", "--force", "--volumes", self._name])
         self.detach()
@@ -141,7 +141,7 @@ def docker_executor(
     executor = _DockerExecutor(engine, spec, max_concurrent)
     try:
         engine.run(data_container_arguments(spec))
-        data = {f"{policy}.npz": (folder / f"{policy}.npz").read_bytes() for policy in POLICIES}
+        data = {path.name: path.read_bytes() for path in sorted(folder.glob("*.npz"))}
         engine.run(["cp", "-", f"{spec.data}:/data"], pack_tar(data), LONG_TIME_LIMIT)
         yield executor
     finally:
@@ -225,7 +225,7 @@ def run_arguments(spec: ContainerSpec, job: FamilyJob) -> list[str]:
         *(f"--env={name}={value}" for name, value in ONE_THREAD.items()),
         "--entrypoint=python",
         spec.image,
-        *("-m", "stargaze.tuning.executors.run_family", job.family, "/data", "/results", str(job.seed)),
+        *("-m", "stargaze.tuning.executors.run_family", job.family, "/data", "/results", *job.options),
     ]
 
 

@@ -18,6 +18,13 @@ class FamilyJob:
     folder: Path
     rows: int
     seed: int
+    policies: tuple[str, ...]
+    """The narrowest first."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The last arguments of the family's program: the seed, and the policies, the widest first."""
+        return (str(self.seed), *reversed(self.policies))
 
     def result_path(self, policy: str) -> Path:
         """Return the file of a policy's row."""

@@ -19,7 +19,7 @@ class FamilyProcess:
     """A family in a process, which ends with this one; its stderr goes to a file."""
 
     def __init__(self, job: FamilyJob) -> None:
-        program = ["stargaze.tuning.executors.run_family", job.family, str(job.folder), str(job.folder), str(job.seed)]
+        program = ["stargaze.tuning.executors.run_family", job.family, str(job.folder), str(job.folder), *job.options]
         command = [*PYTHON, "stargaze.system.die_with_parent", str(os.getpid())]
         self._log = job.folder / f"{job.family}.log"
         with self._log.open("wb") as stream:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.system.text import last_line
 from stargaze.tuning.cross_validation import Arrays
@@ -24,8 +23,9 @@ class FamilyTask:
     def __init__(self, job: FamilyJob, data: dict[str, Any]) -> None:
         self._job = job
         software = describe_software()
+        policies = tuple(reversed(job.policies))
         self._rows: Any = _score_policies.remote(
-            job.family, job.seed, software, *(data[policy] for policy in reversed(POLICIES))
+            job.family, job.seed, software, policies, *(data[policy] for policy in policies)
         )
         self._failure_reason = ""
         self._has_ended = False
@@ -61,7 +61,7 @@ class FamilyTask:
 class _RayExecutor:
     def __init__(self, folder: Path, max_concurrent: int) -> None:
         self.max_concurrent = max_concurrent
-        self._data = {policy: ray.put(Arrays.load(folder / f"{policy}.npz")) for policy in POLICIES}
+        self._data = {path.stem: ray.put(Arrays.load(path)) for path in sorted(folder.glob("*.npz"))}
 
     def start(self, job: FamilyJob) -> FamilyTask:
         return FamilyTask(job, self._data)
@@ -75,7 +75,9 @@ def ray_executor(folder: Path, max_concurrent: int = 0) -> Iterator[Executor]:
 
 
 @ray.remote(num_cpus=1, max_retries=0)
-def _score_policies(name: str, seed: int, software: str, *data: Arrays) -> Iterator[tuple[str, dict[str, float]]]:
+def _score_policies(
+    name: str, seed: int, software: str, policies: tuple[str, ...], *data: Arrays
+) -> Iterator[tuple[str, dict[str, float]]]:
     check_software(software)
-    for policy, arrays in zip(reversed(POLICIES), data, strict=True):
+    for policy, arrays in zip(policies, data, strict=True):
         yield policy, score_family(FAMILIES[name], arrays, seed)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from stargaze.bundle.serialization import serialize_model
-from stargaze.config import POLICIES
 from stargaze.system.files import write_json
 from stargaze.tuning.cross_validation import Arrays, Fold, cross_validate, summarize_folds
 from stargaze.tuning.families import FAMILIES
@@ -15,9 +14,9 @@ from stargaze.tuning.family import Family
 
 
 def main(argv: list[str]) -> None:
-    """Cross-validate a family with each policy, the largest first, and write each row: NAME DATA RESULTS SEED."""
-    name, data, results, seed = argv
-    for policy in reversed(POLICIES):
+    """Cross-validate a family with each policy and write each row: NAME DATA RESULTS SEED POLICY..."""
+    name, data, results, seed, *policies = argv
+    for policy in policies:
         arrays = Arrays.load(Path(data) / f"{policy}.npz")
         row = score_family(FAMILIES[name], arrays, int(seed))
         write_json(Path(results) / f"{name}-{policy}.json", row)

@@ -10,7 +10,7 @@ import numpy as np
 from stargaze.capacity import interpolate, share_of_many
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import Copies, apply_pattern, maskable_fields, remove_fields
-from stargaze.features.matrix import is_any_known, own_features
+from stargaze.features.matrix import is_any_known
 from stargaze.features.own_columns import OwnColumn
 from stargaze.tuning.cross_validation import Arrays, policy_arrays
 
@@ -63,7 +63,7 @@ class PolicyRows:
     def of(cls, table: Dataset, masked: Dataset, copies: Copies, feature_set: FeatureSet, policy: str) -> PolicyRows:
         """Return the arrays of a data set and of its masked copies."""
         weights = copy_weight(len(table.training)) * np.where(copies.are_drawn, 1.0, LARGEST_WEIGHT)
-        own = own_features(feature_set.selected[policy], policy, feature_set.catalog)
+        own = feature_set.answering_features(policy)
         complete, partial = (
             policy_arrays(item, feature_set, policy, np.arange(len(item.target))) for item in (table, masked)
         )
@@ -125,7 +125,7 @@ def _remove_in_random_orders(table: Dataset, feature_set: FeatureSet, policy: st
     """Yield the inputs of some rows while all fields that a selected feature reads are removed, one after the other."""
     random, selected = np.random.default_rng(feature_set.split.seed), feature_set.selected[policy]
     catalog = feature_set.catalog
-    rows, own = _spaced(table.validation, MAX_NESTED), own_features(selected, policy, catalog)
+    rows, own = _spaced(table.validation, MAX_NESTED), feature_set.answering_features(policy)
     repositories = table.repositories.iloc[rows]
     complete = table.serving_inputs(feature_set, policy, repositories)
     sources = {field for name in selected for field in catalog[name].source}

@@ -13,7 +13,7 @@ import pandas as pd
 from stargaze.bundle.prediction_intervals import AnswerPolicy, append_prediction
 from stargaze.bundle.repository_sets import RepositorySets
 from stargaze.bundle.write import describe_origin, record_newest, write_bundle
-from stargaze.config import POLICIES, TuningSection
+from stargaze.config import TuningSection
 from stargaze.features.collection.population import describe_choice, describe_population
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.encoding.encoder import needs_encoder
@@ -45,9 +45,10 @@ def save_best(
     ``screened`` are the families of the leaderboard: the defaults of some that were not tuned may join the ensemble too.
     """
     chosen = select_candidates(trials, section.ensemble_size, section.seed, screened, section.metric)
-    refitted = refit(table, feature_set, POLICIES, chosen, section.coverage, section.metric)
+    policies = feature_set.policies
+    refitted = refit(table, feature_set, policies, chosen, section.coverage, section.metric)
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}
-    narrower = POLICIES[: POLICIES.index(section.estimate_policy) + 1]
+    narrower = policies[: policies.index(section.estimate_policy) + 1]
     used = {policy: refitted[policy] for policy in sorted(narrower)}
     answer_policies = [AnswerPolicy(policy, refitted[policy].calibrated.intervals) for policy in reversed(narrower)]
     meta = {

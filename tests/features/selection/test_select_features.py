@@ -271,6 +271,17 @@ def test_feature_set_reasons_and_plot_are_written(store: Store) -> None:
     assert store.selection_plot.read_text(encoding="utf-8").startswith("<?xml")
 
 
+def test_only_the_policies_of_the_config_have_features(store: Store) -> None:
+    selection = select_features(dataclasses.replace(SECTION, folds=2, policies=["activity"]), store)
+
+    stored = read_feature_set(store)
+    assert stored.policies == ("activity",)
+    assert stored.selected == selection.feature_set.selected
+    assert {"activity", "importance_activity"} <= set(selection.reasons)
+    assert not {"static", "all", "importance_all"} & set(selection.reasons)
+    assert any(row["activity"].startswith("selected, ") for row in selection.as_rows())
+
+
 def test_all_three_files_are_replaced_or_none(
     store: Store, selection: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,7 @@ def job(tmp_path: Path) -> FamilyJob:
     folder.mkdir(parents=True)
     for policy in POLICIES:
         (folder / f"{policy}.npz").write_bytes(policy.encode())
-    return FamilyJob("ridge", folder, rows=10, seed=7)
+    return FamilyJob("ridge", folder, rows=10, seed=7, policies=POLICIES)
 
 
 def test_a_family_has_limits_its_data_and_nothing_of_this_machine(job: FamilyJob) -> None:
@@ -86,7 +86,8 @@ def test_a_family_has_limits_its_data_and_nothing_of_this_machine(job: FamilyJob
     assert ["readonly" in mount for mount in mounts] == [True, False]
     assert str(job.folder) not in " ".join(argv)
     assert not {"--volume", "-v", "--privileged"} & set(argv)
-    assert argv[-6:] == ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results", "7"]
+    program = ["-m", "stargaze.tuning.executors.run_family", "ridge", "/data", "/results"]
+    assert argv[-9:] == [*program, "7", "all", "activity", "static"]
 
 
 def test_the_kernel_limits_the_cpu_time(job: FamilyJob) -> None:

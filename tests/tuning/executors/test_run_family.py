@@ -26,17 +26,16 @@ def test_one_file_per_policy_is_written(arrays: Arrays, tmp_path: Path) -> None:
     for policy in POLICIES:
         arrays.save(tmp_path / f"{policy}.npz")
 
-    main(["ridge", str(tmp_path), str(tmp_path), "0"])
+    main(["ridge", str(tmp_path), str(tmp_path), "0", *POLICIES])
 
     rows = [json.loads((tmp_path / f"ridge-{policy}.json").read_text()) for policy in POLICIES]
     assert len({row["rmsle"] for row in rows}) == 1
 
 
 def test_rows_before_a_failure_are_written(arrays: Arrays, tmp_path: Path) -> None:
-    """The largest policy comes first."""
     arrays.save(tmp_path / "all.npz")
 
     with pytest.raises(FileNotFoundError):
-        main(["ridge", str(tmp_path), str(tmp_path), "0"])
+        main(["ridge", str(tmp_path), str(tmp_path), "0", "all", "static"])
 
     assert (tmp_path / "ridge-all.json").is_file()

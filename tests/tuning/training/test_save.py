@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
-from stargaze.features.dataset import read_dataset_and_features
+from stargaze.features.dataset import read_dataset_and_features, write_feature_set
 from stargaze.features.matrix import CATALOG
 from stargaze.report.search import list_models
 from stargaze.serve.prediction.predict import predict
@@ -369,6 +370,25 @@ def test_serving_has_the_stored_coverage_on_the_test_set(saved_bundle: Saved) ->
     inside = (answer.low <= rows["stars"]) & (rows["stars"] <= answer.high)
     assert set(answer.policy) == {"all"}
     assert inside.mean() == pytest.approx(scores["all"]["coverage"], abs=1e-4)
+
+
+def test_a_bundle_of_one_policy_answers_every_repository(selected_store: Store) -> None:
+    """Its models are fitted on all masked copies, also on those without a value of the policy's own."""
+    _, feature_set = read_dataset_and_features(selected_store)
+    write_feature_set(selected_store, replace(feature_set, selected={"all": feature_set.selected["all"]}))
+
+    folder, scores = save(selected_store)
+
+    bundle = Bundle.load(folder)
+    bundle.check_prototype()
+    assert list(scores) == list(bundle.models) == ["all"]
+    nothing = schema.conform(pd.DataFrame({"full_name": ["a/b"], "language": ["C"]}))
+    answer = bundle.estimate(nothing)
+    assert answer.policy.tolist() == ["all"]
+    assert 0 <= answer.low[0] < np.expm1(answer.predicted[0]) < answer.high[0]
+    held_out = pd.read_parquet(selected_store.held_out)
+    assert set(held_out["policy"]) == {"all"}
+    assert "predicted_static" not in held_out
 
 
 def test_the_first_member_is_the_best_out_of_fold(selected_store: Store) -> None:
