@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stargaze.capacity import interpolate, share_of_many
 from stargaze.config import TuningSection
 from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import choose_copies
+from stargaze.tuning.family import Family
 from stargaze.tuning.search.racing import DONE
 from stargaze.tuning.training.ensemble import Candidate, select_candidates
 
-POLICY_SECONDS, POLICY_SECONDS_PER_ROW = 3.0, 0.002
-"""The time of one core for everything but fits: features of masked copies, calibration and scores of one policy [s]."""
-ROWS_EXPONENT = 1.0
-"""The time of a fit grows with this power of the rows: with copies, 1.9 times as many, boosted trees of 1.5 times as many leaves
-and rounds take 2.3 times as long, other families 1.3 times."""
+POLICY_SECONDS, POLICY_SECONDS_PER_ROW = 3.0, 0.001
+"""The time of one core for features of masked copies, calibration and scores of one policy [s]."""
+LARGER_MODELS = 1.6
+"""How much longer a fit on many rows takes if the model has more leaves and rounds for masked copies."""
+PREDICTIONS = 2.0
+"""The time in which the final models predict without each field, relative to that of their fits."""
 STOP_SECONDS = 5.0
 """The time in which Ray starts and stops [s]."""
 LEAST_SEARCH = 0.25
@@ -62,16 +65,21 @@ class RefitCost:
         """
         measured = {_key(trial): trial["seconds"] / len(trial["folds"]) for trial in trials}
         out_of_fold, whole = list[float](), list[float]()
-        growth, fixed = self.folds * self.copies**ROWS_EXPONENT, POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
+        fixed = POLICY_SECONDS + POLICY_SECONDS_PER_ROW * self.rows
         for policy in self.policies:
-            fits = [growth * self._fit(policy, candidate, measured) for candidate in candidates]
-            out_of_fold += fits
-            whole.append(fixed + sum(fits) / max(self.folds - 1, 1))
+            fits = [self._growth(item.family) * self._fit(policy, item, measured) for item in candidates]
+            out_of_fold += [self.folds * seconds for seconds in fits]
+            whole.append(fixed + (1 + PREDICTIONS) * sum(fits) * self.folds / max(self.folds - 1, 1))
         return self._parallel(out_of_fold) + self._parallel(whole)
 
     def _parallel(self, seconds: Sequence[float]) -> float:
         """Return how long tasks take on all cores [s]; one task has one core."""
         return max(*seconds, sum(seconds) / self.cores)
+
+    def _growth(self, family: Family) -> float:
+        """Return how much longer a fit takes with masked copies."""
+        larger = LARGER_MODELS if family.copy_factors else 1.0
+        return self.copies * interpolate(1.0, larger, share_of_many(self.rows))
 
     def _fit(self, policy: str, candidate: Candidate, measured: Mapping[str, float]) -> float:
         name = candidate.family.name

@@ -15,7 +15,15 @@ from stargaze.features.dataset import Dataset, FeatureSet
 from stargaze.features.masking import LARGEST_COPIES, LARGEST_SHARE
 from stargaze.features.split import TEST
 from stargaze.tuning.families import FAMILIES
-from stargaze.tuning.time_budget import POLICY_SECONDS, ROWS_EXPONENT, STOP_SECONDS, RefitCost, TimeBudget
+from stargaze.tuning.time_budget import (
+    LARGER_MODELS,
+    POLICY_SECONDS,
+    POLICY_SECONDS_PER_ROW,
+    PREDICTIONS,
+    STOP_SECONDS,
+    RefitCost,
+    TimeBudget,
+)
 from stargaze.tuning.training.ensemble import MEAN, Candidate, select_candidates
 
 DEFAULT = Candidate(FAMILIES["ridge"], {}, 0)
@@ -26,7 +34,7 @@ COST = RefitCost(
     policies=POLICIES,
     folds=3,
     rows=0,
-    copies=2.0 ** (1 / ROWS_EXPONENT),
+    copies=2.0,
     cores=1,
 )
 SCREENED = ("ridge", "elastic-net")
@@ -49,8 +57,20 @@ def budget(seconds: float, now: float = 0.0, **changed: Any) -> TimeBudget:
 
 
 def test_the_cost_is_that_of_all_fits_of_all_policies() -> None:
-    # 3 folds and 1.5 on all rows, twice as long with copies: 9 × (2 + 1 + 0.5) s
-    assert COST.seconds([DEFAULT], []) == pytest.approx(31.5 + len(POLICIES) * POLICY_SECONDS)
+    # 3 folds, 1.5 on all rows and the predictions, twice as long with copies
+    seconds = 2 * (3 + 1.5 * (1 + PREDICTIONS)) * (2 + 1 + 0.5)
+    assert COST.seconds([DEFAULT], []) == pytest.approx(seconds + len(POLICIES) * POLICY_SECONDS)
+
+
+def test_a_model_with_more_leaves_for_copies_costs_more_of_many_rows_only() -> None:
+    trees = [Candidate(FAMILIES["lightgbm"], {}, 0)]
+    costs = [replace(COST, rows=rows, fit_seconds={("all", "lightgbm"): 1.0}) for rows in (300, 100_000)]
+
+    few, many = (
+        cost.seconds(trees, []) - 3 * POLICY_SECONDS_PER_ROW * cost.rows - 3 * POLICY_SECONDS for cost in costs
+    )
+
+    assert many == pytest.approx(LARGER_MODELS * few)
 
 
 def test_the_cost_follows_from_the_leaderboard_and_the_copies() -> None:
@@ -73,7 +93,7 @@ def test_several_cores_share_the_cost_but_not_one_fit() -> None:
     many = replace(COST, cores=1000).seconds([DEFAULT], [])
 
     assert shared < 0.7 * alone
-    assert many == pytest.approx(3 * 2.0 * 2.0 + 1.5 * 2.0 * 2.0 + POLICY_SECONDS)
+    assert many == pytest.approx(3 * 2.0 * 2.0 + 1.5 * (1 + PREDICTIONS) * 2.0 * 2.0 + POLICY_SECONDS)
 
 
 def test_tuned_parameters_cost_what_their_trial_took() -> None:
@@ -86,7 +106,9 @@ def test_tuned_parameters_cost_what_their_trial_took() -> None:
 def test_a_policy_without_the_family_costs_what_the_policy_of_the_trials_does() -> None:
     candidate = Candidate(FAMILIES["elastic-net"], {}, 0)
 
-    assert COST.seconds([candidate], []) == pytest.approx(9 * 3 * 8.0 + 3 * POLICY_SECONDS)
+    assert COST.seconds([candidate], []) == pytest.approx(
+        2 * (3 + 1.5 * (1 + PREDICTIONS)) * 3 * 8.0 + 3 * POLICY_SECONDS
+    )
 
 
 def test_the_mean_of_all_rows_costs_nothing() -> None:
@@ -123,7 +145,7 @@ def test_a_quarter_of_a_short_budget_is_for_trials() -> None:
     assert budget(40.0).search_seconds([trial(0)]) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize(("left", "members"), [(1_000.0, 6), (80.0, 3), (1.0, 2), (-50.0, 2)])
+@pytest.mark.parametrize(("left", "members"), [(1_000.0, 6), (160.0, 3), (1.0, 2), (-50.0, 2)])
 def test_the_ensemble_has_as_many_members_as_there_is_time_for(left: float, members: int) -> None:
     finished = [trial(0), trial(1)]
 

@@ -153,7 +153,7 @@ def test_a_search_in_which_every_trial_fails_names_the_finalists(
 
 @pytest.mark.parametrize(
     ("budget", "cores", "trials", "members"),
-    [(0.0, 1, 4, 4), (100.0, 1, 1, 2), (250.0, 1, 2, 2), (250.0, 1_000, 2, 3), (1_000_000.0, 1, 4, 4)],
+    [(0.0, 1, 4, 4), (100.0, 1, 1, 2), (400.0, 1, 3, 2), (400.0, 1_000, 3, 3), (1_000_000.0, 1, 4, 4)],
 )
 def test_a_time_budget_ends_the_trials_and_limits_the_ensemble(
     screened_store: Store, monkeypatch: pytest.MonkeyPatch, budget: float, cores: int, trials: int, members: int

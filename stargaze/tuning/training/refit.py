@@ -94,8 +94,9 @@ def _refit_policy(
     offset = find_offset(typical[:n_complete], training.target[:n_complete]) if metric == "rmse" else 0.0
     model = Ensemble(tuple(fitted.weights[chosen].tolist()), tuple(models[index] for index in chosen), offset)
     predicted = np.maximum(typical + offset, 0.0)
-    importance = field_importance(model, rows)
-    calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance)
+    removals = _remove_fields(model, rows)
+    importance = field_importance(removals, rows.complete.target[rows.checked])
+    calibrated = _calibrate(model, predicted, rows, coverage, candidates[0].seed, importance, removals)
     scores = score_test_rows(model, calibrated, rows) | score_folds(predicted, rows)
     scores |= {
         "families": add_weights((candidates[index].family.name, float(fitted.weights[index])) for index in chosen)
@@ -151,6 +152,7 @@ def _calibrate(
     coverage: float,
     seed: int,
     importance: Mapping[str, float],
+    removals: Sequence[FieldRemoval],
 ) -> CalibratedIntervals:
     """Calibrate on out-of-fold predictions of the training rows and on the validation rows, and one copy of both."""
     training, validation = rows.with_copies(rows.training, once=True), rows.with_copies(rows.validation, once=True)
@@ -164,12 +166,12 @@ def _calibrate(
         seed,
         rows.names,
         importance,
-        _removals(model, rows),
+        removals,
         rows.own_columns,
     )
 
 
-def _removals(model: Ensemble, rows: PolicyRows) -> list[FieldRemoval]:
+def _remove_fields(model: Ensemble, rows: PolicyRows) -> list[FieldRemoval]:
     """Return the removal of each field from complete rows, then those of all fields one after the other in random orders."""
     inputs = [rows.complete.inputs[rows.checked], *rows.without_field.values()]
     inputs += [block for order in rows.orders for block in (order.complete, *(step for _field, step in order.steps))]

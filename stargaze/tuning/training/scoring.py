@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from stargaze.bundle.serialization import Ensemble
 from stargaze.tuning.metrics import scores
 from stargaze.tuning.training.calibrate import coverage_by_decade
-from stargaze.tuning.training.calibrate_policy import CalibratedIntervals
+from stargaze.tuning.training.calibrate_policy import CalibratedIntervals, FieldRemoval
 from stargaze.tuning.training.policy_rows import PolicyRows
 
 MAX_OUTLIERS, MAX_BY_OWNER = 10, 2
@@ -53,15 +54,15 @@ def score_folds(predicted: np.ndarray, rows: PolicyRows) -> dict[str, float]:
     }
 
 
-def field_importance(model: Ensemble, rows: PolicyRows) -> dict[str, float]:
+def field_importance(removals: Sequence[FieldRemoval], target: np.ndarray) -> dict[str, float]:
     """Return the share of each record field in the growth of the squared error when it is missing, largest first.
 
-    Measured on validation rows, of which one field at a time is removed before the features are computed.
+    ``target`` is that of the complete rows [nat], of which ``removals`` remove one field each; others are ignored.
     """
-    checked, target = rows.checked, rows.complete.target[rows.checked]
-    base = _squared_error(model, rows.complete.inputs[checked], target)
     growth = {
-        name: max(_squared_error(model, inputs, target) - base, 0.0) for name, inputs in rows.without_field.items()
+        removal.field: max(_squared_error(removal.after[1], target) - _squared_error(removal.before[1], target), 0.0)
+        for removal in removals
+        if removal.is_first
     }
     total = sum(growth.values())
     ranked = sorted(growth.items(), key=lambda item: (-item[1], item[0]))
@@ -127,5 +128,5 @@ def _score(stars: np.ndarray, predicted: np.ndarray, low: np.ndarray, high: np.n
     return {name: round(value, 5) for name, value in found.items()}
 
 
-def _squared_error(model: Ensemble, inputs: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean((np.maximum(model.predict(inputs), 0.0) - target) ** 2))
+def _squared_error(predicted: np.ndarray, target: np.ndarray) -> float:
+    return float(np.mean((predicted - target) ** 2))
