@@ -120,10 +120,10 @@ FAMILIES: dict[str, Family] = {
             "perceptron",
             "neural network, two hidden layers",
             build_perceptron,
-            {"width": 64, "alpha": 1e-3, "learning_rate_init": 3e-3, "batch_size": 200, "max_iter": 60},
+            {"width": 64, "alpha": 1.0, "learning_rate_init": 3e-3, "batch_size": 200, "max_iter": 60},
             {
                 "width": Range(16, 256, "int", log=True),
-                "alpha": Range(1e-5, 1.0, log=True),
+                "alpha": Range(1e-3, 10.0, log=True),
                 "learning_rate_init": Range(3e-4, 1e-2, log=True),
                 "max_iter": Choice((60,)),
             },
