@@ -243,7 +243,7 @@ def run_ours(
     run_command(["select-features"], environment, store)
     run_command(["screen", "--time-budget", f"{SCREENING_SHARE * limits.seconds:.0f}"], environment, store)
     left = limits.seconds - (time.perf_counter() - started)
-    run_command(["tune", "--trials", "1000", "--time-budget", f"{max(left, LEAST_SECONDS):.0f}"], environment, store)
+    run_command(["tune", "--time-budget", f"{max(left, LEAST_SECONDS):.0f}"], environment, store)
     seconds = time.perf_counter() - started
     bundle = Bundle.load(store.bundles / store.latest.read_text(encoding="utf-8").strip())
     return bundle.predict_repositories(dataset.repositories.iloc[dataset.test], limits.policy), seconds

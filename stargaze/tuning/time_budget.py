@@ -130,7 +130,8 @@ class TimeBudget:
         return size
 
     def _candidates(self, trials: Sequence[dict[str, Any]], size: int) -> list[Candidate]:
-        return select_candidates(trials, size, self.section.seed, self.screened, self.section.metric)
+        section = self.section
+        return select_candidates(trials, size, section.seed, self.screened, section.metric, self.cost.rows)
 
 
 def _key(trial: Mapping[str, Any]) -> str:

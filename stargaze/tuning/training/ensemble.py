@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
+from stargaze.capacity import MANY_ROWS
 from stargaze.tuning.cross_validation import Arrays, cross_validate
 from stargaze.tuning.families import FAMILIES
 from stargaze.tuning.family import Family
@@ -27,6 +28,8 @@ follow chance, and equal ones predict better."""
 CLEARLY = 3.0
 """The first candidate is used alone if an ensemble is worse by so many standard errors: it was chosen by the same errors, and its
 own is optimistic."""
+SECOND_TRIALS_ROWS = 1_000
+"""The training rows below which the two best trials of each family come before the defaults of other families."""
 LEAST_DIFFERENCE = 0.03
 """Candidates whose predictions differ less than this share of the smallest error count as one: their mean is no better."""
 SUM_WEIGHT = 1e4
@@ -69,11 +72,13 @@ def select_candidates(
     seed: int,
     screened: Sequence[str] = (),
     metric: str = "rmsle",
+    rows: int = MANY_ROWS,
 ) -> list[Candidate]:
     """Return the candidates, the best first: the best trial of each family, then other families, seeds and trials.
 
     These are the defaults of the :data:`COMPLEMENTS` that were screened and not tuned, another seed of the best trial, and the
-    second best trial of its family. The last of two or more candidates is the mean of all rows: with it, an ensemble of
+    second best trial of its family. Of few training ``rows``, the second best trial of each family comes before other families:
+    which one is the best is chance. The last of two or more candidates is the mean of all rows: with it, an ensemble of
     few rows shrinks to the mean as far as its models do not predict better.
     ``seed`` is the seed of the best trial by ``metric``. Trials that were stopped early are ignored; if there is no other,
     ValueError.
@@ -84,15 +89,23 @@ def select_candidates(
     best = done[0]
     firsts = {str(trial["family"]): trial for trial in reversed(done)}
     others = [trial for trial in firsts.values() if trial is not best]
-    second = [t for t in done if t["family"] == best["family"] and t["parameters"] != best["parameters"]]
-    chosen = [(best, seed), *((trial, seed) for trial in sorted(others, key=lambda trial: float(trial[metric])))]
+    tuned = [best, *sorted(others, key=lambda trial: float(trial[metric]))]
+    seconds = [second for trial in tuned for second in _others_of_family(trial, done)[:1]]
+    chosen = [(trial, seed) for trial in tuned]
+    if rows < SECOND_TRIALS_ROWS:
+        chosen += [(trial, seed) for trial in seconds]
     chosen += [
         ({"family": name, "parameters": {}}, seed) for name in COMPLEMENTS if name in screened and name not in firsts
     ]
-    chosen += [(best, seed + 1), *((trial, seed + 2) for trial in second[:1])]
+    chosen += [(best, seed + 1), *((trial, seed + 2) for trial in _others_of_family(best, done)[:1])]
     models = chosen[: max(max_candidates - 1, 1)]
     candidates = [Candidate(FAMILIES[trial["family"]], dict(trial["parameters"]), own) for trial, own in models]
     return [*candidates, MEAN][:max_candidates]
+
+
+def _others_of_family(trial: Mapping[str, Any], trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the trials of the same family with other parameters, in the given order."""
+    return [item for item in trials if item["family"] == trial["family"] and item["parameters"] != trial["parameters"]]
 
 
 def default_candidates() -> list[Candidate]:

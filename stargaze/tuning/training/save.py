@@ -44,7 +44,8 @@ def save_best(
 
     ``screened`` are the families of the leaderboard: the defaults of some that were not tuned may join the ensemble too.
     """
-    chosen = select_candidates(trials, section.ensemble_size, section.seed, screened, section.metric)
+    rows = len(table.training)
+    chosen = select_candidates(trials, section.ensemble_size, section.seed, screened, section.metric, rows)
     policies = feature_set.policies
     refitted = refit(table, feature_set, policies, chosen, section.coverage, section.metric)
     scores = {policy: predictor.scores for policy, predictor in refitted.items()}

@@ -52,6 +52,23 @@ def test_the_best_comes_first_then_other_families_another_seed_and_the_second_be
     ]
 
 
+def test_of_few_rows_the_second_best_of_each_family_comes_before_other_families() -> None:
+    trials = [trial("ridge", 0.1 * number, alpha=float(number)) for number in (3, 5, 8)]
+    trials += [trial("lightgbm", 0.1 * number, num_leaves=number) for number in (4, 6, 7)]
+
+    candidates = select_candidates(trials, 7, 7, screened=["ridge", "lightgbm", "catboost"], rows=500)
+
+    assert [(item.family.name, item.parameters, item.seed) for item in candidates] == [
+        ("ridge", {"alpha": 3.0}, 7),
+        ("lightgbm", {"num_leaves": 4}, 7),
+        ("ridge", {"alpha": 5.0}, 7),
+        ("lightgbm", {"num_leaves": 6}, 7),
+        ("catboost", {}, 7),
+        ("ridge", {"alpha": 3.0}, 8),
+        MEAN_ROW,
+    ]
+
+
 def test_families_that_were_screened_but_not_tuned_come_before_other_seeds() -> None:
     trials = [trial("lightgbm", 0.4, num_leaves=7), trial("ridge", 0.6, alpha=2.0)]
 
