@@ -54,7 +54,7 @@ SPLITS = 3
 TEST_SIZE = 0.3
 VALIDATION_SIZE = 0.05
 """The share of the repositories that calibrates the intervals of stargaze; the others have no intervals."""
-SCREENING_SHARE = 0.25
+SCREENING_SHARE = 0.2
 """The share of the time in which `screen` chooses the families."""
 LEAST_SECONDS = 10.0
 """The least time budget of `tune` [s]."""

@@ -280,9 +280,10 @@ class Bundle:
         return (predicted, *intervals.bounds(missing, predicted, spread))
 
     def _has_own_feature(self, features: np.ndarray, policy: str) -> np.ndarray:
-        """Return for each row whether a feature that no narrower policy has is known; for ``static`` always."""
-        own = self._input_columns[policy][own_features(self.meta["features"][policy], policy, self.catalog)]
-        return is_any_known(features, own)
+        """Return for each row whether a feature that no narrower policy has is known; for the narrowest always."""
+        policies = [item.policy for item in reversed(self.answer_policies)]
+        own = own_features(self.meta["features"][policy], policies, policy, self.catalog)
+        return is_any_known(features, self._input_columns[policy][own])
 
     def missing_fields(self, features: np.ndarray) -> list[list[str]]:
         """Return for each row the record fields that it lacks and that matter to the widest policy, most important first.

@@ -11,6 +11,7 @@ import typer
 
 from stargaze.commands.cluster import resolve_place, run_stage
 from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
+from stargaze.config import POLICIES
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult, Output
 from stargaze.system.process import github_token
@@ -138,7 +139,7 @@ def select_features(
         list[str] | None, typer.Option(help="Never use these: name, pattern or group; repeatable.")
     ] = None,
     include: Annotated[list[str] | None, typer.Option(help="Select these wherever possible; repeatable.")] = None,
-    policies: Annotated[str | None, typer.Option(help="Comma-separated feature policies; default all three.")] = None,
+    policies: Annotated[str | None, typer.Option(help="Comma-separated; default features.policies.")] = None,
     test_repositories: Annotated[
         str | None, typer.Option(metavar="FILE", help="Names of the test set, one owner/name per line.")
     ] = None,
@@ -162,7 +163,7 @@ def select_features(
 
     if result := run_stage("select-features", session, resolve_place(place, options), run):
         title = "Features (importance in nat², or why it was removed)"
-        used = config.features.policies
+        used = [policy for policy in POLICIES if policy in result.value[0]]  # a job may have had other settings
         columns = ["feature", "missing", "rho", *used]
         out.table(result.value if out.as_json else group_numbered(result.value, columns), columns, title)
         if result.text:

@@ -265,3 +265,9 @@ def _check_combinations(config: Config) -> None:
             f"features.test_size + features.validation_size is {held_out:g}, which leaves too little to train on",
             hint="keep their sum at 0.8 or less",
         )
+    policies, estimate = config.features.policies, config.tuning.estimate_policy
+    if estimate not in policies:
+        raise ConfigError(
+            f'tuning.estimate_policy = "{estimate}" is not one of features.policies, {", ".join(policies)}',
+            hint=f'tuning.estimate_policy = "{policies[-1]}", or add {estimate} to features.policies',
+        )

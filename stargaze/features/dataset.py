@@ -56,15 +56,15 @@ class FeatureSet:
 
     def answering_features(self, policy: str) -> list[int]:
         """Return the positions of the features of which one must be known so that a policy answers; none if it always does."""
-        is_narrowest = policy == self.policies[0]
-        return [] if is_narrowest else own_features(self.selected[policy], policy, self.catalog)
+        return own_features(self.selected[policy], self.policies, policy, self.catalog)
 
     def check_policy(self, policy: str) -> None:
         """Raise UsageError if the policy of the estimate has no features."""
         if policy not in self.selected:
-            message = f"tuning.estimate_policy is {policy}, but features.policies has only {', '.join(self.policies)}"
+            message = f"no features were selected for policy {policy}, only for {', '.join(self.policies)}"
             policies = [name for name in POLICIES if name in {*self.policies, policy}]
-            raise UsageError(message, hint=f"stargaze select-features --policies {','.join(policies)}")
+            hint = f"stargaze select-features --policies {','.join(policies)}, then stargaze screen"
+            raise UsageError(message, hint=hint)
 
     @property
     def has_embeddings(self) -> bool:
@@ -251,6 +251,7 @@ def read_feature_set(store: Store) -> FeatureSet:
     try:
         split = parse_split(value["split"], str(store.features))
         own_columns = parse_own_columns(value.get("own_columns", []))
+        split = dataclasses.replace(split, policies=[policy for policy in POLICIES if policy in value["selected"]])
         feature_set = FeatureSet(**{**value, "split": split, "own_columns": own_columns})
         catalog = feature_set.catalog
         is_valid = set() < set(feature_set.selected) <= set(POLICIES) and all(

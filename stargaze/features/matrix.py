@@ -116,9 +116,22 @@ def category_positions(names: Sequence[str], catalog: Catalog = CATALOG) -> list
     return [i for i, name in enumerate(names) if catalog[name].kind == "category"]
 
 
-def own_features(names: Sequence[str], policy: str, catalog: Catalog = CATALOG) -> list[int]:
-    """Return the positions of the features that no narrower policy may use; none for ``static``, which needs no value."""
-    return [i for i, name in enumerate(names) if catalog[name].policy == policy and policy != "static"]
+def own_features(names: Sequence[str], policies: Sequence[str], policy: str, catalog: Catalog = CATALOG) -> list[int]:
+    """Return the positions of the features that a policy may use and the next narrower of ``policies`` may not.
+
+    ``policies`` are those with models, the narrowest first; it needs no value, so it has none.
+
+    Examples
+    --------
+    >>> names = ["age", "contributors", "forks"]
+    >>> [own_features(names, used, "all") for used in (["all"], ["static", "all"], ["static", "activity", "all"])]
+    [[], [1, 2], [2]]
+    """
+    place = list(policies).index(policy)
+    if place == 0:
+        return []
+    narrower = {item.name for item in allowed_features(policies[place - 1], catalog)}
+    return [i for i, name in enumerate(names) if name not in narrower]
 
 
 def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stargaze.config import SAMPLES, Config
+from stargaze.config import POLICIES, SAMPLES, Config
 from stargaze.errors import StargazeError, UsageError
 from stargaze.features.samples import open_sample
 from stargaze.store import Store
@@ -128,7 +128,7 @@ def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Pat
     keys: dict[str, Callable[[], dict[str, Any]]] = {
         "fetch": lambda: _fetch_keys(config, files),
         "select-features": lambda: {
-            **{f"features.{name}": value for name, value in dataclasses.asdict(config.features).items()},
+            **_selection_keys(config),
             **_test_list(config),
             "repositories": _checksum(store.repositories),
         },
@@ -147,6 +147,13 @@ def _keys_in_force(stage: str, config: Config, store: Store, files: Sequence[Pat
         },
     }
     return keys[stage]()
+
+
+def _selection_keys(config: Config) -> dict[str, Any]:
+    keys = {f"features.{name}": value for name, value in dataclasses.asdict(config.features).items()}
+    if config.features.policies == list(POLICIES):  # records of earlier versions do not have the key
+        del keys["features.policies"]
+    return keys
 
 
 def _fetch_keys(config: Config, files: Sequence[Path]) -> dict[str, Any]:

@@ -20,10 +20,15 @@ from stargaze.tuning.training.ensemble import Candidate, select_candidates
 
 POLICY_SECONDS, POLICY_SECONDS_PER_ROW = 3.0, 0.001
 """The time of one core for features of masked copies, calibration and scores of one policy [s]."""
-LARGER_MODELS = 1.6
+LARGER_MODELS = 1.4
 """How much longer a fit on many rows takes if the model has more leaves and rounds for masked copies."""
-PREDICTIONS = 2.0
-"""The time in which the final models predict without each field, relative to that of their fits."""
+COPIES_EXPONENT = 0.5
+"""The time of other fits grows with this power of the rows: CatBoost, the slowest of them, takes 1.0 to 1.35 times as long."""
+FIT_OF_TRIAL, FIT_OF_ROUND_SEARCH = 0.75, 0.35
+"""The time of a fit relative to that of a fold of a trial, and of a trial which also finds the number of rounds."""
+PREDICTIONS, FEWER_PREDICTIONS, PREDICTIONS_ROWS = 2.5, 0.3, 9_500
+"""The time in which a final model of many leaves, or another one, predicts without each field, relative to that of its fit on so
+many training rows. The number of predictions does not depend on the rows. Measured on the Electron sample, on one core."""
 STOP_SECONDS = 5.0
 """The time in which Ray starts and stops [s]."""
 LEAST_SEARCH = 0.25
@@ -69,7 +74,10 @@ class RefitCost:
         for policy in self.policies:
             fits = [self._growth(item.family) * self._fit(policy, item, measured) for item in candidates]
             out_of_fold += [self.folds * seconds for seconds in fits]
-            whole.append(fixed + (1 + PREDICTIONS) * sum(fits) * self.folds / max(self.folds - 1, 1))
+            final = sum(
+                (1 + self._predictions(item.family)) * seconds for item, seconds in zip(candidates, fits, strict=True)
+            )
+            whole.append(fixed + final * self.folds / max(self.folds - 1, 1))
         return self._parallel(out_of_fold) + self._parallel(whole)
 
     def _parallel(self, seconds: Sequence[float]) -> float:
@@ -78,15 +86,24 @@ class RefitCost:
 
     def _growth(self, family: Family) -> float:
         """Return how much longer a fit takes with masked copies."""
-        larger = LARGER_MODELS if family.copy_factors else 1.0
-        return self.copies * interpolate(1.0, larger, share_of_many(self.rows))
+        if not family.copy_factors:
+            return float(self.copies**COPIES_EXPONENT)
+        return self.copies * interpolate(1.0, LARGER_MODELS, share_of_many(self.rows))
+
+    def _predictions(self, family: Family) -> float:
+        """Return how long a final model predicts without each field, relative to its fit."""
+        relative = PREDICTIONS if family.copy_factors else FEWER_PREDICTIONS
+        return relative * min(1.0, PREDICTIONS_ROWS / max(self.rows, 1))
 
     def _fit(self, policy: str, candidate: Candidate, measured: Mapping[str, float]) -> float:
         name = candidate.family.name
         tried = self.fit_seconds.get((self.policy, name), 0.0)
         default = self.fit_seconds.get((policy, name), tried)
         tuned = measured.get(_key({"family": name, "parameters": candidate.parameters}))
-        return default if tuned is None else tuned * (default / tried if tried else 1.0)
+        if tuned is None:
+            return default
+        fit = tuned * (FIT_OF_ROUND_SEARCH if candidate.family.finds_rounds else FIT_OF_TRIAL)
+        return fit * (default / tried if tried else 1.0)
 
 
 @dataclass(frozen=True)

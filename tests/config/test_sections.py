@@ -231,6 +231,11 @@ def test_a_whole_number_is_accepted_as_a_float() -> None:
             "Feature policies that",
         ),
         ("[features]\npolicies = []", "features.policies should contain at least one policy", "Feature policies that"),
+        (
+            "[features]\npolicies = ['static']",
+            'tuning.estimate_policy = "all" is not one of features.policies, static',
+            'tuning.estimate_policy = "static", or add all',
+        ),
         ("[features]\nsplit_by = 'language'", "should be one of owner, repository, not 'language'", "stays together"),
         ("[tuning]\nestimate_policy = 'stars'", "should be one of static, activity, all", "Feature policy"),
         ("[screening]\nfamilies = 'ridge'", "screening.families should be a list, not 'ridge'", "Families to screen"),

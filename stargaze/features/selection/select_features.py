@@ -101,7 +101,13 @@ def select(dataset: Dataset, section: FeaturesSection, report: Report = lambda _
     usable = [name for name in static if name not in not_computed | filtered.reasons]
     not_computed |= choose_embeddings(training, usable, section, requested.included)
     dropped = not_computed | filtered.reasons
-    requested.check(dropped)
+    usable_by_any = {item.name for item in allowed_features(section.policies[-1], catalog)}
+    needs_other = {
+        name: f"needs policy {item.policy}, which is not in features.policies"
+        for name, item in catalog.items()
+        if name not in usable_by_any
+    }
+    requested.check(needs_other | dropped)
     reasons = _describe_features(training)
     selected: dict[str, list[str]] = {}
     scores: dict[str, dict[str, float]] = {}
@@ -205,7 +211,7 @@ def list_features(store: Store) -> list[dict[str, Any]]:
     """Return one row per feature; raise ExternalError if the selection or the repositories cannot be read.
 
     ``missing`` is the share of the repositories, None without repositories. Each policy has the increase of the squared error
-    when the feature is shuffled [nat²], or the reason against it, None without a selection.
+    when the feature is shuffled [nat²], or the reason against it, None without a selection for the policy.
     """
     selection, catalog = _read_selection(store), _read_catalog(store)
     missing = selection["missing"] if "missing" in selection else _missing_shares(store, catalog)

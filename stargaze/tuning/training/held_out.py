@@ -32,10 +32,9 @@ def find_answering_policies(table: Dataset, feature_set: FeatureSet, policies: S
     answering = np.full(len(table.target), policies[0], dtype="object")
     for policy in policies[1:]:
         names = feature_set.selected[policy]
-        own = [names[place] for place in own_features(names, policy, feature_set.catalog)]
+        own = [names[place] for place in own_features(names, policies, policy, feature_set.catalog)]
         matrix = build_matrix(table.repositories, own, feature_set.vocabularies, catalog=feature_set.catalog)
-        if own:
-            answering[is_any_known(matrix.to_numpy(), range(len(own)))] = policy
+        answering[is_any_known(matrix.to_numpy(), range(len(own))) if own else slice(None)] = policy
     return answering
 
 

@@ -148,6 +148,11 @@ def test_an_included_feature_is_selected_by_each_policy_that_may_use_it(make_rep
 
 
 @pytest.mark.thorough
+def test_an_included_feature_that_no_used_policy_may_use_is_refused(make_repositories: MakeRepositories) -> None:
+    with pytest.raises(ConfigError, match="forks cannot be selected: needs policy all, which is not in"):
+        select_from(make_repositories(200), include=["forks"], policies=["static", "activity"])
+
+
 def test_everything_but_the_text_can_be_excluded(make_repositories: MakeRepositories) -> None:
     text = [name for name in CATALOG if CATALOG[name].learned]
     others = [name for name in CATALOG if name not in text]
@@ -223,6 +228,21 @@ def test_the_command_excludes_and_includes_by_options_and_config(
     assert rows[TEAM]["all"].startswith(SELECTED)
     split = json.loads(store.features.read_text())["split"]
     assert (split["exclude"], split["include"]) == (["forks", SCORE], [TEAM])
+
+
+@pytest.mark.thorough
+def test_the_command_limits_the_policies(
+    run: Callable[..., Ended], store: Store, make_repositories: MakeRepositories
+) -> None:
+    store.root.mkdir(parents=True, exist_ok=True)
+    make_repositories(200).to_parquet(store.repositories)
+
+    ended = run("select-features", "--store", str(store.root), "--policies", "all,activity")
+    narrow = run("select-features", "--store", str(store.root), "--policies", "static")
+
+    assert (ended.code, list(json.loads(store.features.read_text())["selected"])) == (0, ["activity", "all"])
+    assert "static" not in ended.out.splitlines()[1]
+    assert narrow.error == 'option: tuning.estimate_policy = "all" is not one of features.policies, static'
 
 
 def test_the_command_names_the_key_of_an_unknown_feature(

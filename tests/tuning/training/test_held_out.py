@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,17 @@ def test_a_policy_beyond_the_estimate_does_not_answer() -> None:
         "activity",
         "static",
     ]
+
+
+def test_the_features_between_two_used_policies_are_own_features_of_the_wider() -> None:
+    """A repository whose contributors are known is answered by the policy that reads them."""
+    assert find_answering_policies(TABLE, FEATURE_SET, ("static", "all")).tolist() == ["all", "all", "static"]
+
+
+def test_a_policy_without_own_features_answers_as_in_serving() -> None:
+    same = replace(FEATURE_SET, selected={**SELECTED, "all": SELECTED["activity"]})
+
+    assert set(find_answering_policies(TABLE, same, tuple(SELECTED))) == {"all"}
 
 
 @pytest.mark.parametrize(

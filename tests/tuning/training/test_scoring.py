@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stargaze.tuning.training.scoring import MAX_BY_OWNER, MAX_OUTLIERS, find_outliers
+from stargaze.tuning.training.calibrate_policy import FieldRemoval
+from stargaze.tuning.training.scoring import MAX_BY_OWNER, MAX_OUTLIERS, field_importance, find_outliers
+
+
+def test_the_importance_of_a_field_is_its_share_of_the_growth_of_the_error() -> None:
+    target, inputs = np.zeros(4), np.zeros((4, 1))
+
+    def removal(field: str, after: float, *, is_first: bool = True) -> FieldRemoval:
+        return FieldRemoval(field, (inputs, np.full(4, 1.0)), (inputs, np.full(4, after)), is_first)
+
+    removals = [removal("forks", 2.0), removal("size_kb", np.sqrt(2.0)), removal("topics", 0.5)]
+    removals.append(removal("forks", 9.0, is_first=False))
+
+    assert field_importance(removals, target) == {"forks": 0.75, "size_kb": 0.25, "topics": 0.0}
 
 
 def _repositories(names: list[str], stars: list[float]) -> pd.DataFrame:
