@@ -251,10 +251,9 @@ def read_feature_set(store: Store) -> FeatureSet:
     try:
         split = parse_split(value["split"], str(store.features))
         own_columns = parse_own_columns(value.get("own_columns", []))
-        split = dataclasses.replace(split, policies=[policy for policy in POLICIES if policy in value["selected"]])
         feature_set = FeatureSet(**{**value, "split": split, "own_columns": own_columns})
         catalog = feature_set.catalog
-        is_valid = set() < set(feature_set.selected) <= set(POLICIES) and all(
+        is_valid = set(feature_set.selected) == set(split.policies) and all(
             name in catalog and (catalog[name].kind == "number" or isinstance(feature_set.vocabularies[name], list))
             for names in feature_set.selected.values()
             for name in names

@@ -130,8 +130,10 @@ def own_features(names: Sequence[str], policies: Sequence[str], policy: str, cat
     place = list(policies).index(policy)
     if place == 0:
         return []
-    narrower = {item.name for item in allowed_features(policies[place - 1], catalog)}
-    return [i for i, name in enumerate(names) if name not in narrower]
+    allowed, narrower = (
+        {item.name for item in allowed_features(used, catalog)} for used in (policy, policies[place - 1])
+    )
+    return [i for i, name in enumerate(names) if name in allowed - narrower]
 
 
 def is_any_known(features: np.ndarray, columns: Sequence[int] | np.ndarray) -> np.ndarray:

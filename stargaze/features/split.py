@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stargaze.config import FeaturesSection, parse_section
+from stargaze.config import POLICIES, FeaturesSection, parse_section
 from stargaze.features.ingest.parsing.repository_names import FULL_NAME, MAX_LISTED, read_name_list
 
 TEST = -1
@@ -49,7 +49,8 @@ def read_split(section: FeaturesSection) -> FeaturesSection:
 def split_to_json(split: FeaturesSection) -> dict[str, Any]:
     """Return the plain values that :func:`parse_split` reads."""
     value = dataclasses.asdict(split)
-    del value[POLICIES_KEY]  # the feature set has the selected features of each policy
+    if split.policies == list(POLICIES):  # as in files of earlier versions
+        del value[POLICIES_KEY]
     return {**value, TEST_NAMES: list(split.test_names)} if isinstance(split, Split) else value
 
 

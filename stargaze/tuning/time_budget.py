@@ -24,7 +24,7 @@ LARGER_MODELS = 1.4
 """How much longer a fit on many rows takes if the model has more leaves and rounds for masked copies."""
 COPIES_EXPONENT = 0.5
 """The time of other fits grows with this power of the rows: CatBoost, the slowest of them, takes 1.0 to 1.35 times as long."""
-FIT_OF_TRIAL, FIT_OF_ROUND_SEARCH = 0.75, 0.35
+FIT_OF_TRIAL, FIT_OF_ROUND_SEARCH = 0.75, 0.5
 """The time of a fit relative to that of a fold of a trial, and of a trial which also finds the number of rounds."""
 PREDICTIONS, FEWER_PREDICTIONS, PREDICTIONS_ROWS = 2.5, 0.3, 9_500
 """The time in which a final model of many leaves, or another one, predicts without each field, relative to that of its fit on so

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from stargaze.config import FeaturesSection
+from stargaze.config import POLICIES, FeaturesSection
 from stargaze.errors import ExternalError, MissingInputError
 from stargaze.features import schema
 from stargaze.features.dataset import (
@@ -272,5 +272,5 @@ def test_an_own_column_is_its_own_field_and_counts_for_its_policy() -> None:
     missing = find_missing_fields(np.array([[1.0, np.nan, np.nan, 0.0]]), names, [SCORE, VIP, "forks"], catalog)
 
     assert missing.tolist() == [[True, False, False]]
-    assert own_features(names, "all", catalog) == [0, 2]
-    assert own_features(names, "activity", catalog) == [3]
+    assert own_features(names, POLICIES, "all", catalog) == [0, 2]
+    assert own_features(names, POLICIES, "activity", catalog) == [3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from stargaze.config import FeaturesSection
 from stargaze.features import schema
-from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, write_feature_set
+from stargaze.features.dataset import Dataset, FeatureSet, read_dataset, read_feature_set, write_feature_set
 from stargaze.features.matrix import build_vocabulary
 from stargaze.store import Store
 from stargaze.tuning.cross_validation import Arrays
@@ -81,6 +82,14 @@ def fill(store: Store, repositories: pd.DataFrame) -> tuple[Dataset, FeatureSet]
     feature_set = FeatureSet(SELECTED, vocabularies, section, table.fingerprint, {})
     write_feature_set(store, feature_set)
     return table, feature_set
+
+
+def limit_policies(store: Store, *policies: str) -> None:
+    """Write the feature set of a store again, with some of its policies."""
+    feature_set = read_feature_set(store)
+    selected = {policy: feature_set.selected[policy] for policy in policies}
+    split = replace(feature_set.split, policies=list(policies))
+    write_feature_set(store, replace(feature_set, selected=selected, split=split))
 
 
 def write_leaderboard(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pytest
 
 from stargaze.config import POLICIES, ScreeningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
-from stargaze.features.dataset import read_dataset_and_features, write_feature_set
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.tuning.executors.executor import FamilyJob
 from stargaze.tuning.families import FAMILIES
@@ -26,7 +25,7 @@ from stargaze.tuning.screen import (
     read_leaderboard,
     screen,
 )
-from tests.tuning.conftest import fill
+from tests.tuning.conftest import fill, limit_policies
 
 pytestmark = pytest.mark.real
 
@@ -59,8 +58,7 @@ def test_every_family_has_a_row_for_each_policy_best_first(screening: Screened) 
 
 
 def test_a_policy_without_features_is_not_screened(selected_store: Store) -> None:
-    _, feature_set = read_dataset_and_features(selected_store)
-    write_feature_set(selected_store, replace(feature_set, selected={"activity": feature_set.selected["activity"]}))
+    limit_policies(selected_store, "activity")
     reports = list[float]()
 
     board = screen(ScreeningSection(families=["ridge"]), selected_store, 0, lambda _what, done: reports.append(done))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import TuningSection
 from stargaze.errors import ExternalError, MissingInputError, UsageError
-from stargaze.features.dataset import read_dataset_and_features, write_feature_set
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.store import Store
 from stargaze.system.journal import Journal
 from stargaze.tuning.cross_validation import policy_arrays
 from stargaze.tuning.search import ray_driver
 from stargaze.tuning.tune import Search, TuningResult, tune
-from tests.tuning.conftest import write_leaderboard
+from tests.tuning.conftest import limit_policies, write_leaderboard
 
 pytestmark = pytest.mark.thorough
 
@@ -279,9 +278,7 @@ def test_without_a_leaderboard_the_hint_names_the_command(selected_store: Store)
 
 
 def test_a_policy_of_the_estimate_without_features_is_refused(screened_store: Store) -> None:
-    _, feature_set = read_dataset_and_features(screened_store)
-    selected = {policy: feature_set.selected[policy] for policy in ("static", "all")}
-    write_feature_set(screened_store, replace(feature_set, selected=selected))
+    limit_policies(screened_store, "static", "all")
 
     with pytest.raises(
         UsageError, match=r"no features were selected for policy activity, only for static, all"

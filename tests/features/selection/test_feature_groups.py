@@ -242,7 +242,7 @@ def test_the_command_limits_the_policies(
 
     assert (ended.code, list(json.loads(store.features.read_text())["selected"])) == (0, ["activity", "all"])
     assert "static" not in ended.out.splitlines()[1]
-    assert narrow.error == 'option: tuning.estimate_policy = "all" is not one of features.policies, static'
+    assert narrow.error == 'tuning.estimate_policy = "all" is not one of features.policies, static'
 
 
 def test_the_command_names_the_key_of_an_unknown_feature(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from stargaze.bundle.ensemble_families import family_weights, format_families
 from stargaze.bundle.star_bundle import Bundle
 from stargaze.config import POLICIES, TuningSection
 from stargaze.features import schema
-from stargaze.features.dataset import read_dataset_and_features, write_feature_set
+from stargaze.features.dataset import read_dataset_and_features
 from stargaze.features.matrix import CATALOG
 from stargaze.report.search import list_models
 from stargaze.serve.prediction.predict import predict
@@ -29,7 +28,7 @@ from stargaze.tuning.training.ensemble import CLEARLY, Candidate
 from stargaze.tuning.training.refit import refit
 from stargaze.tuning.training.save import save_best
 from stargaze.tuning.tune import TuningResult
-from tests.tuning.conftest import SELECTED, fill
+from tests.tuning.conftest import SELECTED, fill, limit_policies
 
 pytestmark = pytest.mark.thorough
 
@@ -374,8 +373,7 @@ def test_serving_has_the_stored_coverage_on_the_test_set(saved_bundle: Saved) ->
 
 def test_a_bundle_of_one_policy_answers_every_repository(selected_store: Store) -> None:
     """Its models are fitted on all masked copies, also on those without a value of the policy's own."""
-    _, feature_set = read_dataset_and_features(selected_store)
-    write_feature_set(selected_store, replace(feature_set, selected={"all": feature_set.selected["all"]}))
+    limit_policies(selected_store, "all")
 
     folder, scores = save(selected_store)
 
