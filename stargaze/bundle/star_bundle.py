@@ -261,7 +261,7 @@ class Bundle:
         policy = np.full(len(features), "", dtype="object")
         for item in self.answer_policies:
             is_last = item == self.answer_policies[-1]
-            rows = np.flatnonzero((policy == "") & (is_last | self._has_own_feature(features, item.policy)))
+            rows = np.flatnonzero((policy == "") & (is_last | is_any_known(features, self._own_columns[item.policy])))
             if len(rows):
                 predicted[rows], low[rows], high[rows] = self.predict_with_interval(features[rows], item)
                 policy[rows] = item.policy
@@ -279,11 +279,16 @@ class Bundle:
         )
         return (predicted, *intervals.bounds(missing, predicted, spread))
 
-    def _has_own_feature(self, features: np.ndarray, policy: str) -> np.ndarray:
-        """Return for each row whether a feature that no narrower policy has is known; for the narrowest always."""
+    @cached_property
+    def _own_columns(self) -> dict[str, np.ndarray]:
+        """For each answering policy the positions of the features that no narrower one has; none for the narrowest."""
         policies = [item.policy for item in reversed(self.answer_policies)]
-        own = own_features(self.meta["features"][policy], policies, policy, self.catalog)
-        return is_any_known(features, self._input_columns[policy][own])
+        return {
+            policy: self._input_columns[policy][
+                own_features(self.meta["features"][policy], policies, policy, self.catalog)
+            ]
+            for policy in policies
+        }
 
     def missing_fields(self, features: np.ndarray) -> list[list[str]]:
         """Return for each row the record fields that it lacks and that matter to the widest policy, most important first.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stargaze.commands.cluster import resolve_place, run_stage
-from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
+from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, split_names, utc_now
 from stargaze.config import POLICIES
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult, Output
@@ -151,8 +151,8 @@ def select_features(
     from stargaze.features.selection.leak_guard import describe_refused
     from stargaze.features.selection.select_features import select_features
 
-    names = None if policies is None else [name.strip() for name in policies.split(",") if name.strip()]
-    options: dict[str, Any] = {"exclude": exclude or None, "include": include or None, "policies": names}
+    options: dict[str, Any] = {"exclude": exclude or None, "include": include or None}
+    options |= {"policies": split_names(policies)}
     options |= {"test_repositories": test_repositories}
     session = common.open_session({f"features.{name}": value for name, value in options.items()})
     out, config, store = session

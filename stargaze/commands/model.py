@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stargaze.commands.cluster import resolve_place, run_stage
-from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, utc_now
+from stargaze.commands.options import CommonOptions, PlaceOptions, Session, command_with_example, split_names, utc_now
 from stargaze.errors import UsageError
 from stargaze.output import CommandResult, Output
 from stargaze.system.files import is_standard_output
@@ -56,8 +56,7 @@ def screen(
     """Compare the model families by cross-validation, each one isolated in a process, a container or a Ray task."""
     from stargaze.tuning.screen import leaderboard_rows, screen
 
-    names = None if families is None else [name.strip() for name in families.split(",") if name.strip()]
-    options = {"families": names, "max_rows": max_rows, "time_limit": time_limit, "executor": executor}
+    options = {"families": split_names(families), "max_rows": max_rows, "time_limit": time_limit, "executor": executor}
     options |= {"time_budget": time_budget, "max_concurrent": max_concurrent, "cpus": cpus, "memory": memory}
     keys = {f"screening.{name}": value for name, value in options.items()}
     session = common.open_session(keys)

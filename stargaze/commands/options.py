@@ -138,6 +138,15 @@ def _expand_home(value: Any) -> Any:
         return value
 
 
+def split_names(text: str | None) -> list[str] | None:
+    """Return the names of a comma-separated option; None if it is not given.
+
+    >>> split_names("ridge, lightgbm,")
+    ['ridge', 'lightgbm']
+    """
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def utc_now() -> datetime:
     """Return the current time [UTC]."""
     return datetime.now(UTC)

@@ -90,10 +90,9 @@ def select_candidates(
     firsts = {str(trial["family"]): trial for trial in reversed(done)}
     others = [trial for trial in firsts.values() if trial is not best]
     tuned = [best, *sorted(others, key=lambda trial: float(trial[metric]))]
-    seconds = [second for trial in tuned for second in _others_of_family(trial, done)[:1]]
     chosen = [(trial, seed) for trial in tuned]
     if rows < SECOND_TRIALS_ROWS:
-        chosen += [(trial, seed) for trial in seconds]
+        chosen += [(second, seed) for trial in tuned for second in _others_of_family(trial, done)[:1]]
     chosen += [
         ({"family": name, "parameters": {}}, seed) for name in COMPLEMENTS if name in screened and name not in firsts
     ]
